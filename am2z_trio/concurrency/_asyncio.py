@@ -1,0 +1,67 @@
+"""The nouns on asyncio: AnyIO lends nursery, scope and event with Trio's methods and meaning."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from math import inf
+from typing import Any, Final, cast
+
+import anyio
+import anyio.lowlevel
+
+from ._nouns import CancelScope, Event, Nursery, Spot
+
+
+class AsyncioSpot:
+    """`Spot` on a bare future, which is what asyncio parks every task on in the end."""
+
+    __slots__ = ("_full", "_future", "_value")
+
+    def __init__(self) -> None:
+        self._full = False
+        self._future: asyncio.Future[None] | None = None
+        self._value: Any = None
+
+    def wake(self, value: Any = None) -> None:
+        self._full = True
+        self._value = value
+        future = self._future
+        if future is not None and not future.done():
+            future.set_result(None)
+
+    async def park(self) -> Any:
+        if self._full:
+            await anyio.lowlevel.checkpoint()
+        else:
+            self._future = asyncio.get_running_loop().create_future()
+            try:
+                await self._future
+            finally:
+                self._future = None
+        self._full = False
+        value, self._value = self._value, None
+        return value
+
+
+class AsyncioHost:
+    name: Final = "asyncio"
+
+    spot: type[Spot] = AsyncioSpot
+    event: type[Event] = anyio.Event
+    now = staticmethod(anyio.current_time)
+    effective_deadline = staticmethod(anyio.current_effective_deadline)
+    checkpoint = staticmethod(anyio.lowlevel.checkpoint)
+    sleep_until = staticmethod(anyio.sleep_until)
+    sleep = staticmethod(anyio.sleep)
+
+    def open_nursery(self) -> AbstractAsyncContextManager[Nursery]:
+        return cast(AbstractAsyncContextManager[Nursery], anyio.create_task_group())
+
+    def cancel_scope(
+        self, *, deadline: float = inf, shield: bool = False
+    ) -> CancelScope:
+        return anyio.CancelScope(deadline=deadline, shield=shield)
+
+
+ASYNCIO: Final = AsyncioHost()

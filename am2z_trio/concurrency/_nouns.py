@@ -1,0 +1,125 @@
+"""The shapes both hosts fill: what the engine may ask of a nursery, a scope, an event, a spot."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, Literal, Protocol, TypeVarTuple, Unpack
+
+Args = TypeVarTuple("Args")
+
+
+class TaskStatus(Protocol):
+    """Given to a task started with `Nursery.start`; `started()` lets the starter go on."""
+
+    def started(self, value: Any = None) -> None: ...
+
+
+class CancelScope(Protocol):
+    """A region of code that can be cancelled, or that cancels itself at `deadline`."""
+
+    deadline: float
+    shield: bool
+
+    @property
+    def cancel_called(self) -> bool: ...
+
+    @property
+    def cancelled_caught(self) -> bool: ...
+
+    def cancel(self, reason: str | None = None) -> None: ...
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> bool | None: ...
+
+
+class Nursery(Protocol):
+    """Owns tasks: its block is left only when every task it started has ended."""
+
+    @property
+    def cancel_scope(self) -> CancelScope: ...
+
+    def start_soon(
+        self,
+        async_fn: Callable[[Unpack[Args]], Awaitable[Any]],
+        /,
+        *args: *Args,
+        name: object = None,
+    ) -> object: ...
+
+    async def start(
+        self,
+        async_fn: Callable[..., Awaitable[Any]],
+        /,
+        *args: Any,
+        name: object = None,
+    ) -> Any: ...
+
+
+class Event(Protocol):
+    """Set once; any number of tasks wait for it."""
+
+    def set(self) -> object: ...
+
+    def is_set(self) -> bool: ...
+
+    async def wait(self) -> object: ...
+
+
+class Spot(Protocol):
+    """A parking spot for one task, and a letter box for one value.
+
+    Cheaper than an event (one reschedule, nothing allocated per wait), and reusable: `park`
+    empties the box. `wake` before `park` is remembered, so a waiter registered before sending
+    misses nothing. A second `wake` before the task has run replaces the value.
+    """
+
+    def wake(self, value: Any = None) -> None:
+        """Leave `value` and let the parked task go on. Synchronous; safe from any task."""
+        ...
+
+    async def park(self) -> Any:
+        """Wait for a value, take it and return it. Always a checkpoint.
+
+        If cancelled while waiting, nothing is taken: a value left later stays in the box.
+        """
+        ...
+
+
+class Host(Protocol):
+    """One async library's nouns and clock."""
+
+    @property
+    def name(self) -> Literal["trio", "asyncio"]: ...
+
+    def open_nursery(self) -> AbstractAsyncContextManager[Nursery]: ...
+
+    def cancel_scope(
+        self, *, deadline: float = ..., shield: bool = ...
+    ) -> CancelScope: ...
+
+    def event(self) -> Event: ...
+
+    def spot(self) -> Spot: ...
+
+    def now(self) -> float:
+        """Seconds on the host's monotonic clock (virtual under a test clock)."""
+        ...
+
+    def effective_deadline(self) -> float:
+        """When the current task's enclosing scopes will cancel it; `inf` for never."""
+        ...
+
+    async def checkpoint(self) -> None: ...
+
+    async def sleep_until(self, deadline: float) -> None: ...
+
+    async def sleep(self, seconds: float) -> None: ...

@@ -1,0 +1,68 @@
+"""The nouns on Trio: Trio's own objects."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from math import inf
+from typing import Any, Final
+
+import trio
+from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
+
+from ._nouns import CancelScope, Event, Nursery, Spot
+
+
+class TrioSpot:
+    """`Spot` on `trio.lowlevel`: waking costs one `reschedule`, where an event costs a set of tasks."""
+
+    __slots__ = ("_full", "_task", "_value")
+
+    def __init__(self) -> None:
+        self._full = False
+        self._task: Task | None = None
+        self._value: Any = None
+
+    def wake(self, value: Any = None) -> None:
+        self._full = True
+        self._value = value
+        task = self._task
+        if task is not None:
+            self._task = None
+            reschedule(task)
+
+    def _abort(self, _raise_cancel: object) -> Abort:
+        self._task = None
+        return Abort.SUCCEEDED
+
+    async def park(self) -> Any:
+        if self._full:
+            await trio.lowlevel.checkpoint()
+        else:
+            self._task = current_task()
+            await wait_task_rescheduled(self._abort)
+        self._full = False
+        value, self._value = self._value, None
+        return value
+
+
+class TrioHost:
+    name: Final = "trio"
+
+    spot: type[Spot] = TrioSpot
+    event: type[Event] = trio.Event
+    now = staticmethod(trio.current_time)
+    effective_deadline = staticmethod(trio.current_effective_deadline)
+    checkpoint = staticmethod(trio.lowlevel.checkpoint)
+    sleep_until = staticmethod(trio.sleep_until)
+    sleep = staticmethod(trio.sleep)
+
+    def open_nursery(self) -> AbstractAsyncContextManager[Nursery]:
+        return trio.open_nursery()
+
+    def cancel_scope(
+        self, *, deadline: float = inf, shield: bool = False
+    ) -> CancelScope:
+        return trio.CancelScope(deadline=deadline, shield=shield)
+
+
+TRIO: Final = TrioHost()

@@ -1,0 +1,13 @@
+"""What everybody agrees on: errors, records, options, events, the wire format, legal transitions.
+
+Pure data. Nothing in this room awaits, reads a clock or opens a file, so every other room may
+import it and tests need no set-up.
+
+* `errors` - what can go wrong, and what a program needs to react
+* `records` - what travels between engine and store, and between nodes
+* `transitions` - which status a job may take from which; the sole authority
+* `options` - every public option, documented and validated where it stands
+* `redis_options` - where Redis is and how to get in
+* `events` - what the engine tells about itself while it runs
+* `codec` - bytes to values and back, with a size limit and one clear error
+"""

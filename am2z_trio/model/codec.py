@@ -1,0 +1,161 @@
+"""Bytes to values and back: msgpack by msgspec, a size limit, and one clear error.
+
+A state is encoded canonically (keys and sets in one order), so equal states have equal checksums.
+Refused when written: what msgpack cannot say (unsupported types, integers beyond 64 bits), what
+would not compare equal when read back (NaN), what nests too deep, what exceeds the limit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from .errors import PayloadTooLargeError, ValidationError
+
+DEFAULT_MAX_BYTES: Final = 1024 * 1024
+"""Decoding can cost hundreds of times a payload's size, so the limit is checked before."""
+
+NIL: Final = msgspec.Raw(b"\xc0")
+
+T = TypeVar("T")
+
+_state_encoder: Final = msgspec.msgpack.Encoder(order="deterministic")
+_record_encoder: Final = msgspec.msgpack.Encoder()
+
+# A float64 whose exponent is all ones: NaN or infinity, or bytes of something else that look so.
+_MAYBE_NAN: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
+
+encode_record = _record_encoder.encode
+
+
+class RecordDecoder(Generic[T]):
+    """Decodes one of our own record types; anything else is a `ValidationError`, never a crash."""
+
+    __slots__ = ("_decode", "_name")
+
+    def __init__(self, kind: Any) -> None:
+        self._decode = msgspec.msgpack.Decoder(kind).decode
+        self._name = getattr(kind, "__name__", str(kind))
+
+    def __call__(self, data: bytes | msgspec.Raw) -> T:
+        try:
+            return self._decode(data)  # type: ignore[no-any-return]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ValidationError(
+                f"not a {self._name} this version can read: {error}"
+            ) from error
+
+
+class StateCodec(Generic[T]):
+    """Encodes and decodes the states of one type."""
+
+    __slots__ = ("_decode", "_max_bytes", "type")
+
+    def __init__(
+        self, kind: type[T] | Any, *, max_bytes: int = DEFAULT_MAX_BYTES
+    ) -> None:
+        self.type = kind
+        self._max_bytes = max_bytes
+        try:
+            self._decode = msgspec.msgpack.Decoder(kind).decode
+        except TypeError as error:
+            raise ValidationError(
+                f"a state of type {kind!r} cannot be decoded: {error}"
+            ) from error
+
+    def decode(self, data: bytes | msgspec.Raw) -> T:
+        """Return the state; `ValidationError` with the path (`$.items[3]`) if it does not fit."""
+        if memoryview(data).nbytes > self._max_bytes:
+            raise _too_large(memoryview(data).nbytes, self._max_bytes)
+        try:
+            return self._decode(data)  # type: ignore[no-any-return]
+        except msgspec.ValidationError as error:
+            raise ValidationError(
+                f"the state does not fit {_type_name(self.type)}: {error}"
+            ) from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ValidationError(f"the state is not readable: {error}") from error
+
+    def encode(self, state: object) -> bytes:
+        """Return canonical bytes; `ValidationError` if the state cannot be stored faithfully."""
+        return encode_state(state, max_bytes=self._max_bytes)
+
+
+def encode_state(state: object, *, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
+    """Encode a state canonically, or refuse it with one `ValidationError`."""
+    try:
+        data = _state_encoder.encode(state)
+    except OverflowError as error:
+        where = _find(state, _beyond_64_bits)
+        raise ValidationError(
+            f"an integer at {where} does not fit into 64 bits; store it as text"
+        ) from error
+    except RecursionError as error:
+        raise ValidationError(
+            "the state is nested too deep, or contains itself"
+        ) from error
+    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+        raise ValidationError(f"the state cannot be encoded: {error}") from error
+    if len(data) > max_bytes:
+        raise _too_large(len(data), max_bytes)
+    if _MAYBE_NAN.search(data) is not None:
+        where = _find(state, _is_nan)
+        if where is not None:
+            raise ValidationError(
+                f"NaN at {where}: it equals nothing, itself included; use None"
+            )
+    return data
+
+
+def checksum(blob: bytes) -> str:
+    """SHA-256 of an encoded state, hex."""
+    return hashlib.sha256(blob).hexdigest()
+
+
+def _too_large(size: int, limit: int) -> PayloadTooLargeError:
+    return PayloadTooLargeError(
+        f"the encoded state is {size:,} bytes, the limit is {limit:,} (max_state_bytes)",
+        context={"bytes": size, "limit": limit},
+    )
+
+
+def _type_name(kind: Any) -> str:
+    return getattr(kind, "__qualname__", None) or str(kind)
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _beyond_64_bits(value: object) -> bool:
+    return isinstance(value, int) and not -(2**63) <= value < 2**64
+
+
+def _find(state: object, wanted: Any) -> str | None:
+    """Path of the first value that is `wanted`; only runs to word an error."""
+    return next((path for path, value in _walk(state, "$") if wanted(value)), None)
+
+
+def _walk(value: object, path: str) -> Iterator[tuple[str, object]]:
+    yield path, value
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _walk(key, f"{path}.key({key!r})")
+            yield from _walk(item, f"{path}[{key!r}]")
+    elif isinstance(value, list | tuple | set | frozenset):
+        for index, item in enumerate(value):
+            yield from _walk(item, f"{path}[{index}]")
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            yield from _walk(getattr(value, name), f"{path}.{name}")
+    elif hasattr(value, "__dataclass_fields__") or hasattr(value, "__attrs_attrs__"):
+        names = getattr(value, "__dataclass_fields__", None) or [
+            field.name for field in getattr(value, "__attrs_attrs__", ())
+        ]
+        for name in names:
+            yield from _walk(getattr(value, name), f"{path}.{name}")

@@ -1,0 +1,266 @@
+"""Every error a user can meet, with what a program needs to act on it.
+
+An error says *what kind* it is (`code`, `category`), *how bad* (`severity`), *whether trying again
+can help* (`retryable`), *about what* (`context`) and *because of what* (`cause`). The class carries
+the defaults; an instance may override `retryable`. Errors cross process borders as `ErrorRecord`s:
+the same class, code, message and context arrive, with the remote traceback as text.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import msgspec
+
+Category = Literal[
+    "validation",
+    "configuration",
+    "execution",
+    "timeout",
+    "cancelled",
+    "network",
+    "resource",
+    "state",
+]
+Severity = Literal["low", "medium", "high", "critical"]
+
+
+class AM2ZError(Exception):
+    """Root of the hierarchy; catch this to catch everything the engine raises on purpose."""
+
+    code: ClassVar[str] = "AM2Z_ERROR"
+    category: ClassVar[Category] = "execution"
+    severity: ClassVar[Severity] = "medium"
+    retryable: bool = False
+
+    by_code: ClassVar[dict[str, type[AM2ZError]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        # The first class of a code keeps it: a user's subclass that inherits its parent's code
+        # travels as the parent, one with a code of its own travels as itself.
+        AM2ZError.by_code.setdefault(cls.code, cls)
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        context: Mapping[str, Any] | None = None,
+        cause: BaseException | None = None,
+        retryable: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.context: dict[str, Any] = dict(context or {})
+        if cause is not None:
+            self.__cause__ = cause
+        if retryable is not None:
+            self.retryable = retryable
+        #: Where it was raised on another node, as text; empty for an error of this process.
+        self.remote_traceback = ""
+
+    @property
+    def cause(self) -> BaseException | None:
+        """What made this happen; the same object as `__cause__`."""
+        return self.__cause__
+
+
+AM2ZError.by_code[AM2ZError.code] = AM2ZError
+
+
+class ConfigurationError(AM2ZError):
+    """The program is set up wrongly; it names the field, the value and the rule."""
+
+    code = "CONFIGURATION"
+    category = "configuration"
+    severity = "high"
+
+
+class DuplicateProcessorError(ConfigurationError):
+    """Two different processors were registered under one name in one call."""
+
+    code = "DUPLICATE_PROCESSOR"
+
+
+class ProcessorNotFoundError(ConfigurationError):
+    """Nobody, on any node, has registered a processor of this name."""
+
+    code = "PROCESSOR_NOT_FOUND"
+
+
+class RuntimeStateError(ConfigurationError):
+    """The runtime is not in the state the call needs: not entered yet, or entered twice."""
+
+    code = "RUNTIME_STATE"
+
+
+class ValidationError(AM2ZError):
+    """A value does not fit: wrong type, not encodable, or too large. Never retried."""
+
+    code = "VALIDATION"
+    category = "validation"
+    severity = "low"
+
+
+class PayloadTooLargeError(ValidationError):
+    """An encoded state exceeds the size limit."""
+
+    code = "PAYLOAD_TOO_LARGE"
+
+
+class ProcessorExecutionError(AM2ZError):
+    """The processor's own code raised; `cause` is what it raised."""
+
+    code = "PROCESSOR_EXECUTION"
+    retryable = True
+
+
+class ProcessorTimeoutError(AM2ZError):
+    """The processor ran longer than its configured timeout and was cancelled."""
+
+    code = "PROCESSOR_TIMEOUT"
+    category = "timeout"
+    retryable = True
+
+
+class DeadlineExceededError(AM2ZError):
+    """The job's deadline passed: its caller's scope ended, or it waited too long to be started."""
+
+    code = "DEADLINE_EXCEEDED"
+    category = "timeout"
+
+
+class JobCancelledError(AM2ZError):
+    """The job was cancelled: by `Job.cancel`, or because its caller went away."""
+
+    code = "JOB_CANCELLED"
+    category = "cancelled"
+    severity = "low"
+
+
+class JobStalledError(AM2ZError):
+    """The job was lost with its worker more often than its queue allows."""
+
+    code = "JOB_STALLED"
+    severity = "high"
+
+
+class JobNotFoundError(AM2ZError):
+    """No record of this job: it was never enqueued, or its retention has passed."""
+
+    code = "JOB_NOT_FOUND"
+
+
+class StateConflictError(AM2ZError):
+    """The session's state kept moving while the processor ran, beyond the bound on re-runs."""
+
+    code = "STATE_CONFLICT"
+    category = "state"
+    retryable = True
+
+
+class StateIntegrityError(AM2ZError):
+    """A stored state does not match its checksum; it was changed by something else."""
+
+    code = "STATE_INTEGRITY"
+    category = "state"
+    severity = "critical"
+
+
+class NetworkError(AM2ZError):
+    """Redis cannot be reached, or the connection to it was lost before the call was sent."""
+
+    code = "NETWORK"
+    category = "network"
+    severity = "high"
+    retryable = True
+
+
+class UnknownOutcomeError(NetworkError):
+    """The connection was lost after the call was sent: it may have been applied, or not."""
+
+    code = "UNKNOWN_OUTCOME"
+    retryable = False
+
+
+class AuthenticationError(NetworkError):
+    """Redis refused the username or password."""
+
+    code = "AUTHENTICATION"
+    retryable = False
+
+
+class UnsupportedServerError(NetworkError):
+    """The server answers, but cannot hold a job safely: too old, evicting keys, or not Redis."""
+
+    code = "UNSUPPORTED_SERVER"
+    retryable = False
+
+
+class ServerReplyError(AM2ZError):
+    """Redis answered a command with an error; `context["reply"]` starts with Redis's own code."""
+
+    code = "SERVER_REPLY"
+    category = "network"
+    severity = "high"
+
+
+class ResourceError(AM2ZError):
+    """A limit was reached; the message names it and gives both figures."""
+
+    code = "RESOURCE"
+    category = "resource"
+    retryable = True
+
+
+class RemoteCause(Exception):
+    """Stands for an exception of another process: its class name and text."""
+
+
+class ErrorRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """An error as it travels."""
+
+    code: str
+    message: str
+    retryable: bool
+    category: str
+    severity: str
+    context: dict[str, str]
+    cause: str = ""
+    """`module.Class: text` of the cause, empty for none."""
+    traceback: str = ""
+
+
+def record_of(error: AM2ZError) -> ErrorRecord:
+    """Describe `error` for another process. Context values travel as text."""
+    cause = error.__cause__
+    return ErrorRecord(
+        code=error.code,
+        message=error.message,
+        retryable=error.retryable,
+        category=error.category,
+        severity=error.severity,
+        context={name: str(value) for name, value in error.context.items()},
+        cause=""
+        if cause is None
+        else "".join(traceback.format_exception_only(cause)).strip(),
+        traceback=error.remote_traceback
+        or "".join(traceback.format_exception(cause if cause is not None else error)),
+    )
+
+
+def error_of(record: ErrorRecord) -> AM2ZError:
+    """Rebuild an error from another process; an unknown code becomes a plain `AM2ZError`."""
+    cls = AM2ZError.by_code.get(record.code, AM2ZError)
+    error = cls.__new__(cls)
+    # A subclass may have a constructor of its own; the record holds everything the root needs.
+    AM2ZError.__init__(
+        error,
+        record.message,
+        context=record.context,
+        cause=RemoteCause(record.cause) if record.cause else None,
+        retryable=record.retryable,
+    )
+    error.remote_traceback = record.traceback
+    return error

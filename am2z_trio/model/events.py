@@ -1,0 +1,43 @@
+"""What the engine tells about itself while it runs.
+
+| event | when | data |
+|---|---|---|
+| `job:enqueued` | a job was accepted | – |
+| `job:started` | a worker claimed it | `attempt` |
+| `job:progress` | it reported progress | `progress` |
+| `job:retrying` | an attempt failed and another follows | `attempt`: the one that failed |
+| `job:completed` `job:failed` `job:cancelled` | it has ended | `attempt` |
+| `job:stalled` | its worker was lost; it waits again | – |
+| `processor:registered` `processor:unregistered` | on one node | – |
+| `runtime:started` `runtime:stopped` | on one node | – |
+| `connection:…` | `connected`, `lost`, `reconnecting`, `ready`, on one node | – |
+| anything else | `ctx.emit`, `runtime.emit` | what was given |
+
+Job events are published by the same atomic step that changes the job, so an event exists exactly
+when its effect does. Delivery is at most once: a node that is cut off misses events, never results.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Any
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, array_like=True):
+    """One thing that happened."""
+
+    name: str
+    at: int
+    """Milliseconds since the epoch, by the store's clock for job events."""
+    node: str = ""
+    """Node it happened on; empty where the store itself acted."""
+    job: str = ""
+    processor: str = ""
+    session: str = ""
+    data: Any = None
+
+    def matches(self, pattern: str) -> bool:
+        """Whether `pattern` (a name, or a glob such as `job:*`) covers this event."""
+        return pattern in (self.name, "*") or fnmatchcase(self.name, pattern)

@@ -1,0 +1,209 @@
+"""Every public option with its one default, documented and validated where it stands.
+
+Options are frozen. A bad one is refused when it is made, by a `ConfigurationError` that names the
+field, the value and the rule.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from .codec import DEFAULT_MAX_BYTES
+from .errors import AM2ZError, ConfigurationError
+
+MAX_PRIORITY: Final = 2**21 - 1
+"""A queue's order is priority x 2^32 + arrival in one double, which is exact up to 2^53."""
+
+
+def require(ok: bool, field: str, value: object, rule: str) -> None:
+    """Raise the one kind of error a bad option gives."""
+    if not ok:
+        raise ConfigurationError(
+            f"{field}={value!r}: {rule}",
+            context={"field": field, "value": value, "rule": rule},
+        )
+
+
+def require_seconds(field: str, value: object, *, zero: bool = True) -> None:
+    """A finite number of seconds, not negative; `zero=False`: greater than 0."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    ok = is_number and math.isfinite(value) and (value >= 0 if zero else value > 0)  # type: ignore[operator,arg-type]
+    require(
+        ok,
+        field,
+        value,
+        f"must be a number of seconds, {'0 or more' if zero else 'above 0'}",
+    )
+
+
+def require_count(
+    field: str, value: object, *, least: int = 1, most: int = 2**53
+) -> None:
+    """A whole number within bounds."""
+    ok = (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and least <= value <= most
+    )
+    bound = f"{least} or more" if most == 2**53 else f"from {least} to {most}"
+    require(ok, field, value, f"must be a whole number, {bound}")
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """When to try again, and how long to wait before.
+
+    The wait before attempt *n* + 1 is `backoff` x `backoff_multiplier` ** (*n* - 1), at most
+    `max_backoff`, then reduced at random by up to the share `jitter`.
+    """
+
+    max_attempts: int = 3
+    """Attempts in all, the first included."""
+    backoff: float = 1.0
+    """Seconds before the second attempt."""
+    backoff_multiplier: float = 2.0
+    """1.0 keeps the backoff fixed."""
+    max_backoff: float = 60.0
+    """Seconds; no wait is longer."""
+    jitter: float = 0.1
+    """Share of the wait that is random, 0 to 1: keeps failed jobs from coming back in step."""
+    should_retry: Callable[[AM2ZError, int], bool] | None = None
+    """Asked with the error and the attempt that failed; default: the error's `retryable`."""
+    on_retry: Callable[[AM2ZError, int], object] | None = None
+    """Told, on the worker, when another attempt will follow."""
+    on_exhausted: Callable[[AM2ZError, int], object] | None = None
+    """Told, on the worker, when the last attempt has failed; not when the error may not be retried."""
+
+    def __post_init__(self) -> None:
+        require_count("RetryPolicy.max_attempts", self.max_attempts)
+        require_seconds("RetryPolicy.backoff", self.backoff)
+        require_seconds("RetryPolicy.max_backoff", self.max_backoff)
+        multiplier = self.backoff_multiplier
+        require(
+            isinstance(multiplier, int | float)
+            and math.isfinite(multiplier)
+            and multiplier >= 1,
+            "RetryPolicy.backoff_multiplier",
+            multiplier,
+            "must be a number, 1 or more",
+        )
+        require(
+            isinstance(self.jitter, int | float) and 0 <= self.jitter <= 1,
+            "RetryPolicy.jitter",
+            self.jitter,
+            "must be a number from 0 to 1",
+        )
+        for name in ("should_retry", "on_retry", "on_exhausted"):
+            function = getattr(self, name)
+            require(
+                function is None or callable(function),
+                f"RetryPolicy.{name}",
+                function,
+                "must be callable",
+            )
+
+
+class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How one job is queued; `None` leaves the choice to the processor."""
+
+    attempts: int | None = None
+    """Attempts in all; overrides the retry policy's `max_attempts`."""
+    backoff: float | None = None
+    """Seconds before the second attempt; overrides the retry policy's."""
+    delay: float = 0.0
+    """Seconds before it may start."""
+    priority: int | None = None
+    """0 goes first, then 1 (most urgent) and up; overrides the queue's."""
+
+    def __post_init__(self) -> None:
+        if self.attempts is not None:
+            require_count("JobOptions.attempts", self.attempts)
+        if self.backoff is not None:
+            require_seconds("JobOptions.backoff", self.backoff)
+        require_seconds("JobOptions.delay", self.delay)
+        if self.priority is not None:
+            require_count(
+                "JobOptions.priority", self.priority, least=0, most=MAX_PRIORITY
+            )
+
+
+class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a processor's jobs are queued and worked off."""
+
+    concurrency: int = 10
+    """Jobs of this processor that one node runs at a time."""
+    priority: int = 0
+    """Priority of jobs that do not name one."""
+    max_stalled_count: int = 3
+    """How often a job may be lost with its worker before it fails with `JobStalledError`."""
+    default_job_options: JobOptions = JobOptions()
+    """For jobs enqueued without options of their own."""
+
+    def __post_init__(self) -> None:
+        require_count("QueueOptions.concurrency", self.concurrency, most=100_000)
+        require_count(
+            "QueueOptions.priority", self.priority, least=0, most=MAX_PRIORITY
+        )
+        require_count("QueueOptions.max_stalled_count", self.max_stalled_count, least=0)
+        require(
+            isinstance(self.default_job_options, JobOptions),
+            "QueueOptions.default_job_options",
+            self.default_job_options,
+            "must be JobOptions",
+        )
+
+
+class RuntimeOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How one runtime (one node) behaves; the keyword arguments of both runtimes."""
+
+    workers: bool = True
+    """`False` makes a pure client: it submits and waits, and serves no queue."""
+    prefix: str = "am2z"
+    """Namespace of all keys: runtimes with different prefixes never meet."""
+    node: str = ""
+    """Name of this node in records and events; a random suffix is added. Default: the host's name."""
+    lease: float = 10.0
+    """Seconds a frozen or cut-off node keeps its jobs. A dead process is noticed within 2 s anyway."""
+    shutdown_grace: float = 5.0
+    """Seconds that leaving the runtime waits for running jobs before it cancels and releases them."""
+    result_ttl: float = 3600.0
+    """Seconds the record of an ended job is kept."""
+    max_state_bytes: int = DEFAULT_MAX_BYTES
+    """Largest encoded state accepted, in either direction."""
+    max_conflicts: int = 10
+    """How often a processor is run again because its session's state moved, before it fails."""
+
+    def __post_init__(self) -> None:
+        require(
+            isinstance(self.workers, bool),
+            "workers",
+            self.workers,
+            "must be True or False",
+        )
+        require(
+            isinstance(self.prefix, str) and plain_prefix(self.prefix),
+            "prefix",
+            self.prefix,
+            "must be 1 to 64 letters, digits, '_', '.' or '-'",
+        )
+        require(
+            isinstance(self.node, str) and len(self.node) <= 64,
+            "node",
+            self.node,
+            "must be a short text",
+        )
+        require_seconds("lease", self.lease, zero=False)
+        require(self.lease >= 1, "lease", self.lease, "must be at least 1 second")
+        require_seconds("shutdown_grace", self.shutdown_grace)
+        require_seconds("result_ttl", self.result_ttl, zero=False)
+        require_count("max_state_bytes", self.max_state_bytes, most=256 * 1024 * 1024)
+        require_count("max_conflicts", self.max_conflicts, least=0)
+
+
+def plain_prefix(text: str) -> bool:
+    return 0 < len(text) <= 64 and all(
+        c.isascii() and (c.isalnum() or c in "_.-") for c in text
+    )

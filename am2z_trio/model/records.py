@@ -1,0 +1,237 @@
+"""What travels: between engine and store, and between nodes.
+
+Records are frozen and compared by value. Those that are stored or sent (`array_like`) only ever
+grow at the end, so that a node reads what an older or newer one wrote. Times on the wire are
+whole milliseconds of the store's clock; durations are seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final, Literal
+
+import msgspec
+
+from .errors import ErrorRecord
+from .transitions import Status, Terminal
+
+WIRE_VERSION: Final = 1
+"""Goes up when a record changes so that an older reader would misread it."""
+
+NO_STATE: Final = msgspec.Raw(b"")
+"""In `JobSpec.state`: the job works on the stored state of its session."""
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+
+
+def plain_name(text: str) -> str:
+    """Spell any text so that it can stand in a key: itself where harmless, else `~` + a digest.
+
+    Injective up to SHA-256 collisions, and user text can never shape a key: `~` is not a plain
+    character, so no plain name equals a digest.
+    """
+    if _PLAIN.match(text):
+        return text
+    return "~" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+
+
+def queue_name(processor: str, session: str | None = None) -> str:
+    """Name a processor's shared queue, or its queue for one session."""
+    if session is None:
+        return plain_name(processor)
+    return f"{plain_name(processor)}@{plain_name(session)}"
+
+
+class JobSpec(msgspec.Struct, frozen=True, array_like=True):
+    """What has to be done: written once at enqueue, never changed."""
+
+    version: int
+    id: str
+    processor: str
+    session: str
+    """Session id; empty for a job without one."""
+    state: msgspec.Raw
+    """The encoded input, or `NO_STATE`."""
+    origin: str
+    """Node whose inbox hears the outcome; empty for nobody."""
+    timeout: float | None = None
+    """Overrides the processor's timeout, in seconds."""
+    attempts: int | None = None
+    """Overrides the processor's retry policy: how many attempts in all."""
+    backoff: float | None = None
+    """Overrides the processor's first backoff, in seconds."""
+    depth: int = 0
+    """How many jobs are above this one."""
+
+
+class Enqueue(msgspec.Struct, frozen=True, kw_only=True):
+    """One job on its way into the store."""
+
+    spec: JobSpec
+    queue: str
+    priority: int = 0
+    """0 goes first; then 1 (most urgent) to 2,097,151."""
+    delay: float = 0.0
+    """Seconds before it may be claimed."""
+    deadline: float | None = None
+    """Seconds from now after which it must not be started any more."""
+    max_stalled: int = 3
+    """How often it may be lost with its worker before it fails for good."""
+
+
+class EnqueueAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    status: Literal["queued", "dup"]
+    settled: Settled | None = None
+    """For `dup`: the earlier outcome if the job has ended already."""
+
+
+class Versioned(msgspec.Struct, frozen=True, kw_only=True):
+    """A session's stored state, as bytes."""
+
+    blob: bytes
+    version: int
+    checksum: str
+    """SHA-256 of `blob`, hex."""
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """A claimed job: run it, and settle it with this token."""
+
+    spec: JobSpec
+    token: str
+    """Fencing token: only the newest grant's token is accepted by any later write."""
+    attempt: int
+    """1 for the first."""
+    deliveries: int
+    """How often it was claimed, this time included; above `attempt` after releases and crashes."""
+    remaining: float | None
+    """Seconds until the job's deadline; `None` for no deadline."""
+    stored: Versioned | None = None
+    """The session's state, for a job that works on it; `None` if there is none yet."""
+
+
+class ClaimAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    grants: list[Grant]
+    next_due: float | None = None
+    """Seconds until the next delayed job of this queue may be claimed."""
+    lost: bool = False
+    """This node's lease is gone: nothing was granted; it must register again."""
+    stale: bool = False
+    """A newer claim of this node was seen: this is a late duplicate, nothing was granted."""
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """A new state for the job's session, applied with the settlement or not at all."""
+
+    blob: bytes
+    checksum: str
+    expected: tuple[int, str] | None
+    """(version, checksum) the state must still have; (0, "") for "none yet"; `None` for any."""
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """How one claimed job ended."""
+
+    id: str
+    token: str
+    outcome: Literal["completed", "failed", "retry", "cancelled", "released"]
+    result: bytes = b""
+    """An encoded `ResultRecord`, for `completed`, `failed` and `cancelled`."""
+    reason: str = ""
+    """Why, in a few words, for `cancelled`."""
+    delay: float = 0.0
+    """Seconds before the next attempt, for `retry`."""
+    commit: Commit | None = None
+
+
+class SettleAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    status: Literal["applied", "replay", "fenced", "gone", "conflict"]
+    outcome: str = ""
+    """What the job became: for `applied` and `replay`."""
+    current: Versioned | None = None
+    """For `conflict`: the state as it is now (`None`: there is none). The claim is kept."""
+
+
+class ResultRecord(msgspec.Struct, frozen=True, array_like=True):
+    """What a job's caller gets to hear."""
+
+    version: int
+    state: msgspec.Raw
+    """The encoded output; `nil` when the job failed."""
+    error: ErrorRecord | None
+    attempt: int
+    started: int
+    """When the last attempt began, in ms since the epoch by the worker's clock."""
+    execution_time: float
+    """How long the last attempt's code ran, in seconds."""
+    node: str
+    """The node that ran it."""
+
+
+class Settled(msgspec.Struct, frozen=True, array_like=True, tag="settled"):
+    """Inbox message: a job this node waits for has ended. The record says the same; it is the truth."""
+
+    id: str
+    status: Terminal
+    reason: str
+    """Set when the store itself ended the job: `deadline`, `stalled`, or why it was cancelled."""
+    result: msgspec.Raw
+    """An encoded `ResultRecord`; `nil` when the store itself ended the job."""
+
+
+class Wake(msgspec.Struct, frozen=True, array_like=True, tag="wake"):
+    """Inbox message: this queue has work, and this node was taken out of its parking lot."""
+
+    queue: str
+
+
+class CancelRequest(msgspec.Struct, frozen=True, array_like=True, tag="cancel"):
+    """Inbox message: stop running this job."""
+
+    id: str
+    token: str
+    reason: str
+
+
+InboxMessage = Settled | Wake | CancelRequest
+
+
+class JobView(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as anyone may look at it."""
+
+    id: str
+    status: Status
+    attempt: int
+    deliveries: int
+    stalls: int
+    progress: float
+    settled: Settled | None = None
+    """For a job that has ended."""
+
+
+class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts of one processor's queue, read in one step."""
+
+    waiting: int = 0
+    active: int = 0
+    completed: int = 0
+    failed: int = 0
+    delayed: int = 0
+    paused: int = 0
+    cancelled: int = 0
+
+
+class QueueInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A queue somebody serves."""
+
+    queue: str
+    processor: str
+    session: str = ""
+
+
+class TickAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    lost: bool
+    """This node was reaped (or Redis was emptied): its claims are void, it must register again."""
+    reaped: int = 0
+    """Jobs of dead nodes this call returned to their queues or failed."""

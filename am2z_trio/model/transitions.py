@@ -1,0 +1,70 @@
+"""Which status a job may take from which: the sole authority.
+
+A job is in exactly one status. The memory store asks this table before every change, the Redis
+scripts are compared with the memory store operation by operation, so both follow it.
+
+```
+           enqueue ─► waiting ◄──── promote ──── later ◄─ enqueue (delay)
+                       │  ▲ ▲                      ▲
+                 claim │  │ └─ release, reap       │ retry
+                       ▼  │                        │
+                     active ───────────────────────┘
+                       │
+                       ├─► completed      (cancel also ends waiting and later,
+                       ├─► failed          expire also ends waiting,
+                       └─► cancelled       stall ends active)
+```
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+Status = Literal["waiting", "later", "active", "completed", "failed", "cancelled"]
+Terminal = Literal["completed", "failed", "cancelled"]
+
+Transition = Literal[
+    "enqueue",
+    "delay",
+    "promote",
+    "claim",
+    "complete",
+    "fail",
+    "retry",
+    "retry_later",
+    "release",
+    "reap",
+    "stall",
+    "expire",
+    "cancel",
+]
+
+TERMINAL: Final[frozenset[Status]] = frozenset({"completed", "failed", "cancelled"})
+
+_TABLE: Final[dict[Transition, tuple[frozenset[Status | None], Status]]] = {
+    "enqueue": (frozenset({None}), "waiting"),
+    "delay": (frozenset({None}), "later"),
+    "promote": (frozenset({"later"}), "waiting"),
+    "claim": (frozenset({"waiting"}), "active"),
+    "complete": (frozenset({"active"}), "completed"),
+    "fail": (frozenset({"active"}), "failed"),
+    "retry": (frozenset({"active"}), "waiting"),
+    "retry_later": (frozenset({"active"}), "later"),
+    "release": (frozenset({"active"}), "waiting"),
+    "reap": (frozenset({"active"}), "waiting"),
+    "stall": (frozenset({"active"}), "failed"),
+    "expire": (frozenset({"waiting"}), "failed"),
+    "cancel": (frozenset({"waiting", "later", "active"}), "cancelled"),
+}
+
+
+class IllegalTransitionError(Exception):
+    """The engine tried something the table forbids: a defect of ours, never of a user."""
+
+
+def follow(status: Status | None, transition: Transition) -> Status:
+    """Return the status after `transition` from `status` (`None`: no such job yet)."""
+    sources, target = _TABLE[transition]
+    if status not in sources:
+        raise IllegalTransitionError(f"a job that is {status} cannot {transition}")
+    return target

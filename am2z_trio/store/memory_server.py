@@ -1,0 +1,574 @@
+"""What every store must do, as plain synchronous code: the executable specification.
+
+No await inside an operation, so each is atomic; time is an argument, so a test can say what time it
+is. `MemoryStore` puts it behind the `Store` port for one node. The Redis scripts do the same, step
+by step; a property test holds them to it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any, Final
+
+import msgspec
+
+from am2z_trio.model.codec import NIL
+from am2z_trio.model.events import Event
+from am2z_trio.model.records import (
+    NO_STATE,
+    CancelRequest,
+    ClaimAnswer,
+    Enqueue,
+    EnqueueAnswer,
+    Grant,
+    InboxMessage,
+    JobSpec,
+    JobView,
+    QueueInfo,
+    QueueStats,
+    SettleAnswer,
+    Settled,
+    Settlement,
+    TickAnswer,
+    Versioned,
+    Wake,
+)
+from am2z_trio.model.transitions import TERMINAL, Status, Transition, follow
+
+from .ports import Listener, Timing
+
+BATCH: Final = 100
+"""Most jobs, nodes or queues that one housekeeping step touches."""
+
+
+@dataclass(slots=True)
+class _Job:
+    spec: JobSpec
+    queue: str
+    priority: int
+    deadline: float
+    max_stalled: int
+    status: Status
+    attempt: int = 1
+    deliveries: int = 0
+    stalls: int = 0
+    progress: float = 0.0
+    node: str = ""
+    token: str = ""
+    last_token: str = ""
+    last_outcome: str = ""
+    cancel_reason: str | None = None
+    settled: Settled | None = None
+    forget_at: float = inf
+
+
+@dataclass(slots=True)
+class _Queue:
+    """One queue. `waiting` and `urgent` may hold ghosts: ids that are not waiting any more."""
+
+    waiting: deque[str] = field(default_factory=deque)
+    prioritised: list[tuple[int, int, str]] = field(default_factory=list)
+    later: list[tuple[float, int, str]] = field(default_factory=list)
+    lot: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Node:
+    lease_until: float
+    gone_since: float | None = None
+
+
+class MemoryServer:
+    """What a Redis is to the Redis store: shared by the stores of any number of nodes.
+
+    Every method takes `now`, milliseconds since the epoch. Messages are delivered synchronously,
+    after the step that caused them.
+    """
+
+    def __init__(self, timing: Timing | None = None) -> None:
+        self.timing = timing or Timing()
+        self._jobs: dict[str, _Job] = {}
+        self._queues: dict[str, _Queue] = {}
+        self._infos: dict[str, QueueInfo] = {}
+        self._nodes: dict[str, _Node] = {}
+        self._active: dict[str, dict[str, str]] = {}
+        self._claims: dict[tuple[str, str], tuple[int, list[tuple[str, str]]]] = {}
+        self._states: dict[str, Versioned] = {}
+        self._fence = itertools.count(1)
+        self._arrival = itertools.count(1)
+        self._forget: deque[tuple[float, str]] = deque()
+        self._inboxes: dict[str, Listener] = {}
+        self._watchers: dict[str, Listener] = {}
+        self._outbox: list[tuple[str, InboxMessage]] = []
+        self._events: list[Event] = []
+
+    # --- inboxes and events -----------------------------------------------------------------
+
+    def connect(self, node: str, listener: Listener) -> None:
+        self._inboxes[node] = listener
+
+    def disconnect(self, node: str) -> None:
+        self._inboxes.pop(node, None)
+        self._watchers.pop(node, None)
+
+    def watch_events(self, node: str, on: bool) -> None:
+        if on:
+            self._watchers[node] = self._inboxes[node]
+        else:
+            self._watchers.pop(node, None)
+
+    def publish(self, events: Sequence[Event]) -> None:
+        self._events.extend(events)
+        self._deliver()
+
+    def _deliver(self) -> None:
+        outbox, self._outbox = self._outbox, []
+        for node, message in outbox:
+            listener = self._inboxes.get(node)
+            if listener is not None:
+                listener.on_message(message)
+        events, self._events = self._events, []
+        for event in events:
+            for listener in list(self._watchers.values()):
+                listener.on_event(event)
+
+    def _tell(
+        self, name: str, job: _Job, now: float, node: str = "", data: Any = None
+    ) -> None:
+        if self._watchers:
+            spec = job.spec
+            self._events.append(
+                Event(name, int(now), node, spec.id, spec.processor, spec.session, data)
+            )
+
+    # --- small steps that operations share --------------------------------------------------
+
+    def _queue(self, name: str) -> _Queue:
+        return self._queues.setdefault(name, _Queue())
+
+    def _count(self, job: _Job, transition: Transition) -> None:
+        """Change the job's status by the table, and the queue's counts with it."""
+        old, new = job.status, follow(job.status, transition)
+        counts = self._queue(job.queue).counts
+        counts[old] = counts.get(old, 0) - 1
+        counts[new] = counts.get(new, 0) + 1
+        job.status = new
+
+    def _put(self, job: _Job, *, front: bool = False) -> None:
+        """Make a waiting job claimable and wake one node that is parked on its queue."""
+        queue = self._queue(job.queue)
+        if job.priority:
+            arrival = 0 if front else next(self._arrival)
+            heapq.heappush(queue.prioritised, (job.priority, arrival, job.spec.id))
+        elif front:
+            queue.waiting.appendleft(job.spec.id)
+        else:
+            queue.waiting.append(job.spec.id)
+        self._wake(job.queue)
+
+    def _put_later(self, job: _Job, due: float) -> None:
+        queue = self._queue(job.queue)
+        earliest = not queue.later or due < queue.later[0][0]
+        heapq.heappush(queue.later, (due, next(self._arrival), job.spec.id))
+        if earliest:
+            # Some node has to learn when to come back; its next claim will tell it.
+            self._wake(job.queue)
+
+    def _wake(self, name: str) -> bool:
+        lot = self._queue(name).lot
+        while lot:
+            node, _ = lot.popitem(last=False)
+            if node in self._inboxes:
+                self._outbox.append((node, Wake(name)))
+                return True
+        return False
+
+    def _promote(self, name: str, now: float) -> None:
+        queue = self._queue(name)
+        for _ in range(BATCH):
+            if not queue.later or queue.later[0][0] > now:
+                return
+            _, _, job_id = heapq.heappop(queue.later)
+            job = self._jobs.get(job_id)
+            if job is not None and job.status == "later":
+                self._count(job, "promote")
+                self._put(job)
+
+    def _pop(self, queue: _Queue) -> _Job | None:
+        """The next job that really waits; ghosts are dropped on the way."""
+        while queue.waiting or queue.prioritised:
+            job_id = (
+                queue.waiting.popleft()
+                if queue.waiting
+                else heapq.heappop(queue.prioritised)[2]
+            )
+            job = self._jobs.get(job_id)
+            if job is not None and job.status == "waiting":
+                return job
+        return None
+
+    def _end(
+        self,
+        job: _Job,
+        transition: Transition,
+        now: float,
+        *,
+        reason: str = "",
+        result: bytes = b"",
+    ) -> None:
+        self._count(job, transition)
+        status = job.status
+        assert status in ("completed", "failed", "cancelled")
+        job.settled = Settled(
+            job.spec.id, status, reason, msgspec.Raw(result) if result else NIL
+        )
+        job.spec = msgspec.structs.replace(
+            job.spec, state=NO_STATE
+        )  # the input is no longer needed
+        job.token = job.node = ""
+        job.forget_at = now + self.timing.result_ttl * 1000
+        self._forget.append((job.forget_at, job.spec.id))
+        if job.spec.origin:
+            self._outbox.append((job.spec.origin, job.settled))
+
+    def _drop_claim(self, job: _Job, outcome: str) -> str:
+        """Retire the claim's token; returns the node that held it."""
+        node = job.node
+        self._active.get(node, {}).pop(job.spec.id, None)
+        job.last_token, job.last_outcome = job.token, outcome
+        job.token = job.node = ""
+        return node
+
+    def _return(
+        self, job: _Job, transition: Transition, now: float, outcome: str
+    ) -> bool:
+        """Give a claimed job back to the front of its queue, unless somebody wants it cancelled."""
+        node = self._drop_claim(job, outcome)
+        if job.cancel_reason is not None:
+            job.last_outcome = "cancelled"
+            self._end(job, "cancel", now, reason=job.cancel_reason)
+            self._tell("job:cancelled", job, now, node, {"attempt": job.attempt})
+            return False
+        self._count(job, transition)
+        self._put(job, front=True)
+        return True
+
+    def _collect(self, now: float) -> None:
+        while self._forget and self._forget[0][0] <= now:
+            _, job_id = self._forget.popleft()
+            job = self._jobs.get(job_id)
+            if job is not None and job.forget_at <= now:
+                del self._jobs[job_id]
+
+    # --- jobs -------------------------------------------------------------------------------
+
+    def enqueue(self, jobs: Sequence[Enqueue], now: float) -> list[EnqueueAnswer]:
+        self._collect(now)
+        answers = [self._enqueue(request, now) for request in jobs]
+        self._deliver()
+        return answers
+
+    def _enqueue(self, request: Enqueue, now: float) -> EnqueueAnswer:
+        spec = request.spec
+        known = self._jobs.get(spec.id)
+        if known is not None:
+            return EnqueueAnswer(status="dup", settled=known.settled)
+        job = _Job(
+            spec=spec,
+            queue=request.queue,
+            priority=request.priority,
+            deadline=inf if request.deadline is None else now + request.deadline * 1000,
+            max_stalled=request.max_stalled,
+            status=follow(None, "delay" if request.delay > 0 else "enqueue"),
+        )
+        self._jobs[spec.id] = job
+        counts = self._queue(request.queue).counts
+        counts[job.status] = counts.get(job.status, 0) + 1
+        if job.status == "later":
+            self._put_later(job, now + request.delay * 1000)
+        else:
+            self._put(job)
+        self._tell("job:enqueued", job, now)
+        return EnqueueAnswer(status="queued")
+
+    def claim(
+        self, node: str, queue_name: str, seq: int, limit: int, now: float
+    ) -> ClaimAnswer:
+        holder = self._nodes.get(node)
+        if holder is None or holder.lease_until < 0:
+            return ClaimAnswer(grants=[], lost=True)
+        last_seq, last_grants = self._claims.get((node, queue_name), (0, []))
+        if seq < last_seq:
+            return ClaimAnswer(grants=[], stale=True)
+        if seq == last_seq:
+            standing = [
+                self._grant(job, now)
+                for job_id, token in last_grants
+                if (job := self._jobs.get(job_id)) is not None and job.token == token
+            ]
+            return ClaimAnswer(
+                grants=standing, next_due=self._next_due(queue_name, now)
+            )
+        self._promote(queue_name, now)
+        queue = self._queue(queue_name)
+        grants: list[Grant] = []
+        while len(grants) < limit:
+            job = self._pop(queue)
+            if job is None:
+                break
+            if now > job.deadline:
+                self._end(job, "expire", now, reason="deadline")
+                self._tell("job:failed", job, now, data={"attempt": job.attempt})
+                continue
+            self._count(job, "claim")
+            job.deliveries += 1
+            job.node, job.token = node, f"{next(self._fence)}:m"
+            self._active.setdefault(node, {})[job.spec.id] = job.token
+            self._tell("job:started", job, now, node, {"attempt": job.attempt})
+            grants.append(self._grant(job, now))
+        if len(grants) < limit:
+            queue.lot[node] = None
+        else:
+            queue.lot.pop(node, None)
+        self._claims[node, queue_name] = (
+            seq,
+            [(grant.spec.id, grant.token) for grant in grants],
+        )
+        self._deliver()
+        return ClaimAnswer(grants=grants, next_due=self._next_due(queue_name, now))
+
+    def _grant(self, job: _Job, now: float) -> Grant:
+        stored = (
+            self._states.get(job.spec.session) if job.spec.state == NO_STATE else None
+        )
+        return Grant(
+            spec=job.spec,
+            token=job.token,
+            attempt=job.attempt,
+            deliveries=job.deliveries,
+            remaining=None
+            if job.deadline == inf
+            else max(0.0, (job.deadline - now) / 1000),
+            stored=stored,
+        )
+
+    def _next_due(self, queue_name: str, now: float) -> float | None:
+        later = self._queue(queue_name).later
+        while later and (
+            (job := self._jobs.get(later[0][2])) is None or job.status != "later"
+        ):
+            heapq.heappop(later)
+        return max(0.0, (later[0][0] - now) / 1000) if later else None
+
+    def settle(
+        self, settlements: Sequence[Settlement], now: float
+    ) -> list[SettleAnswer]:
+        answers = [self._settle(settlement, now) for settlement in settlements]
+        self._deliver()
+        return answers
+
+    def _settle(self, settlement: Settlement, now: float) -> SettleAnswer:
+        job = self._jobs.get(settlement.id)
+        if job is None:
+            return SettleAnswer(status="gone")
+        if job.last_token == settlement.token:
+            return SettleAnswer(status="replay", outcome=job.last_outcome)
+        if job.token != settlement.token:
+            return SettleAnswer(status="fenced")
+        commit, session = settlement.commit, job.spec.session
+        if commit is not None:
+            current = self._states.get(session)
+            found = (0, "") if current is None else (current.version, current.checksum)
+            if commit.expected is not None and commit.expected != found:
+                return SettleAnswer(status="conflict", current=current)
+            self._states[session] = Versioned(
+                blob=commit.blob, version=found[0] + 1, checksum=commit.checksum
+            )
+        outcome = settlement.outcome
+        if outcome == "released":
+            returned = self._return(job, "release", now, "released")
+            return SettleAnswer(
+                status="applied", outcome="released" if returned else "cancelled"
+            )
+        node = self._drop_claim(job, outcome)
+        if outcome == "retry" and job.cancel_reason is None:
+            self._tell("job:retrying", job, now, node, {"attempt": job.attempt})
+            job.attempt += 1
+            if settlement.delay > 0:
+                self._count(job, "retry_later")
+                self._put_later(job, now + settlement.delay * 1000)
+            else:
+                self._count(job, "retry")
+                self._put(job)
+            return SettleAnswer(status="applied", outcome="retry")
+        if outcome == "completed":
+            self._end(job, "complete", now, result=settlement.result)
+        elif outcome == "failed":
+            self._end(job, "fail", now, result=settlement.result)
+        else:
+            reason = settlement.reason or job.cancel_reason or ""
+            self._end(job, "cancel", now, reason=reason, result=settlement.result)
+        job.last_outcome = job.status
+        self._tell(f"job:{job.status}", job, now, node, {"attempt": job.attempt})
+        return SettleAnswer(status="applied", outcome=job.status)
+
+    def report(self, job_id: str, token: str, progress: float, now: float) -> bool:
+        job = self._jobs.get(job_id)
+        if job is None or not token or job.token != token:
+            return False
+        job.progress = progress
+        self._tell("job:progress", job, now, job.node, {"progress": progress})
+        self._deliver()
+        return True
+
+    def cancel(self, job_id: str, reason: str, now: float) -> Status | None:
+        job = self._jobs.get(job_id)
+        if job is None:
+            return None
+        before = job.status
+        if before == "active":
+            job.cancel_reason = reason
+            self._outbox.append((job.node, CancelRequest(job_id, job.token, reason)))
+        elif before not in TERMINAL:
+            self._end(job, "cancel", now, reason=reason)
+            self._tell("job:cancelled", job, now, data={"attempt": job.attempt})
+        self._deliver()
+        return before
+
+    def view(self, jobs: Sequence[str], now: float) -> list[JobView | None]:
+        self._collect(now)
+        return [self._view(job_id) for job_id in jobs]
+
+    def _view(self, job_id: str) -> JobView | None:
+        job = self._jobs.get(job_id)
+        if job is None:
+            return None
+        return JobView(
+            id=job_id,
+            status=job.status,
+            attempt=job.attempt,
+            deliveries=job.deliveries,
+            stalls=job.stalls,
+            progress=job.progress,
+            settled=job.settled,
+        )
+
+    # --- queues -----------------------------------------------------------------------------
+
+    def announce(self, queues: Sequence[QueueInfo]) -> None:
+        for info in queues:
+            self._infos[info.queue] = info
+
+    def known_queues(self) -> list[QueueInfo]:
+        return list(self._infos.values())
+
+    def unpark(self, node: str, queue_name: str, now: float) -> None:
+        queue = self._queue(queue_name)
+        queue.lot.pop(node, None)
+        if (
+            queue.waiting
+            or queue.prioritised
+            or self._next_due(queue_name, now) is not None
+        ):
+            self._wake(queue_name)
+        self._deliver()
+
+    def stats(self, queues: Sequence[str]) -> list[QueueStats]:
+        return [self._stats(self._queue(name).counts) for name in queues]
+
+    @staticmethod
+    def _stats(counts: dict[str, int]) -> QueueStats:
+        return QueueStats(
+            waiting=counts.get("waiting", 0),
+            active=counts.get("active", 0),
+            completed=counts.get("completed", 0),
+            failed=counts.get("failed", 0),
+            delayed=counts.get("later", 0),
+            cancelled=counts.get("cancelled", 0),
+        )
+
+    # --- nodes ------------------------------------------------------------------------------
+
+    def join(self, node: str, now: float) -> None:
+        for job_id in list(self._active.get(node, ())):
+            self._return(self._jobs[job_id], "reap", now, "released")
+        self._nodes[node] = _Node(lease_until=now + self.timing.lease * 1000)
+        self._deliver()
+
+    def leave(self, node: str, now: float) -> None:
+        for job_id in list(self._active.pop(node, ())):
+            self._return(self._jobs[job_id], "release", now, "released")
+        self._nodes.pop(node, None)
+        for key in [key for key in self._claims if key[0] == node]:
+            del self._claims[key]
+        for queue in self._queues.values():
+            queue.lot.pop(node, None)
+        self._deliver()
+
+    def tick(self, node: str, now: float) -> TickAnswer:
+        self._collect(now)
+        own = self._nodes.get(node)
+        lost = own is None or own.lease_until < 0
+        if own is not None and not lost:
+            own.lease_until = now + self.timing.lease * 1000
+        reaped = 0
+        for name, holder in list(itertools.islice(self._nodes.items(), BATCH)):
+            if self._is_dead(name, holder, now):
+                holder.lease_until = -1
+                reaped += self._reap(name, now, BATCH - reaped)
+        for name, queue in list(itertools.islice(self._queues.items(), BATCH)):
+            due = self._next_due(name, now)
+            if queue.lot and (
+                queue.waiting or queue.prioritised or (due is not None and due <= 0)
+            ):
+                self._wake(name)
+        self._deliver()
+        return TickAnswer(lost=lost, reaped=reaped)
+
+    def _is_dead(self, name: str, node: _Node, now: float) -> bool:
+        if node.lease_until < now:
+            return True
+        if name in self._inboxes:
+            node.gone_since = None
+        elif node.gone_since is None:
+            node.gone_since = now
+        return (
+            node.gone_since is not None
+            and now - node.gone_since >= self.timing.gone_grace * 1000
+        )
+
+    def _reap(self, name: str, now: float, most: int) -> int:
+        """Take a bounded number of jobs from a dead node; forget the node when it has none left."""
+        taken = list(itertools.islice(self._active.get(name, ()), most))
+        for job_id in taken:
+            job = self._jobs[job_id]
+            job.stalls += 1
+            if job.stalls > job.max_stalled and job.cancel_reason is None:
+                self._drop_claim(job, "failed")
+                self._end(job, "stall", now, reason="stalled")
+                self._tell("job:failed", job, now, name, {"attempt": job.attempt})
+            elif self._return(job, "reap", now, "stalled"):
+                self._tell("job:stalled", job, now, name)
+        if not self._active.get(name):
+            self._active.pop(name, None)
+            del self._nodes[name]
+        return len(taken)
+
+    def reconcile(self, node: str, known: Sequence[str], now: float) -> int:
+        mine = set(known)
+        lost = [job_id for job_id in self._active.get(node, ()) if job_id not in mine]
+        for job_id in lost:
+            self._return(self._jobs[job_id], "release", now, "released")
+        self._deliver()
+        return len(lost)
+
+    # --- session states ---------------------------------------------------------------------
+
+    def read_state(self, session: str) -> Versioned | None:
+        return self._states.get(session)

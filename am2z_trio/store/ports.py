@@ -1,0 +1,201 @@
+"""The seam: what the engine asks of a store.
+
+One engine runs over two stores. Each method is one atomic step; its docstring names the
+*linearization point*, the instant at which everybody sees it as done. `memory` takes it between
+two awaits; `redis` takes it when the script runs. Every method is replay-safe: called again with
+the same arguments it changes nothing more and gives the earlier answer, which is why a lost reply
+is never a lost or doubled job. All raise `NetworkError` where the store cannot be reached before
+the caller's own deadline; cancelling a call leaves its outcome unknown to the caller and the store
+consistent.
+
+`am2z_trio.testing.conformance` is the contract as tests; both stores pass it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from am2z_trio.concurrency import TaskStatus
+from am2z_trio.model.events import Event
+from am2z_trio.model.records import (
+    ClaimAnswer,
+    Enqueue,
+    EnqueueAnswer,
+    InboxMessage,
+    JobView,
+    QueueInfo,
+    QueueStats,
+    SettleAnswer,
+    Settlement,
+    TickAnswer,
+    Versioned,
+)
+
+
+class Listener(Protocol):
+    """The node a store speaks to. Its methods are called from the store's tasks and never wait."""
+
+    def on_message(self, message: InboxMessage) -> None:
+        """An inbox message: an outcome, a wake-up, a request to cancel."""
+        ...
+
+    def on_event(self, event: Event) -> None:
+        """An event of some node; only while events are watched."""
+        ...
+
+    def on_reconnect(self) -> None:
+        """The store was out of reach and is back: messages may have been missed."""
+        ...
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """The store's own periods."""
+
+    lease: float = 10.0
+    """Seconds after its last renewal at which a node's claims may be given to others."""
+    result_ttl: float = 3600.0
+    """Seconds the record of an ended job is kept."""
+    gone_grace: float = 1.0
+    """Seconds without a subscriber on its inbox after which a node counts as dead."""
+
+
+class Store(Protocol):
+    """Jobs, queues, nodes and session states of one namespace, seen from one node."""
+
+    async def run(self, listener: Listener, *, task_status: TaskStatus) -> None:
+        """Serve until cancelled; `started()` once the node's inbox is open.
+
+        Raises one `NetworkError` or `ConfigurationError` if the store cannot be used at all.
+        """
+        ...
+
+    # --- jobs -------------------------------------------------------------------------------
+
+    async def enqueue(self, jobs: Sequence[Enqueue]) -> list[EnqueueAnswer]:
+        """Accept jobs, in order. A known id is `dup`, with its outcome if it has ended.
+
+        Linearization point per job: its record is written and its id is in its queue. One parked
+        node is woken per job.
+        """
+        ...
+
+    async def claim(self, queue: str, seq: int, limit: int) -> ClaimAnswer:
+        """Take up to `limit` jobs; fewer than `limit` also parks this node on the queue.
+
+        `seq` grows with every call of this node on this queue. The same `seq` again gives those
+        grants of the first call that still stand; a smaller one is a late duplicate and is
+        answered `stale`. Jobs whose deadline has passed are failed instead of granted.
+
+        Linearization point per job: token and node are in its record.
+        """
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[SettleAnswer]:
+        """End, retry or hand back claimed jobs; all effects of one job in one step, or none.
+
+        Checked in this order, before anything is written: no record → `gone`; settled with this
+        token before → `replay`; not the current token → `fenced`; the session's state is not the
+        expected one → `conflict`, and the claim stands. Otherwise the state is committed, result
+        and counters are written, the event is published and the origin's inbox hears of it.
+        `retry` and `released` of a job whose cancellation was requested end it as cancelled.
+
+        Linearization point per job: its token is retired.
+        """
+        ...
+
+    async def report(self, job: str, token: str, progress: float) -> bool:
+        """Record progress; `False` if `token` is not the current one and nothing was written."""
+        ...
+
+    async def cancel(self, job: str, reason: str) -> str | None:
+        """Cancel a job: one that waits ends at once, an active one's node is told.
+
+        Returns the status it had before (`None`: no such job). The request also outlives a node
+        that dies before it hears of it.
+        """
+        ...
+
+    def cancel_nowait(self, job: str, reason: str) -> None:
+        """`cancel` without waiting for the answer: what a cancelled caller can still do."""
+        ...
+
+    async def view(self, jobs: Sequence[str]) -> list[JobView | None]:
+        """Look at jobs; `None` where there is no record (never enqueued, or retention passed)."""
+        ...
+
+    # --- queues -----------------------------------------------------------------------------
+
+    async def announce(self, queues: Sequence[QueueInfo]) -> None:
+        """Make queues known to every node."""
+        ...
+
+    async def known_queues(self) -> list[QueueInfo]:
+        """All queues somebody announced, in order of their first announcement."""
+        ...
+
+    async def unpark(self, queue: str) -> None:
+        """This node no longer serves the queue: leave its lot, and pass a wake-up on."""
+        ...
+
+    async def stats(self, queues: Sequence[str]) -> list[QueueStats]:
+        """Counts per queue, each read in one step."""
+        ...
+
+    # --- nodes ------------------------------------------------------------------------------
+
+    async def join(self) -> None:
+        """Take a lease, so that this node may claim. What it held before goes back first."""
+        ...
+
+    async def leave(self) -> None:
+        """Give the lease back; jobs it still holds go back to their queues, no budget used."""
+        ...
+
+    async def tick(self) -> TickAnswer:
+        """Renew the lease, give dead nodes' jobs back to their queues, wake stuck queues.
+
+        A job that comes back from a dead node has `stalls` + 1; beyond its `max_stalled` it fails.
+        Bounded work per call.
+        """
+        ...
+
+    async def reconcile(self, known: Sequence[str]) -> int:
+        """Hand back jobs granted to this node that it does not know, no budget used.
+
+        Call it with no claim under way. Returns how many there were.
+        """
+        ...
+
+    # --- session states ---------------------------------------------------------------------
+
+    async def read_state(self, session: str) -> Versioned | None:
+        """The session's stored state; `None` if there is none. The checksum is verified."""
+        ...
+
+    # --- events -----------------------------------------------------------------------------
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """Tell every node that watches events."""
+        ...
+
+    async def watch_events(self, on: bool) -> None:
+        """Start or stop hearing events; returns when it is in force."""
+        ...
+
+    # --- health -----------------------------------------------------------------------------
+
+    @property
+    def connections(self) -> dict[str, str]:
+        """Each connection's state: `ready`, `disconnected` or `error`."""
+        ...
+
+    async def ping(self) -> None:
+        """Return when the store has answered."""
+        ...
+
+
+StoreFactory = Callable[[str], Store]
+"""Makes the store of one node, given the node's id."""
