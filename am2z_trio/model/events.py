@@ -30,7 +30,7 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
 
     name: str
     at: int
-    """Milliseconds since the epoch, by the store's clock for job events."""
+    """Milliseconds since the epoch by the store's clock; 0 in what is yet to be published."""
     node: str = ""
     """Node it happened on; empty where the store itself acted."""
     job: str = ""

@@ -1,0 +1,102 @@
+"""The jobs this node holds: from the grant to the settled answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from am2z_trio.concurrency import CancelScope
+from am2z_trio.model.records import CancelRequest, Grant, SettleAnswer, Settlement
+
+if TYPE_CHECKING:
+    from .worker import Worker
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Why a job is to stop before its code has returned."""
+
+    kind: Literal["cancelled", "lost"]
+    """`cancelled` is settled as such; `lost` writes nothing, the claim is not ours any more."""
+    reason: str
+
+
+class Claim:
+    """One claimed job. `scope` exists while its code runs."""
+
+    __slots__ = ("conflicts", "grant", "scope", "since", "stop", "worker")
+
+    def __init__(self, grant: Grant, worker: Worker, since: float) -> None:
+        self.grant = grant
+        self.worker = worker
+        self.since = since
+        self.scope: CancelScope | None = None
+        self.stop: Stop | None = None
+        self.conflicts = 0
+
+    def cancel(self, stop: Stop) -> None:
+        """Stop the job at its next checkpoint, or before it starts. The first reason stays."""
+        if self.stop is None:
+            self.stop = stop
+        if self.scope is not None:
+            self.scope.cancel()
+
+    def settled(self, settlement: Settlement, answer: SettleAnswer) -> None:
+        self.worker.on_settled(self, settlement, answer)
+
+
+class Claims:
+    """Every claim of the node by job id, and what has to be known to let go of strays."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Claim] = {}
+        self._early: dict[str, str] = {}
+        self._under_way = 0
+        self.has_strays = False
+        """Some claim's answer was never read: jobs may be granted to us that we do not know."""
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def ids(self) -> list[str]:
+        return list(self._by_id)
+
+    @property
+    def under_way(self) -> int:
+        """Claim calls that are not answered yet."""
+        return self._under_way
+
+    def begin(self) -> None:
+        self._under_way += 1
+
+    def end(self) -> None:
+        self._under_way -= 1
+        if not self._under_way:
+            self._early.clear()
+
+    def add(self, claim: Claim) -> None:
+        grant = claim.grant
+        self._by_id[grant.spec.id] = claim
+        reason = self._early.pop(grant.token, None) if self._early else None
+        if reason is not None:
+            claim.cancel(Stop("cancelled", reason))
+
+    def remove(self, claim: Claim) -> None:
+        # A stray may have come back to us under a new token: only this very claim is removed.
+        if self._by_id.get(claim.grant.spec.id) is claim:
+            del self._by_id[claim.grant.spec.id]
+
+    def cancel(self, request: CancelRequest) -> None:
+        """Stop the job if it still runs under that token."""
+        claim = self._by_id.get(request.id)
+        if claim is not None and claim.grant.token == request.token:
+            claim.cancel(Stop("cancelled", request.reason))
+        elif self._under_way:
+            # The push overtakes the claim's answer inside this process: the task that waits for
+            # the answer has not run yet.
+            self._early[request.token] = request.reason
+
+    def lose_all(self, reason: str) -> None:
+        """The lease is gone: stop everything, settle nothing."""
+        for claim in list(self._by_id.values()):
+            claim.cancel(Stop("lost", reason))

@@ -1,0 +1,337 @@
+"""A claimed job in, a settlement out: decode, run under a cancel scope, decide. Writes nothing."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from math import inf
+from typing import Any, Final
+
+import anyio.to_thread
+import msgspec
+
+from am2z_trio.concurrency import CancelScope, Host
+from am2z_trio.model import codec
+from am2z_trio.model.errors import (
+    AM2ZError,
+    DeadlineExceededError,
+    JobCancelledError,
+    ProcessorExecutionError,
+    ProcessorTimeoutError,
+    StateConflictError,
+    ValidationError,
+    record_of,
+)
+from am2z_trio.model.options import RetryPolicy
+from am2z_trio.model.records import (
+    NO_STATE,
+    WIRE_VERSION,
+    Commit,
+    Grant,
+    ResultRecord,
+    Settlement,
+)
+from am2z_trio.policy.retry import backoff_delay, wants_retry
+
+from .claims import Claim
+from .context import Context, Meta
+from .registry import Registered
+
+logger: Final = logging.getLogger("am2z_trio.jobs")
+
+Emit = Callable[[str, Any, Grant], None]
+Report = Callable[[Grant, float], Awaitable[None]]
+
+ONE_ATTEMPT: Final = RetryPolicy(max_attempts=1)
+
+
+class Executor:
+    """Runs claimed jobs of one node."""
+
+    __slots__ = ("_emit", "_host", "_node", "_now", "_report")
+
+    def __init__(self, host: Host, node: str, *, emit: Emit, report: Report) -> None:
+        self._host = host
+        self._now = host.now
+        self._node = node
+        self._emit = emit
+        self._report = report
+
+    async def run(self, claim: Claim, registered: Registered) -> Settlement | None:
+        """Run the job once and return how to settle it; `None` if the claim is lost.
+
+        Cancellation from above passes through: the caller hands the job back then.
+        """
+        began = self._now()
+        started = time.time()
+        grant = claim.grant
+        spec = grant.spec
+        processor = registered.processor
+        timeout = processor.timeout if spec.timeout is None else spec.timeout
+        budget = inf if timeout is None else timeout
+        remaining = (
+            inf if grant.remaining is None else claim.since + grant.remaining - began
+        )
+        scope = self._host.cancel_scope(deadline=began + min(budget, remaining))
+        output: Any = None
+        error: AM2ZError | None = None
+        state: Any = None
+        if claim.stop is not None:
+            scope.cancel()
+        claim.scope = scope
+        try:
+            state = _input_state(grant, registered)
+            with scope:
+                output = await self._call(registered, state, claim, scope, started)
+        except AM2ZError as raised:
+            error = raised
+        except Exception as raised:  # noqa: BLE001 - whatever user code raises fails the job, not the worker
+            error = _execution_error(raised, grant)
+        finally:
+            claim.scope = None
+        execution_time = self._now() - began
+
+        stop = claim.stop
+        if stop is not None and (scope.cancelled_caught or error is not None):
+            if stop.kind == "lost":
+                return None
+            error = JobCancelledError(stop.reason)
+        elif scope.cancelled_caught:
+            error = _deadline_error(processor.name, timeout, remaining)
+        if error is None:
+            try:
+                return self._completed(
+                    grant, registered, state, output, started, execution_time
+                )
+            except AM2ZError as refused:
+                error = refused
+        return self._failed(grant, registered, error, started, execution_time)
+
+    async def _call(
+        self,
+        registered: Registered,
+        state: Any,
+        claim: Claim,
+        scope: CancelScope,
+        started: float,
+    ) -> Any:
+        processor = registered.processor
+        if not processor.takes_context:
+            arguments: tuple[Any, ...] = (state,)
+        else:
+            arguments = (state, self._context(claim.grant, scope, started))
+        if processor.is_async:
+            return await processor.fn(*arguments)
+        # Abandoning the thread is the only way to answer on time; its result is dropped.
+        return await anyio.to_thread.run_sync(
+            processor.fn, *arguments, abandon_on_cancel=True, limiter=registered.threads
+        )
+
+    def _context(self, grant: Grant, scope: CancelScope, started: float) -> Context:
+        spec = grant.spec
+
+        def emit(event: str, data: Any = None) -> None:
+            self._emit(event, data, grant)
+
+        async def report(progress: float) -> None:
+            await self._report(grant, progress)
+
+        return Context(
+            processor=spec.processor,
+            session_id=spec.session or None,
+            execution_id=spec.id,
+            call_depth=spec.depth,
+            meta=Meta(
+                attempt=grant.attempt,
+                deliveries=grant.deliveries,
+                started_at=datetime.fromtimestamp(started, UTC),
+                node=self._node,
+            ),
+            cancel_scope=scope,
+            log=logging.LoggerAdapter(
+                logger,
+                {"processor": spec.processor, "job": spec.id, "session": spec.session},
+            ),
+            emit=emit,
+            report=report,
+        )
+
+    def _completed(
+        self,
+        grant: Grant,
+        registered: Registered,
+        state: Any,
+        output: Any,
+        started: float,
+        execution_time: float,
+    ) -> Settlement:
+        spec = grant.spec
+        if output is None:
+            output = state
+        blob = registered.codec.encode(output)
+        if type(output) is not type(state):
+            try:
+                registered.codec.decode(blob)
+            except ValidationError as error:
+                raise ValidationError(
+                    f"what {spec.processor!r} returned: {error.message}"
+                ) from error
+        commit: Commit | None = None
+        if spec.session:
+            expected: tuple[int, str] | None = None
+            if spec.state == NO_STATE:
+                stored = grant.stored
+                expected = (
+                    (0, "") if stored is None else (stored.version, stored.checksum)
+                )
+            commit = Commit(blob=blob, checksum=codec.checksum(blob), expected=expected)
+        return Settlement(
+            id=spec.id,
+            token=grant.token,
+            outcome="completed",
+            result=self._result(
+                grant, msgspec.Raw(blob), None, started, execution_time
+            ),
+            commit=commit,
+        )
+
+    def _failed(
+        self,
+        grant: Grant,
+        registered: Registered,
+        error: AM2ZError,
+        started: float,
+        execution_time: float,
+    ) -> Settlement:
+        spec = grant.spec
+        result = self._result(grant, codec.NIL, error, started, execution_time)
+        if isinstance(error, JobCancelledError):
+            return Settlement(
+                id=spec.id,
+                token=grant.token,
+                outcome="cancelled",
+                reason=error.message,
+                result=result,
+            )
+        policy = _retry_policy(grant, registered)
+        if _retries(policy, error, grant):
+            delay = backoff_delay(policy, grant.attempt, random.random())
+            return Settlement(
+                id=spec.id, token=grant.token, outcome="retry", delay=delay
+            )
+        return Settlement(
+            id=spec.id, token=grant.token, outcome="failed", result=result
+        )
+
+    def conflict_exhausted(self, claim: Claim) -> Settlement:
+        """The state moved once too often: fail the job."""
+        grant = claim.grant
+        error = StateConflictError(
+            f"the state of session {grant.spec.session!r} moved {claim.conflicts} times while "
+            f"{grant.spec.processor!r} ran (max_conflicts)",
+            context={"session": grant.spec.session, "conflicts": claim.conflicts},
+        )
+        result = self._result(grant, codec.NIL, error, time.time(), 0.0)
+        return Settlement(
+            id=grant.spec.id, token=grant.token, outcome="failed", result=result
+        )
+
+    def _result(
+        self,
+        grant: Grant,
+        state: msgspec.Raw,
+        error: AM2ZError | None,
+        started: float,
+        execution_time: float,
+    ) -> bytes:
+        return codec.encode_record(
+            ResultRecord(
+                WIRE_VERSION,
+                state,
+                None if error is None else record_of(error),
+                grant.attempt,
+                int(started * 1000),
+                execution_time,
+                self._node,
+            )
+        )
+
+
+def released(claim: Claim) -> Settlement:
+    """Hand the job back to the front of its queue; no attempt is used."""
+    return Settlement(
+        id=claim.grant.spec.id, token=claim.grant.token, outcome="released"
+    )
+
+
+def _input_state(grant: Grant, registered: Registered) -> Any:
+    if grant.spec.state != NO_STATE:
+        return registered.codec.decode(grant.spec.state)
+    if grant.stored is None:
+        raise ValidationError(
+            f"session {grant.spec.session!r} has no stored state yet; give one to the first execute",
+            context={"session": grant.spec.session},
+        )
+    return registered.codec.decode(grant.stored.blob)
+
+
+def _execution_error(raised: Exception, grant: Grant) -> ProcessorExecutionError:
+    name = type(raised).__name__
+    text = str(raised)
+    return ProcessorExecutionError(
+        f"{grant.spec.processor!r} raised {name}{': ' + text if text else ''}",
+        context={
+            "processor": grant.spec.processor,
+            "job": grant.spec.id,
+            "exception": name,
+        },
+        cause=raised,
+    )
+
+
+def _deadline_error(
+    processor: str, timeout: float | None, remaining: float
+) -> AM2ZError:
+    if timeout is not None and timeout <= remaining:
+        return ProcessorTimeoutError(
+            f"{processor!r} ran longer than its timeout of {timeout:g} s and was cancelled",
+            context={"processor": processor, "timeout": timeout},
+        )
+    return DeadlineExceededError(
+        f"the deadline of the caller of {processor!r} passed while it ran",
+        context={"processor": processor},
+    )
+
+
+def _retry_policy(grant: Grant, registered: Registered) -> RetryPolicy:
+    """The processor's policy with the job's own numbers in it."""
+    spec = grant.spec
+    policy = registered.processor.retry
+    if spec.attempts is None and spec.backoff is None:
+        return policy or ONE_ATTEMPT
+    base = policy or RetryPolicy()
+    return msgspec.structs.replace(
+        base,
+        max_attempts=base.max_attempts if spec.attempts is None else spec.attempts,
+        backoff=base.backoff if spec.backoff is None else spec.backoff,
+    )
+
+
+def _retries(policy: RetryPolicy, error: AM2ZError, grant: Grant) -> bool:
+    """Decide, and tell the policy's hooks; a hook that raises is logged and changes nothing more."""
+    attempt = grant.attempt
+    try:
+        again = wants_retry(policy, error, attempt)
+        if again and policy.on_retry is not None:
+            policy.on_retry(error, attempt)
+        elif attempt >= policy.max_attempts and policy.on_exhausted is not None:
+            policy.on_exhausted(error, attempt)
+    except Exception:
+        logger.exception(
+            "a hook of the retry policy of %r raised", grant.spec.processor
+        )
+        return False
+    return again

@@ -1,0 +1,200 @@
+"""What a caller gets back: a result, or a handle on a job that is still on its way."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+import msgspec
+
+from am2z_trio.model.codec import RecordDecoder, StateCodec
+from am2z_trio.model.errors import (
+    AM2ZError,
+    DeadlineExceededError,
+    JobCancelledError,
+    JobNotFoundError,
+    JobStalledError,
+    error_of,
+)
+from am2z_trio.model.records import JobView, ResultRecord, Settled
+from am2z_trio.model.transitions import Status
+
+if TYPE_CHECKING:
+    from .results import Waiter
+
+S = TypeVar("S")
+
+_decode_result: Final = RecordDecoder[ResultRecord](ResultRecord)
+
+
+class ResultMetadata(msgspec.Struct, frozen=True, kw_only=True):
+    """How a job went."""
+
+    job_id: str
+    processor: str
+    session_id: str | None = None
+    attempt: int = 0
+    """The attempt that decided; 0 if none was made."""
+    node: str = ""
+    """The node it ran on; empty if it never ran."""
+    started_at: datetime | None = None
+    """When the last attempt began, UTC, by that node's clock."""
+
+
+class ProcessorResult(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
+    """A job's final outcome."""
+
+    success: bool
+    state: S | None
+    """The new state; `None` on failure."""
+    error: AM2ZError | None
+    """Why it failed; `None` on success."""
+    execution_time: float
+    """Seconds the last attempt's code ran; 0 if it never ran."""
+    metadata: ResultMetadata
+
+    def unwrap(self) -> S:
+        """Return the state, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return self.state  # type: ignore[return-value]
+
+
+def failed_result(
+    error: AM2ZError, *, processor: str, session: str | None, job_id: str = ""
+) -> ProcessorResult[Any]:
+    """The result of a job that could not even be submitted."""
+    return ProcessorResult(
+        success=False,
+        state=None,
+        error=error,
+        execution_time=0.0,
+        metadata=ResultMetadata(job_id=job_id, processor=processor, session_id=session),
+    )
+
+
+def read_result(
+    settled: Settled, codec: StateCodec[S], *, processor: str, session: str | None
+) -> ProcessorResult[S]:
+    """Decode an outcome; an unreadable one is a failed result, never an exception."""
+    if settled.result == b"\xc0":
+        return failed_result(
+            _store_error(settled),
+            processor=processor,
+            session=session,
+            job_id=settled.id,
+        )
+    try:
+        record = _decode_result(settled.result)
+        error = None if record.error is None else error_of(record.error)
+        state = None if error is not None else codec.decode(record.state)
+    except AM2ZError as unreadable:
+        return failed_result(
+            unreadable, processor=processor, session=session, job_id=settled.id
+        )
+    return ProcessorResult(
+        success=error is None,
+        state=state,
+        error=error,
+        execution_time=record.execution_time,
+        metadata=ResultMetadata(
+            job_id=settled.id,
+            processor=processor,
+            session_id=session,
+            attempt=record.attempt,
+            node=record.node,
+            started_at=datetime.fromtimestamp(record.started / 1000, UTC),
+        ),
+    )
+
+
+def _store_error(settled: Settled) -> AM2ZError:
+    """The error of a job that the store ended by itself, so that no worker described it."""
+    context = {"job": settled.id}
+    if settled.status == "cancelled":
+        return JobCancelledError(settled.reason or "cancelled", context=context)
+    if settled.reason == "deadline":
+        return DeadlineExceededError(
+            "the job's deadline passed before a worker could start it", context=context
+        )
+    return JobStalledError(
+        "the job was lost with its worker more often than its queue allows (max_stalled_count)",
+        context=context,
+    )
+
+
+class Job(Generic[S]):
+    """A submitted job. Dropping the handle changes nothing: the job runs on."""
+
+    __slots__ = (
+        "_cancel",
+        "_codec",
+        "_view",
+        "_waiter",
+        "id",
+        "processor",
+        "session_id",
+    )
+
+    def __init__(
+        self,
+        waiter: Waiter,
+        codec: StateCodec[S],
+        *,
+        processor: str,
+        session: str | None,
+        view: Callable[[str], Awaitable[JobView | None]],
+        cancel: Callable[[str, str], Awaitable[str | None]],
+    ) -> None:
+        self.id = waiter.id
+        self.processor = processor
+        self.session_id = session
+        self._waiter = waiter
+        self._codec = codec
+        self._view = view
+        self._cancel = cancel
+
+    def __repr__(self) -> str:
+        return f"<job {self.id} of {self.processor!r}>"
+
+    async def result(self) -> ProcessorResult[S]:
+        """Wait for the final outcome. Any number of tasks may wait, any number of times.
+
+        Cancelling the wait does not cancel the job; `cancel` does.
+        """
+        settled = await self._waiter.wait()
+        if isinstance(settled, AM2ZError):
+            return failed_result(
+                settled,
+                processor=self.processor,
+                session=self.session_id,
+                job_id=self.id,
+            )
+        return read_result(
+            settled, self._codec, processor=self.processor, session=self.session_id
+        )
+
+    async def status(self) -> Status:
+        """The job's status now. Raises `JobNotFoundError` when its record is gone."""
+        return (await self._look()).status
+
+    async def progress(self) -> float:
+        """What the processor reported last; 0.0 at first."""
+        return (await self._look()).progress
+
+    async def cancel(self, reason: str = "cancelled by its submitter") -> bool:
+        """Ask for the job to be cancelled; `False` if it had ended already.
+
+        A waiting job has ended when this returns; a running one ends at its next checkpoint.
+        """
+        before = await self._cancel(self.id, reason)
+        return before not in (None, "completed", "failed", "cancelled")
+
+    async def _look(self) -> JobView:
+        view = await self._view(self.id)
+        if view is None:
+            raise JobNotFoundError(
+                f"no record of job {self.id}", context={"job": self.id}
+            )
+        return view

@@ -1,0 +1,42 @@
+"""The engine over the memory store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from am2z_trio.model.options import RuntimeOptions
+from am2z_trio.store.memory import MemoryStore
+from am2z_trio.store.memory_server import MemoryServer
+from am2z_trio.store.ports import Store
+
+from .runtime import Runtime
+
+
+class LocalRuntime(Runtime):
+    """Everything in this process, in memory: no Redis, the same behaviour."""
+
+    def __init__(
+        self,
+        *,
+        node: str = "local",
+        shutdown_grace: float = 5.0,
+        result_ttl: float = 60.0,
+        max_state_bytes: int = RuntimeOptions().max_state_bytes,
+        max_conflicts: int = RuntimeOptions().max_conflicts,
+    ) -> None:
+        """Options are those of `RuntimeOptions`; here records are kept for a minute by default."""
+        super().__init__(
+            RuntimeOptions(
+                node=node,
+                shutdown_grace=shutdown_grace,
+                result_ttl=result_ttl,
+                max_state_bytes=max_state_bytes,
+                max_conflicts=max_conflicts,
+            )
+        )
+        self._server = MemoryServer(self._timing)
+
+    @asynccontextmanager
+    async def _open_store(self, node: str) -> AsyncIterator[Store]:
+        yield MemoryStore(node, self._server)

@@ -1,0 +1,319 @@
+"""One node at work: its services, its workers, and the tree of tasks that owns them.
+
+```
+Node.open()
+├─ services          shielded: outlives everything below, so that a cancelled job can still be
+│  ├─ store          handed back
+│  ├─ settler
+│  ├─ results
+│  ├─ events
+│  └─ tick
+└─ sessions          cancelled at once with the host
+   └─ (shared)
+      └─ worker … ─ slot ─ job
+```
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from am2z_trio.concurrency import CancelScope, Host, Nursery, TaskStatus, current_host
+from am2z_trio.concurrency.groups import unwrapped
+from am2z_trio.model.errors import AM2ZError, RuntimeStateError
+from am2z_trio.model.events import Event
+from am2z_trio.model.options import RuntimeOptions
+from am2z_trio.model.records import (
+    CancelRequest,
+    Grant,
+    InboxMessage,
+    QueueInfo,
+    Settled,
+    Wake,
+)
+from am2z_trio.store.ports import Store
+
+from .bus import Bus
+from .claims import Claims
+from .executor import Executor
+from .registry import Registered, Registry
+from .results import Results
+from .settler import Settler
+from .worker import Worker
+
+logger: Final = logging.getLogger("am2z_trio.node")
+
+TICK: Final = 1.0
+"""Seconds between two ticks: lease, dead nodes, stuck queues. A dead process is noticed after two."""
+
+TICK_PATIENCE: Final = 1.0
+"""Seconds one tick may take before the node asks itself whether its lease still stands."""
+
+SELF_FENCE: Final = 0.8
+"""Share of the lease after which a node that cannot reach the store gives its claims up."""
+
+LAST_WORDS: Final = 3.0
+"""Seconds that handing jobs back may take at the end, even when the store is away."""
+
+
+class Node:
+    """Everything of a runtime that exists only while it is entered."""
+
+    def __init__(
+        self,
+        node_id: str,
+        options: RuntimeOptions,
+        registry: Registry,
+        bus: Bus,
+        store: Store,
+    ) -> None:
+        self.id = node_id
+        self.host: Host = current_host()
+        self.store = store
+        self.claims = Claims()
+        self.settler = Settler(self.host, store)
+        self.results = Results(self.host, store, before_send=bus.watch)
+        self.workers: dict[str, Worker] = {}
+        self.started_at = self.host.now()
+        self._options = options
+        self._registry = registry
+        self._bus = bus
+        self._executor = Executor(
+            self.host, node_id, emit=self._emit, report=self._report
+        )
+        self._services: CancelScope | None = None
+        self._sessions: Nursery | None = None
+        self._worker_scopes: dict[str, CancelScope] = {}
+        self._joined = False
+        self._lease_seen = self.host.now()
+        self._stopped = self.host.event()
+        self._stopping = False
+        self._worker_ended = self.host.event()
+        self._jobs_run_before = 0
+        self._tick_bell = self.host.spot()
+        self._stray_wakes: set[str] = set()
+
+    # --- the tree ---------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Run the node around a block. Only `Cancelled` and the block's own exceptions leave it."""
+        with unwrapped():
+            async with self.host.open_nursery() as outer:
+                await outer.start(self._run_services, name="am2z services")
+                try:
+                    async with self.host.open_nursery() as self._sessions:
+                        for registered in self._registry.all():
+                            self.serve(registered)
+                        self._bus.emit(Event("runtime:started", 0, self.id))
+                        yield
+                        await self.stop(self._options.shutdown_grace)
+                finally:
+                    self._sessions = None
+                    await self._last_words()
+
+    async def stop(self, grace: float) -> None:
+        """Drain: claim no more, let running jobs end within `grace` seconds, cancel the others."""
+        if self._stopping:
+            await self._stopped.wait()
+            return
+        self._stopping = True
+        for worker in self.workers.values():
+            worker.close()
+        with self.host.cancel_scope(deadline=self.host.now() + grace):
+            while self.workers:
+                # Every worker that ends wakes us through `_work`.
+                self._worker_ended = self.host.event()
+                await self._worker_ended.wait()
+        if self._sessions is not None:
+            self._sessions.cancel_scope.cancel()
+        self._stopped.set()
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopping
+
+    async def wait_stopped(self) -> None:
+        await self._stopped.wait()
+
+    async def _last_words(self) -> None:
+        """Hand back what was running. Shielded, since this is what cancellation must not lose;
+        bounded, since the store may be away: the lease does it then."""
+        with self.host.cancel_scope(deadline=self.host.now() + LAST_WORDS, shield=True):
+            try:
+                await self.settler.wait_idle()
+                self._bus.emit(Event("runtime:stopped", 0, self.id))
+                await self._bus.flush()
+                if self._joined:
+                    await self.store.leave()
+            except AM2ZError as error:
+                logger.warning("the node could not sign off: %s", error)
+        self.results.fail_all(
+            RuntimeStateError("the runtime was left while the job was under way")
+        )
+        if self._services is not None:
+            self._services.cancel()
+
+    async def _run_services(self, *, task_status: TaskStatus) -> None:
+        with unwrapped(), self.host.cancel_scope(shield=True) as self._services:
+            async with self.host.open_nursery() as nursery:
+                await nursery.start(self.store.run, self)
+                await nursery.start(self.settler.run)
+                await nursery.start(self.results.run)
+                await nursery.start(self._bus.run, self.host, self.store)
+                if self._options.workers:
+                    await self._join()
+                nursery.start_soon(self._tick_forever)
+                task_status.started()
+
+    # --- workers ----------------------------------------------------------------------------
+
+    def serve(self, registered: Registered) -> None:
+        """Work this processor's queue off from now on."""
+        queue = registered.queue
+        if not self._options.workers or self._sessions is None or self._stopping:
+            return
+        if queue in self.workers:
+            self.workers[queue].wake()
+            return
+        name = registered.processor.name
+        worker = Worker(
+            self.host,
+            self.store,
+            self._executor,
+            self.settler,
+            self.claims,
+            queue=queue,
+            lookup=lambda: self._registry.get(name),
+            max_conflicts=self._options.max_conflicts,
+            on_lost=self._lost,
+        )
+        self.workers[queue] = worker
+        self._sessions.start_soon(self._work, worker, registered, name=f"worker {name}")
+
+    def stop_serving(self, queue: str) -> None:
+        """Claim no more of this queue; running jobs end by themselves."""
+        worker = self.workers.get(queue)
+        if worker is not None:
+            worker.close()
+
+    async def _work(self, worker: Worker, registered: Registered) -> None:
+        try:
+            info = QueueInfo(
+                queue=registered.queue, processor=registered.processor.name
+            )
+            await self.store.announce([info])
+            async with self.host.open_nursery() as nursery:
+                await nursery.start(worker.run)
+        finally:
+            self._jobs_run_before += worker.jobs_run
+            if self.workers.get(worker.queue) is worker:
+                del self.workers[worker.queue]
+            self._worker_ended.set()
+
+    @property
+    def jobs_run(self) -> int:
+        return self._jobs_run_before + sum(
+            worker.jobs_run for worker in self.workers.values()
+        )
+
+    @property
+    def busy(self) -> int:
+        return sum(worker.busy for worker in self.workers.values())
+
+    # --- what the store tells us (Listener) -------------------------------------------------
+
+    def on_message(self, message: InboxMessage) -> None:
+        if isinstance(message, Settled):
+            self.results.on_settled(message)
+        elif isinstance(message, Wake):
+            worker = self.workers.get(message.queue)
+            if worker is not None:
+                worker.wake()
+            else:
+                self._stray_wakes.add(message.queue)
+                self._tick_bell.wake()
+        else:
+            assert isinstance(message, CancelRequest)
+            self.claims.cancel(message)
+
+    def on_event(self, event: Event) -> None:
+        self._bus.deliver(event)
+
+    def on_reconnect(self) -> None:
+        self.results.on_reconnect()
+        self.claims.has_strays = True
+        for worker in self.workers.values():
+            worker.wake()
+        self._tick_bell.wake()
+
+    # --- lease and housekeeping -------------------------------------------------------------
+
+    async def _join(self) -> None:
+        await self.store.join()
+        self._joined = True
+        self._lease_seen = self.host.now()
+
+    def _lost(self) -> None:
+        """The lease is gone: whatever runs here may run elsewhere by now."""
+        self.claims.lose_all("this node lost its lease")
+        self._joined = False
+        self._tick_bell.wake()
+
+    async def _tick_forever(self) -> None:
+        host = self.host
+        while True:
+            with host.cancel_scope(deadline=host.now() + TICK):
+                await self._tick_bell.park()
+            try:
+                await self._tick()
+            except AM2ZError as error:
+                logger.warning("tick failed: %s", error)
+                await host.sleep(TICK)
+
+    async def _tick(self) -> None:
+        store, host = self.store, self.host
+        if self._options.workers and not self._stopping:
+            if not self._joined:
+                await self._join()
+                for worker in self.workers.values():
+                    worker.wake()
+            with host.cancel_scope(deadline=host.now() + TICK_PATIENCE) as patience:
+                answer = await store.tick()
+                self._lease_seen = host.now()
+                if answer.lost:
+                    self._lost()
+            if patience.cancelled_caught:
+                if (
+                    host.now() - self._lease_seen > SELF_FENCE * self._options.lease
+                    and self._joined
+                ):
+                    logger.error(
+                        "the store has not answered for most of the lease: jobs are given up"
+                    )
+                    self._lost()
+                return
+            if self.claims.has_strays and not self.claims.under_way:
+                self.claims.has_strays = False
+                await store.reconcile(self.claims.ids())
+            for worker in list(self.workers.values()):
+                worker.release_stranded()
+        while self._stray_wakes:
+            queue = self._stray_wakes.pop()
+            if queue not in self.workers:
+                await store.unpark(queue)
+        await self.results.look()
+
+    # --- what processors may do -------------------------------------------------------------
+
+    def _emit(self, name: str, data: Any, grant: Grant) -> None:
+        spec = grant.spec
+        self._bus.emit(
+            Event(name, 0, self.id, spec.id, spec.processor, spec.session, data)
+        )
+
+    async def _report(self, grant: Grant, progress: float) -> None:
+        await self.store.report(grant.spec.id, grant.token, progress)

@@ -1,0 +1,239 @@
+"""What a user writes: a function `state -> state` with a name and options."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from am2z_trio.model.errors import ConfigurationError, DuplicateProcessorError
+from am2z_trio.model.options import QueueOptions, RetryPolicy, require, require_seconds
+
+S = TypeVar("S")
+R = TypeVar("R")
+P = ParamSpec("P")
+
+MAX_NAME = 200
+
+
+class Processor(Generic[S]):
+    """A named function `state -> state` and how to run it. Immutable; register it with a runtime.
+
+    The state type is the annotation of the first parameter (or `state_type`): anything msgspec can
+    decode. The function takes `(state)` or `(state, ctx)`, and returns the new state, or `None` for
+    "unchanged"; it raises to fail. A plain `def` runs in a worker thread: its caller hears of a
+    timeout on time, but Python cannot stop a thread, so its code runs on and its result is dropped.
+    """
+
+    __slots__ = (
+        "depends_on",
+        "description",
+        "fn",
+        "is_async",
+        "name",
+        "queue",
+        "retry",
+        "state_type",
+        "takes_context",
+        "timeout",
+    )
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        *,
+        name: str | None = None,
+        description: str = "",
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+        queue: QueueOptions | None = None,
+        depends_on: Sequence[Processor[Any]] = (),
+        state_type: Any = None,
+        _names: Mapping[str, Any] | None = None,
+    ) -> None:
+        require(callable(fn), "Processor.fn", fn, "must be a function")
+        self.fn = fn
+        self.name = fn.__name__ if name is None else name
+        require(
+            isinstance(self.name, str) and 0 < len(self.name) <= MAX_NAME,
+            "Processor.name",
+            self.name,
+            f"must be a text of 1 to {MAX_NAME} characters",
+        )
+        self.description = description or inspect.getdoc(fn) or ""
+        if timeout is not None:
+            require_seconds("Processor.timeout", timeout, zero=False)
+        self.timeout = timeout
+        require(
+            retry is None or isinstance(retry, RetryPolicy),
+            "Processor.retry",
+            retry,
+            "must be a RetryPolicy",
+        )
+        self.retry = retry
+        require(
+            queue is None or isinstance(queue, QueueOptions),
+            "Processor.queue",
+            queue,
+            "must be QueueOptions",
+        )
+        self.queue = queue or QueueOptions()
+        self.depends_on = tuple(depends_on)
+        for dependency in self.depends_on:
+            require(
+                isinstance(dependency, Processor),
+                "Processor.depends_on",
+                dependency,
+                "must be processors",
+            )
+        self.is_async = inspect.iscoroutinefunction(
+            inspect.unwrap(fn)
+        ) or inspect.iscoroutinefunction(
+            getattr(fn, "__call__", None)  # noqa: B004 - an object with an async __call__
+        )
+        parameters = _positional(fn, self.name)
+        self.takes_context = len(parameters) > 1
+        self.state_type = (
+            _state_type(fn, parameters[0], self.name, _names)
+            if state_type is None
+            else state_type
+        )
+
+    def __repr__(self) -> str:
+        return f"<processor {self.name!r}>"
+
+
+class ProcessorFunction(Processor[S], Generic[S, P, R]):
+    """What `@processor` makes: a `Processor` that can still be called like the function it wraps."""
+
+    __slots__ = ()
+
+    def __call__(self, state: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function itself: no queue, no timeout, no retry. For tests and plain reuse."""
+        return self.fn(state, *args, **kwargs)  # type: ignore[no-any-return]
+
+
+@overload
+def processor(fn: Callable[Concatenate[S, P], R], /) -> ProcessorFunction[S, P, R]: ...
+
+
+@overload
+def processor(
+    *,
+    name: str | None = None,
+    description: str = "",
+    timeout: float | None = None,
+    retry: RetryPolicy | None = None,
+    queue: QueueOptions | None = None,
+    depends_on: Sequence[Processor[Any]] = (),
+    state_type: Any = None,
+) -> Callable[[Callable[Concatenate[S, P], R]], ProcessorFunction[S, P, R]]: ...
+
+
+def processor(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Make a `Processor` of a function. Bare or called: `@processor`, `@processor(timeout=5)`.
+
+    * `name`: how jobs refer to it; default: the function's name
+    * `description`: default: the docstring
+    * `timeout`: seconds one attempt may run; it is cancelled then. Default: no limit
+    * `retry`: a `RetryPolicy`; default: one attempt
+    * `queue`: `QueueOptions`: concurrency, priority and so on
+    * `depends_on`: processors to register along with this one
+    * `state_type`: instead of the first parameter's annotation
+
+    Raises `ConfigurationError` for a bad option, at once.
+    """
+    # Annotations may name types that are local to the function around the definition.
+    names = sys._getframe(1).f_locals
+    if fn is not None:
+        return ProcessorFunction(fn, _names=names)
+    return lambda wrapped: ProcessorFunction(wrapped, _names=names, **options)
+
+
+def with_dependencies(
+    processors: Iterable[Processor[Any]],
+) -> dict[str, Processor[Any]]:
+    """All processors by name, dependencies first. Refuses cycles and two processors of one name."""
+    found: dict[str, Processor[Any]] = {}
+    path: list[Processor[Any]] = []
+
+    def visit(item: Processor[Any]) -> None:
+        require(
+            isinstance(item, Processor),
+            "register",
+            item,
+            "must be a processor (use @processor)",
+        )
+        if item in path:
+            names = " -> ".join(p.name for p in [*path[path.index(item) :], item])
+            raise ConfigurationError(f"depends_on goes in a circle: {names}")
+        known = found.get(item.name)
+        if known is item:
+            return
+        if known is not None:
+            raise DuplicateProcessorError(
+                f"two processors are named {item.name!r}: {_where(known.fn)} and {_where(item.fn)}",
+                context={"name": item.name},
+            )
+        path.append(item)
+        for dependency in item.depends_on:
+            visit(dependency)
+        path.pop()
+        found[item.name] = item
+
+    for item in processors:
+        visit(item)
+    return found
+
+
+def _where(fn: Callable[..., Any]) -> str:
+    return f"{getattr(fn, '__module__', '?')}.{getattr(fn, '__qualname__', fn)}"
+
+
+def _positional(fn: Callable[..., Any], name: str) -> list[inspect.Parameter]:
+    try:
+        parameters = list(inspect.signature(fn).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"processor {name!r}: the function has no readable signature"
+        ) from error
+    required = [
+        p
+        for p in parameters
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        and p.default is p.empty
+    ]
+    keyword_only = [
+        p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty
+    ]
+    if len(required) not in (1, 2) or keyword_only:
+        raise ConfigurationError(
+            f"processor {name!r} takes {inspect.signature(fn)}: it must take (state) or (state, ctx)",
+            context={"processor": name},
+        )
+    return required
+
+
+def _state_type(
+    fn: Callable[..., Any],
+    parameter: inspect.Parameter,
+    name: str,
+    names: Mapping[str, Any] | None,
+) -> Any:
+    if parameter.annotation is parameter.empty:
+        return Any
+    try:
+        target = fn if inspect.isroutine(fn) else type(fn).__call__
+        hints = typing.get_type_hints(
+            inspect.unwrap(target), localns=dict(names or {}), include_extras=True
+        )
+    except NameError as error:
+        raise ConfigurationError(
+            f"processor {name!r}: the annotation {parameter.annotation!r} cannot be resolved ({error}); "
+            "give state_type="
+        ) from error
+    hint = hints.get(parameter.name, Any)
+    # A type variable says "any state" to a type checker; msgspec wants to hear it so.
+    return Any if isinstance(hint, TypeVar) else hint

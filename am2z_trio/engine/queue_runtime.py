@@ -1,0 +1,70 @@
+"""The engine over Redis."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from am2z_trio.model.options import RuntimeOptions, require
+from am2z_trio.model.redis_options import RedisOptions
+from am2z_trio.store.ports import Store
+from am2z_trio.store.redis import RedisStore
+from am2z_trio.wire.server import open_embedded_server
+
+from .runtime import Runtime
+
+
+class QueueRuntime(Runtime):
+    """Jobs on Redis: any number of processes share the work."""
+
+    def __init__(
+        self,
+        redis: str | RedisOptions | None = None,
+        *,
+        embedded: bool = False,
+        **options: Any,
+    ) -> None:
+        """`redis` is a URL (`redis://`, `rediss://`, `unix://`) or `RedisOptions`; the default is
+        `redis://localhost:6379/0`. `embedded=True` starts a private server instead, which ends with
+        this process. The other keyword arguments are the fields of `RuntimeOptions`.
+        """
+        require(
+            not (embedded and redis is not None),
+            "embedded",
+            embedded,
+            "goes without a URL: it starts a server of its own",
+        )
+        super().__init__(_runtime_options(options))
+        self._redis = (
+            RedisOptions.from_url(redis)
+            if isinstance(redis, str)
+            else redis or RedisOptions()
+        )
+        require(
+            isinstance(self._redis, RedisOptions),
+            "redis",
+            redis,
+            "must be a URL or RedisOptions",
+        )
+        self._embedded = embedded
+
+    @asynccontextmanager
+    async def _open_store(self, node: str) -> AsyncIterator[Store]:
+        async with AsyncExitStack() as stack:
+            where = self._redis
+            if self._embedded:
+                server = await stack.enter_async_context(open_embedded_server())
+                where = RedisOptions.from_url(server.url)
+            yield RedisStore(
+                node, where, prefix=self._options.prefix, timing=self._timing
+            )
+
+
+def _runtime_options(options: dict[str, Any]) -> RuntimeOptions:
+    known = RuntimeOptions.__struct_fields__
+    for name, value in options.items():
+        require(
+            name in known, name, value, f"is no option; there are: {', '.join(known)}"
+        )
+    return RuntimeOptions(**options)

@@ -1,0 +1,70 @@
+"""Which processors this node knows, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import anyio
+
+from am2z_trio.model.codec import StateCodec
+from am2z_trio.model.errors import ConfigurationError, ValidationError
+from am2z_trio.model.records import queue_name
+
+from .processor import Processor, with_dependencies
+
+
+class Registered:
+    """A processor as this node runs it."""
+
+    __slots__ = ("_threads", "codec", "processor", "queue")
+
+    def __init__(self, processor: Processor[Any], max_state_bytes: int) -> None:
+        self.processor = processor
+        self.queue = queue_name(processor.name)
+        try:
+            self.codec: StateCodec[Any] = StateCodec(
+                processor.state_type, max_bytes=max_state_bytes
+            )
+        except ValidationError as error:
+            raise ConfigurationError(
+                f"processor {processor.name!r}: {error.message}"
+            ) from error
+        self._threads: anyio.CapacityLimiter | None = None
+
+    @property
+    def threads(self) -> anyio.CapacityLimiter:
+        """As many threads as the queue's concurrency, for a processor that is a plain `def`."""
+        if self._threads is None:
+            self._threads = anyio.CapacityLimiter(self.processor.queue.concurrency)
+        return self._threads
+
+
+class Registry:
+    """Processors by name. Registering a name again replaces it from the next job on."""
+
+    def __init__(self, max_state_bytes: int) -> None:
+        self._max_state_bytes = max_state_bytes
+        self._by_name: dict[str, Registered] = {}
+
+    def add(self, processors: Iterable[Processor[Any]]) -> list[Registered]:
+        """Add processors and their dependencies; all of them or, on an error, none."""
+        added = [
+            Registered(processor, self._max_state_bytes)
+            for processor in with_dependencies(processors).values()
+        ]
+        for registered in added:
+            self._by_name[registered.processor.name] = registered
+        return added
+
+    def remove(self, name: str) -> Registered | None:
+        return self._by_name.pop(name, None)
+
+    def get(self, name: str) -> Registered | None:
+        return self._by_name.get(name)
+
+    def names(self) -> list[str]:
+        return list(self._by_name)
+
+    def all(self) -> list[Registered]:
+        return list(self._by_name.values())

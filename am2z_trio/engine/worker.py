@@ -1,0 +1,299 @@
+"""Works one queue off: claims jobs for its free slots and runs each under its own cancel scope.
+
+Two kinds of tasks share a buffer of claimed jobs. The *feeder* claims: as many jobs as there are
+free slots, and a few ahead where the work is short (`policy.prefetch`). *Slots* take from the buffer
+and run; there are never more of them than the queue's concurrency, and they are started only when
+there is work for them. When the store has nothing, the node is parked there and the feeder sleeps
+until a wake-up arrives or the next delayed job is due: nothing polls.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from math import inf
+from typing import Final
+
+import msgspec
+
+from am2z_trio.concurrency import Host, Nursery, Spot, TaskStatus
+from am2z_trio.model.errors import AM2ZError
+from am2z_trio.model.records import ClaimAnswer, SettleAnswer, Settlement
+from am2z_trio.policy.prefetch import Prefetch
+from am2z_trio.store.ports import Store
+
+from .claims import Claim, Claims
+from .executor import Executor, released
+from .registry import Registered
+from .settler import Settler
+
+logger: Final = logging.getLogger("am2z_trio.worker")
+
+SLICE: Final = 0.001
+"""Seconds a slot may run jobs that never wait before it lets other tasks have a turn."""
+
+STRANDED: Final = 0.5
+"""Seconds a job may lie in the buffer while every slot is busy before it goes back to its queue."""
+
+CLAIM_AGAIN_AFTER: Final = 0.5
+"""Seconds after a claim the store refused (an error reply, not a lost connection)."""
+
+MOST_AT_ONCE: Final = 200
+"""Jobs per claim; bounds the time one script holds the store."""
+
+ROUSED_AT_ONCE: Final = 2
+"""Slots woken ahead of need: each wakes as many again, so n slots start in log2(n) steps, and work
+that is done within one step wakes no more than these."""
+
+
+class Worker:
+    """Serves one queue on one node, as a task of the nursery that owns it."""
+
+    def __init__(
+        self,
+        host: Host,
+        store: Store,
+        executor: Executor,
+        settler: Settler,
+        claims: Claims,
+        *,
+        queue: str,
+        lookup: Callable[[], Registered | None],
+        max_conflicts: int,
+        on_lost: Callable[[], None],
+    ) -> None:
+        self.queue = queue
+        self._host = host
+        self._store = store
+        self._executor = executor
+        self._settler = settler
+        self._claims = claims
+        self._lookup = lookup
+        self._max_conflicts = max_conflicts
+        self._on_lost = on_lost
+        self._prefetch = Prefetch()
+        self._buffer: deque[Claim] = deque()
+        self._idle: list[Spot] = []
+        self._slots = 0
+        self._busy = 0
+        self._roused = 0
+        self._unsettled = 0
+        self._seq = 0
+        self._parked = False
+        self._woken = False
+        self._due = inf
+        self._claiming = False
+        self._closing = False
+        self._bell = host.spot()
+        self._nursery: Nursery | None = None
+        self.jobs_run = 0
+
+    # --- told from outside, synchronously ---------------------------------------------------
+
+    def wake(self) -> None:
+        """The queue has work, or may have: claim again."""
+        self._woken = True
+        self._parked = False
+        self._bell.wake()
+
+    def close(self) -> None:
+        """Claim no more, hand back what waits for a slot, end when the running jobs have."""
+        self._closing = True
+        self._release_buffer()
+        self._bell.wake()
+
+    @property
+    def busy(self) -> int:
+        """Jobs whose code runs now."""
+        return self._busy
+
+    def release_stranded(self) -> None:
+        """Give back claimed jobs that have waited for a slot for too long: others may be free."""
+        if self._buffer and self._host.now() - self._buffer[0].since > STRANDED:
+            self._prefetch.ran(STRANDED * 100)
+            self._release_buffer()
+
+    def on_settled(
+        self, claim: Claim, settlement: Settlement, answer: SettleAnswer
+    ) -> None:
+        """The store has answered."""
+        if answer.status == "conflict":
+            self._rerun(claim, answer)
+            return
+        if answer.status == "fenced":
+            logger.warning(
+                "job %s was taken away; what it did here is dropped", settlement.id
+            )
+        self._claims.remove(claim)
+        self._unsettled -= 1
+        if self._closing or not (self._parked or self._claiming):
+            self._bell.wake()
+
+    # --- the feeder -------------------------------------------------------------------------
+
+    async def run(self, *, task_status: TaskStatus) -> None:
+        """Serve until closed or cancelled; cancelled jobs are handed back through the settler."""
+        try:
+            async with self._host.open_nursery() as self._nursery:
+                task_status.started()
+                await self._feed()
+                while self._busy or self._unsettled:
+                    await self._bell.park()
+                self._nursery.cancel_scope.cancel()
+        finally:
+            self._closing = True
+            self._release_buffer()
+            self._claims.has_strays = self._claims.has_strays or self._claiming
+
+    async def _feed(self) -> None:
+        host, bell = self._host, self._bell
+        while not self._closing:
+            want = self._want()
+            if want <= 0 or (self._parked and host.now() < self._due):
+                with host.cancel_scope(deadline=self._due if self._parked else inf):
+                    await bell.park()
+                continue
+            self._seq += 1
+            self._parked = self._woken = False
+            began = host.now()
+            self._claiming = True
+            self._claims.begin()
+            try:
+                answer = await self._store.claim(self.queue, self._seq, want)
+            except AM2ZError as error:
+                self._claiming = False
+                logger.error("claiming from %s failed: %s", self.queue, error)
+                await host.sleep(CLAIM_AGAIN_AFTER)
+                continue
+            finally:
+                self._claims.end()
+            self._claiming = False
+            self._take(answer, want, began)
+        await self._store.unpark(self.queue)
+
+    def _want(self) -> int:
+        registered = self._lookup()
+        if registered is None:
+            return 0
+        concurrency = registered.processor.queue.concurrency
+        ahead = self._prefetch.ahead(concurrency)
+        free = concurrency + ahead - self._busy - len(self._buffer)
+        # Work that settles more slowly than it runs must not pile up.
+        return min(free, 2 * (concurrency + ahead) - self._unsettled, MOST_AT_ONCE)
+
+    def _take(self, answer: ClaimAnswer, want: int, began: float) -> None:
+        host = self._host
+        now = host.now()
+        if answer.lost:
+            self._parked, self._due = True, inf
+            self._on_lost()
+            return
+        grants = answer.grants
+        if len(grants) < want and not answer.stale:
+            # A wake-up may have come in between the claim and this task's turn: then claim again.
+            self._parked = not self._woken
+            self._due = inf if answer.next_due is None else now + answer.next_due
+        if not grants:
+            return
+        self._prefetch.claimed(now - began)
+        for grant in grants:
+            claim = Claim(grant, self, now)
+            self._claims.add(claim)
+            self._buffer.append(claim)
+        self._unsettled += len(grants)
+        if self._closing:
+            self._release_buffer()
+        else:
+            self._rouse()
+
+    def _release_buffer(self) -> None:
+        while self._buffer:
+            claim = self._buffer.popleft()
+            self._settler.submit(claim, released(claim))
+
+    def _rerun(self, claim: Claim, answer: SettleAnswer) -> None:
+        claim.conflicts += 1
+        if claim.conflicts > self._max_conflicts:
+            self._settler.submit(claim, self._executor.conflict_exhausted(claim))
+            return
+        claim.grant = msgspec.structs.replace(claim.grant, stored=answer.current)
+        if self._closing:
+            self._settler.submit(claim, released(claim))
+            return
+        self._buffer.appendleft(claim)
+        self._rouse()
+
+    # --- the slots --------------------------------------------------------------------------
+
+    def _rouse(self) -> None:
+        """Get slots going for what lies in the buffer, starting new ones only where none is idle."""
+        registered = self._lookup()
+        if registered is None or self._nursery is None:
+            return
+        concurrency = registered.processor.queue.concurrency
+        for _ in range(
+            min(ROUSED_AT_ONCE - self._roused, len(self._buffer) - self._roused)
+        ):
+            if self._idle:
+                self._idle.pop().wake()
+            elif self._slots < concurrency:
+                self._slots += 1
+                self._nursery.start_soon(self._slot, name=f"{self.queue} slot")
+            else:
+                return
+            self._roused += 1
+
+    async def _slot(self) -> None:
+        host, buffer, now = self._host, self._buffer, self._host.now
+        spot = host.spot()
+        self._roused -= 1
+        turn_ends = now() + SLICE
+        while True:
+            registered = self._lookup()
+            if (
+                registered is None
+                or self._slots > registered.processor.queue.concurrency
+            ):
+                # Concurrency went down by a hot reload.
+                self._slots -= 1
+                self._release_if_unserved(registered)
+                return
+            if not buffer:
+                self._idle.append(spot)
+                await spot.park()
+                self._roused -= 1
+                turn_ends = now() + SLICE
+                continue
+            claim = buffer.popleft()
+            if buffer:
+                self._rouse()
+            await self._run(claim, registered)
+            if now() > turn_ends:
+                await host.checkpoint()
+                turn_ends = now() + SLICE
+
+    def _release_if_unserved(self, registered: Registered | None) -> None:
+        if registered is None:
+            self._release_buffer()
+        elif self._buffer:
+            self._rouse()
+
+    async def _run(self, claim: Claim, registered: Registered) -> None:
+        self._busy += 1
+        began = self._host.now()
+        # If we are cancelled from above, the job goes back: `released` stands until it has run.
+        settlement: Settlement | None = released(claim)
+        try:
+            settlement = await self._executor.run(claim, registered)
+            self._prefetch.ran(self._host.now() - began)
+            self.jobs_run += 1
+        finally:
+            self._busy -= 1
+            if settlement is None:
+                self._claims.remove(claim)
+                self._unsettled -= 1
+            else:
+                self._settler.submit(claim, settlement)
+            if self._closing or not (self._parked or self._claiming):
+                self._bell.wake()
