@@ -58,9 +58,7 @@ class AsyncioHost:
     def open_nursery(self) -> AbstractAsyncContextManager[Nursery]:
         return cast(AbstractAsyncContextManager[Nursery], anyio.create_task_group())
 
-    def cancel_scope(
-        self, *, deadline: float = inf, shield: bool = False
-    ) -> CancelScope:
+    def cancel_scope(self, *, deadline: float = inf, shield: bool = False) -> CancelScope:
         return anyio.CancelScope(deadline=deadline, shield=shield)
 
 

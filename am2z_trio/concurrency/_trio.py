@@ -59,9 +59,7 @@ class TrioHost:
     def open_nursery(self) -> AbstractAsyncContextManager[Nursery]:
         return trio.open_nursery()
 
-    def cancel_scope(
-        self, *, deadline: float = inf, shield: bool = False
-    ) -> CancelScope:
+    def cancel_scope(self, *, deadline: float = inf, shield: bool = False) -> CancelScope:
         return trio.CancelScope(deadline=deadline, shield=shield)
 
 

@@ -112,9 +112,7 @@ class Bus:
         gone = [
             s
             for s in self._subscriptions
-            if s.pattern == pattern
-            and s.handler is not None
-            and (handler is None or s.handler == handler)
+            if s.pattern == pattern and s.handler is not None and (handler is None or s.handler == handler)
         ]
         for subscription in gone:
             self.remove(subscription)
@@ -138,9 +136,7 @@ class Bus:
         """Publish soon, to every node. Synchronous; beyond the buffer the oldest is dropped."""
         if len(self._outgoing) >= BUFFER:
             self._outgoing.popleft()
-            logger.warning(
-                "events are emitted faster than they can be published: one was dropped"
-            )
+            logger.warning("events are emitted faster than they can be published: one was dropped")
         self._outgoing.append(event)
         if self._ring is not None:
             self._ring()
@@ -183,9 +179,7 @@ class Bus:
                 await self._publish(self._store)
 
     async def _publish(self, store: Store) -> None:
-        batch = [
-            self._outgoing.popleft() for _ in range(min(len(self._outgoing), BATCH))
-        ]
+        batch = [self._outgoing.popleft() for _ in range(min(len(self._outgoing), BATCH))]
         try:
             await store.publish(batch)
         except ValidationError as error:
@@ -215,6 +209,4 @@ class Bus:
                     if inspect.isawaitable(answer):
                         await answer
                 except Exception:
-                    logger.exception(
-                        "a handler of %r raised on %s", subscription.pattern, event.name
-                    )
+                    logger.exception("a handler of %r raised on %s", subscription.pattern, event.name)

@@ -72,9 +72,7 @@ class Executor:
         processor = registered.processor
         timeout = processor.timeout if spec.timeout is None else spec.timeout
         budget = inf if timeout is None else timeout
-        remaining = (
-            inf if grant.remaining is None else claim.since + grant.remaining - began
-        )
+        remaining = inf if grant.remaining is None else claim.since + grant.remaining - began
         scope = self._host.cancel_scope(deadline=began + min(budget, remaining))
         output: Any = None
         error: AM2ZError | None = None
@@ -103,9 +101,7 @@ class Executor:
             error = _deadline_error(processor.name, timeout, remaining)
         if error is None:
             try:
-                return self._completed(
-                    grant, registered, state, output, started, execution_time
-                )
+                return self._completed(grant, registered, state, output, started, execution_time)
             except AM2ZError as refused:
                 error = refused
         return self._failed(grant, registered, error, started, execution_time)
@@ -176,25 +172,19 @@ class Executor:
             try:
                 registered.codec.decode(blob)
             except ValidationError as error:
-                raise ValidationError(
-                    f"what {spec.processor!r} returned: {error.message}"
-                ) from error
+                raise ValidationError(f"what {spec.processor!r} returned: {error.message}") from error
         commit: Commit | None = None
         if spec.session:
             expected: tuple[int, str] | None = None
             if spec.state == NO_STATE:
                 stored = grant.stored
-                expected = (
-                    (0, "") if stored is None else (stored.version, stored.checksum)
-                )
+                expected = (0, "") if stored is None else (stored.version, stored.checksum)
             commit = Commit(blob=blob, checksum=codec.checksum(blob), expected=expected)
         return Settlement(
             id=spec.id,
             token=grant.token,
             outcome="completed",
-            result=self._result(
-                grant, msgspec.Raw(blob), None, started, execution_time
-            ),
+            result=self._result(grant, msgspec.Raw(blob), None, started, execution_time),
             commit=commit,
         )
 
@@ -219,12 +209,8 @@ class Executor:
         policy = _retry_policy(grant, registered)
         if _retries(policy, error, grant):
             delay = backoff_delay(policy, grant.attempt, random.random())
-            return Settlement(
-                id=spec.id, token=grant.token, outcome="retry", delay=delay
-            )
-        return Settlement(
-            id=spec.id, token=grant.token, outcome="failed", result=result
-        )
+            return Settlement(id=spec.id, token=grant.token, outcome="retry", delay=delay)
+        return Settlement(id=spec.id, token=grant.token, outcome="failed", result=result)
 
     def conflict_exhausted(self, claim: Claim) -> Settlement:
         """The state moved once too often: fail the job."""
@@ -235,9 +221,7 @@ class Executor:
             context={"session": grant.spec.session, "conflicts": claim.conflicts},
         )
         result = self._result(grant, codec.NIL, error, time.time(), 0.0)
-        return Settlement(
-            id=grant.spec.id, token=grant.token, outcome="failed", result=result
-        )
+        return Settlement(id=grant.spec.id, token=grant.token, outcome="failed", result=result)
 
     def _result(
         self,
@@ -262,9 +246,7 @@ class Executor:
 
 def released(claim: Claim) -> Settlement:
     """Hand the job back to the front of its queue; no attempt is used."""
-    return Settlement(
-        id=claim.grant.spec.id, token=claim.grant.token, outcome="released"
-    )
+    return Settlement(id=claim.grant.spec.id, token=claim.grant.token, outcome="released")
 
 
 def _input_state(grant: Grant, registered: Registered) -> Any:
@@ -292,9 +274,7 @@ def _execution_error(raised: Exception, grant: Grant) -> ProcessorExecutionError
     )
 
 
-def _deadline_error(
-    processor: str, timeout: float | None, remaining: float
-) -> AM2ZError:
+def _deadline_error(processor: str, timeout: float | None, remaining: float) -> AM2ZError:
     if timeout is not None and timeout <= remaining:
         return ProcessorTimeoutError(
             f"{processor!r} ran longer than its timeout of {timeout:g} s and was cancelled",
@@ -330,8 +310,6 @@ def _retries(policy: RetryPolicy, error: AM2ZError, grant: Grant) -> bool:
         elif attempt >= policy.max_attempts and policy.on_exhausted is not None:
             policy.on_exhausted(error, attempt)
     except Exception:
-        logger.exception(
-            "a hook of the retry policy of %r raised", grant.spec.processor
-        )
+        logger.exception("a hook of the retry policy of %r raised", grant.spec.processor)
         return False
     return again

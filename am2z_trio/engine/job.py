@@ -90,9 +90,7 @@ def read_result(
         error = None if record.error is None else error_of(record.error)
         state = None if error is not None else codec.decode(record.state)
     except AM2ZError as unreadable:
-        return failed_result(
-            unreadable, processor=processor, session=session, job_id=settled.id
-        )
+        return failed_result(unreadable, processor=processor, session=session, job_id=settled.id)
     return ProcessorResult(
         success=error is None,
         state=state,
@@ -171,9 +169,7 @@ class Job(Generic[S]):
                 session=self.session_id,
                 job_id=self.id,
             )
-        return read_result(
-            settled, self._codec, processor=self.processor, session=self.session_id
-        )
+        return read_result(settled, self._codec, processor=self.processor, session=self.session_id)
 
     async def status(self) -> Status:
         """The job's status now. Raises `JobNotFoundError` when its record is gone."""
@@ -194,7 +190,5 @@ class Job(Generic[S]):
     async def _look(self) -> JobView:
         view = await self._view(self.id)
         if view is None:
-            raise JobNotFoundError(
-                f"no record of job {self.id}", context={"job": self.id}
-            )
+            raise JobNotFoundError(f"no record of job {self.id}", context={"job": self.id})
         return view

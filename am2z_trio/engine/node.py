@@ -81,9 +81,7 @@ class Node:
         self._options = options
         self._registry = registry
         self._bus = bus
-        self._executor = Executor(
-            self.host, node_id, emit=self._emit, report=self._report
-        )
+        self._executor = Executor(self.host, node_id, emit=self._emit, report=self._report)
         self._services: CancelScope | None = None
         self._sessions: Nursery | None = None
         self._worker_scopes: dict[str, CancelScope] = {}
@@ -151,9 +149,7 @@ class Node:
                     await self.store.leave()
             except AM2ZError as error:
                 logger.warning("the node could not sign off: %s", error)
-        self.results.fail_all(
-            RuntimeStateError("the runtime was left while the job was under way")
-        )
+        self.results.fail_all(RuntimeStateError("the runtime was left while the job was under way"))
         if self._services is not None:
             self._services.cancel()
 
@@ -202,9 +198,7 @@ class Node:
 
     async def _work(self, worker: Worker, registered: Registered) -> None:
         try:
-            info = QueueInfo(
-                queue=registered.queue, processor=registered.processor.name
-            )
+            info = QueueInfo(queue=registered.queue, processor=registered.processor.name)
             await self.store.announce([info])
             async with self.host.open_nursery() as nursery:
                 await nursery.start(worker.run)
@@ -216,9 +210,7 @@ class Node:
 
     @property
     def jobs_run(self) -> int:
-        return self._jobs_run_before + sum(
-            worker.jobs_run for worker in self.workers.values()
-        )
+        return self._jobs_run_before + sum(worker.jobs_run for worker in self.workers.values())
 
     @property
     def busy(self) -> int:
@@ -287,13 +279,8 @@ class Node:
                 if answer.lost:
                     self._lost()
             if patience.cancelled_caught:
-                if (
-                    host.now() - self._lease_seen > SELF_FENCE * self._options.lease
-                    and self._joined
-                ):
-                    logger.error(
-                        "the store has not answered for most of the lease: jobs are given up"
-                    )
+                if host.now() - self._lease_seen > SELF_FENCE * self._options.lease and self._joined:
+                    logger.error("the store has not answered for most of the lease: jobs are given up")
                     self._lost()
                 return
             if self.claims.has_strays and not self.claims.under_way:
@@ -311,9 +298,7 @@ class Node:
 
     def _emit(self, name: str, data: Any, grant: Grant) -> None:
         spec = grant.spec
-        self._bus.emit(
-            Event(name, 0, self.id, spec.id, spec.processor, spec.session, data)
-        )
+        self._bus.emit(Event(name, 0, self.id, spec.id, spec.processor, spec.session, data))
 
     async def _report(self, grant: Grant, progress: float) -> None:
         await self.store.report(grant.spec.id, grant.token, progress)

@@ -88,17 +88,13 @@ class Processor(Generic[S]):
                 dependency,
                 "must be processors",
             )
-        self.is_async = inspect.iscoroutinefunction(
-            inspect.unwrap(fn)
-        ) or inspect.iscoroutinefunction(
+        self.is_async = inspect.iscoroutinefunction(inspect.unwrap(fn)) or inspect.iscoroutinefunction(
             getattr(fn, "__call__", None)  # noqa: B004 - an object with an async __call__
         )
         parameters = _positional(fn, self.name)
         self.takes_context = len(parameters) > 1
         self.state_type = (
-            _state_type(fn, parameters[0], self.name, _names)
-            if state_type is None
-            else state_type
+            _state_type(fn, parameters[0], self.name, _names) if state_type is None else state_type
         )
 
     def __repr__(self) -> str:
@@ -196,18 +192,13 @@ def _positional(fn: Callable[..., Any], name: str) -> list[inspect.Parameter]:
     try:
         parameters = list(inspect.signature(fn).parameters.values())
     except (TypeError, ValueError) as error:
-        raise ConfigurationError(
-            f"processor {name!r}: the function has no readable signature"
-        ) from error
+        raise ConfigurationError(f"processor {name!r}: the function has no readable signature") from error
     required = [
         p
         for p in parameters
-        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-        and p.default is p.empty
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
     ]
-    keyword_only = [
-        p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty
-    ]
+    keyword_only = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
     if len(required) not in (1, 2) or keyword_only:
         raise ConfigurationError(
             f"processor {name!r} takes {inspect.signature(fn)}: it must take (state) or (state, ctx)",
@@ -226,9 +217,7 @@ def _state_type(
         return Any
     try:
         target = fn if inspect.isroutine(fn) else type(fn).__call__
-        hints = typing.get_type_hints(
-            inspect.unwrap(target), localns=dict(names or {}), include_extras=True
-        )
+        hints = typing.get_type_hints(inspect.unwrap(target), localns=dict(names or {}), include_extras=True)
     except NameError as error:
         raise ConfigurationError(
             f"processor {name!r}: the annotation {parameter.annotation!r} cannot be resolved ({error}); "

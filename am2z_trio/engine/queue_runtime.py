@@ -36,11 +36,7 @@ class QueueRuntime(Runtime):
             "goes without a URL: it starts a server of its own",
         )
         super().__init__(_runtime_options(options))
-        self._redis = (
-            RedisOptions.from_url(redis)
-            if isinstance(redis, str)
-            else redis or RedisOptions()
-        )
+        self._redis = RedisOptions.from_url(redis) if isinstance(redis, str) else redis or RedisOptions()
         require(
             isinstance(self._redis, RedisOptions),
             "redis",
@@ -56,15 +52,11 @@ class QueueRuntime(Runtime):
             if self._embedded:
                 server = await stack.enter_async_context(open_embedded_server())
                 where = RedisOptions.from_url(server.url)
-            yield RedisStore(
-                node, where, prefix=self._options.prefix, timing=self._timing
-            )
+            yield RedisStore(node, where, prefix=self._options.prefix, timing=self._timing)
 
 
 def _runtime_options(options: dict[str, Any]) -> RuntimeOptions:
     known = RuntimeOptions.__struct_fields__
     for name, value in options.items():
-        require(
-            name in known, name, value, f"is no option; there are: {', '.join(known)}"
-        )
+        require(name in known, name, value, f"is no option; there are: {', '.join(known)}")
     return RuntimeOptions(**options)

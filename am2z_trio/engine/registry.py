@@ -23,13 +23,9 @@ class Registered:
         self.processor = processor
         self.queue = queue_name(processor.name)
         try:
-            self.codec: StateCodec[Any] = StateCodec(
-                processor.state_type, max_bytes=max_state_bytes
-            )
+            self.codec: StateCodec[Any] = StateCodec(processor.state_type, max_bytes=max_state_bytes)
         except ValidationError as error:
-            raise ConfigurationError(
-                f"processor {processor.name!r}: {error.message}"
-            ) from error
+            raise ConfigurationError(f"processor {processor.name!r}: {error.message}") from error
         self._threads: anyio.CapacityLimiter | None = None
 
     @property

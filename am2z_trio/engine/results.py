@@ -85,9 +85,7 @@ class Results:
     The outgoing deque is bounded by the callers that wait on it, one entry each.
     """
 
-    def __init__(
-        self, host: Host, store: Store, *, before_send: Callable[[], Awaitable[None]]
-    ) -> None:
+    def __init__(self, host: Host, store: Store, *, before_send: Callable[[], Awaitable[None]]) -> None:
         self._host = host
         self._store = store
         self._before_send = before_send
@@ -169,8 +167,7 @@ class Results:
         due = [
             waiter
             for waiter in self._waiting.values()
-            if waiter.id not in queued
-            and (everyone or now - waiter.asked >= LOOK_AFTER)
+            if waiter.id not in queued and (everyone or now - waiter.asked >= LOOK_AFTER)
         ]
         for start in range(0, len(due), BATCH):
             await self._look_at(due[start : start + BATCH])
@@ -181,9 +178,7 @@ class Results:
             waiter.asked = self._host.now()
             if view is None:
                 if waiter.id in self._waiting:
-                    logger.warning(
-                        "job %s is unknown to the store: it is sent again", waiter.id
-                    )
+                    logger.warning("job %s is unknown to the store: it is sent again", waiter.id)
                     self._outgoing.append(waiter)
                     self._bell.wake()
             elif view.settled is not None:

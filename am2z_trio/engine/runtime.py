@@ -83,9 +83,7 @@ class Runtime:
         name = options.node or socket.gethostname()
         self._name = name
         self._registry = Registry(options.max_state_bytes)
-        self._any_codec: StateCodec[Any] = StateCodec(
-            Any, max_bytes=options.max_state_bytes
-        )
+        self._any_codec: StateCodec[Any] = StateCodec(Any, max_bytes=options.max_state_bytes)
         self._bus = Bus(name)
         self._node: Node | None = None
         self._entered: AsyncExitStack | None = None
@@ -108,9 +106,7 @@ class Runtime:
 
     async def __aenter__(self) -> Self:
         if self._entered is not None:
-            raise RuntimeStateError(
-                "the runtime is entered already; make a second one instead"
-            )
+            raise RuntimeStateError("the runtime is entered already; make a second one instead")
         stack = AsyncExitStack()
         self._entered = stack
         try:
@@ -168,9 +164,7 @@ class Runtime:
 
     def _running(self) -> Node:
         if self._node is None:
-            raise RuntimeStateError(
-                "the runtime is not running: use `async with runtime:`"
-            )
+            raise RuntimeStateError("the runtime is not running: use `async with runtime:`")
         return self._node
 
     # --- processors -------------------------------------------------------------------------
@@ -242,9 +236,7 @@ class Runtime:
         """
         name = _name_of(processor)
         try:
-            codec, request = await self._request(
-                processor, state, session, timeout, options, job_id
-            )
+            codec, request = await self._request(processor, state, session, timeout, options, job_id)
         except AM2ZError as error:
             return failed_result(error, processor=name, session=session)
         node = self._running()
@@ -256,9 +248,7 @@ class Runtime:
             node.results.abandon(waiter, CALLER_GONE)
             raise
         if isinstance(settled, AM2ZError):
-            return failed_result(
-                settled, processor=name, session=session, job_id=waiter.id
-            )
+            return failed_result(settled, processor=name, session=session, job_id=waiter.id)
         return read_result(settled, codec, processor=name, session=session)
 
     async def execute_many(
@@ -281,9 +271,7 @@ class Runtime:
         try:
             for state in states:
                 try:
-                    codec, request = await self._request(
-                        processor, state, session, timeout, options, None
-                    )
+                    codec, request = await self._request(processor, state, session, timeout, options, None)
                 except AM2ZError as error:
                     prepared.append(error)
                 else:
@@ -291,22 +279,14 @@ class Runtime:
             results: list[ProcessorResult[S]] = []
             for entry in prepared:
                 if isinstance(entry, AM2ZError):
-                    results.append(
-                        failed_result(entry, processor=name, session=session)
-                    )
+                    results.append(failed_result(entry, processor=name, session=session))
                     continue
                 codec, waiter = entry
                 settled = await waiter.wait()
                 if isinstance(settled, AM2ZError):
-                    results.append(
-                        failed_result(
-                            settled, processor=name, session=session, job_id=waiter.id
-                        )
-                    )
+                    results.append(failed_result(settled, processor=name, session=session, job_id=waiter.id))
                 else:
-                    results.append(
-                        read_result(settled, codec, processor=name, session=session)
-                    )
+                    results.append(read_result(settled, codec, processor=name, session=session))
         except BaseException:
             for entry in prepared:
                 if not isinstance(entry, AM2ZError):
@@ -329,9 +309,7 @@ class Runtime:
         The job does not end with the caller. Raises the error if it cannot be enqueued; cancelled
         while waiting, the job is taken back.
         """
-        codec, request = await self._request(
-            processor, state, session, timeout, options, job_id
-        )
+        codec, request = await self._request(processor, state, session, timeout, options, job_id)
         node = self._running()
         waiter = node.results.submit(msgspec.structs.replace(request, deadline=None))
         try:
@@ -394,9 +372,7 @@ class Runtime:
         deadline = host.effective_deadline()
         spec = JobSpec(
             WIRE_VERSION,
-            job_id
-            if job_id is not None
-            else f"{self._id_prefix}-{next(self._job_ids):x}",
+            job_id if job_id is not None else f"{self._id_prefix}-{next(self._job_ids):x}",
             name,
             session or "",
             NO_STATE if state is None else msgspec.Raw(codec.encode(state)),
@@ -408,33 +384,24 @@ class Runtime:
         return codec, Enqueue(
             spec=spec,
             queue=queue_name(name),
-            priority=queue_options.priority
-            if chosen.priority is None
-            else chosen.priority,
+            priority=queue_options.priority if chosen.priority is None else chosen.priority,
             delay=chosen.delay,
             deadline=None if deadline == inf else deadline - host.now(),
             max_stalled=queue_options.max_stalled_count,
         )
 
-    async def _look_up(
-        self, processor: Processor[S] | str, name: str
-    ) -> tuple[StateCodec[S], QueueOptions]:
+    async def _look_up(self, processor: Processor[S] | str, name: str) -> tuple[StateCodec[S], QueueOptions]:
         registered = self._registry.get(name)
         if registered is not None:
             return registered.codec, registered.processor.queue
-        if (
-            name not in self._known_elsewhere
-            and name not in await self.sync_processors()
-        ):
+        if name not in self._known_elsewhere and name not in await self.sync_processors():
             here = ", ".join(self._registry.names()) or "none"
             raise ProcessorNotFoundError(
                 f"no node has registered a processor named {name!r} (registered here: {here})",
                 context={"processor": name},
             )
         if isinstance(processor, Processor):
-            codec: StateCodec[S] = StateCodec(
-                processor.state_type, max_bytes=self._options.max_state_bytes
-            )
+            codec: StateCodec[S] = StateCodec(processor.state_type, max_bytes=self._options.max_state_bytes)
             return codec, processor.queue
         return self._any_codec, QueueOptions()
 
@@ -468,9 +435,7 @@ class Runtime:
 
     def emit(self, event: str, data: Any = None) -> None:
         """Publish an event to every node that listens. Does not wait; delivery is at most once."""
-        require(
-            isinstance(event, str) and event != "", "event", event, "must be a text"
-        )
+        require(isinstance(event, str) and event != "", "event", event, "must be a text")
         node = self._running()
         self._bus.emit(Event(event, 0, node.id, data=data))
 
@@ -510,9 +475,7 @@ class Runtime:
     async def get_queue_stats(self) -> Mapping[str, QueueStats]:
         """Counts per processor, of all nodes together: those registered here and those announced."""
         store = self._running().store
-        names: Sequence[str] = list(
-            dict.fromkeys([*self._registry.names(), *await self.sync_processors()])
-        )
+        names: Sequence[str] = list(dict.fromkeys([*self._registry.names(), *await self.sync_processors()]))
         stats = await store.stats([queue_name(name) for name in names])
         return dict(zip(names, stats, strict=True))
 

@@ -67,9 +67,7 @@ class Settler:
     async def _settle(self, batch: Sequence[tuple[Claim, Settlement]]) -> None:
         while True:
             try:
-                answers = await self._store.settle(
-                    [settlement for _, settlement in batch]
-                )
+                answers = await self._store.settle([settlement for _, settlement in batch])
             except AM2ZError as error:
                 if len(batch) > 1:
                     # One of them may be at fault; the others must not suffer.
@@ -78,9 +76,7 @@ class Settler:
                     return
                 claim, settlement = batch[0]
                 if not error.retryable:
-                    logger.error(
-                        "job %s could not be settled: %s", settlement.id, error
-                    )
+                    logger.error("job %s could not be settled: %s", settlement.id, error)
                     claim.settled(settlement, SettleAnswer(status="gone"))
                     return
                 logger.warning("job %s is settled again soon: %s", settlement.id, error)

@@ -114,17 +114,13 @@ class Worker:
             self._prefetch.ran(STRANDED * 100)
             self._release_buffer()
 
-    def on_settled(
-        self, claim: Claim, settlement: Settlement, answer: SettleAnswer
-    ) -> None:
+    def on_settled(self, claim: Claim, settlement: Settlement, answer: SettleAnswer) -> None:
         """The store has answered."""
         if answer.status == "conflict":
             self._rerun(claim, answer)
             return
         if answer.status == "fenced":
-            logger.warning(
-                "job %s was taken away; what it did here is dropped", settlement.id
-            )
+            logger.warning("job %s was taken away; what it did here is dropped", settlement.id)
         self._claims.remove(claim)
         self._unsettled -= 1
         if self._closing or not (self._parked or self._claiming):
@@ -232,9 +228,7 @@ class Worker:
         if registered is None or self._nursery is None:
             return
         concurrency = registered.processor.queue.concurrency
-        for _ in range(
-            min(ROUSED_AT_ONCE - self._roused, len(self._buffer) - self._roused)
-        ):
+        for _ in range(min(ROUSED_AT_ONCE - self._roused, len(self._buffer) - self._roused)):
             if self._idle:
                 self._idle.pop().wake()
             elif self._slots < concurrency:
@@ -251,10 +245,7 @@ class Worker:
         turn_ends = now() + SLICE
         while True:
             registered = self._lookup()
-            if (
-                registered is None
-                or self._slots > registered.processor.queue.concurrency
-            ):
+            if registered is None or self._slots > registered.processor.queue.concurrency:
                 # Concurrency went down by a hot reload.
                 self._slots -= 1
                 self._release_if_unserved(registered)

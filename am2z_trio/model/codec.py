@@ -46,9 +46,7 @@ class RecordDecoder(Generic[T]):
         try:
             return self._decode(data)  # type: ignore[no-any-return]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ValidationError(
-                f"not a {self._name} this version can read: {error}"
-            ) from error
+            raise ValidationError(f"not a {self._name} this version can read: {error}") from error
 
 
 class StateCodec(Generic[T]):
@@ -56,17 +54,13 @@ class StateCodec(Generic[T]):
 
     __slots__ = ("_decode", "_max_bytes", "type")
 
-    def __init__(
-        self, kind: type[T] | Any, *, max_bytes: int = DEFAULT_MAX_BYTES
-    ) -> None:
+    def __init__(self, kind: type[T] | Any, *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
         self.type = kind
         self._max_bytes = max_bytes
         try:
             self._decode = msgspec.msgpack.Decoder(kind).decode
         except TypeError as error:
-            raise ValidationError(
-                f"a state of type {kind!r} cannot be decoded: {error}"
-            ) from error
+            raise ValidationError(f"a state of type {kind!r} cannot be decoded: {error}") from error
 
     def decode(self, data: bytes | msgspec.Raw) -> T:
         """Return the state; `ValidationError` with the path (`$.items[3]`) if it does not fit."""
@@ -75,9 +69,7 @@ class StateCodec(Generic[T]):
         try:
             return self._decode(data)  # type: ignore[no-any-return]
         except msgspec.ValidationError as error:
-            raise ValidationError(
-                f"the state does not fit {_type_name(self.type)}: {error}"
-            ) from error
+            raise ValidationError(f"the state does not fit {_type_name(self.type)}: {error}") from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ValidationError(f"the state is not readable: {error}") from error
 
@@ -92,13 +84,9 @@ def encode_state(state: object, *, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
         data = _state_encoder.encode(state)
     except OverflowError as error:
         where = _find(state, _beyond_64_bits)
-        raise ValidationError(
-            f"an integer at {where} does not fit into 64 bits; store it as text"
-        ) from error
+        raise ValidationError(f"an integer at {where} does not fit into 64 bits; store it as text") from error
     except RecursionError as error:
-        raise ValidationError(
-            "the state is nested too deep, or contains itself"
-        ) from error
+        raise ValidationError("the state is nested too deep, or contains itself") from error
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise ValidationError(f"the state cannot be encoded: {error}") from error
     if len(data) > max_bytes:
@@ -106,9 +94,7 @@ def encode_state(state: object, *, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
     if _MAYBE_NAN.search(data) is not None:
         where = _find(state, _is_nan)
         if where is not None:
-            raise ValidationError(
-                f"NaN at {where}: it equals nothing, itself included; use None"
-            )
+            raise ValidationError(f"NaN at {where}: it equals nothing, itself included; use None")
     return data
 
 

@@ -242,9 +242,7 @@ def record_of(error: AM2ZError) -> ErrorRecord:
         category=error.category,
         severity=error.severity,
         context={name: str(value) for name, value in error.context.items()},
-        cause=""
-        if cause is None
-        else "".join(traceback.format_exception_only(cause)).strip(),
+        cause="" if cause is None else "".join(traceback.format_exception_only(cause)).strip(),
         traceback=error.remote_traceback
         or "".join(traceback.format_exception(cause if cause is not None else error)),
     )

@@ -40,15 +40,9 @@ def require_seconds(field: str, value: object, *, zero: bool = True) -> None:
     )
 
 
-def require_count(
-    field: str, value: object, *, least: int = 1, most: int = 2**53
-) -> None:
+def require_count(field: str, value: object, *, least: int = 1, most: int = 2**53) -> None:
     """A whole number within bounds."""
-    ok = (
-        isinstance(value, int)
-        and not isinstance(value, bool)
-        and least <= value <= most
-    )
+    ok = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
     bound = f"{least} or more" if most == 2**53 else f"from {least} to {most}"
     require(ok, field, value, f"must be a whole number, {bound}")
 
@@ -83,9 +77,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         require_seconds("RetryPolicy.max_backoff", self.max_backoff)
         multiplier = self.backoff_multiplier
         require(
-            isinstance(multiplier, int | float)
-            and math.isfinite(multiplier)
-            and multiplier >= 1,
+            isinstance(multiplier, int | float) and math.isfinite(multiplier) and multiplier >= 1,
             "RetryPolicy.backoff_multiplier",
             multiplier,
             "must be a number, 1 or more",
@@ -125,9 +117,7 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
             require_seconds("JobOptions.backoff", self.backoff)
         require_seconds("JobOptions.delay", self.delay)
         if self.priority is not None:
-            require_count(
-                "JobOptions.priority", self.priority, least=0, most=MAX_PRIORITY
-            )
+            require_count("JobOptions.priority", self.priority, least=0, most=MAX_PRIORITY)
 
 
 class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,9 +134,7 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         require_count("QueueOptions.concurrency", self.concurrency, most=100_000)
-        require_count(
-            "QueueOptions.priority", self.priority, least=0, most=MAX_PRIORITY
-        )
+        require_count("QueueOptions.priority", self.priority, least=0, most=MAX_PRIORITY)
         require_count("QueueOptions.max_stalled_count", self.max_stalled_count, least=0)
         require(
             isinstance(self.default_job_options, JobOptions),
@@ -204,6 +192,4 @@ class RuntimeOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plain_prefix(text: str) -> bool:
-    return 0 < len(text) <= 64 and all(
-        c.isascii() and (c.isalnum() or c in "_.-") for c in text
-    )
+    return 0 < len(text) <= 64 and all(c.isascii() and (c.isalnum() or c in "_.-") for c in text)

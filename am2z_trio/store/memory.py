@@ -134,9 +134,7 @@ class MemoryStore:
         await self._checkpoint()
         stored = self._server.read_state(session)
         if stored is not None and checksum(stored.blob) != stored.checksum:
-            raise StateIntegrityError(
-                f"the state of session {session!r} does not match its checksum"
-            )
+            raise StateIntegrityError(f"the state of session {session!r} does not match its checksum")
         return stored
 
     async def publish(self, events: Sequence[Event]) -> None:

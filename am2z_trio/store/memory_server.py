@@ -138,14 +138,10 @@ class MemoryServer:
             for listener in list(self._watchers.values()):
                 listener.on_event(event)
 
-    def _tell(
-        self, name: str, job: _Job, now: float, node: str = "", data: Any = None
-    ) -> None:
+    def _tell(self, name: str, job: _Job, now: float, node: str = "", data: Any = None) -> None:
         if self._watchers:
             spec = job.spec
-            self._events.append(
-                Event(name, int(now), node, spec.id, spec.processor, spec.session, data)
-            )
+            self._events.append(Event(name, int(now), node, spec.id, spec.processor, spec.session, data))
 
     # --- small steps that operations share --------------------------------------------------
 
@@ -203,11 +199,7 @@ class MemoryServer:
     def _pop(self, queue: _Queue) -> _Job | None:
         """The next job that really waits; ghosts are dropped on the way."""
         while queue.waiting or queue.prioritised:
-            job_id = (
-                queue.waiting.popleft()
-                if queue.waiting
-                else heapq.heappop(queue.prioritised)[2]
-            )
+            job_id = queue.waiting.popleft() if queue.waiting else heapq.heappop(queue.prioritised)[2]
             job = self._jobs.get(job_id)
             if job is not None and job.status == "waiting":
                 return job
@@ -225,12 +217,8 @@ class MemoryServer:
         self._count(job, transition)
         status = job.status
         assert status in ("completed", "failed", "cancelled")
-        job.settled = Settled(
-            job.spec.id, status, reason, msgspec.Raw(result) if result else NIL
-        )
-        job.spec = msgspec.structs.replace(
-            job.spec, state=NO_STATE
-        )  # the input is no longer needed
+        job.settled = Settled(job.spec.id, status, reason, msgspec.Raw(result) if result else NIL)
+        job.spec = msgspec.structs.replace(job.spec, state=NO_STATE)  # the input is no longer needed
         job.token = job.node = ""
         job.forget_at = now + self.timing.result_ttl * 1000
         self._forget.append((job.forget_at, job.spec.id))
@@ -245,9 +233,7 @@ class MemoryServer:
         job.token = job.node = ""
         return node
 
-    def _return(
-        self, job: _Job, transition: Transition, now: float, outcome: str
-    ) -> bool:
+    def _return(self, job: _Job, transition: Transition, now: float, outcome: str) -> bool:
         """Give a claimed job back to the front of its queue, unless somebody wants it cancelled."""
         node = self._drop_claim(job, outcome)
         if job.cancel_reason is not None:
@@ -297,9 +283,7 @@ class MemoryServer:
         self._tell("job:enqueued", job, now)
         return EnqueueAnswer(status="queued")
 
-    def claim(
-        self, node: str, queue_name: str, seq: int, limit: int, now: float
-    ) -> ClaimAnswer:
+    def claim(self, node: str, queue_name: str, seq: int, limit: int, now: float) -> ClaimAnswer:
         holder = self._nodes.get(node)
         if holder is None or holder.lease_until < 0:
             return ClaimAnswer(grants=[], lost=True)
@@ -312,9 +296,7 @@ class MemoryServer:
                 for job_id, token in last_grants
                 if (job := self._jobs.get(job_id)) is not None and job.token == token
             ]
-            return ClaimAnswer(
-                grants=standing, next_due=self._next_due(queue_name, now)
-            )
+            return ClaimAnswer(grants=standing, next_due=self._next_due(queue_name, now))
         self._promote(queue_name, now)
         queue = self._queue(queue_name)
         grants: list[Grant] = []
@@ -344,31 +326,23 @@ class MemoryServer:
         return ClaimAnswer(grants=grants, next_due=self._next_due(queue_name, now))
 
     def _grant(self, job: _Job, now: float) -> Grant:
-        stored = (
-            self._states.get(job.spec.session) if job.spec.state == NO_STATE else None
-        )
+        stored = self._states.get(job.spec.session) if job.spec.state == NO_STATE else None
         return Grant(
             spec=job.spec,
             token=job.token,
             attempt=job.attempt,
             deliveries=job.deliveries,
-            remaining=None
-            if job.deadline == inf
-            else max(0.0, (job.deadline - now) / 1000),
+            remaining=None if job.deadline == inf else max(0.0, (job.deadline - now) / 1000),
             stored=stored,
         )
 
     def _next_due(self, queue_name: str, now: float) -> float | None:
         later = self._queue(queue_name).later
-        while later and (
-            (job := self._jobs.get(later[0][2])) is None or job.status != "later"
-        ):
+        while later and ((job := self._jobs.get(later[0][2])) is None or job.status != "later"):
             heapq.heappop(later)
         return max(0.0, (later[0][0] - now) / 1000) if later else None
 
-    def settle(
-        self, settlements: Sequence[Settlement], now: float
-    ) -> list[SettleAnswer]:
+    def settle(self, settlements: Sequence[Settlement], now: float) -> list[SettleAnswer]:
         answers = [self._settle(settlement, now) for settlement in settlements]
         self._deliver()
         return answers
@@ -393,9 +367,7 @@ class MemoryServer:
         outcome = settlement.outcome
         if outcome == "released":
             returned = self._return(job, "release", now, "released")
-            return SettleAnswer(
-                status="applied", outcome="released" if returned else "cancelled"
-            )
+            return SettleAnswer(status="applied", outcome="released" if returned else "cancelled")
         node = self._drop_claim(job, outcome)
         if outcome == "retry" and job.cancel_reason is None:
             self._tell("job:retrying", job, now, node, {"attempt": job.attempt})
@@ -471,11 +443,7 @@ class MemoryServer:
     def unpark(self, node: str, queue_name: str, now: float) -> None:
         queue = self._queue(queue_name)
         queue.lot.pop(node, None)
-        if (
-            queue.waiting
-            or queue.prioritised
-            or self._next_due(queue_name, now) is not None
-        ):
+        if queue.waiting or queue.prioritised or self._next_due(queue_name, now) is not None:
             self._wake(queue_name)
         self._deliver()
 
@@ -524,9 +492,7 @@ class MemoryServer:
                 reaped += self._reap(name, now, BATCH - reaped)
         for name, queue in list(itertools.islice(self._queues.items(), BATCH)):
             due = self._next_due(name, now)
-            if queue.lot and (
-                queue.waiting or queue.prioritised or (due is not None and due <= 0)
-            ):
+            if queue.lot and (queue.waiting or queue.prioritised or (due is not None and due <= 0)):
                 self._wake(name)
         self._deliver()
         return TickAnswer(lost=lost, reaped=reaped)
@@ -538,10 +504,7 @@ class MemoryServer:
             node.gone_since = None
         elif node.gone_since is None:
             node.gone_since = now
-        return (
-            node.gone_since is not None
-            and now - node.gone_since >= self.timing.gone_grace * 1000
-        )
+        return node.gone_since is not None and now - node.gone_since >= self.timing.gone_grace * 1000
 
     def _reap(self, name: str, now: float, most: int) -> int:
         """Take a bounded number of jobs from a dead node; forget the node when it has none left."""

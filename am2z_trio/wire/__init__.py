@@ -1,1 +1,24 @@
-"""Placeholder."""
+"""RESP over a byte stream: one connection that pipelines by itself, and a client that keeps it up.
+
+```
+callers ──call──► client ──► connection ──writer task──► stream ──► Redis
+   ▲                │            │ reply slots, in order             │
+   └──── spot ◄─────┴────────────┴──reader task ◄── stream ◄─────────┘
+                                      └─ pushes ──► on_push(channel, payload)
+```
+
+Sending is synchronous: the packed command is appended and the writer woken. Everything appended in
+one pass of the scheduler leaves in one write. Waiting is parking on a spot. So one connection
+serves every task of a node, and a task may be cancelled at any time: its reply slot stays in line
+and the reply is dropped.
+
+* `stream` - TCP, TLS, Unix socket, on either host
+* `resp` - pack, parse, and what an error reply means
+* `connection` - one connection, from greeting to loss
+* `handshake` - the greeting, and whether this server can be trusted with jobs
+* `client` - reconnects, resubscribes, sends again what may be sent again
+* `scripts` - a Lua script and its digest
+* `server` - a private redis-server that ends with its owner
+
+The wire knows nothing of jobs.
+"""

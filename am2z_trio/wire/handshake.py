@@ -1,0 +1,99 @@
+"""The greeting: get in, and find out whether this server can be trusted with jobs."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from am2z_trio.model.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    UnsupportedServerError,
+)
+from am2z_trio.model.redis_options import RedisOptions
+
+from .connection import Connection
+from .resp import ReplyError, code_of, error_from
+
+logger: Final = logging.getLogger("am2z_trio.wire")
+
+OLDEST: Final = (6, 2)
+"""The first version with everything the scripts use."""
+
+
+async def greet(connection: Connection, options: RedisOptions, client_name: str) -> str:
+    """Switch to RESP3, log in, choose the database, check the server; returns its version.
+
+    Raises `AuthenticationError`, `UnsupportedServerError` or `ConfigurationError`.
+    """
+    version = await _hello(connection, options, client_name)
+    if options.db:
+        reply = await connection.call("SELECT", options.db)
+        if isinstance(reply, ReplyError):
+            raise ConfigurationError(
+                f"db={options.db}: {options.display} has no such database ({reply})",
+                context={"field": "db", "value": options.db},
+            )
+    await _refuse_eviction(connection, options)
+    return version
+
+
+async def _hello(connection: Connection, options: RedisOptions, client_name: str) -> str:
+    words: list[str] = ["HELLO", "3"]
+    if options.password:
+        words += ["AUTH", options.username or "default", options.password]
+    words += ["SETNAME", client_name]
+    reply = await connection.call(*words)
+    if isinstance(reply, ReplyError):
+        code = code_of(reply)
+        if code == "NOAUTH":
+            raise AuthenticationError(f"{options.display} wants a password: put it into the URL")
+        if code in ("WRONGPASS", "NOPERM"):
+            raise AuthenticationError(f"{options.display} refused the username or password")
+        if "unknown command" in str(reply):
+            raise UnsupportedServerError(
+                f"the server at {options.display} is too old: it does not know HELLO; "
+                f"Redis {_spell(OLDEST)} or later is needed"
+            )
+        raise error_from(reply)
+    if not isinstance(reply, dict) or b"version" not in reply:
+        raise UnsupportedServerError(f"what answers at {options.display} is not Redis")
+    version = reply[b"version"].decode()
+    if _parse(version) < OLDEST:
+        raise UnsupportedServerError(
+            f"Redis {version} at {options.display} is too old: {_spell(OLDEST)} or later is needed",
+            context={"version": version},
+        )
+    return str(version)
+
+
+async def _refuse_eviction(connection: Connection, options: RedisOptions) -> None:
+    reply: Any = await connection.call("INFO", "memory")
+    if isinstance(reply, ReplyError):
+        logger.warning(
+            "%s does not tell its maxmemory-policy (%s); it must be noeviction", options.display, reply
+        )
+        return
+    text = bytes(reply).decode(errors="replace")
+    policy = next(
+        (
+            line.partition(":")[2].strip()
+            for line in text.splitlines()
+            if line.startswith("maxmemory_policy:")
+        ),
+        "noeviction",
+    )
+    if policy != "noeviction" and not options.allow_eviction:
+        raise UnsupportedServerError(
+            f"{options.display} may drop jobs when its memory is full: its maxmemory-policy is {policy!r}. "
+            "Set it to noeviction, or pass allow_eviction=True",
+            context={"maxmemory_policy": policy},
+        )
+
+
+def _parse(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+
+
+def _spell(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
