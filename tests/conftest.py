@@ -1,0 +1,248 @@
+"""The suite's Redis servers, hosts and settings.
+
+* `redis_server` - the suite's own server, private, one for the session
+* `redis_url` - its URL, emptied first
+* `spawn_redis` - further private servers, to be killed, paused, restarted or configured
+* `anyio_backend` - both hosts, for tests marked `anyio`; a test for Trio alone is marked `trio`
+
+`AM2Z_TEST_REDIS` names the server program of the session; without it, it is the one that an
+embedded server would be. Servers are started as `am2z_trio.wire.server` starts them, so they end
+with the test run, however that ends.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+
+# Tests are deterministic where they can be: a red build must be red again when it is run again.
+settings.register_profile("default", deadline=None, print_blob=True)
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
+settings.register_profile(
+    "soak",
+    settings.get_profile("default"),
+    max_examples=5_000,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
+
+# A start takes some 20 ms. What is waited for beyond that is a machine with other things to do.
+_PATIENCE: Final = 20.0
+
+
+class RedisProcess:
+    """One private Redis server, whose URL stays the same over restarts."""
+
+    def __init__(
+        self,
+        binary: str | None = None,
+        *,
+        config: Mapping[str, str] | None = None,
+        data_dir: Path | None = None,
+        tcp: bool = False,
+    ) -> None:
+        # Not at the top: a test of a lower room must be able to run while a higher one is broken.
+        from am2z_trio.wire.server import find_server, version_of
+
+        self.binary = find_server(binary)
+        text = subprocess.run([self.binary, "--version"], capture_output=True, text=True, check=True).stdout
+        self.version = version_of(self.binary, text)
+        """Such as `7.0.15`."""
+        self.config = dict(config or {})
+        self.data_dir = data_dir
+        self.port = _free_port() if tcp else 0
+        """TCP port on 127.0.0.1, or 0."""
+        if tcp:
+            self.config |= {"port": str(self.port), "bind": "127.0.0.1"}
+        # A path that no restart changes. `/tmp`, as pytest's own directories are too long for a socket.
+        self._directory = Path(tempfile.mkdtemp(prefix="am2z-test-", dir="/tmp"))
+        self.socket = self._directory / "redis.sock"
+        self.url = f"unix://{self.socket}"
+        self.tcp_url = f"redis://127.0.0.1:{self.port}" if tcp else ""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        from am2z_trio.wire.server import PreparedServer
+
+        assert self._process is None, "it is running already"
+        self._prepared = PreparedServer.create(self.binary, self.version, self.config)
+        self._prepared.socket = self.socket
+        if self.data_dir is not None:
+            data_dir, prepared = self.data_dir, self._prepared
+            wait_until(lambda: prepared.claim_nowait(data_dir), "the data directory to be free")
+        self._process = subprocess.Popen(
+            self._prepared.command(),
+            stdin=self._prepared.stdin,
+            stdout=self._prepared.stdout,
+            stderr=self._prepared.stderr,
+            cwd="/",
+            start_new_session=True,
+        )
+        self._prepared.started()
+        wait_until(self._answers, "the server to answer")
+        self.pid = self._prepared.server_pid()
+
+    def stop(self) -> None:
+        """Stop it in good order; its append-only file is complete. Nothing if it does not run."""
+        if self._process is not None:
+            self._prepared.hang_up()
+            self._ended()
+
+    def kill(self) -> None:
+        """Kill it as a crash would (SIGKILL) and wait until it is gone."""
+        assert self._process is not None, "it does not run"
+        os.kill(self.pid, signal.SIGKILL)
+        self._ended()
+
+    def restart(self) -> None:
+        """Kill it, then start it at the same URL; with a `data_dir` it remembers what it had written."""
+        self.kill()
+        self.start()
+
+    def pause(self) -> None:
+        """Let it hang (SIGSTOP): connections stand, nothing is answered."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after `pause`."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def call(self, *command: str | bytes | int | float) -> Any:
+        """Send one command over a connection of its own and return redis-py's reading of the reply."""
+        with self.client() as client:
+            return client.execute_command(*command)
+
+    def client(self) -> redis.Redis:
+        """Return a blocking client, for a look at the server from outside. To be closed."""
+        password = self.config.get("requirepass")
+        return redis.Redis(unix_socket_path=str(self.socket), password=password, socket_timeout=10)
+
+    def close(self) -> None:
+        """Stop it and leave nothing behind."""
+        self.stop()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self._prepared.log_tail()
+        try:
+            return bool(self.call("PING"))
+        except (redis.ConnectionError, redis.TimeoutError):
+            return False
+
+    def _ended(self) -> None:
+        assert self._process is not None
+        self._process.wait(_PATIENCE)
+        self._prepared.remove()
+        self._process = None
+
+
+class SpawnRedis(Protocol):
+    """What the fixture `spawn_redis` is: starts a server that ends with the test."""
+
+    def __call__(
+        self,
+        config: Mapping[str, str] | None = None,
+        *,
+        binary: str | None = None,
+        data_dir: Path | None = None,
+        tcp: bool = False,
+    ) -> RedisProcess:
+        """Start one; `binary` as for `RedisProcess`, by default the session's."""
+        ...
+
+
+def wait_until(condition: Callable[[], bool], what: str, *, patience: float = _PATIENCE) -> None:
+    """Block until `condition()` holds; fail the test after `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {patience:g} s for {what}")
+        time.sleep(0.005)
+
+
+@pytest.fixture(scope="module", params=["trio", "asyncio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """Run every test marked `anyio` on both hosts."""
+    host = request.param
+    assert isinstance(host, str)
+    return host
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisProcess]:
+    """The suite's own server. Leave its configuration alone; `spawn_redis` is for that."""
+    server = RedisProcess(os.environ.get("AM2Z_TEST_REDIS") or None)
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisProcess) -> str:
+    """URL of the suite's server, which holds no key and no script."""
+    redis_server.call("FLUSHALL")
+    redis_server.call("SCRIPT", "FLUSH")
+    return redis_server.url
+
+
+@pytest.fixture
+def spawn_redis() -> Iterator[SpawnRedis]:
+    """Start private servers that end with the test."""
+    servers: list[RedisProcess] = []
+
+    def spawn(
+        config: Mapping[str, str] | None = None,
+        *,
+        binary: str | None = None,
+        data_dir: Path | None = None,
+        tcp: bool = False,
+    ) -> RedisProcess:
+        program = binary or os.environ.get("AM2Z_TEST_REDIS") or None
+        server = RedisProcess(program, config=config, data_dir=data_dir, tcp=tcp)
+        servers.append(server)
+        server.start()
+        return server
+
+    yield spawn
+    for server in reversed(servers):
+        server.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses Redis, so that it can be run against another server too: `-m redis`."""
+    for item in items:
+        names: tuple[str, ...] = tuple(getattr(item, "fixturenames", ()))
+        if "redis_server" in names or "spawn_redis" in names:
+            item.add_marker(pytest.mark.redis)
+
+
+def pytest_report_header() -> str:
+    """Say which Redis this run is about."""
+    try:
+        server = RedisProcess(os.environ.get("AM2Z_TEST_REDIS") or None)
+    except Exception as error:
+        return f"redis: none ({error})"
+    server.close()
+    return f"redis: {server.version} ({server.binary})"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert isinstance(port, int)
+    return port
