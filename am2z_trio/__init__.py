@@ -1,0 +1,94 @@
+"""am2z_trio: a structured-concurrency engine for session-scoped processors.
+
+```python
+import trio
+from am2z_trio import LocalRuntime, processor
+
+@processor
+async def double(n: int) -> int:
+    return 2 * n
+
+async def main():
+    async with LocalRuntime() as runtime:       # or QueueRuntime("redis://localhost")
+        runtime.register(double)
+        print((await runtime.execute(double, 21)).unwrap())
+
+trio.run(main)
+```
+
+Floors, each importing only those below: `cli` and `testing`, `engine`, `store`, `wire`, `policy`,
+`model`, `concurrency`. Their docstrings are the architecture pages.
+"""
+
+from am2z_trio.engine.context import Context
+from am2z_trio.engine.job import Job, ProcessorResult
+from am2z_trio.engine.local_runtime import LocalRuntime
+from am2z_trio.engine.processor import Processor, processor
+from am2z_trio.engine.queue_runtime import QueueRuntime
+from am2z_trio.engine.runtime import RuntimeStats
+from am2z_trio.model.errors import (
+    AM2ZError,
+    AuthenticationError,
+    ConfigurationError,
+    DeadlineExceededError,
+    DuplicateProcessorError,
+    JobCancelledError,
+    JobNotFoundError,
+    JobStalledError,
+    NetworkError,
+    PayloadTooLargeError,
+    ProcessorExecutionError,
+    ProcessorNotFoundError,
+    ProcessorTimeoutError,
+    ResourceError,
+    RuntimeStateError,
+    ServerReplyError,
+    StateConflictError,
+    StateIntegrityError,
+    UnknownOutcomeError,
+    UnsupportedServerError,
+    ValidationError,
+)
+from am2z_trio.model.events import Event
+from am2z_trio.model.options import JobOptions, QueueOptions, RetryPolicy, RuntimeOptions
+from am2z_trio.model.records import QueueStats
+from am2z_trio.model.redis_options import RedisOptions
+
+__all__ = [
+    "AM2ZError",
+    "AuthenticationError",
+    "ConfigurationError",
+    "Context",
+    "DeadlineExceededError",
+    "DuplicateProcessorError",
+    "Event",
+    "Job",
+    "JobCancelledError",
+    "JobNotFoundError",
+    "JobOptions",
+    "JobStalledError",
+    "LocalRuntime",
+    "NetworkError",
+    "PayloadTooLargeError",
+    "Processor",
+    "ProcessorExecutionError",
+    "ProcessorNotFoundError",
+    "ProcessorResult",
+    "ProcessorTimeoutError",
+    "QueueOptions",
+    "QueueRuntime",
+    "QueueStats",
+    "RedisOptions",
+    "ResourceError",
+    "RetryPolicy",
+    "RuntimeOptions",
+    "RuntimeStateError",
+    "RuntimeStats",
+    "ServerReplyError",
+    "StateConflictError",
+    "StateIntegrityError",
+    "UnknownOutcomeError",
+    "UnsupportedServerError",
+    "ValidationError",
+    "processor",
+]

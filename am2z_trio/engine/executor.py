@@ -33,6 +33,7 @@ from am2z_trio.model.records import (
     Grant,
     ResultRecord,
     Settlement,
+    Unreadable,
 )
 from am2z_trio.policy.retry import backoff_delay, wants_retry
 
@@ -86,7 +87,7 @@ class Executor:
                 output = await self._call(registered, state, claim, scope, started)
         except AM2ZError as raised:
             error = raised
-        except Exception as raised:  # noqa: BLE001 - whatever user code raises fails the job, not the worker
+        except Exception as raised:
             error = _execution_error(raised, grant)
         finally:
             claim.scope = None
@@ -184,7 +185,7 @@ class Executor:
             id=spec.id,
             token=grant.token,
             outcome="completed",
-            result=self._result(grant, msgspec.Raw(blob), None, started, execution_time),
+            result=self._result(grant.attempt, msgspec.Raw(blob), None, started, execution_time),
             commit=commit,
         )
 
@@ -197,7 +198,7 @@ class Executor:
         execution_time: float,
     ) -> Settlement:
         spec = grant.spec
-        result = self._result(grant, codec.NIL, error, started, execution_time)
+        result = self._result(grant.attempt, codec.NIL, error, started, execution_time)
         if isinstance(error, JobCancelledError):
             return Settlement(
                 id=spec.id,
@@ -212,6 +213,12 @@ class Executor:
             return Settlement(id=spec.id, token=grant.token, outcome="retry", delay=delay)
         return Settlement(id=spec.id, token=grant.token, outcome="failed", result=result)
 
+    def refuse(self, job: Unreadable) -> Settlement:
+        """A record that cannot be read must not come back for ever: fail it."""
+        error = ValidationError(f"the job's record cannot be read: {job.reason}", context={"job": job.id})
+        result = self._result(0, codec.NIL, error, time.time(), 0.0)
+        return Settlement(id=job.id, token=job.token, outcome="failed", result=result)
+
     def conflict_exhausted(self, claim: Claim) -> Settlement:
         """The state moved once too often: fail the job."""
         grant = claim.grant
@@ -220,12 +227,12 @@ class Executor:
             f"{grant.spec.processor!r} ran (max_conflicts)",
             context={"session": grant.spec.session, "conflicts": claim.conflicts},
         )
-        result = self._result(grant, codec.NIL, error, time.time(), 0.0)
+        result = self._result(grant.attempt, codec.NIL, error, time.time(), 0.0)
         return Settlement(id=grant.spec.id, token=grant.token, outcome="failed", result=result)
 
     def _result(
         self,
-        grant: Grant,
+        attempt: int,
         state: msgspec.Raw,
         error: AM2ZError | None,
         started: float,
@@ -236,7 +243,7 @@ class Executor:
                 WIRE_VERSION,
                 state,
                 None if error is None else record_of(error),
-                grant.attempt,
+                attempt,
                 int(started * 1000),
                 execution_time,
                 self._node,

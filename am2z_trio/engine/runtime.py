@@ -140,7 +140,11 @@ class Runtime:
         async with self:
             if task_status is not None:
                 task_status.started(self)
-            await self._running().wait_stopped()
+            await self.wait_stopped()
+
+    async def wait_stopped(self) -> None:
+        """Wait until `stop` has ended this node's work."""
+        await self._running().wait_stopped()
 
     async def stop(self, grace: float | None = None) -> None:
         """End from within: drain for `grace` seconds (default: `shutdown_grace`), then cancel.

@@ -157,9 +157,12 @@ class Worker:
             self._claims.begin()
             try:
                 answer = await self._store.claim(self.queue, self._seq, want)
+                if answer.unreadable:
+                    await self._store.settle([self._executor.refuse(job) for job in answer.unreadable])
             except AM2ZError as error:
                 self._claiming = False
                 logger.error("claiming from %s failed: %s", self.queue, error)
+                self._claims.has_strays = True
                 await host.sleep(CLAIM_AGAIN_AFTER)
                 continue
             finally:
@@ -186,7 +189,7 @@ class Worker:
             self._on_lost()
             return
         grants = answer.grants
-        if len(grants) < want and not answer.stale:
+        if len(grants) + len(answer.unreadable) < want and not answer.stale:
             # A wake-up may have come in between the claim and this task's turn: then claim again.
             self._parked = not self._woken
             self._due = inf if answer.next_due is None else now + answer.next_due

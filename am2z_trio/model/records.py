@@ -19,8 +19,8 @@ from .transitions import Status, Terminal
 WIRE_VERSION: Final = 1
 """Goes up when a record changes so that an older reader would misread it."""
 
-NO_STATE: Final = msgspec.Raw(b"")
-"""In `JobSpec.state`: the job works on the stored state of its session."""
+NO_STATE: Final = msgspec.Raw(b"\xc0")
+"""In `JobSpec.state`, nil: the job works on the stored state of its session."""
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 
@@ -81,6 +81,8 @@ class Enqueue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EnqueueAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one job on its way in."""
+
     status: Literal["queued", "dup"]
     settled: Settled | None = None
     """For `dup`: the earlier outcome if the job has ended already."""
@@ -111,8 +113,19 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """The session's state, for a job that works on it; `None` if there is none yet."""
 
 
+class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
+    """A claimed job whose spec this version cannot read: to be failed, since running it is no option."""
+
+    id: str
+    token: str
+    reason: str
+
+
 class ClaimAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a claim brought."""
+
     grants: list[Grant]
+    unreadable: list[Unreadable] = []
     next_due: float | None = None
     """Seconds until the next delayed job of this queue may be claimed."""
     lost: bool = False
@@ -146,6 +159,8 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SettleAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one settlement."""
+
     status: Literal["applied", "replay", "fenced", "gone", "conflict"]
     outcome: str = ""
     """What the job became: for `applied` and `replay`."""
@@ -231,6 +246,8 @@ class QueueInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TickAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tick found."""
+
     lost: bool
     """This node was reaped (or Redis was emptied): its claims are void, it must register again."""
     reaped: int = 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, Self
+from collections.abc import Iterator
+from math import isfinite
+from typing import Any, Final, Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import msgspec
@@ -10,17 +12,18 @@ import msgspec
 from .errors import ConfigurationError
 from .options import require, require_count, require_seconds
 
-_QUERY: Final = ("db", "connect_timeout", "call_timeout", "allow_eviction", "ca_file", "tls_verify")
-
 
 class RedisOptions(msgspec.Struct, frozen=True, kw_only=True):
     """One Redis server, and how patient to be with it. `repr` and `display` never show the password."""
 
     host: str = "localhost"
+    """Name or address."""
     port: int = 6379
+    """1 to 65535."""
     path: str = ""
     """Path of a Unix socket; instead of host and port."""
     db: int = 0
+    """Number of the database."""
     username: str = ""
     """Empty for the default user."""
     password: str = ""
@@ -39,65 +42,84 @@ class RedisOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds until a connection must stand, greeting included."""
     call_timeout: float = 10.0
     """Seconds without any answer, while one is due, after which the connection is given up."""
+    client_name: str = "am2z"
+    """What `CLIENT LIST` shows; empty for nothing. Odd characters become `_`."""
     max_pending_bytes: int = 1024 * 1024
     """Unsent bytes beyond which callers wait before they add more."""
     allow_eviction: bool = False
     """Use a server even if it may drop keys when its memory is full. Jobs can be lost then."""
 
     def __post_init__(self) -> None:
-        require(
-            isinstance(self.host, str) and self.host != "", "RedisOptions.host", self.host, "must be a name"
-        )
-        require_count("RedisOptions.port", self.port, least=1, most=65535)
-        require_count("RedisOptions.db", self.db, least=0)
-        require_seconds("RedisOptions.connect_timeout", self.connect_timeout, zero=False)
-        require_seconds("RedisOptions.call_timeout", self.call_timeout, zero=False)
-        require_count("RedisOptions.max_pending_bytes", self.max_pending_bytes)
-        require(not (self.tls and self.path), "RedisOptions.tls", self.tls, "a Unix socket speaks no TLS")
+        for name in ("host", "path", "username", "ca_file", "cert_file", "key_file", "client_name"):
+            value = getattr(self, name)
+            require(isinstance(value, str) and "\0" not in value, name, value, "must be a text without NUL")
+        require(isinstance(self.password, str), "password", "***", "must be a text")
+        require(self.host != "", "host", self.host, "must be a name or an address")
+        require_count("port", self.port, most=65535)
+        require_count("db", self.db, least=0)
+        for name in ("tls", "tls_verify", "allow_eviction"):
+            value = getattr(self, name)
+            require(isinstance(value, bool), name, value, "must be True or False")
+        require(not (self.tls and self.path), "tls", self.tls, "a Unix socket speaks no TLS")
+        require(not self.key_file or bool(self.cert_file), "key_file", self.key_file, "goes with cert_file")
+        require_seconds("connect_timeout", self.connect_timeout, zero=False)
+        require_seconds("call_timeout", self.call_timeout, zero=False)
+        require_count("max_pending_bytes", self.max_pending_bytes)
 
     @classmethod
     def from_url(cls, url: str) -> Self:
         """Read `redis://[[user]:password@]host[:port][/db]`, `rediss://…` (TLS) or
         `unix://[[user]:password@]/path[?db=0]`.
 
-        Query parameters: `db`, `connect_timeout`, `call_timeout`, `allow_eviction`, `ca_file`,
-        `tls_verify`. Raises `ConfigurationError` that names what is wrong, never the password.
+        User, password and path are percent-decoded. Query parameters: every other field but `host`,
+        `port`, `path`, `username`, `password` and `tls`. Raises one `ConfigurationError` that names
+        field, value and rule, and never the password.
         """
         require(isinstance(url, str), "url", type(url).__name__, "must be a text")
+        shown = _redacted(url)
         try:
             parts = urlsplit(url)
-            port = parts.port
-        except ValueError as error:
-            raise ConfigurationError(f"url={_redact(url)!r}: {error}", context={"field": "url"}) from None
-        known = {"redis": {}, "rediss": {"tls": True}, "unix": {}}
-        require(parts.scheme in known, "url", _redact(url), "must begin with redis://, rediss:// or unix://")
-        values: dict[str, object] = {
-            **known[parts.scheme],
+            host, port = parts.hostname or "", parts.port
+        except ValueError:
+            # The reason urlsplit gives may quote a part of a password that should have been encoded.
+            rule = "is not a URL: check brackets and port, and percent-encode '/', '@', '#' in a password"
+            raise _refusal(shown, rule) from None
+        values: dict[str, Any] = {
             "username": unquote(parts.username or ""),
             "password": unquote(parts.password or ""),
         }
+        require(
+            parts.scheme in ("redis", "rediss", "unix"),
+            "url",
+            shown,
+            "must begin with redis://, rediss:// or unix://",
+        )
+        require(not parts.fragment, "url", shown, "ends in a '#' part: percent-encode '#' as %23")
         if parts.scheme == "unix":
-            require(parts.path not in ("", "/"), "url", _redact(url), "must name a socket: unix:///path")
-            require(not parts.hostname, "url", _redact(url), "needs three slashes: unix:///path")
+            require(not host and parts.path not in ("", "/"), "url", shown, "must look like unix:///path")
             values["path"] = unquote(parts.path)
         else:
-            values["host"] = parts.hostname or "localhost"
+            values["tls"] = parts.scheme == "rediss"
+            values["host"] = unquote(host) or "localhost"
             values["port"] = 6379 if port is None else port
             database = parts.path.strip("/")
             if database:
-                require(database.isdecimal(), "url", _redact(url), "its path must be a database number")
+                require(_is_number(database), "url", shown, "its path must be the number of a database")
                 values["db"] = int(database)
         for name, text in parse_qsl(parts.query, keep_blank_values=True):
             require(
-                name in _QUERY, "url", _redact(url), f"unknown parameter {name!r}; known: {', '.join(_QUERY)}"
+                name in _PARAMETERS,
+                "url",
+                shown,
+                f"unknown parameter {name!r}; there are: {', '.join(_PARAMETERS)}",
             )
             values[name] = _parameter(name, text)
-        return cls(**values)  # type: ignore[arg-type]
+        return cls(**values)
 
     @property
     def display(self) -> str:
         """The URL without its password, for messages."""
-        user = f"{quote(self.username)}:***@" if self.password else ""
+        user = quote(self.username) + (":***@" if self.password else "@" if self.username else "")
         if self.path:
             return f"unix://{user}{self.path}" + (f"?db={self.db}" if self.db else "")
         scheme = "rediss" if self.tls else "redis"
@@ -107,26 +129,62 @@ class RedisOptions(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"RedisOptions({self.display!r})"
 
+    def __rich_repr__(self) -> Iterator[Any]:
+        """Rich would print every field otherwise."""
+        yield self.display
+
+
+# Whatever has no place of its own in a URL, with what its text is read as.
+_PARAMETERS: Final[dict[str, type]] = {
+    "db": int,
+    "connect_timeout": float,
+    "call_timeout": float,
+    "client_name": str,
+    "max_pending_bytes": int,
+    "allow_eviction": bool,
+    "ca_file": str,
+    "cert_file": str,
+    "key_file": str,
+    "tls_verify": bool,
+}
+
+_BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
+
 
 def _parameter(name: str, text: str) -> object:
-    field = f"url parameter {name}"
-    if name in ("allow_eviction", "tls_verify"):
-        require(text.lower() in ("true", "false", "1", "0"), field, text, "must be true or false")
-        return text.lower() in ("true", "1")
-    if name == "db":
-        require(text.isdecimal(), field, text, "must be a database number")
+    kind = _PARAMETERS[name]
+    if kind is bool:
+        require(text.lower() in _BOOLEANS, name, text, "must be true or false")
+        return _BOOLEANS[text.lower()]
+    if kind is int:
+        require(_is_number(text), name, text, "must be a whole number, 0 or more")
         return int(text)
-    if name in ("connect_timeout", "call_timeout"):
+    if kind is float:
         try:
-            return float(text)
+            seconds = float(text)
         except ValueError:
-            require(False, field, text, "must be a number of seconds")
+            seconds = float("nan")
+        require(isfinite(seconds), name, text, "must be a number of seconds")
+        return seconds
     return text
 
 
-def _redact(url: str) -> str:
-    before, at, after = url.rpartition("@")
-    if not at:
-        return url
-    scheme, slashes, _ = before.partition("://")
-    return f"{scheme}{slashes}***@{after}"
+def _is_number(text: str) -> bool:
+    # Python refuses to read thousands of digits; what is longer is out of bounds anyway.
+    return text.isascii() and text.isdigit() and len(text) <= 18
+
+
+def _redacted(url: str) -> str:
+    """For messages: without anything that may be a password, wherever the user put it."""
+    scheme, slashes, rest = url.partition("://")
+    if not slashes:
+        return url if "@" not in url and "?" not in url else "…"
+    before, at, after = rest.rpartition("@")
+    after, mark, _ = after.partition("?")
+    return f"{scheme}://{'***@' if at and before else at}{after}{'?…' if mark else ''}"
+
+
+def _refusal(shown: str, rule: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"url={shown!r}: {rule}", context={"field": "url", "value": shown, "rule": rule}
+    )

@@ -1,1 +1,12 @@
-"""Placeholder."""
+"""The seam: one port, two stores.
+
+* `ports` - what the engine asks of a store, each method with its linearization point
+* `memory_server` - the executable specification: plain code, no awaits, time passed in
+* `memory` - the specification behind the port, for `LocalRuntime`
+* `redis` - the port over Redis: one script per transition
+* `scripts`, `lua/` - the scripts, each with KEYS, ARGV, RETURNS and the invariant it keeps
+* `keys` - the only place where a key is spelled
+* `lease` - a thread that keeps a node's lease while its event loop lives
+
+`am2z_trio.testing.conformance` is the contract as tests; both stores pass it.
+"""

@@ -22,3 +22,10 @@ and the reply is dropped.
 
 The wire knows nothing of jobs.
 """
+
+from __future__ import annotations
+
+from .client import ConnectionEvent, RedisClient
+from .scripts import Script
+
+__all__ = ["ConnectionEvent", "RedisClient", "Script"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -11,25 +10,29 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from am2z_trio.concurrency import Event, Host, TaskStatus, current_host
+from am2z_trio.concurrency import Host, TaskStatus, current_host
 from am2z_trio.concurrency.groups import unwrapped
 from am2z_trio.model.errors import AM2ZError, NetworkError, UnknownOutcomeError, UnsupportedServerError
 from am2z_trio.model.redis_options import RedisOptions
 
-from .connection import Call, Connection, ConnectionLostError
+from .connection import UNSENT, Call, Connection, ConnectionLostError
 from .handshake import greet
-from .resp import NOT_APPLIED, Argument, ReplyError, code_of, error_from
+from .resp import NOT_APPLIED, Argument, ReplyError, code_of, error_from, pack
 from .scripts import Script
 from .stream import open_stream
 
-logger: Final = logging.getLogger("am2z_trio.wire")
-
 FIRST_PAUSE: Final = 0.05
-LONGEST_PAUSE: Final = 2.0
-"""Seconds between two attempts to connect: doubling, with jitter so that nodes do not come in step."""
+LONGEST_PAUSE: Final = 1.0
+"""Seconds between two attempts to connect: doubling, with jitter so that nodes do not come in step.
+At most one second, because a job must run within a second of Redis's return."""
 
-BUSY_PAUSE: Final = 0.05
+FIRST_DELAY: Final = 0.02
+LONGEST_DELAY: Final = 1.0
 """Seconds before a call is sent again that the server has put off (loading, a slow script)."""
+
+FAREWELL: Final = 0.5
+"""Seconds that closing waits for the last bytes to leave: a cancel sent on the way out, say. A local
+write takes microseconds; only a peer that has stopped reading can use this up."""
 
 State = Literal["ready", "disconnected", "error"]
 
@@ -38,79 +41,118 @@ class ConnectionEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Something happened to the connection."""
 
     name: Literal["connected", "lost", "reconnecting", "ready"]
+    """`connected`: the stream is open, the greeting follows; `reconnecting`: an attempt comes soon."""
     attempt: int = 0
+    """0 for the first connection, then the number of the attempt to get it back."""
     error: str = ""
+    """Why: for `lost` and `reconnecting`."""
 
 
 class RedisClient:
-    """One multiplexed connection for a whole node.
+    """One multiplexed connection for a whole node. Construct it within an async function.
 
-    While it is down, calls wait; the caller's cancel scope bounds them. After a reconnect, calls
-    whose fate is unknown are sent again byte for byte if they are `replay_safe` (all of our scripts
-    are), else they raise `UnknownOutcomeError`. Calls that were never written are sent in any case.
-    A cancelled caller's call is not sent again.
+    While it is down (or `run` is yet to come), calls wait; the caller's cancel scope bounds them.
+    After a reconnect, calls whose fate is unknown are sent again byte for byte if they are
+    `replay_safe` (all of our scripts are), else they raise `UnknownOutcomeError`. Calls that were
+    never written are sent in any case. A cancelled caller's call is not sent again.
+
+    When `run` has ended, calls raise: `UnknownOutcomeError` if they were written, `NetworkError`
+    if they were not, whichever way they may be replayed.
     """
 
     def __init__(
         self,
         options: RedisOptions,
         *,
-        name: str = "am2z",
         on_push: Callable[[bytes, bytes], None] | None = None,
         on_event: Callable[[ConnectionEvent], None] | None = None,
+        name: str | None = None,
     ) -> None:
-        self.options = options
+        """`on_push` gets channel and payload of every message, `on_event` what happens to the
+        connection; both run in the client's own tasks, must not wait and must not raise.
+        `name` is what `CLIENT LIST` shows, instead of `options.client_name`.
+        """
+        self.options: Final = options
         self.state: State = "disconnected"
+        """`error`: the server was reached and refused us; attempts go on."""
         self.version = ""
+        """The server's, once ready."""
         self.reconnects = 0
-        # CLIENT SETNAME takes no spaces or line ends.
-        self._name = "".join(c if c.isascii() and (c.isalnum() or c in "_.-:@") else "_" for c in name)
-        self._deliver = on_push
+        """How often a lost connection was made good."""
+        self._name = options.client_name if name is None else name
+        self._on_push = on_push or _ignore
         self._tell = on_event
         self._host: Host = current_host()
+        self._spot = self._host.spot
         self._connection: Connection | None = None
+        self._sent = 0
+        # Grows with the callers that wait, and with what is sent without waiting while cut off.
         self._backlog: deque[Call] = deque()
-        self._channels: dict[bytes, Event] = {}
+        self._channels: dict[bytes, None] = {}
+        self._scripts: dict[str, Script] = {}
         self._postponed: list[Call] = []
+        self._put_off = self._host.spot()
+        self._closed = False
+
+    @property
+    def commands_sent(self) -> int:
+        """Commands written since the client was made."""
+        return self._sent + (self._connection.sent if self._connection is not None else 0)
 
     # --- calls ------------------------------------------------------------------------------
 
     async def call(self, *args: Argument, replay_safe: bool = True) -> Any:
         """Send a command and return its reply.
 
-        Raises `ServerReplyError` (or a nearer error) for an error reply, `UnknownOutcomeError` as
-        described above. Cancelled while it waits: the command may or may not take effect.
+        Raises `ServerReplyError` (or a nearer error) for an error reply, `UnknownOutcomeError` and
+        `NetworkError` as the class says. Cancelled while it waits: the command may or may not take
+        effect. A reply that says "not now" is not returned: the call is sent again, later.
         """
-        return await self._wait(args, replay_safe, self._try_later)
+        return await self._call(Call(pack(args), self._spot(), replay_safe))
 
     def send(self, *args: Argument) -> None:
         """Send a command that is safe to repeat, and forget it. Never waits."""
-        self._submit(Call(args, None, retry=self._try_later))
+        self._submit(Call(pack(args), None))
 
     async def eval(self, script: Script, keys: Sequence[Argument], args: Sequence[Argument]) -> Any:
-        """Run a script by its digest; it is loaded where the server does not know it yet."""
-        command = ("EVALSHA", script.sha1, len(keys), *keys, *args)
-        return await self._wait(command, True, self._retry_script(script))
+        """Run a replay-safe script by its digest; the server is taught it where it does not know it."""
+        packed = pack(("EVALSHA", script.sha1, len(keys), *keys, *args))
+        self._know(script)
+        return await self._call(Call(packed, self._spot(), True, script))
 
     def send_eval(self, script: Script, keys: Sequence[Argument], args: Sequence[Argument]) -> None:
         """`eval` without waiting for the answer."""
-        command = ("EVALSHA", script.sha1, len(keys), *keys, *args)
-        self._submit(Call(command, None, retry=self._retry_script(script)))
+        packed = pack(("EVALSHA", script.sha1, len(keys), *keys, *args))
+        self._know(script)
+        self._submit(Call(packed, None, True, script))
 
-    async def _wait(
-        self, args: tuple[Argument, ...], replay_safe: bool, retry: Callable[[Call, Exception], bool]
-    ) -> Any:
-        while self._connection is not None and self._connection.crowded:
-            await self._connection.wait_room()
-        spot = self._host.spot()
-        call = Call(args, spot, replay_safe=replay_safe, retry=retry)
+    async def subscribe(self, channel: str | bytes) -> None:
+        """Hear a channel, across reconnects; returns when it is in force.
+
+        Cancelled while it waits: it may be in force, now or after a reconnect; `unsubscribe` ends it.
+        """
+        name = _bytes(channel)
+        self._channels[name] = None
+        await self._call(Call(pack(("SUBSCRIBE", name)), self._spot(), by_push=True))
+
+    async def unsubscribe(self, channel: str | bytes) -> None:
+        """Hear a channel no more; returns when that is so. What waits is only the confirmation."""
+        name = _bytes(channel)
+        self._channels.pop(name, None)
+        await self._call(Call(pack(("UNSUBSCRIBE", name)), self._spot(), by_push=True), wait_room=False)
+
+    async def _call(self, call: Call, *, wait_room: bool = True) -> Any:
+        spot = call.spot
+        assert spot is not None
+        if wait_room:
+            # While cut off there is nothing to wait for here: a caller that waits adds one call.
+            while (connection := self._connection) is not None and connection.crowded:
+                await connection.wait_room()
         self._submit(call)
         try:
             reply = await spot.park()
         except BaseException:
-            # The slot stays in line and the reply is dropped; after a reconnect it is not resent.
-            call.spot = None
-            call.transient = True
+            call.drop()
             raise
         if isinstance(reply, Exception):
             raise error_from(reply) if type(reply) is ReplyError else reply
@@ -119,115 +161,103 @@ class RedisClient:
     def _submit(self, call: Call) -> None:
         if self._connection is not None:
             self._connection.send(call)
-        else:
-            # Grows with the callers that wait, and by a node's farewells to its own callers.
+        elif not self._closed:
             self._backlog.append(call)
+        else:
+            self._fail(call)
+
+    def _know(self, script: Script) -> None:
+        """Have a script loaded before its first call, and after every reconnect."""
+        if script.sha1 not in self._scripts:
+            self._scripts[script.sha1] = script
+            if self._connection is not None:
+                load = Call(script.load, None)
+                load.dropped = True
+                self._connection.send(load)
 
     # --- error replies that are not the end -------------------------------------------------
 
-    def _retry_script(self, script: Script) -> Callable[[Call, Exception], bool]:
-        def retry(call: Call, reply: Exception) -> bool:
-            if code_of(reply) != "NOSCRIPT":
-                return self._try_later(call, reply)
-            self._submit(
-                Call(
-                    ("EVAL", script.source, *call.args[2:]),
-                    call.spot,
-                    transient=call.transient,
-                    retry=self._try_later,
-                )
-            )
-            return True
-
-        return retry
-
-    def _try_later(self, call: Call, reply: Exception) -> bool:
-        """Keep a call whose reply says "not now"; the postponed are sent again after a pause."""
-        if code_of(reply) not in NOT_APPLIED or call.transient:
+    def _refused(self, call: Call, reply: Exception) -> bool:
+        """Keep a call whose reply says "not now". Such a call has not been applied, so it may be
+        sent again whether it is replay-safe or not. Its place in the order is lost.
+        """
+        code = code_of(reply)
+        if code not in NOT_APPLIED or call.dropped:
             return False
+        if code == "NOSCRIPT":
+            if call.script is None:
+                return False
+            # With its source, not SCRIPT LOAD and again: a script that does not compile says so.
+            call.packed = call.script.with_source(call.packed)
+            call.script = None
+            call.sent_at = UNSENT
+            self._submit(call)
+            return True
+        call.tries += 1
+        call.sent_at = UNSENT
         self._postponed.append(call)
-        self._later.wake()
+        if code == "READONLY":
+            # A primary that became a replica. Its name may lead to the new primary by now.
+            raise ConnectionLostError(str(reply))
+        self._put_off.wake()
         return True
 
     async def _send_postponed(self, connection: Connection) -> None:
         while True:
-            await self._later.park()
-            await self._host.sleep(BUSY_PAUSE)
-            calls, self._postponed = self._postponed, []
-            for call in calls:
-                if not call.transient:
-                    connection.send(call)
-
-    # --- channels ---------------------------------------------------------------------------
-
-    async def subscribe(self, channel: str | bytes) -> None:
-        """Hear a channel, across reconnects; returns when it is in force."""
-        name = channel.encode() if isinstance(channel, str) else channel
-        confirmed = self._channels.get(name)
-        if confirmed is None:
-            confirmed = self._channels[name] = self._host.event()
-            if self._connection is not None:
-                self._connection.send(Call(("SUBSCRIBE", name), None, replies=False, transient=True))
-        await confirmed.wait()
-
-    def unsubscribe(self, channel: str | bytes) -> None:
-        """Hear a channel no more."""
-        name = channel.encode() if isinstance(channel, str) else channel
-        if self._channels.pop(name, None) is not None and self._connection is not None:
-            self._connection.send(Call(("UNSUBSCRIBE", name), None, replies=False, transient=True))
-
-    def _on_push(self, push: list[Any]) -> None:
-        kind = push[0]
-        if kind == b"message":
-            if self._deliver is not None:
-                self._deliver(push[1], push[2])
-        elif kind == b"subscribe":
-            confirmed = self._channels.get(push[1])
-            if confirmed is not None:
-                confirmed.set()
+            await self._put_off.park()
+            while self._postponed:
+                tries = min(call.tries for call in self._postponed)
+                await self._host.sleep(_pause(FIRST_DELAY, LONGEST_DELAY, tries))
+                calls, self._postponed = self._postponed, []
+                for call in calls:
+                    if not call.dropped:
+                        connection.send(call)
 
     # --- keeping it up ----------------------------------------------------------------------
 
     async def run(self, *, task_status: TaskStatus) -> None:
-        """Serve until cancelled. The first attempt must succeed; later ones are repeated for ever.
+        """Serve until cancelled; calls `started()` when ready. To be run once.
 
-        Raises `NetworkError` (and its kinds) or `ConfigurationError` if the first one fails.
+        The first attempt must succeed, or its one error is raised: `NetworkError` (and its kinds),
+        `ConfigurationError`, `ServerReplyError`. After that attempts are repeated for ever.
         """
-        self._later = self._host.spot()
         attempt = 0
         started = False
+        ready_at = 0.0
 
         def ready() -> None:
-            nonlocal attempt, started
-            attempt = 0
+            nonlocal started, ready_at
+            ready_at = self._host.now()
+            if started:
+                self.reconnects += 1
+            self._set("ready", "ready", attempt)
             if not started:
                 started = True
                 task_status.started()
 
         try:
             while True:
-                error: Exception
                 try:
-                    with unwrapped():
-                        await self._connect_and_serve(ready, attempt)
+                    await self._connect_and_serve(ready, attempt)
                 except ConnectionLostError as lost:
-                    error = lost
-                    self._set("disconnected", "lost", error=str(lost))
+                    if not started:
+                        raise _first_failure(str(lost), self.options) from None
+                    self._set("disconnected", "lost", attempt, str(lost))
+                    text = str(lost)
                 except AM2ZError as refused:
-                    error = refused
-                    self.state = "error"
-                if not started:
-                    raise _first_failure(error, self.options)
-                attempt += 1
-                self.reconnects += 1
-                self._set(self.state, "reconnecting", attempt=attempt, error=str(error))
-                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(attempt - 1, 10))
-                await self._host.sleep(pause * (0.5 + random.random() / 2))
+                    if not started:
+                        raise
+                    self.state = "disconnected" if refused.retryable else "error"
+                    text = refused.message
+                # A connection that breaks as soon as it stands must not be renewed at full speed.
+                attempt = 1 if ready_at and self._host.now() - ready_at > LONGEST_PAUSE else attempt + 1
+                ready_at = 0.0
+                self._set(self.state, "reconnecting", attempt, text)
+                await self._host.sleep(_pause(FIRST_PAUSE, LONGEST_PAUSE, attempt))
         finally:
-            self.state = "disconnected"
-            self._connection = None
+            self._close()
 
-    def _set(self, state: State, name: Any, *, attempt: int = 0, error: str = "") -> None:
+    def _set(self, state: State, name: Any, attempt: int, error: str = "") -> None:
         self.state = state
         if self._tell is not None:
             self._tell(ConnectionEvent(name=name, attempt=attempt, error=error))
@@ -238,28 +268,36 @@ class RedisClient:
         connection = Connection(
             host,
             stream,
-            on_push=self._on_push,
+            on_message=self._on_push,
+            on_refusal=self._refused,
             call_timeout=options.call_timeout,
             max_pending_bytes=options.max_pending_bytes,
         )
         try:
-            async with host.open_nursery() as nursery:
-                nursery.start_soon(connection.run)
-                self._set("disconnected", "connected", attempt=attempt)
-                await self._greet(connection)
-                self._resume(connection)
-                nursery.start_soon(self._send_postponed, connection)
-                await self._resubscribed()
-                self._set("ready", "ready", attempt=attempt)
-                ready()
+            with unwrapped():
+                async with host.open_nursery() as nursery:
+                    connection.start(nursery)
+                    try:
+                        self._set("disconnected", "connected", attempt)
+                        await self._greet(connection)
+                        for subscribed in self._resume(connection):
+                            reply = await subscribed.park()
+                            if isinstance(reply, Exception):
+                                raise error_from(reply)
+                        ready()
+                        await self._send_postponed(connection)
+                    finally:
+                        await connection.finish(FAREWELL)
+            raise ConnectionLostError(connection.lost)
         finally:
-            self._connection = None
-            self._keep(connection.take_unanswered())
-            # Closing must not wait for a peer that is gone: a cancelled scope closes at once.
+            # A cancelled scope closes at once, without waiting for a peer that may be gone.
             with host.cancel_scope(shield=True) as at_once:
                 at_once.cancel()
-                with suppress(Exception):
+                with suppress(OSError):
                     await stream.aclose()
+            self._connection = None
+            self._sent += connection.sent
+            self._keep(connection.take_unanswered())
 
     async def _greet(self, connection: Connection) -> None:
         patience = self._host.cancel_scope(deadline=self._host.now() + self.options.connect_timeout)
@@ -268,51 +306,88 @@ class RedisClient:
         if patience.cancelled_caught:
             raise NetworkError(
                 f"{self.options.display} accepted the connection and did not answer within "
-                f"{self.options.connect_timeout:g} s"
+                f"{self.options.connect_timeout:g} s",
+                context={"url": self.options.display},
             )
 
-    def _resume(self, connection: Connection) -> None:
-        """Subscribe again, then send what has waited: an answer's push must find us listening."""
+    def _resume(self, connection: Connection) -> list[Any]:
+        """Subscribe again, load the scripts, then send what has waited: a push that answers it must
+        find us listening. Without an await, so no call can slip in between.
+        """
+        subscriptions: list[Any] = []
         for channel in self._channels:
-            self._channels[channel] = self._host.event()
-            connection.send(Call(("SUBSCRIBE", channel), None, replies=False, transient=True))
-        backlog, self._backlog = self._backlog, deque()
-        for call in backlog:
-            if not call.transient:
+            subscribed = self._spot()
+            subscribe = Call(pack(("SUBSCRIBE", channel)), subscribed, by_push=True)
+            connection.send(subscribe)
+            subscribe.dropped = True
+            subscriptions.append(subscribed)
+        for script in self._scripts.values():
+            load = Call(script.load, None)
+            connection.send(load)
+            load.dropped = True
+        while self._backlog:
+            call = self._backlog.popleft()
+            if not call.dropped:
                 connection.send(call)
         self._connection = connection
-
-    async def _resubscribed(self) -> None:
-        for confirmed in list(self._channels.values()):
-            await confirmed.wait()
+        return subscriptions
 
     def _keep(self, unanswered: list[Call]) -> None:
         """Sort what the lost connection leaves: sent again later, or of unknown outcome."""
-        keep: list[Call] = []
-        for call in unanswered:
-            if call.replay_safe or not call.sent:
-                keep.append(call)
-            elif call.spot is not None:
-                call.spot.wake(
-                    UnknownOutcomeError(
-                        f"the connection was lost before {call.args[0]!s} was answered: "
-                        "it may have been applied, or not"
-                    )
-                )
         postponed, self._postponed = self._postponed, []
-        self._backlog.extendleft(reversed(keep + postponed))
+        keep = [call for call in postponed if not call.dropped]
+        for call in unanswered:
+            if call.replay_safe or call.sent_at == UNSENT:
+                keep.append(call)
+            else:
+                self._fail(call)
+        self._backlog.extendleft(reversed(keep))
+
+    def _fail(self, call: Call) -> None:
+        """Tell a call's waiter that nothing more will come."""
+        if call.spot is None:
+            return
+        if call.sent_at == UNSENT:
+            error = NetworkError(
+                f"{call.name} was not sent: the connection to {self.options.display} has been closed",
+                retryable=False,
+            )
+        else:
+            error = UnknownOutcomeError(
+                f"the connection to {self.options.display} was lost before {call.name} was answered: "
+                "it may have been applied, or not"
+            )
+        call.spot.wake(error)
+
+    def _close(self) -> None:
+        self.state = "disconnected"
+        self._closed = True
+        while self._backlog:
+            self._fail(self._backlog.popleft())
 
 
-def _first_failure(error: Exception, options: RedisOptions) -> Exception:
-    if not isinstance(error, ConnectionLostError):
-        return error
-    text = str(error)
-    if text.startswith("not a Redis answer"):
-        return UnsupportedServerError(
-            f"what answers at {options.display} is not Redis; if it speaks TLS, use rediss://"
+def _ignore(_channel: bytes, _payload: bytes) -> None:
+    pass
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
+
+
+def _pause(first: float, longest: float, attempt: int) -> float:
+    """Doubles with every attempt; half of it is random."""
+    return min(longest, first * 2 ** min(attempt - 1, 30)) * (0.5 + random.random() / 2)
+
+
+def _first_failure(lost: str, options: RedisOptions) -> NetworkError:
+    context = {"url": options.display}
+    if lost == "it speaks TLS":
+        return NetworkError(
+            f"the server at {options.display} speaks TLS: use rediss://", context=context, retryable=False
         )
+    if lost.startswith("not a Redis answer"):
+        return UnsupportedServerError(f"what answers at {options.display} is not Redis", context=context)
+    hint = "" if options.tls or options.path else ". If it speaks TLS, use rediss://"
     return NetworkError(
-        f"{options.display} ended the connection during the greeting ({text}). "
-        "If it speaks TLS, use rediss://",
-        context={"url": options.display},
+        f"{options.display} ended the connection during the greeting ({lost}){hint}", context=context
     )

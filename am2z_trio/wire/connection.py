@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Any, Final
 
-from am2z_trio.concurrency import Host, Spot
+from am2z_trio.concurrency import Host, Nursery, Spot
 
 from .resp import INCOMPLETE, Argument, ProtocolError, Push, ReplyError, new_parser, pack
+from .scripts import Script
 from .stream import ByteStream
 
 RECEIVE: Final = 65536
 """Bytes per read; a busy node's batch of replies fits."""
+
+WRITE: Final = 65536
+"""Bytes per write, give or take one command: joining more saves nothing and delays the release of
+callers that wait for room."""
+
+UNSENT: Final = inf
+"""`Call.sent_at` of a call of which no byte was handed to the stream."""
 
 
 class ConnectionLostError(Exception):
@@ -20,63 +29,91 @@ class ConnectionLostError(Exception):
 
 
 class Call:
-    """A command, and whoever waits for its reply."""
+    """A command on its way, and whoever waits for its reply."""
 
-    __slots__ = ("args", "packed", "replay_safe", "replies", "retry", "sent", "spot", "transient")
+    __slots__ = ("by_push", "dropped", "packed", "replay_safe", "script", "sent_at", "spot", "tries")
 
     def __init__(
         self,
-        args: tuple[Argument, ...],
+        packed: bytes,
         spot: Spot | None,
-        *,
         replay_safe: bool = True,
-        replies: bool = True,
-        transient: bool = False,
-        retry: Callable[[Call, Exception], bool] | None = None,
+        script: Script | None = None,
+        by_push: bool = False,
     ) -> None:
-        self.args = args
-        self.packed: bytes = pack(args)
+        self.packed = packed
         self.spot = spot
+        """Where the caller is parked; `None` if nobody wants the reply."""
         self.replay_safe = replay_safe
-        self.replies = replies
-        """Whether a reply comes in line; (un)subscribing is confirmed by a push instead."""
-        self.transient = transient
-        """Belongs to this connection (its greeting): not to be sent again on the next."""
-        self.retry = retry
-        """Asked on an error reply; `True`: it has taken care of the call, nobody is told."""
-        self.sent = False
+        self.script = script
+        """What the server is to be taught if it does not know this call's digest."""
+        self.by_push = by_push
+        """A (un)subscription: a push confirms it. Only its refusal is a reply in line."""
+        self.sent_at = UNSENT
+        """When it was written, by the host's clock: from then on the server may have seen it."""
+        self.tries = 0
+        """How often the server has put it off."""
+        self.dropped = False
+        """Not to be sent again: its caller is gone, or it belonged to a greeting."""
 
-    def resolve(self, reply: Any) -> None:
-        if type(reply) is ReplyError and self.retry is not None and self.retry(self, reply):
-            return
-        if self.spot is not None:
-            self.spot.wake(reply)
+    @property
+    def name(self) -> str:
+        """The command's first word."""
+        return self.packed.split(b"\r\n", 3)[2].decode(errors="replace")
+
+    def drop(self) -> None:
+        """The caller is gone. The slot stays in line: its reply is taken and thrown away."""
+        self.spot = None
+        self.dropped = True
 
 
 class Connection:
-    """Commands out, replies in, in order. `run` moves the bytes; everything else is synchronous."""
+    """Commands out, replies in, in order. Two tasks move the bytes; all else is bookkeeping.
+
+    Every command written holds one slot in a first-in-first-out line; every reply takes the slot at
+    its head, whether or not anyone still waits for it. So no cancellation can shift the replies.
+    A push has no slot, but for the confirmation of a (un)subscription: Redis sends it where a
+    reply would stand, so it takes the slot of the SUBSCRIBE at the head.
+
+    `on_message(channel, payload)` and `on_refusal(call, error)` run in the reader's task and must
+    not wait. `on_refusal` answers `True` if it has taken care of the call, and may raise
+    `ConnectionLostError`.
+    """
 
     def __init__(
         self,
         host: Host,
         stream: ByteStream,
         *,
-        on_push: Callable[[list[Any]], None],
+        on_message: Callable[[bytes, bytes], None],
+        on_refusal: Callable[[Call, Exception], bool],
         call_timeout: float,
         max_pending_bytes: int,
     ) -> None:
+        self.lost: str | None = None
+        """Why the connection broke; `None` while it stands, and if its owner ended it."""
+        self.sent = 0
+        """Commands written."""
         self._host = host
         self._stream = stream
-        self._on_push = on_push
+        self._on_message = on_message
+        self._on_refusal = on_refusal
         self._call_timeout = call_timeout
         self._max_pending_bytes = max_pending_bytes
         self._parser = new_parser()
-        self._outgoing: list[Call] = []
+        self._outgoing: deque[Call] = deque()
         self._in_flight: deque[Call] = deque()
         self._pending_bytes = 0
+        self._writing = False
+        self._finishing = False
+        self._drained = host.spot()
+        # Shielded: a write that is cut short cannot be taken up again, so only `finish` ends it.
+        self._write_scope = host.cancel_scope(shield=True)
+        self._answered_at = -inf
         self._bell = host.spot()
         self._crowd: list[Spot] = []
-        self._received = 0
+
+    # --- for callers ------------------------------------------------------------------------
 
     def send(self, call: Call) -> None:
         """Send soon: with everything else of this pass of the scheduler, in one write."""
@@ -85,9 +122,11 @@ class Connection:
         self._bell.wake()
 
     async def call(self, *args: Argument) -> Any:
-        """For the greeting: send, wait, return the reply as it is."""
+        """For the greeting: send, wait, return the reply as it is, errors too."""
         spot = self._host.spot()
-        self.send(Call(args, spot, transient=True))
+        call = Call(pack(args), spot)
+        self.send(call)
+        call.dropped = True
         return await spot.park()
 
     @property
@@ -96,53 +135,104 @@ class Connection:
         return self._pending_bytes > self._max_pending_bytes
 
     async def wait_room(self) -> None:
-        """Wait while the connection is crowded."""
-        while self.crowded:
+        """Wait while the connection is crowded; returns at once when it is over."""
+        while self._pending_bytes > self._max_pending_bytes:
             spot = self._host.spot()
             self._crowd.append(spot)
             await spot.park()
 
+    # --- for the owner ----------------------------------------------------------------------
+
+    def start(self, nursery: Nursery) -> None:
+        """Start moving bytes; whoever starts must `finish`. When the connection breaks, `lost` says
+        why, and the nursery is cancelled.
+
+        The breach is no exception: reader and writer may both notice it, the owner's body may be
+        raising something that tells more, and a nursery would make a group of all that.
+        """
+        for part in (self._write, self._read, self._watch):
+            nursery.start_soon(self._until_lost, part, nursery, name=f"redis {part.__name__.strip('_')}")
+
+    async def _until_lost(self, part: Callable[[], Awaitable[None]], nursery: Nursery) -> None:
+        try:
+            await part()
+        except ConnectionLostError as error:
+            if self.lost is None:
+                self.lost = str(error)
+            self._drained.wake()
+            nursery.cancel_scope.cancel()
+
+    async def finish(self, patience: float) -> None:
+        """End writing: what was sent leaves, if the peer takes it within `patience` seconds.
+
+        Not cancellable within that time. Without anything to write it returns at once.
+        """
+        self._finishing = True
+        with self._host.cancel_scope(shield=True, deadline=self._host.now() + patience):
+            while self.lost is None and (self._outgoing or self._writing):
+                await self._drained.park()
+        self._write_scope.cancel()
+
     def take_unanswered(self) -> list[Call]:
-        """After the end: what was not answered, in order of sending."""
-        calls = [call for call in (*self._in_flight, *self._outgoing) if not call.transient]
+        """After the end: what was not answered and may be wanted again, in order of sending."""
+        calls = [call for call in (*self._in_flight, *self._outgoing) if not call.dropped]
         self._in_flight.clear()
-        self._outgoing = []
-        for spot in self._crowd:
-            spot.wake()
-        self._crowd = []
+        self._outgoing.clear()
+        self._pending_bytes = 0
+        self._make_room()
         return calls
 
-    async def run(self) -> None:
-        """Move bytes until cancelled; raises `ConnectionLostError` when the connection is over."""
-        async with self._host.open_nursery() as nursery:
-            nursery.start_soon(self._write, name="redis writer")
-            nursery.start_soon(self._read, name="redis reader")
-            nursery.start_soon(self._watch, name="redis watch")
+    # --- the tasks --------------------------------------------------------------------------
+
+    def _take(self) -> bytes:
+        """Move a write's worth of calls from the queue into the line; returns their bytes."""
+        outgoing = self._outgoing
+        if self._pending_bytes <= WRITE:
+            calls = list(outgoing)
+            outgoing.clear()
+        else:
+            calls, size = [], 0
+            while outgoing and size < WRITE:
+                call = outgoing.popleft()
+                calls.append(call)
+                size += len(call.packed)
+        now = self._host.now()
+        for call in calls:
+            # From here on the server may see it, whatever becomes of the write.
+            call.sent_at = now
+        self._in_flight.extend(calls)
+        self.sent += len(calls)
+        return b"".join([call.packed for call in calls])
 
     async def _write(self) -> None:
-        stream, bell, in_flight = self._stream, self._bell, self._in_flight
+        with self._write_scope:
+            await self._write_on()
+
+    async def _write_on(self) -> None:
+        bell, outgoing, send_all = self._bell, self._outgoing, self._stream.send_all
         while True:
-            while not self._outgoing:
+            while not outgoing:
                 await bell.park()
-            calls, self._outgoing = self._outgoing, []
-            data = b"".join([call.packed for call in calls])
-            for call in calls:
-                # From here on the server may see it, whatever becomes of the write.
-                call.sent = True
-                if call.replies:
-                    in_flight.append(call)
+            data = self._take()
+            self._writing = True
             try:
-                await stream.send_all(data)
+                await send_all(data)
             except OSError as error:
                 raise ConnectionLostError(str(error)) from error
+            self._writing = False
             self._pending_bytes -= len(data)
-            if self._crowd and not self.crowded:
-                crowd, self._crowd = self._crowd, []
-                for spot in crowd:
-                    spot.wake()
+            if self._crowd and self._pending_bytes <= self._max_pending_bytes:
+                self._make_room()
+            if self._finishing:
+                self._drained.wake()
+
+    def _make_room(self) -> None:
+        crowd, self._crowd = self._crowd, []
+        for spot in crowd:
+            spot.wake()
 
     async def _read(self) -> None:
-        receive, in_flight = self._stream.receive_some, self._in_flight
+        receive, in_flight, now = self._stream.receive_some, self._in_flight, self._host.now
         feed, gets = self._parser.feed, self._parser.gets
         while True:
             try:
@@ -151,26 +241,54 @@ class Connection:
                 raise ConnectionLostError(str(error)) from error
             if not data:
                 raise ConnectionLostError("closed by the server")
-            self._received += 1
             feed(data)
+            owed = len(in_flight)
             while True:
                 try:
                     reply = gets()
                 except ProtocolError as error:
-                    raise ConnectionLostError(f"not a Redis answer: {error}") from error
+                    raise ConnectionLostError(_not_resp(data, error)) from error
                 if reply is INCOMPLETE:
                     break
                 if type(reply) is Push:
-                    self._on_push(reply)
+                    self._pushed(reply)
                 elif in_flight:
-                    in_flight.popleft().resolve(reply)
+                    call = in_flight.popleft()
+                    if type(reply) is ReplyError and self._on_refusal(call, reply):
+                        continue
+                    spot = call.spot
+                    if spot is not None:
+                        spot.wake(reply)
                 else:
-                    raise ConnectionLostError("the server answered what nobody had asked")
+                    # Such as "max number of clients reached", said before anything was asked.
+                    text = reply if type(reply) is ReplyError else "an answer that nobody had asked for"
+                    raise ConnectionLostError(f"the server sent: {text}")
+            if len(in_flight) != owed:
+                self._answered_at = now()
+
+    def _pushed(self, push: list[Any]) -> None:
+        kind = push[0]
+        if kind == b"message":
+            self._on_message(push[1], push[2])
+        elif kind in (b"subscribe", b"unsubscribe") and self._in_flight and self._in_flight[0].by_push:
+            spot = self._in_flight.popleft().spot
+            if spot is not None:
+                spot.wake()
+        # Any other kind is to be ignored, says the RESP3 specification.
 
     async def _watch(self) -> None:
-        """Give up on a peer that has gone silent while it owes us an answer."""
+        """Give up on a peer that owes an answer and has given none for `call_timeout`.
+
+        Not the age of the oldest call alone: of a long pipeline the last calls may well be older.
+        """
+        timeout, in_flight, host = self._call_timeout, self._in_flight, self._host
         while True:
-            before, owed = self._received, bool(self._in_flight)
-            await self._host.sleep(self._call_timeout)
-            if owed and self._in_flight and self._received == before:
-                raise ConnectionLostError(f"no answer for {self._call_timeout:g} s")
+            due = timeout + (max(in_flight[0].sent_at, self._answered_at) if in_flight else host.now())
+            if due <= host.now():
+                raise ConnectionLostError(f"no answer for {timeout:g} s")
+            await host.sleep_until(due)
+
+
+def _not_resp(data: bytes, error: Exception) -> str:
+    # A TLS server answers plain text with an alert record.
+    return "it speaks TLS" if data.startswith(b"\x15\x03") else f"not a Redis answer: {error}"

@@ -40,9 +40,10 @@ async def greet(connection: Connection, options: RedisOptions, client_name: str)
 
 async def _hello(connection: Connection, options: RedisOptions, client_name: str) -> str:
     words: list[str] = ["HELLO", "3"]
-    if options.password:
+    if options.password or options.username:
         words += ["AUTH", options.username or "default", options.password]
-    words += ["SETNAME", client_name]
+    if client_name:
+        words += ["SETNAME", _plain(client_name)]
     reply = await connection.call(*words)
     if isinstance(reply, ReplyError):
         code = code_of(reply)
@@ -89,6 +90,11 @@ async def _refuse_eviction(connection: Connection, options: RedisOptions) -> Non
             "Set it to noeviction, or pass allow_eviction=True",
             context={"maxmemory_policy": policy},
         )
+
+
+def _plain(name: str) -> str:
+    """CLIENT SETNAME takes no spaces or line ends."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "_.-:@") else "_" for c in name)
 
 
 def _parse(version: str) -> tuple[int, ...]:

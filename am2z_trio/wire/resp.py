@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+import re
+from collections.abc import Callable
+from typing import Any, Final, cast
 
 import hiredis
 
@@ -28,10 +30,19 @@ NOT_APPLIED: Final = frozenset(
 )
 """Error codes that say: nothing has happened, and the same bytes may work later."""
 
-pack: Final = hiredis.pack_command
+# The stub allows a single argument.
+pack: Final = cast(Callable[[tuple[Argument, ...]], bytes], hiredis.pack_command)
+"""A command's bytes. `TypeError` for an argument that is not text, bytes or a number."""
+
 ReplyError: Final = hiredis.ReplyError
 ProtocolError: Final = hiredis.ProtocolError
 Push: Final = hiredis.PushNotification
+
+# Redis 6.2 wraps what a command within a script was refused with (7.0 passes it on):
+# "ERR Error running script (call to f_<sha1>): @user_script:1: @user_script: 1: -OOM command not ..."
+_IN_SCRIPT: Final = re.compile(
+    r"ERR Error running script \(call to f_[0-9a-f]{40}\): [^-]*-([A-Z]+) ", re.ASCII
+)
 
 
 def new_parser() -> hiredis.Reader:
@@ -43,8 +54,10 @@ def new_parser() -> hiredis.Reader:
 
 
 def code_of(reply: Exception) -> str:
-    """The leading word of an error reply: Redis's error code."""
-    return str(reply).partition(" ")[0]
+    """Redis's error code: the leading word of an error reply."""
+    text = str(reply)
+    wrapped = _IN_SCRIPT.match(text)
+    return wrapped[1] if wrapped else text.partition(" ")[0]
 
 
 def error_from(reply: Exception) -> AM2ZError:
@@ -54,6 +67,6 @@ def error_from(reply: Exception) -> AM2ZError:
     context: dict[str, Any] = {"reply": text}
     if code in ("WRONGPASS", "NOAUTH"):
         return AuthenticationError(f"Redis refused the username or password: {text}", context=context)
-    if code == "OOM" or "OOM command not allowed" in text:
+    if code == "OOM":
         return ResourceError("Redis has reached its maxmemory and refuses to store more", context=context)
     return ServerReplyError(f"Redis answered: {text}", context=context, retryable=code in NOT_APPLIED)

@@ -7,6 +7,7 @@ looked and what to do; whatever goes wrong later is an `OSError`.
 
 from __future__ import annotations
 
+import os
 import ssl
 from typing import Protocol
 
@@ -43,15 +44,18 @@ async def open_stream(host: Host, options: RedisOptions) -> ByteStream:
             raise NetworkError(
                 f"the certificate of {options.display} was not accepted: {error.verify_message}. "
                 "Name its authority with ca_file=",
+                context={"url": options.display},
                 cause=error,
                 retryable=False,
             ) from error
-        except (ssl.SSLError, trio.BrokenResourceError, anyio.BrokenResourceError) as error:
+        except (ssl.SSLError, _TlsBrokenError) as error:
             raise NetworkError(
-                f"{options.display} did not agree on TLS: a server without TLS wants redis://",
+                f"{options.display} did not agree on TLS ({_reason(error)}). If it speaks none, use redis://",
+                context={"url": options.display},
                 cause=error,
             ) from error
-        except OSError as error:
+        # UnicodeError: a host name that cannot be looked up, such as one with a label too long.
+        except (OSError, UnicodeError) as error:
             raise NetworkError(
                 f"Redis is not reachable at {options.display} ({_reason(error)}). Start one, give another "
                 "URL, or use embedded=True (pip install 'am2z-trio[embedded]')",
@@ -66,14 +70,24 @@ async def open_stream(host: Host, options: RedisOptions) -> ByteStream:
     )
 
 
-def _reason(error: OSError) -> str:
+class _TlsBrokenError(Exception):
+    """The peer hung up during the TLS handshake."""
+
+
+def _reason(error: BaseException) -> str:
     # A connection by name tries every address; the first failure is as good as any.
     cause = error.__cause__
-    if isinstance(cause, BaseExceptionGroup) and cause.exceptions:
-        return _reason(cause.exceptions[0]) if isinstance(cause.exceptions[0], OSError) else str(error)
-    if isinstance(cause, OSError) and error.strerror is None:
-        return _reason(cause)
-    return (error.strerror or str(error) or type(error).__name__).lower()
+    if isinstance(cause, BaseExceptionGroup):
+        return _reason(cause.exceptions[0])
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or str(error)).lower().replace("_", " ")
+    if isinstance(error, OSError):
+        if error.strerror:
+            # Without "[Errno 111]", and without the address that asyncio adds.
+            return os.strerror(error.errno).lower() if (error.errno or 0) > 0 else error.strerror.lower()
+        if isinstance(cause, OSError):
+            return _reason(cause)
+    return str(error).lower() or type(error).__name__
 
 
 def _tls_context(options: RedisOptions) -> ssl.SSLContext:
@@ -105,7 +119,7 @@ async def _open_trio(options: RedisOptions, context: ssl.SSLContext | None) -> B
         # Trio hides the reason behind its own exception.
         if isinstance(error.__cause__, ssl.SSLError):
             raise error.__cause__ from None
-        raise
+        raise _TlsBrokenError("connection closed") from error
     except BaseException:
         await trio.aclose_forcefully(secure)
         raise
@@ -117,11 +131,13 @@ async def _open_asyncio(options: RedisOptions, context: ssl.SSLContext | None) -
         return _AnyioStream(await anyio.connect_unix(options.path))
     if context is None:
         return _AnyioStream(await anyio.connect_tcp(options.host, options.port))
-    return _AnyioStream(
-        await anyio.connect_tcp(
+    try:
+        secure = await anyio.connect_tcp(
             options.host, options.port, ssl_context=context, tls=True, tls_standard_compatible=False
         )
-    )
+    except (anyio.BrokenResourceError, anyio.EndOfStream) as error:
+        raise _TlsBrokenError("connection closed") from error
+    return _AnyioStream(secure)
 
 
 class _TrioStream:

@@ -1,0 +1,76 @@
+"""Progress on a terminal and tables everywhere. Rich draws where it is installed (extra `cli`)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+Advance = Callable[[int], None]
+
+
+@contextmanager
+def progress(title: str, total: int | None, *, quiet: bool = False) -> Iterator[Advance]:
+    """Show how far `title` has come, on standard error; gives a function to call with each step.
+
+    Only on a terminal: in a log file a moving bar is noise.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield lambda _steps: None
+        return
+    try:
+        import rich.console
+        import rich.progress
+    except ImportError:
+        with _plain_progress(title, total) as advance:
+            yield advance
+        return
+    columns = (
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TimeElapsedColumn(),
+        rich.progress.TimeRemainingColumn(),
+    )
+    console = rich.console.Console(stderr=True)
+    with rich.progress.Progress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda steps: bar.advance(task, steps)
+
+
+@contextmanager
+def _plain_progress(title: str, total: int | None) -> Iterator[Advance]:
+    done = 0
+
+    def advance(steps: int) -> None:
+        nonlocal done
+        done += steps
+        of = "" if total is None else f" of {total:,}"
+        sys.stderr.write(f"\r{title}: {done:,}{of}")
+        sys.stderr.flush()
+
+    try:
+        yield advance
+    finally:
+        sys.stderr.write("\n")
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A plain table: the first column to the left, figures to the right."""
+    cells = [[str(heading) for heading in headings], *([_cell(value) for value in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(headings))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"

@@ -1,0 +1,42 @@
+"""`MODULE:NAME` to an object, with errors a person can act on."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import TypeVar
+
+from am2z_trio.model.errors import ConfigurationError
+
+T = TypeVar("T")
+
+
+def load(target: str, kind: type[T], what: str) -> T:
+    """Import `module.path:name` (or `file.py:name`) and return the object, which must be a `kind`.
+
+    The current directory comes first, as with `python -m`. This runs the module's code: it is for
+    what the person at the terminal names, never for what arrives in a job.
+    """
+    module_name, colon, name = target.partition(":")
+    if not colon or not module_name or not name:
+        raise ConfigurationError(f"{target!r}: write it as MODULE:{what.upper()}, such as app.jobs:price")
+    path = Path(module_name)
+    if module_name.endswith(".py"):
+        sys.path.insert(0, str(path.parent.resolve()))
+        module_name = path.stem
+    else:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module_name == error.name or module_name.startswith(error.name + ".")):
+            raise ConfigurationError(f"{target!r}: there is no module {error.name!r}", cause=error) from None
+        raise
+    found = getattr(module, name, None)
+    if found is None:
+        names = ", ".join(sorted(n for n, value in vars(module).items() if isinstance(value, kind)))
+        raise ConfigurationError(f"{target!r}: no {name!r} in {module_name}; it has: {names or 'none'}")
+    if not isinstance(found, kind):
+        raise ConfigurationError(f"{target!r} is a {type(found).__name__}, not a {what}")
+    return found

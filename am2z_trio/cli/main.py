@@ -1,0 +1,173 @@
+"""Arguments, signals, and one line per error."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import trio
+
+from am2z_trio.engine.local_runtime import LocalRuntime
+from am2z_trio.engine.processor import Processor
+from am2z_trio.engine.queue_runtime import QueueRuntime
+from am2z_trio.engine.runtime import Runtime
+from am2z_trio.model.errors import AM2ZError
+
+from .demo import default_root, demo
+from .loading import load
+from .run import run_lines
+from .worker import serve
+
+INTERRUPTED: Final = 130
+"""Exit status of a run that Ctrl-C or SIGTERM ended, as shells have it."""
+
+EXAMPLES: Final = """\
+examples:
+  am2z demo                          count the standard library's words on a private Redis
+  am2z demo ~/src --local --json     another tree, in memory, figures as JSON
+  am2z run app.jobs:price --input orders.jsonl --output priced.jsonl --session-key customer
+  am2z worker app.main:runtime       serve the processors registered with `runtime`
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    try:
+        status: int = trio.run(options.command, options)
+    except AM2ZError as error:
+        print(f"am2z: {error.message}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="am2z",
+        description="Session-scoped processors, locally or over Redis.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    one = commands.add_parser("demo", help="a map-reduce over real text files")
+    one.description = (
+        "Counts lines, words and bytes of all *.py files below PATH: a session per top-level "
+        "package, a job per file, a job per session that adds up."
+    )
+    one.add_argument("path", nargs="?", type=Path, metavar="PATH", help="default: the standard library")
+    one.add_argument("--json", action="store_true", help="print the figures as JSON")
+    _add_where(one)
+    one.set_defaults(command=_demo)
+
+    two = commands.add_parser("run", help="a processor over a file of JSON lines")
+    two.description = (
+        "Runs MODULE:PROCESSOR on every line of a JSON lines file. Results keep the order of the input. "
+        "A bad line goes to the errors file with its number and reason, and stops nothing."
+    )
+    two.add_argument("target", metavar="MODULE:PROCESSOR", help="such as app.jobs:price or jobs.py:price")
+    two.add_argument("--input", type=Path, required=True, metavar="FILE.jsonl")
+    two.add_argument("--output", type=Path, required=True, metavar="FILE.jsonl")
+    two.add_argument("--errors", type=Path, metavar="FILE.jsonl", help="default: OUTPUT with .errors.jsonl")
+    two.add_argument("--session-key", metavar="FIELD", help="field of each line that names its session")
+    _add_where(two)
+    two.set_defaults(command=_run)
+
+    three = commands.add_parser("worker", help="serve a runtime's processors until a signal")
+    three.description = (
+        "Enters MODULE:RUNTIME, a QueueRuntime with processors registered, and serves until Ctrl-C or "
+        "SIGTERM: then it claims no more and lets running jobs end. A second signal cancels them; they "
+        "go back to their queues."
+    )
+    three.add_argument("target", metavar="MODULE:RUNTIME", help="such as app.main:runtime")
+    three.add_argument(
+        "--grace",
+        type=float,
+        metavar="SECONDS",
+        help="how long running jobs may take; default: the runtime's",
+    )
+    three.set_defaults(command=_worker)
+    return parser
+
+
+def _add_where(parser: argparse.ArgumentParser) -> None:
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--redis", metavar="URL", help="use this Redis; default: a private, embedded one")
+    where.add_argument("--local", action="store_true", help="in memory, without Redis")
+
+
+def _runtime(options: argparse.Namespace) -> Runtime:
+    if options.local:
+        return LocalRuntime()
+    if options.redis is not None:
+        return QueueRuntime(options.redis)
+    return QueueRuntime(embedded=True)
+
+
+async def _demo(options: argparse.Namespace) -> int:
+    root = default_root() if options.path is None else options.path
+
+    async def work() -> int:
+        async with _runtime(options) as runtime:
+            return await demo(runtime, root, as_json=options.json)
+
+    return await _until_signal(work)
+
+
+async def _run(options: argparse.Namespace) -> int:
+    processor: Processor[Any] = load(options.target, Processor, "processor")
+    errors = options.errors or options.output.with_suffix(".errors.jsonl")
+
+    async def work() -> int:
+        async with _runtime(options) as runtime:
+            counts = await run_lines(
+                runtime,
+                processor,
+                source=options.input,
+                target=options.output,
+                errors=errors,
+                session_key=options.session_key,
+            )
+        print(f"{counts.lines:,} lines: {counts.written:,} results in {options.output}", end="")
+        print(f", {counts.failed:,} failed, see {errors}" if counts.failed else ", none failed")
+        return 1 if counts.failed else 0
+
+    return await _until_signal(work)
+
+
+async def _worker(options: argparse.Namespace) -> int:
+    runtime: QueueRuntime = load(options.target, QueueRuntime, "runtime")
+    return await serve(runtime, grace=options.grace)
+
+
+async def _until_signal(work: Callable[[], Awaitable[int]]) -> int:
+    """Run `work`; Ctrl-C or SIGTERM cancels it, so that it leaves in good order."""
+    status = INTERRUPTED
+
+    async def watch(scope: anyio.CancelScope) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                scope.cancel()
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(watch, tasks.cancel_scope))
+            status = await work()
+            tasks.cancel_scope.cancel()
+    except* AM2ZError as group:
+        # The group is the signal watcher's doing; a person wants the error.
+        only = group.exceptions[0]
+        while isinstance(only, BaseExceptionGroup):
+            only = only.exceptions[0]
+        raise only from None
+    return status

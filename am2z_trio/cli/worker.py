@@ -1,0 +1,39 @@
+"""`am2z worker`: serve until a signal; the first drains, the second cancels."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import anyio
+
+from am2z_trio.engine.runtime import Runtime
+from am2z_trio.model.errors import ConfigurationError
+from am2z_trio.model.options import require_seconds
+
+
+async def serve(runtime: Runtime, *, grace: float | None) -> int:
+    """Enter the runtime and serve its processors until SIGINT or SIGTERM."""
+    if grace is not None:
+        require_seconds("--grace", grace)
+    names = runtime.list_processors()
+    if not names:
+        raise ConfigurationError("the runtime has no processors: call runtime.register(...) in its module")
+    async with anyio.create_task_group() as tasks, runtime:
+        tasks.start_soon(_on_signals, runtime, grace, tasks.cancel_scope)
+        print(f"node {runtime.node_id} serves {', '.join(names)}; Ctrl-C drains", file=sys.stderr, flush=True)
+        await runtime.wait_stopped()
+        tasks.cancel_scope.cancel()
+    return 0
+
+
+async def _on_signals(runtime: Runtime, grace: float | None, scope: anyio.CancelScope) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with anyio.create_task_group() as tasks:
+            async for _ in signals:
+                if runtime.is_started:
+                    print("draining; once more to cancel", file=sys.stderr, flush=True)
+                    tasks.start_soon(runtime.stop, grace)
+                else:
+                    print("cancelling; jobs go back to their queues", file=sys.stderr, flush=True)
+                    scope.cancel()

@@ -1,0 +1,70 @@
+"""The only place where a key is spelled.
+
+All keys of a namespace begin with its *anchor*, `{prefix:0}`: a hash tag, so that on Redis Cluster
+they share one slot and every script stays within it. A script gets the anchor as its only key and
+builds the others by functions that are rendered here, from the same table.
+
+| key | type | holds |
+|---|---|---|
+| `job:<id>` | hash | spec, status, queue, claim (node, token), attempt, counts, outcome |
+| `q:<queue>:wait` | list | ids, first in first out; ids that wait no more are skipped at claim |
+| `q:<queue>:prio` | zset | ids with a priority: priority x 2^32 + arrival |
+| `q:<queue>:later` | zset | delayed and backing-off ids, by due time |
+| `q:<queue>:lot` | zset | nodes parked on the queue |
+| `q:<queue>:meta` | hash | names of processor and session, counts by status, arrivals |
+| `queues` | zset | announced queues, by time of announcement |
+| `nodes` | zset | nodes that may claim, by lease deadline; -1: being reaped |
+| `suspects` | hash | nodes without a subscriber, and since when |
+| `node:<n>:active` | hash | id → token of the node's claims |
+| `node:<n>:claims` | hash | queue → the last claim call and what it granted |
+| `node:<n>` | channel | the node's inbox |
+| `session:<s>` | hash | version, sha256, blob, created, updated |
+| `fence` | string | counts claims; the first half of a token |
+| `events` | channel | typed events |
+
+Queue and session names arrive as `plain_name`s. Times are milliseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+TEMPLATES: Final = {
+    "job": "job:%s",
+    "wait": "q:%s:wait",
+    "prio": "q:%s:prio",
+    "later": "q:%s:later",
+    "lot": "q:%s:lot",
+    "meta": "q:%s:meta",
+    "queues": "queues",
+    "nodes": "nodes",
+    "suspects": "suspects",
+    "active": "node:%s:active",
+    "claims": "node:%s:claims",
+    "inbox": "node:%s",
+    "session": "session:%s",
+    "fence": "fence",
+    "events": "events",
+}
+
+
+def anchor(prefix: str) -> str:
+    """What every key of a namespace begins with, and the `KEYS[1]` of every script."""
+    return f"{{{prefix}:0}}"
+
+
+def spell(prefix: str, kind: str, name: str = "") -> str:
+    """One key."""
+    template = TEMPLATES[kind]
+    return f"{anchor(prefix)}:{template % name if '%s' in template else template}"
+
+
+def lua_functions() -> str:
+    """Lua: `<kind>_key(name)` for every kind, on the anchor in `KEYS[1]`."""
+    lines = ["local anchor = KEYS[1]"]
+    for kind, template in TEMPLATES.items():
+        before, _, after = template.partition("%s")
+        tail = f" .. '{after}'" if after else ""
+        body = f"anchor .. ':{before}' .. name{tail}" if "%s" in template else f"anchor .. ':{template}'"
+        lines.append(f"local function {kind}_key(name) return {body} end")
+    return "\n".join(lines)

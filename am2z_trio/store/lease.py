@@ -1,0 +1,102 @@
+"""Keeps a node's lease from a thread, for as long as the event loop gives a sign of life.
+
+A job that hogs the loop for longer than a lease must not lose its claims, and a loop that is dead
+must. So a thread with a blocking connection of its own renews the lease, and looks at a beat that
+the loop's tick updates: without a beat for the budget it stops. This is redis-py's job: it needs no
+event loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import redis
+
+from am2z_trio.model.redis_options import RedisOptions
+
+from .keys import anchor
+from .scripts import RENEW
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger: Final = logging.getLogger("am2z_trio.lease")
+
+BUDGET: Final = 6.0
+"""Leases the loop may be silent for; then it counts as dead."""
+
+
+class LeaseKeeper:
+    """Renews one node's lease. `run` blocks: give it a thread; `stop` ends it from any thread."""
+
+    def __init__(
+        self,
+        options: RedisOptions,
+        *,
+        prefix: str,
+        node: str,
+        lease: float,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        self._options = options
+        self._anchor = anchor(prefix)
+        self._node = node
+        self._lease = lease
+        self._clock = clock
+        self._stopped = threading.Event()
+        self._last_beat = time.monotonic()
+
+    def beat(self) -> None:
+        """The event loop is alive. Called from the loop."""
+        self._last_beat = time.monotonic()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def run(self) -> None:
+        """Renew every third of a lease until stopped, or until the beat has been away too long."""
+        connection = _connect(self._options, patience=self._lease / 3)
+        try:
+            while not self._stopped.wait(self._lease / 3):
+                if time.monotonic() - self._last_beat > BUDGET * self._lease:
+                    logger.error("the event loop of %s is silent: its lease is no longer renewed", self._node)
+                    continue
+                try:
+                    connection.eval(
+                        RENEW.source,
+                        1,
+                        self._anchor,
+                        str(0 if self._clock is None else self._clock()),
+                        self._node,
+                        str(int(self._lease * 1000)),
+                    )
+                except redis.RedisError as error:
+                    # The next round tries again; the lease is what bounds how long that may go on.
+                    logger.debug("the lease of %s was not renewed: %s", self._node, error)
+        finally:
+            connection.close()
+
+
+def _connect(options: RedisOptions, *, patience: float) -> redis.Redis:
+    common: dict[str, Any] = {
+        "db": options.db,
+        "username": options.username or None,
+        "password": options.password or None,
+        "socket_timeout": patience,
+        "socket_connect_timeout": patience,
+    }
+    if options.path:
+        return redis.Redis(unix_socket_path=options.path, **common)
+    if options.tls:
+        common |= {
+            "ssl": True,
+            "ssl_ca_certs": options.ca_file or None,
+            "ssl_certfile": options.cert_file or None,
+            "ssl_keyfile": options.key_file or None,
+            "ssl_cert_reqs": "required" if options.tls_verify else "none",
+            "ssl_check_hostname": options.tls_verify,
+        }
+    return redis.Redis(host=options.host, port=options.port, **common)

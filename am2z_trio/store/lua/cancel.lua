@@ -1,0 +1,21 @@
+-- Cancel a job: one that waits ends now, an active one's node is told.
+--
+-- KEYS     anchor
+-- ARGV     clock, result ttl ms, id, reason
+-- RETURNS  the status before, or nil
+-- INVARIANT  the wish outlives the node: it stays in the record, and retry, release and reap heed it.
+--          An id left in the waiting list is skipped by claim: removing it there would be O(length).
+
+local now, ttl = read_clock(ARGV[1]), ARGV[2]
+local job = load(ARGV[3])
+if not job then return false end
+if job.status == 'active' then
+  redis.call('HSET', job_key(job.id), 'cancel', ARGV[4])
+  post(job.node, '\148' .. cmsgpack.pack('cancel', job.id, job.token, ARGV[4]))
+elseif job.status == 'waiting' or job.status == 'later' then
+  redis.call('ZREM', later_key(job.queue), job.id)
+  redis.call('ZREM', prio_key(job.queue), job.id)
+  end_job(job, 'cancel', now, ttl, ARGV[4], '', '')
+end
+finish()
+return job.status

@@ -1,0 +1,92 @@
+-- Take up to `limit` jobs; fewer than that parks the node on the queue.
+--
+-- KEYS     anchor
+-- ARGV     clock, node, queue, seq, limit, nonce, result ttl ms
+-- RETURNS  {'lost'} | {'stale'} | {'ok', ms until the next delayed job or -1, grant ...}
+--          grant: {spec, token, attempt, deliveries, ms to the deadline or -1, version or '', sha, blob, id}
+-- INVARIANT  a token is granted once: the nonce is the caller's, so a server that was rolled back and
+--          repeats counter values does not repeat tokens. The same seq gives the same grants.
+
+local now = read_clock(ARGV[1])
+local node, queue, seq, limit, nonce, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7]
+
+local function granted(id, token, v)
+  local remaining = -1
+  if v[5] then remaining = math.max(0, tonumber(v[5]) - now) end
+  local version, sha, blob = '', '', ''
+  if v[6] then
+    local state = redis.call('HMGET', session_key(v[7]), 'version', 'sha', 'blob')
+    if state[3] then version, sha, blob = state[1], state[2], state[3] end
+  end
+  return { v[2], token, tonumber(v[3] or 1), tonumber(v[4] or 0), remaining, version, sha, blob, id }
+end
+
+local lease = redis.call('ZSCORE', nodes_key(), node)
+if not lease or tonumber(lease) < 0 then return { 'lost' } end
+local last = redis.call('HGET', claims_key(node), queue)
+if last then
+  last = cmsgpack.unpack(last)
+  if seq < last[1] then return { 'stale' } end
+  if seq == last[1] then
+    local answer = { 'ok', next_due(queue, now) }
+    for index, id in ipairs(last[4]) do
+      local token = whole(last[3] + index - 1) .. ':' .. last[2]
+      local v = redis.call('HMGET', job_key(id), 'token', 'spec', 'attempt', 'deliveries', 'deadline', 'stored', 'skey')
+      if v[1] == token then answer[#answer + 1] = granted(id, token, v) end
+    end
+    return answer
+  end
+end
+
+promote(queue, now)
+local found, records = {}, {}
+while #found < limit do
+  local ids = redis.call('LPOP', wait_key(queue), limit - #found)
+  if not ids or #ids == 0 then
+    local first = redis.call('ZPOPMIN', prio_key(queue), limit - #found)
+    if #first == 0 then break end
+    ids = {}
+    for i = 1, #first, 2 do ids[#ids + 1] = first[i] end
+  end
+  for _, id in ipairs(ids) do
+    local v = redis.call('HMGET', job_key(id), 'status', 'spec', 'attempt', 'deliveries', 'deadline', 'stored',
+      'skey', 'processor', 'session')
+    if v[1] == 'waiting' then
+      if v[5] and now > tonumber(v[5]) then
+        local job = load(id)
+        end_job(job, 'expire', now, ttl, 'deadline', '', '')
+      else
+        found[#found + 1] = id
+        records[#records + 1] = v
+      end
+    end
+  end
+end
+
+local answer = { 'ok', 0 }
+local first = 1
+if #found > 0 then
+  first = redis.call('INCRBY', fence_key(), #found) - #found + 1
+  local active = {}
+  for index, id in ipairs(found) do
+    local v, token = records[index], whole(first + index - 1) .. ':' .. nonce
+    v[4] = tonumber(v[4] or 0) + 1
+    redis.call('HSET', job_key(id), 'status', 'active', 'node', node, 'token', token, 'deliveries', v[4])
+    active[#active + 1] = id
+    active[#active + 1] = token
+    answer[#answer + 1] = granted(id, token, v)
+    tell('job:started', now, node, id, v[8], v[9] or '', { attempt = tonumber(v[3] or 1) })
+  end
+  redis.call('HSET', active_key(node), unpack(active))
+  count(queue, 'waiting', -#found)
+  count(queue, 'active', #found)
+end
+if #found < limit then
+  redis.call('ZADD', lot_key(queue), whole(now), node)
+else
+  redis.call('ZREM', lot_key(queue), node)
+end
+redis.call('HSET', claims_key(node), queue, cmsgpack.pack({ seq, nonce, first, found }))
+answer[2] = next_due(queue, now)
+finish()
+return answer

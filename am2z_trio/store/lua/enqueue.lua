@@ -1,0 +1,50 @@
+-- Accept jobs, in order.
+--
+-- KEYS     anchor
+-- ARGV     clock, then per job: id, queue, spec, processor, session, session name, origin, priority,
+--          delay ms, deadline ms (-1: none), max_stalled, works on stored state (1 or 0)
+-- RETURNS  per job: {} accepted, or {status, reason, result} of the known job (status may be any)
+-- INVARIANT  a job's record exists exactly when its id is in its queue, active or terminal. The first
+--          write is one that Redis refuses when memory is full, so a refusal leaves nothing behind.
+
+local now = read_clock(ARGV[1])
+local answers = {}
+for i = 2, #ARGV, 12 do
+  local id, queue, priority, delay = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 7]), tonumber(ARGV[i + 8])
+  local key = job_key(id)
+  local known = redis.call('HMGET', key, 'status', 'reason', 'result')
+  if known[1] then
+    answers[#answers + 1] = { known[1], known[2] or '', known[3] or '' }
+  else
+    local status = delay > 0 and 'later' or 'waiting'
+    local fields = { 'spec', ARGV[i + 2], 'status', status, 'queue', queue, 'processor', ARGV[i + 3],
+      'origin', ARGV[i + 6], 'max_stalled', ARGV[i + 10] }
+    local n = #fields
+    if ARGV[i + 4] ~= '' then
+      fields[n + 1], fields[n + 2], fields[n + 3], fields[n + 4] = 'session', ARGV[i + 4], 'skey', ARGV[i + 5]
+      n = n + 4
+    end
+    if priority > 0 then
+      fields[n + 1], fields[n + 2] = 'priority', priority
+      n = n + 2
+    end
+    if ARGV[i + 9] ~= '-1' then
+      fields[n + 1], fields[n + 2] = 'deadline', whole(now + tonumber(ARGV[i + 9]))
+      n = n + 2
+    end
+    if ARGV[i + 11] == '1' then
+      fields[n + 1], fields[n + 2] = 'stored', '1'
+    end
+    redis.call('HSET', key, unpack(fields))
+    count(queue, status, 1)
+    if status == 'later' then
+      put_later(queue, id, now + delay)
+    else
+      put(queue, id, priority, false)
+    end
+    tell('job:enqueued', now, '', id, ARGV[i + 3], ARGV[i + 4])
+    answers[#answers + 1] = {}
+  end
+end
+finish()
+return answers

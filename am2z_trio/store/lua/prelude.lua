@@ -1,0 +1,174 @@
+-- Steps that scripts share. Follows the key functions; precedes every script.
+--
+-- A script collects messages, events and counts while it works and sends them at its end with
+-- `finish()`: one PUBLISH per node, one HINCRBY per queue and status, however many jobs it touched.
+-- Numbers above 14 digits lose their end in Lua's own formatting; `whole` keeps them.
+
+local NIL = '\192'
+local STATUS_OF = { complete = 'completed', fail = 'failed', cancel = 'cancelled', stall = 'failed', expire = 'failed' }
+
+local function whole(number) return string.format('%.0f', number) end
+
+local function read_clock(given)
+  if given ~= '0' then return tonumber(given) end
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- msgpack array of already packed items
+local function packed_list(items)
+  return '\221' .. struct.pack('>I4', #items) .. table.concat(items)
+end
+
+local outbox, outbox_order = {}, {}
+local function post(node, packed)
+  if node == '' then return end
+  local items = outbox[node]
+  if not items then
+    items = {}
+    outbox[node] = items
+    outbox_order[#outbox_order + 1] = node
+  end
+  items[#items + 1] = packed
+end
+
+local counts, counts_order = {}, {}
+local function count(queue, status, by)
+  local of_queue = counts[queue]
+  if not of_queue then
+    of_queue = {}
+    counts[queue] = of_queue
+    counts_order[#counts_order + 1] = queue
+  end
+  of_queue[status] = (of_queue[status] or 0) + by
+end
+
+local events, listened = {}, nil
+local function tell(name, now, node, id, processor, session, data)
+  if listened == nil then
+    listened = redis.call('PUBSUB', 'NUMSUB', events_key())[2] > 0
+  end
+  if listened then
+    events[#events + 1] = cmsgpack.pack({ name, now, node, id, processor, session, data })
+  end
+end
+
+local function finish()
+  for _, queue in ipairs(counts_order) do
+    for status, by in pairs(counts[queue]) do
+      if by ~= 0 then redis.call('HINCRBY', meta_key(queue), status, by) end
+    end
+  end
+  for _, node in ipairs(outbox_order) do
+    redis.call('PUBLISH', inbox_key(node), packed_list(outbox[node]))
+  end
+  if #events > 0 then redis.call('PUBLISH', events_key(), packed_list(events)) end
+end
+
+-- Takes parked nodes out of the queue's lot until one hears of it. A PUBLISH that nobody received
+-- means that the node is gone.
+local nobody = {}
+local function wake(queue)
+  if nobody[queue] then return end
+  while true do
+    local parked = redis.call('ZPOPMIN', lot_key(queue))
+    if #parked == 0 then
+      nobody[queue] = true
+      return
+    end
+    local message = '\145' .. cmsgpack.pack({ 'wake', queue })
+    if redis.call('PUBLISH', inbox_key(parked[1]), message) > 0 then return end
+  end
+end
+
+-- Makes a waiting job claimable. `priority` is 0 for none.
+local function put(queue, id, priority, front)
+  if priority > 0 then
+    local arrival = 0
+    if not front then arrival = redis.call('HINCRBY', meta_key(queue), 'arrivals', 1) % 4294967296 end
+    redis.call('ZADD', prio_key(queue), whole(priority * 4294967296 + arrival), id)
+  elseif front then
+    redis.call('LPUSH', wait_key(queue), id)
+  else
+    redis.call('RPUSH', wait_key(queue), id)
+  end
+  wake(queue)
+end
+
+-- If the job is the next one due, some node has to learn when to come back.
+local function put_later(queue, id, due)
+  redis.call('ZADD', later_key(queue), whole(due), id)
+  if redis.call('ZRANGE', later_key(queue), 0, 0)[1] == id then wake(queue) end
+end
+
+local function promote(queue, now)
+  local due = redis.call('ZRANGEBYSCORE', later_key(queue), '-inf', whole(now), 'LIMIT', 0, 100)
+  for _, id in ipairs(due) do
+    redis.call('ZREM', later_key(queue), id)
+    local job = redis.call('HMGET', job_key(id), 'status', 'priority')
+    if job[1] == 'later' then
+      redis.call('HSET', job_key(id), 'status', 'waiting')
+      count(queue, 'later', -1)
+      count(queue, 'waiting', 1)
+      put(queue, id, tonumber(job[2] or 0), false)
+    end
+  end
+end
+
+local function next_due(queue, now)
+  local first = redis.call('ZRANGE', later_key(queue), 0, 0, 'WITHSCORES')
+  if #first == 0 then return -1 end
+  return math.max(0, tonumber(first[2]) - now)
+end
+
+-- What the steps below need of a job.
+local FIELDS = { 'status', 'token', 'last_token', 'last_outcome', 'queue', 'node', 'processor', 'session',
+  'origin', 'attempt', 'priority', 'cancel', 'stalls', 'max_stalled' }
+local function load(id)
+  local v = redis.call('HMGET', job_key(id), unpack(FIELDS))
+  if not v[1] then return nil end
+  return { id = id, status = v[1], token = v[2] or '', last_token = v[3], last_outcome = v[4], queue = v[5],
+    node = v[6] or '', processor = v[7], session = v[8] or '', origin = v[9] or '',
+    attempt = tonumber(v[10] or 1), priority = tonumber(v[11] or 0), cancel = v[12],
+    stalls = tonumber(v[13] or 0), max_stalled = tonumber(v[14] or 0) }
+end
+
+-- Ends a job: only what a later look needs stays, for `ttl` ms. `result` is msgpack or ''.
+local function end_job(job, transition, now, ttl, reason, result, node)
+  local key, status = job_key(job.id), STATUS_OF[transition]
+  redis.call('HDEL', key, 'spec', 'node', 'token', 'cancel', 'deadline', 'stored', 'skey', 'priority',
+    'max_stalled', 'origin')
+  redis.call('HSET', key, 'status', status, 'reason', reason, 'result', result,
+    'last_token', job.last_token or '', 'last_outcome', job.last_outcome or '')
+  redis.call('PEXPIRE', key, ttl)
+  count(job.queue, job.status, -1)
+  count(job.queue, status, 1)
+  if result == '' then result = NIL end
+  post(job.origin, '\149' .. cmsgpack.pack('settled', job.id, status, reason) .. result)
+  tell('job:' .. status, now, node, job.id, job.processor, job.session, { attempt = job.attempt })
+end
+
+-- Retires the claim's token. The removal comes first: it is allowed when memory is full.
+local function drop_claim(job, outcome)
+  redis.call('HDEL', active_key(job.node), job.id)
+  job.last_token, job.last_outcome = job.token, outcome
+end
+
+-- Gives a claimed job back to the front of its queue, unless somebody wants it cancelled.
+-- Returns whether it went back.
+local function return_job(job, outcome, now, ttl)
+  local node = job.node
+  drop_claim(job, outcome)
+  if job.cancel then
+    job.last_outcome = 'cancelled'
+    end_job(job, 'cancel', now, ttl, job.cancel, '', node)
+    return false
+  end
+  redis.call('HDEL', job_key(job.id), 'node', 'token')
+  redis.call('HSET', job_key(job.id), 'status', 'waiting', 'last_token', job.last_token, 'last_outcome',
+    outcome, 'stalls', job.stalls)
+  count(job.queue, 'active', -1)
+  count(job.queue, 'waiting', 1)
+  put(job.queue, job.id, job.priority, true)
+  return true
+end

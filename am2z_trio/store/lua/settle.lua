@@ -1,0 +1,80 @@
+-- End, retry or hand back claimed jobs: all effects of one job, or none.
+--
+-- KEYS     anchor
+-- ARGV     clock, result ttl ms, then per job: id, token, outcome, result, reason, delay ms, commit (1 or
+--          0), expected version ('': any), expected sha, new sha, new blob
+-- RETURNS  per job: {'gone'} | {'replay', outcome} | {'fenced'} | {'conflict', version, sha, blob}
+--          | {'applied', outcome}
+-- INVARIANT  only the newest token settles, and once. Every check precedes the first write of a job, and
+--          that write is a removal, which Redis allows when memory is full.
+
+local now, ttl = read_clock(ARGV[1]), ARGV[2]
+
+local function conflict(state)
+  return { 'conflict', state[1] or '', state[2] or '', state[3] or '' }
+end
+
+local function settle(id, token, outcome, result, reason, delay, commits, version, sha, new_sha, blob)
+  local job = load(id)
+  if not job then return { 'gone' } end
+  if job.last_token == token then return { 'replay', job.last_outcome } end
+  if job.token ~= token or token == '' then return { 'fenced' } end
+  local session, state
+  if commits then
+    session = session_key(redis.call('HGET', job_key(id), 'skey'))
+    if version == '' then
+      state = redis.call('HMGET', session, 'version')
+    else
+      state = redis.call('HMGET', session, 'version', 'sha')
+      if (state[1] or '0') ~= version or (state[2] or '') ~= sha then
+        return conflict(redis.call('HMGET', session, 'version', 'sha', 'blob'))
+      end
+    end
+  end
+  local node = job.node
+  if outcome == 'released' then
+    local returned = return_job(job, 'released', now, ttl)
+    return { 'applied', returned and 'released' or 'cancelled' }
+  end
+  drop_claim(job, outcome)
+  if commits then
+    local fields = { 'version', whole(tonumber(state[1] or 0) + 1), 'sha', new_sha, 'blob', blob, 'updated', whole(now) }
+    if not state[1] then fields[9], fields[10] = 'created', whole(now) end
+    redis.call('HSET', session, unpack(fields))
+  end
+  if outcome == 'retry' and not job.cancel then
+    tell('job:retrying', now, node, id, job.processor, job.session, { attempt = job.attempt })
+    local status = delay > 0 and 'later' or 'waiting'
+    redis.call('HDEL', job_key(id), 'node', 'token')
+    redis.call('HSET', job_key(id), 'status', status, 'attempt', job.attempt + 1, 'last_token', token,
+      'last_outcome', 'retry')
+    count(job.queue, 'active', -1)
+    count(job.queue, status, 1)
+    if delay > 0 then
+      put_later(job.queue, id, now + delay)
+    else
+      put(job.queue, id, job.priority, false)
+    end
+    return { 'applied', 'retry' }
+  end
+  local transition = 'cancel'
+  if outcome == 'completed' then
+    transition = 'complete'
+  elseif outcome == 'failed' then
+    transition = 'fail'
+  elseif reason == '' then
+    reason = job.cancel or ''
+  end
+  if transition ~= 'cancel' then reason = '' end
+  job.last_outcome = STATUS_OF[transition]
+  end_job(job, transition, now, ttl, reason, result, node)
+  return { 'applied', job.last_outcome }
+end
+
+local answers = {}
+for i = 3, #ARGV, 11 do
+  answers[#answers + 1] = settle(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4],
+    tonumber(ARGV[i + 5]), ARGV[i + 6] == '1', ARGV[i + 7], ARGV[i + 8], ARGV[i + 9], ARGV[i + 10])
+end
+finish()
+return answers

@@ -1,0 +1,77 @@
+-- Renew the own lease, give dead nodes' jobs back, wake stuck queues.
+--
+-- KEYS     anchor
+-- ARGV     clock, result ttl ms, node, lease ms, gone grace ms, offset into the queues, batch
+-- RETURNS  {1 if the own lease is gone, jobs taken from dead nodes, next offset}
+-- INVARIANT  a job leaves a dead node exactly once, with its token retired; bounded work per call.
+--          A node is dead when its lease has passed, or when nobody has subscribed to its inbox for
+--          the grace: Redis sees a closed connection at once, and cannot see a frozen process.
+
+local now, ttl, node = read_clock(ARGV[1]), ARGV[2], ARGV[3]
+local grace, offset, batch = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+
+redis.call('HDEL', suspects_key(), node)
+local own = redis.call('ZSCORE', nodes_key(), node)
+local lost = 1
+if own and tonumber(own) >= 0 then
+  lost = 0
+  redis.call('ZADD', nodes_key(), whole(now + tonumber(ARGV[4])), node)
+end
+
+local function is_dead(name, lease)
+  if lease < now then return true end
+  if redis.call('PUBSUB', 'NUMSUB', inbox_key(name))[2] > 0 then
+    redis.call('HDEL', suspects_key(), name)
+    return false
+  end
+  local since = redis.call('HGET', suspects_key(), name)
+  if not since then
+    redis.call('HSET', suspects_key(), name, whole(now))
+    since = now
+  end
+  return now - tonumber(since) >= grace
+end
+
+local reaped = 0
+local function reap(name)
+  local taken = redis.call('HSCAN', active_key(name), 0, 'COUNT', batch)[2]
+  for i = 1, #taken, 2 do
+    local job = load(taken[i])
+    if not job then
+      redis.call('HDEL', active_key(name), taken[i])
+    else
+      reaped = reaped + 1
+      job.stalls = job.stalls + 1
+      if job.stalls > job.max_stalled and not job.cancel then
+        drop_claim(job, 'failed')
+        redis.call('HSET', job_key(job.id), 'stalls', job.stalls)
+        end_job(job, 'stall', now, ttl, 'stalled', '', name)
+      elseif return_job(job, 'stalled', now, ttl) then
+        tell('job:stalled', now, name, job.id, job.processor, job.session)
+      end
+    end
+  end
+  if redis.call('EXISTS', active_key(name)) == 0 then
+    redis.call('ZREM', nodes_key(), name)
+    redis.call('HDEL', suspects_key(), name)
+    redis.call('DEL', claims_key(name))
+  end
+end
+
+local nodes = redis.call('ZRANGE', nodes_key(), 0, batch - 1, 'WITHSCORES')
+for i = 1, #nodes, 2 do
+  if reaped < batch and is_dead(nodes[i], tonumber(nodes[i + 1])) then
+    redis.call('ZADD', nodes_key(), -1, nodes[i])
+    reap(nodes[i])
+  end
+end
+
+local queues = redis.call('ZRANGE', queues_key(), offset, offset + batch - 1)
+for _, queue in ipairs(queues) do
+  if redis.call('ZCARD', lot_key(queue)) > 0 then
+    local due = next_due(queue, now)
+    if due == 0 or redis.call('LLEN', wait_key(queue)) + redis.call('ZCARD', prio_key(queue)) > 0 then wake(queue) end
+  end
+end
+finish()
+return { lost, reaped, #queues < batch and 0 or offset + batch }

@@ -1,0 +1,17 @@
+-- Look at jobs.
+--
+-- KEYS     anchor
+-- ARGV     ids
+-- RETURNS  per id: {} or {status, attempt, deliveries, stalls, progress, reason, result}
+-- INVARIANT  reads only.
+
+local answers = {}
+for _, id in ipairs(ARGV) do
+  local v = redis.call('HMGET', job_key(id), 'status', 'attempt', 'deliveries', 'stalls', 'progress', 'reason', 'result')
+  if v[1] then
+    answers[#answers + 1] = { v[1], v[2] or '1', v[3] or '0', v[4] or '0', v[5] or '0', v[6] or '', v[7] or '' }
+  else
+    answers[#answers + 1] = {}
+  end
+end
+return answers

@@ -1,0 +1,429 @@
+"""The store on Redis: records to script arguments, script answers to records."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import anyio.to_thread
+import msgspec
+
+from am2z_trio.concurrency import TaskStatus, current_host
+from am2z_trio.concurrency.groups import unwrapped
+from am2z_trio.model.codec import NIL, RecordDecoder, checksum, encode_record
+from am2z_trio.model.errors import RuntimeStateError, StateIntegrityError, ValidationError
+from am2z_trio.model.events import Event
+from am2z_trio.model.records import (
+    NO_STATE,
+    ClaimAnswer,
+    Enqueue,
+    EnqueueAnswer,
+    Grant,
+    InboxMessage,
+    JobSpec,
+    JobView,
+    QueueInfo,
+    QueueStats,
+    SettleAnswer,
+    Settled,
+    Settlement,
+    TickAnswer,
+    Unreadable,
+    Versioned,
+    plain_name,
+)
+from am2z_trio.model.redis_options import RedisOptions
+from am2z_trio.model.transitions import TERMINAL
+from am2z_trio.wire.client import ConnectionEvent, RedisClient
+from am2z_trio.wire.resp import Argument
+from am2z_trio.wire.scripts import Script
+
+from . import scripts
+from .keys import anchor, spell
+from .lease import LeaseKeeper
+from .ports import Listener, Timing
+
+logger: Final = logging.getLogger("am2z_trio.store")
+
+BATCH: Final = 100
+"""Most jobs, nodes or queues that one housekeeping call touches."""
+
+_decode_inbox: Final = RecordDecoder[list[InboxMessage]](list[InboxMessage])
+_decode_events: Final = RecordDecoder[list[Event]](list[Event])
+_decode_spec: Final = RecordDecoder[JobSpec](JobSpec)
+
+
+class RedisStore:
+    """`Store` over one multiplexed connection. Every call is one script, or one command."""
+
+    def __init__(
+        self,
+        node: str,
+        options: RedisOptions,
+        *,
+        prefix: str = "am2z",
+        timing: Timing | None = None,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        """`clock` returns milliseconds, for tests; by default Redis's own clock counts."""
+        timing = timing or Timing()
+        self._node = node
+        self._options = options
+        self._timing = timing
+        self._prefix = prefix
+        self._keys = (anchor(prefix),)
+        self._inbox = spell(prefix, "inbox", node).encode()
+        self._events = spell(prefix, "events").encode()
+        self._ttl = int(timing.result_ttl * 1000)
+        self._lease = int(timing.lease * 1000)
+        self._given_clock = clock
+        self._client: RedisClient | None = None
+        self._listener: Listener | None = None
+        self._keeper: LeaseKeeper | None = None
+        self._queue_offset = 0
+
+    async def run(self, listener: Listener, *, task_status: TaskStatus) -> None:
+        host = current_host()
+        client = RedisClient(
+            self._options,
+            name=f"am2z:{self._node}",
+            on_push=self._on_push,
+            on_event=self._on_connection,
+        )
+        self._listener = listener
+        try:
+            with unwrapped():
+                async with host.open_nursery() as nursery:
+                    await nursery.start(client.run)
+                    self._client = client
+                    await client.subscribe(self._inbox)
+                    nursery.start_soon(self._keep_lease)
+                    task_status.started()
+        finally:
+            self._client = self._listener = None
+
+    async def _keep_lease(self) -> None:
+        """Lend a thread to the lease keeper until cancelled."""
+        keeper = LeaseKeeper(
+            self._options,
+            prefix=self._prefix,
+            node=self._node,
+            lease=self._timing.lease,
+            clock=self._given_clock,
+        )
+        self._keeper = keeper
+        try:
+            # The thread is let go at cancellation: it ends at its next look, and writes nothing that
+            # a node which has left could notice.
+            await anyio.to_thread.run_sync(
+                keeper.run, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
+            )
+        finally:
+            keeper.stop()
+            self._keeper = None
+
+    # --- what arrives -----------------------------------------------------------------------
+
+    def _on_push(self, channel: bytes, payload: bytes) -> None:
+        listener = self._listener
+        if listener is None:
+            return
+        try:
+            if channel == self._inbox:
+                for message in _decode_inbox(payload):
+                    listener.on_message(message)
+            elif channel == self._events:
+                for event in _decode_events(payload):
+                    listener.on_event(event)
+        except ValidationError as error:
+            logger.warning("a message that cannot be read was dropped: %s", error)
+
+    def _on_connection(self, event: ConnectionEvent) -> None:
+        listener = self._listener
+        if listener is None:
+            return
+        listener.on_event(
+            Event(
+                f"connection:{event.name}",
+                int(time.time() * 1000),
+                self._node,
+                data={"attempt": event.attempt, "error": event.error},
+            )
+        )
+        if event.name == "ready" and event.attempt:
+            listener.on_reconnect()
+
+    # --- calls ------------------------------------------------------------------------------
+
+    async def _eval(self, script: Script, *args: Argument) -> Any:
+        if self._client is None:
+            raise RuntimeStateError("the Redis store is not running")
+        return await self._client.eval(script, self._keys, args)
+
+    @property
+    def _clock(self) -> int:
+        return 0 if self._given_clock is None else self._given_clock()
+
+    async def enqueue(self, jobs: Sequence[Enqueue]) -> list[EnqueueAnswer]:
+        args: list[Argument] = [self._clock]
+        for job in jobs:
+            spec = job.spec
+            with _utf8(spec.id):
+                args += (
+                    spec.id,
+                    job.queue,
+                    encode_record(spec),
+                    spec.processor,
+                    spec.session,
+                    plain_name(spec.session) if spec.session else "",
+                    spec.origin,
+                    job.priority,
+                    _ms(job.delay),
+                    -1 if job.deadline is None else _ms(job.deadline),
+                    job.max_stalled,
+                    1 if spec.state == NO_STATE else 0,
+                )
+        answers = await self._eval(scripts.ENQUEUE, *args)
+        return [
+            _QUEUED if not answer else EnqueueAnswer(status="dup", settled=_settled(job.spec.id, *answer))
+            for job, answer in zip(jobs, answers, strict=True)
+        ]
+
+    async def claim(self, queue: str, seq: int, limit: int) -> ClaimAnswer:
+        answer = await self._eval(
+            scripts.CLAIM, self._clock, self._node, queue, seq, limit, secrets.token_hex(4), self._ttl
+        )
+        kind = answer[0]
+        if kind != b"ok":
+            return ClaimAnswer(grants=[], lost=kind == b"lost", stale=kind == b"stale")
+        due = answer[1]
+        grants: list[Grant] = []
+        unreadable: list[Unreadable] = []
+        for row in answer[2:]:
+            try:
+                grants.append(_grant(*row))
+            except ValidationError as error:
+                unreadable.append(Unreadable(id=row[8].decode(), token=row[1].decode(), reason=error.message))
+        return ClaimAnswer(grants=grants, unreadable=unreadable, next_due=None if due < 0 else due / 1000)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[SettleAnswer]:
+        args: list[Argument] = [self._clock, self._ttl]
+        for settlement in settlements:
+            commit = settlement.commit
+            args += (
+                settlement.id,
+                settlement.token,
+                settlement.outcome,
+                settlement.result,
+                settlement.reason,
+                _ms(settlement.delay),
+            )
+            if commit is None:
+                args += (0, "", "", "", "")
+            else:
+                version, sha = ("", "") if commit.expected is None else commit.expected
+                args += (1, version, sha, commit.checksum, commit.blob)
+        return [_settle_answer(row) for row in await self._eval(scripts.SETTLE, *args)]
+
+    async def report(self, job: str, token: str, progress: float) -> bool:
+        return bool(await self._eval(scripts.REPORT, self._clock, job, token, repr(float(progress))))
+
+    async def cancel(self, job: str, reason: str) -> str | None:
+        before = await self._eval(scripts.CANCEL, self._clock, self._ttl, job, reason)
+        return None if before is None else before.decode()
+
+    def cancel_nowait(self, job: str, reason: str) -> None:
+        if self._client is not None:
+            self._client.send_eval(scripts.CANCEL, self._keys, (self._clock, self._ttl, job, reason))
+
+    async def view(self, jobs: Sequence[str]) -> list[JobView | None]:
+        rows = await self._eval(scripts.VIEW, *jobs)
+        return [_view(job, row) if row else None for job, row in zip(jobs, rows, strict=True)]
+
+    async def announce(self, queues: Sequence[QueueInfo]) -> None:
+        args: list[Argument] = [self._clock]
+        for info in queues:
+            with _utf8(info.processor):
+                args += (info.queue, info.processor, info.session)
+        await self._eval(scripts.ANNOUNCE, *args)
+
+    async def known_queues(self) -> list[QueueInfo]:
+        found: list[QueueInfo] = []
+        while True:
+            page = await self._eval(scripts.QUEUES, len(found), BATCH)
+            found += [
+                QueueInfo(queue=queue.decode(), processor=processor.decode(), session=session.decode())
+                for queue, processor, session in page
+            ]
+            if len(page) < BATCH:
+                return found
+
+    async def unpark(self, queue: str) -> None:
+        await self._eval(scripts.UNPARK, self._node, queue)
+
+    async def stats(self, queues: Sequence[str]) -> list[QueueStats]:
+        return [
+            QueueStats(
+                waiting=waiting,
+                active=active,
+                completed=completed,
+                failed=failed,
+                delayed=later,
+                cancelled=cancelled,
+            )
+            for waiting, active, completed, failed, later, cancelled in await self._eval(
+                scripts.STATS, *queues
+            )
+        ]
+
+    async def join(self) -> None:
+        await self._eval(scripts.JOIN, self._clock, self._ttl, self._node, self._lease)
+
+    async def leave(self) -> None:
+        await self._eval(scripts.LEAVE, self._clock, self._ttl, self._node)
+
+    async def tick(self) -> TickAnswer:
+        if self._keeper is not None:
+            self._keeper.beat()
+        lost, reaped, self._queue_offset = await self._eval(
+            scripts.TICK,
+            self._clock,
+            self._ttl,
+            self._node,
+            self._lease,
+            _ms(self._timing.gone_grace),
+            self._queue_offset,
+            BATCH,
+        )
+        return TickAnswer(lost=bool(lost), reaped=reaped)
+
+    async def reconcile(self, known: Sequence[str]) -> int:
+        return int(await self._eval(scripts.RECONCILE, self._clock, self._ttl, self._node, *known))
+
+    async def read_state(self, session: str) -> Versioned | None:
+        key = spell(self._prefix, "session", plain_name(session))
+        if self._client is None:
+            raise RuntimeStateError("the Redis store is not running")
+        version, sha, blob = await self._client.call("HMGET", key, "version", "sha", "blob")
+        if version is None:
+            return None
+        if sha is None or blob is None or checksum(blob) != sha.decode():
+            raise StateIntegrityError(
+                f"the state of session {session!r} does not match its checksum", context={"session": session}
+            )
+        return Versioned(blob=blob, version=int(version), checksum=sha.decode())
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        now = int(time.time() * 1000)
+        try:
+            payload = encode_record(
+                [event if event.at else msgspec.structs.replace(event, at=now) for event in events]
+            )
+        except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+            raise ValidationError(f"the event's data cannot be sent: {error}") from error
+        if self._client is None:
+            raise RuntimeStateError("the Redis store is not running")
+        await self._client.call("PUBLISH", self._events, payload)
+
+    async def watch_events(self, on: bool) -> None:
+        if self._client is None:
+            raise RuntimeStateError("the Redis store is not running")
+        if on:
+            await self._client.subscribe(self._events)
+        else:
+            await self._client.unsubscribe(self._events)
+
+    @property
+    def connections(self) -> dict[str, str]:
+        return {"commands": "disconnected" if self._client is None else self._client.state}
+
+    async def ping(self) -> None:
+        if self._client is None:
+            raise RuntimeStateError("the Redis store is not running")
+        await self._client.call("PING")
+
+
+_QUEUED: Final = EnqueueAnswer(status="queued")
+_APPLIED_COMPLETED: Final = SettleAnswer(status="applied", outcome="completed")
+
+
+def _ms(seconds: float) -> int:
+    # Upwards: a job must not come due before its time, nor a deadline pass before its.
+    return -int(-seconds * 1000 // 1)
+
+
+@contextmanager
+def _utf8(name: str) -> Iterator[None]:
+    """Half a surrogate pair is no text; say so instead of failing inside the wire."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ValidationError(f"{name!r} is not valid Unicode text: {error.reason}") from error
+    yield
+
+
+def _versioned(version: bytes, sha: bytes, blob: bytes) -> Versioned | None:
+    if not version:
+        return None
+    return Versioned(blob=blob, version=int(version), checksum=sha.decode())
+
+
+def _grant(
+    spec: bytes,
+    token: bytes,
+    attempt: int,
+    deliveries: int,
+    remaining: int,
+    version: bytes,
+    sha: bytes,
+    blob: bytes,
+    _id: bytes,
+) -> Grant:
+    return Grant(
+        spec=_decode_spec(spec),
+        token=token.decode(),
+        attempt=attempt,
+        deliveries=deliveries,
+        remaining=None if remaining < 0 else remaining / 1000,
+        stored=_versioned(version, sha, blob) if version else None,
+    )
+
+
+def _settle_answer(row: list[bytes]) -> SettleAnswer:
+    status = row[0]
+    if status == b"applied":
+        return (
+            _APPLIED_COMPLETED
+            if row[1] == b"completed"
+            else SettleAnswer(status="applied", outcome=row[1].decode())
+        )
+    if status == b"replay":
+        return SettleAnswer(status="replay", outcome=row[1].decode())
+    if status == b"conflict":
+        return SettleAnswer(status="conflict", current=_versioned(row[1], row[2], row[3]))
+    return SettleAnswer(status="gone" if status == b"gone" else "fenced")
+
+
+def _settled(job: str, status: bytes, reason: bytes, result: bytes) -> Settled | None:
+    name: Any = status.decode()
+    if name not in TERMINAL:
+        return None
+    return Settled(job, name, reason.decode(), msgspec.Raw(result) if result else NIL)
+
+
+def _view(job: str, row: list[bytes]) -> JobView:
+    status, attempt, deliveries, stalls, progress, reason, result = row
+    name: Any = status.decode()
+    return JobView(
+        id=job,
+        status=name,
+        attempt=int(attempt),
+        deliveries=int(deliveries),
+        stalls=int(stalls),
+        progress=float(progress),
+        settled=_settled(job, status, reason, result),
+    )
