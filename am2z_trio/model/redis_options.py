@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import isfinite
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -51,9 +50,10 @@ class RedisOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for name in ("host", "path", "username", "ca_file", "cert_file", "key_file", "client_name"):
-            value = getattr(self, name)
-            require(isinstance(value, str) and "\0" not in value, name, value, "must be a text without NUL")
-        require(isinstance(self.password, str), "password", "***", "must be a text")
+            value: object = getattr(self, name)
+            require(type(value) is str and "\0" not in value, name, value, "must be a text without NUL")
+        password: object = self.password
+        require(type(password) is str, "password", "***", "must be a text")
         require(self.host != "", "host", self.host, "must be a name or an address")
         require_count("port", self.port, most=65535)
         require_count("db", self.db, least=0)
@@ -75,7 +75,7 @@ class RedisOptions(msgspec.Struct, frozen=True, kw_only=True):
         `port`, `path`, `username`, `password` and `tls`. Raises one `ConfigurationError` that names
         field, value and rule, and never the password.
         """
-        require(isinstance(url, str), "url", type(url).__name__, "must be a text")
+        require(type(url) is str, "url", type(url).__name__, "must be a text")
         shown = _redacted(url)
         try:
             parts = urlsplit(url)
@@ -129,9 +129,9 @@ class RedisOptions(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"RedisOptions({self.display!r})"
 
-    def __rich_repr__(self) -> Iterator[Any]:
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
         """Rich would print every field otherwise."""
-        yield self.display
+        return [("url", self.display)]
 
 
 # Whatever has no place of its own in a URL, with what its text is read as.

@@ -136,19 +136,23 @@ class RedisClient:
         await self._call(Call(pack(("SUBSCRIBE", name)), self._spot(), by_push=True))
 
     async def unsubscribe(self, channel: str | bytes) -> None:
-        """Hear a channel no more; returns when that is so. What waits is only the confirmation."""
+        """Hear a channel no more; returns when that is so. Cancelled while it waits: it will be so."""
         name = _bytes(channel)
         self._channels.pop(name, None)
-        await self._call(Call(pack(("UNSUBSCRIBE", name)), self._spot(), by_push=True), wait_room=False)
+        call = Call(pack(("UNSUBSCRIBE", name)), self._spot(), by_push=True)
+        self._submit(call)
+        await self._answer(call)
 
-    async def _call(self, call: Call, *, wait_room: bool = True) -> Any:
+    async def _call(self, call: Call) -> Any:
+        # While cut off there is nothing to wait for here: a caller that waits adds one call.
+        while (connection := self._connection) is not None and connection.crowded:
+            await connection.wait_room()
+        self._submit(call)
+        return await self._answer(call)
+
+    async def _answer(self, call: Call) -> Any:
         spot = call.spot
         assert spot is not None
-        if wait_room:
-            # While cut off there is nothing to wait for here: a caller that waits adds one call.
-            while (connection := self._connection) is not None and connection.crowded:
-                await connection.wait_room()
-        self._submit(call)
         try:
             reply = await spot.park()
         except BaseException:
@@ -237,13 +241,14 @@ class RedisClient:
 
         try:
             while True:
+                text = ""
                 try:
                     await self._connect_and_serve(ready, attempt)
                 except ConnectionLostError as lost:
-                    if not started:
-                        raise _first_failure(str(lost), self.options) from None
-                    self._set("disconnected", "lost", attempt, str(lost))
                     text = str(lost)
+                    if not started:
+                        raise _first_failure(text, self.options) from None
+                    self._set("disconnected", "lost", attempt, text)
                 except AM2ZError as refused:
                     if not started:
                         raise
@@ -376,7 +381,8 @@ def _bytes(text: str | bytes) -> bytes:
 
 def _pause(first: float, longest: float, attempt: int) -> float:
     """Doubles with every attempt; half of it is random."""
-    return min(longest, first * 2 ** min(attempt - 1, 30)) * (0.5 + random.random() / 2)
+    whole: float = min(longest, first * 2 ** min(attempt - 1, 30))
+    return whole * (0.5 + random.random() / 2)
 
 
 def _first_failure(lost: str, options: RedisOptions) -> NetworkError:

@@ -187,11 +187,13 @@ class Connection:
     def _take(self) -> bytes:
         """Move a write's worth of calls from the queue into the line; returns their bytes."""
         outgoing = self._outgoing
+        calls: list[Call]
         if self._pending_bytes <= WRITE:
             calls = list(outgoing)
             outgoing.clear()
         else:
-            calls, size = [], 0
+            calls = []
+            size = 0
             while outgoing and size < WRITE:
                 call = outgoing.popleft()
                 calls.append(call)

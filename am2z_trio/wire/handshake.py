@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from am2z_trio.model.errors import (
     AuthenticationError,
@@ -59,13 +59,13 @@ async def _hello(connection: Connection, options: RedisOptions, client_name: str
         raise error_from(reply)
     if not isinstance(reply, dict) or b"version" not in reply:
         raise UnsupportedServerError(f"what answers at {options.display} is not Redis")
-    version = reply[b"version"].decode()
+    version = bytes(cast("dict[bytes, Any]", reply)[b"version"]).decode(errors="replace")
     if _parse(version) < OLDEST:
         raise UnsupportedServerError(
             f"Redis {version} at {options.display} is too old: {_spell(OLDEST)} or later is needed",
             context={"version": version},
         )
-    return str(version)
+    return version
 
 
 async def _refuse_eviction(connection: Connection, options: RedisOptions) -> None:

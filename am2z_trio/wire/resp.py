@@ -30,8 +30,8 @@ NOT_APPLIED: Final = frozenset(
 )
 """Error codes that say: nothing has happened, and the same bytes may work later."""
 
-# The stub allows a single argument.
-pack: Final = cast(Callable[[tuple[Argument, ...]], bytes], hiredis.pack_command)
+# Its stub allows a single argument, and says nothing of the answer.
+pack: Final = cast(Callable[[tuple[Argument, ...]], bytes], hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
 """A command's bytes. `TypeError` for an argument that is not text, bytes or a number."""
 
 ReplyError: Final = hiredis.ReplyError

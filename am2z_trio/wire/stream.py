@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import anyio
 import trio
@@ -35,39 +35,44 @@ class ByteStream(Protocol):
 async def open_stream(host: Host, options: RedisOptions) -> ByteStream:
     """Connect within `connect_timeout`, or raise one `NetworkError`."""
     context = _tls_context(options) if options.tls else None
-    with host.cancel_scope(deadline=host.now() + options.connect_timeout) as patience:
-        try:
-            if host.name == "trio":
-                return await _open_trio(options, context)
-            return await _open_asyncio(options, context)
-        except ssl.SSLCertVerificationError as error:
-            raise NetworkError(
-                f"the certificate of {options.display} was not accepted: {error.verify_message}. "
-                "Name its authority with ca_file=",
-                context={"url": options.display},
-                cause=error,
-                retryable=False,
-            ) from error
-        except (ssl.SSLError, _TlsBrokenError) as error:
-            raise NetworkError(
-                f"{options.display} did not agree on TLS ({_reason(error)}). If it speaks none, use redis://",
-                context={"url": options.display},
-                cause=error,
-            ) from error
-        # UnicodeError: a host name that cannot be looked up, such as one with a label too long.
-        except (OSError, UnicodeError) as error:
-            raise NetworkError(
-                f"Redis is not reachable at {options.display} ({_reason(error)}). Start one, give another "
-                "URL, or use embedded=True (pip install 'am2z-trio[embedded]')",
-                context={"url": options.display},
-                cause=error,
-            ) from error
-    assert patience.cancelled_caught
-    hint = ". Does it speak TLS? A server without it wants redis://" if options.tls else ""
-    raise NetworkError(
-        f"{options.display} did not answer within {options.connect_timeout:g} s{hint}",
-        context={"url": options.display},
-    )
+    patience = host.cancel_scope(deadline=host.now() + options.connect_timeout)
+    with patience:
+        stream = await _open(host, options, context)
+    if patience.cancelled_caught:
+        raise NetworkError(
+            f"{options.display} did not answer within {options.connect_timeout:g} s",
+            context={"url": options.display},
+        )
+    return stream
+
+
+async def _open(host: Host, options: RedisOptions, context: ssl.SSLContext | None) -> ByteStream:
+    try:
+        if host.name == "trio":
+            return await _open_trio(options, context)
+        return await _open_asyncio(options, context)
+    except ssl.SSLCertVerificationError as error:
+        raise NetworkError(
+            f"the certificate of {options.display} was not accepted: {error.verify_message}. "
+            "Name its authority with ca_file=",
+            context={"url": options.display},
+            cause=error,
+            retryable=False,
+        ) from error
+    except (ssl.SSLError, _TlsBrokenError) as error:
+        raise NetworkError(
+            f"{options.display} did not agree on TLS ({_reason(error)}). If it speaks none, use redis://",
+            context={"url": options.display},
+            cause=error,
+        ) from error
+    # UnicodeError: a host name that cannot be looked up, such as one with a label too long.
+    except (OSError, UnicodeError) as error:
+        raise NetworkError(
+            f"Redis is not reachable at {options.display} ({_reason(error)}). Start one, give another "
+            "URL, or use embedded=True (pip install 'am2z-trio[embedded]')",
+            context={"url": options.display},
+            cause=error,
+        ) from error
 
 
 class _TlsBrokenError(Exception):
@@ -76,15 +81,16 @@ class _TlsBrokenError(Exception):
 
 def _reason(error: BaseException) -> str:
     # A connection by name tries every address; the first failure is as good as any.
-    cause = error.__cause__
+    cause: Any = error.__cause__
     if isinstance(cause, BaseExceptionGroup):
-        return _reason(cause.exceptions[0])
+        return _reason(cast("BaseExceptionGroup[BaseException]", cause).exceptions[0])
     if isinstance(error, ssl.SSLError):
         return (error.reason or str(error)).lower().replace("_", " ")
     if isinstance(error, OSError):
         if error.strerror:
             # Without "[Errno 111]", and without the address that asyncio adds.
-            return os.strerror(error.errno).lower() if (error.errno or 0) > 0 else error.strerror.lower()
+            number = error.errno or 0
+            return os.strerror(number).lower() if number > 0 else error.strerror.lower()
         if isinstance(cause, OSError):
             return _reason(cause)
     return str(error).lower() or type(error).__name__
