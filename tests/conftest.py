@@ -225,8 +225,8 @@ def spawn_redis() -> Iterator[SpawnRedis]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what uses Redis, so that it can be run against another server too: `-m redis`."""
     for item in items:
-        names: tuple[str, ...] = tuple(getattr(item, "fixturenames", ()))
-        if "redis_server" in names or "spawn_redis" in names:
+        names = set[str](getattr(item, "fixturenames", ()))
+        if names & {"redis_server", "spawn_redis"}:
             item.add_marker(pytest.mark.redis)
 
 
