@@ -52,6 +52,7 @@ class Claims:
         self._by_id: dict[str, Claim] = {}
         self._early: dict[str, str] = {}
         self._under_way = 0
+        self._seq = 0
         self.has_strays = False
         """Some claim's answer was never read: jobs may be granted to us that we do not know."""
 
@@ -66,8 +67,11 @@ class Claims:
         """Claim calls that are not answered yet."""
         return self._under_way
 
-    def begin(self) -> None:
+    def begin(self) -> int:
+        """A claim call is about to be sent; returns its number, which only grows on this node."""
         self._under_way += 1
+        self._seq += 1
+        return self._seq
 
     def end(self) -> None:
         self._under_way -= 1

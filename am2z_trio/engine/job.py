@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import msgspec
 
-from am2z_trio.model.codec import RecordDecoder, StateCodec
+from am2z_trio.model.codec import NIL, RecordDecoder, StateCodec
 from am2z_trio.model.errors import (
     AM2ZError,
     DeadlineExceededError,
@@ -78,7 +78,7 @@ def read_result(
     settled: Settled, codec: StateCodec[S], *, processor: str, session: str | None
 ) -> ProcessorResult[S]:
     """Decode an outcome; an unreadable one is a failed result, never an exception."""
-    if settled.result == b"\xc0":
+    if settled.result == NIL:
         return failed_result(
             _store_error(settled),
             processor=processor,

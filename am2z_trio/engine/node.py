@@ -172,8 +172,9 @@ class Node:
         queue = registered.queue
         if not self._options.workers or self._sessions is None or self._stopping:
             return
-        if queue in self.workers:
-            self.workers[queue].wake()
+        serving = self.workers.get(queue)
+        if serving is not None and not serving.closing:
+            serving.wake()
             return
         name = registered.processor.name
         worker = Worker(

@@ -79,7 +79,6 @@ class Worker:
         self._busy = 0
         self._roused = 0
         self._unsettled = 0
-        self._seq = 0
         self._parked = False
         self._woken = False
         self._due = inf
@@ -102,6 +101,10 @@ class Worker:
         self._closing = True
         self._release_buffer()
         self._bell.wake()
+
+    @property
+    def closing(self) -> bool:
+        return self._closing
 
     @property
     def busy(self) -> int:
@@ -150,13 +153,12 @@ class Worker:
                 with host.cancel_scope(deadline=self._due if self._parked else inf):
                     await bell.park()
                 continue
-            self._seq += 1
             self._parked = self._woken = False
             began = host.now()
             self._claiming = True
-            self._claims.begin()
+            seq = self._claims.begin()
             try:
-                answer = await self._store.claim(self.queue, self._seq, want)
+                answer = await self._store.claim(self.queue, seq, want)
                 if answer.unreadable:
                     await self._store.settle([self._executor.refuse(job) for job in answer.unreadable])
             except AM2ZError as error:

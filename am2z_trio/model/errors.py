@@ -38,9 +38,10 @@ class AM2ZError(Exception):
     by_code: ClassVar[dict[str, type[AM2ZError]]] = {}
 
     def __init_subclass__(cls) -> None:
-        # The first class of a code keeps it: a user's subclass that inherits its parent's code
-        # travels as the parent, one with a code of its own travels as itself.
-        AM2ZError.by_code.setdefault(cls.code, cls)
+        # A subclass with a code of its own travels as itself, one that inherits its code as its
+        # parent. A class that is defined again (a reloaded module) takes its code over.
+        if "code" in cls.__dict__:
+            AM2ZError.by_code[cls.code] = cls
 
     def __init__(
         self,

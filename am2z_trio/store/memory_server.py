@@ -65,6 +65,8 @@ class _Job:
     cancel_reason: str | None = None
     settled: Settled | None = None
     forget_at: float = inf
+    origins: list[str] = field(default_factory=list)
+    """Nodes that wait for the outcome: every one that has enqueued this id."""
 
 
 @dataclass(slots=True)
@@ -222,8 +224,8 @@ class MemoryServer:
         job.token = job.node = ""
         job.forget_at = now + self.timing.result_ttl * 1000
         self._forget.append((job.forget_at, job.spec.id))
-        if job.spec.origin:
-            self._outbox.append((job.spec.origin, job.settled))
+        self._outbox.extend((origin, job.settled) for origin in job.origins)
+        job.origins = []
 
     def _drop_claim(self, job: _Job, outcome: str) -> str:
         """Retire the claim's token; returns the node that held it."""
@@ -264,6 +266,8 @@ class MemoryServer:
         spec = request.spec
         known = self._jobs.get(spec.id)
         if known is not None:
+            if known.status not in TERMINAL and spec.origin and spec.origin not in known.origins:
+                known.origins.append(spec.origin)
             return EnqueueAnswer(status="dup", settled=known.settled)
         job = _Job(
             spec=spec,
@@ -271,6 +275,7 @@ class MemoryServer:
             priority=request.priority,
             deadline=inf if request.deadline is None else now + request.deadline * 1000,
             max_stalled=request.max_stalled,
+            origins=[spec.origin] if spec.origin else [],
             status=follow(None, "delay" if request.delay > 0 else "enqueue"),
         )
         self._jobs[spec.id] = job

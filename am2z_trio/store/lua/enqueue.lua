@@ -12,8 +12,13 @@ local answers = {}
 for i = 2, #ARGV, 12 do
   local id, queue, priority, delay = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 7]), tonumber(ARGV[i + 8])
   local key = job_key(id)
-  local known = redis.call('HMGET', key, 'status', 'reason', 'result')
+  local known = redis.call('HMGET', key, 'status', 'reason', 'result', 'origin')
   if known[1] then
+    local origin = ARGV[i + 6]
+    if known[4] and origin ~= '' and not string.find('\n' .. known[4] .. '\n', '\n' .. origin .. '\n', 1, true) then
+      -- One more node waits for this job; an ended one has no origin any more.
+      redis.call('HSET', key, 'origin', known[4] == '' and origin or known[4] .. '\n' .. origin)
+    end
     answers[#answers + 1] = { known[1], known[2] or '', known[3] or '' }
   else
     local status = delay > 0 and 'later' or 'waiting'

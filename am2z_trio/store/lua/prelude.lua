@@ -144,7 +144,8 @@ local function end_job(job, transition, now, ttl, reason, result, node)
   count(job.queue, job.status, -1)
   count(job.queue, status, 1)
   if result == '' then result = NIL end
-  post(job.origin, '\149' .. cmsgpack.pack('settled', job.id, status, reason) .. result)
+  local message = '\149' .. cmsgpack.pack('settled', job.id, status, reason) .. result
+  for origin in string.gmatch(job.origin, '[^\n]+') do post(origin, message) end
   tell('job:' .. status, now, node, job.id, job.processor, job.session, { attempt = job.attempt })
 end
 
