@@ -35,6 +35,7 @@ from am2z_trio.model.records import (
     Enqueue,
     JobSpec,
     QueueStats,
+    plain_name,
     queue_name,
 )
 from am2z_trio.store.ports import Store, Timing
@@ -80,7 +81,7 @@ class Runtime:
 
     def __init__(self, options: RuntimeOptions) -> None:
         self._options = options
-        name = options.node or socket.gethostname()
+        name = plain_name(options.node or socket.gethostname())
         self._name = name
         self._registry = Registry(options.max_state_bytes)
         self._any_codec: StateCodec[Any] = StateCodec(Any, max_bytes=options.max_state_bytes)

@@ -75,7 +75,8 @@ class Store(Protocol):
     # --- jobs -------------------------------------------------------------------------------
 
     async def enqueue(self, jobs: Sequence[Enqueue]) -> list[EnqueueAnswer]:
-        """Accept jobs, in order. A known id is `dup`, with its outcome if it has ended.
+        """Accept jobs, in order. A known id is `dup`, with its outcome if it has ended; if it has
+        not, this origin hears of it too.
 
         Linearization point per job: its record is written and its id is in its queue. One parked
         node is woken per job.
