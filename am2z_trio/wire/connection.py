@@ -76,8 +76,7 @@ class Connection:
     reply would stand, so it takes the slot of the SUBSCRIBE at the head.
 
     `on_message(channel, payload)` and `on_refusal(call, error)` run in the reader's task and must
-    not wait. `on_refusal` answers `True` if it has taken care of the call, and may raise
-    `ConnectionLostError`.
+    not wait. `on_refusal` answers `True` if it has taken care of the call.
     """
 
     def __init__(
@@ -161,6 +160,12 @@ class Connection:
                 self.lost = str(error)
             self._drained.wake()
             nursery.cancel_scope.cancel()
+
+    async def drain(self) -> None:
+        """Wait until everything sent has been answered. `call_timeout` bounds it."""
+        self._finishing = True
+        while self._outgoing or self._in_flight:
+            await self._drained.park()
 
     async def finish(self, patience: float) -> None:
         """End writing: what was sent leaves, if the peer takes it within `patience` seconds.
@@ -267,6 +272,8 @@ class Connection:
                     raise ConnectionLostError(f"the server sent: {text}")
             if len(in_flight) != owed:
                 self._answered_at = now()
+                if self._finishing:
+                    self._drained.wake()
 
     def _pushed(self, push: list[Any]) -> None:
         kind = push[0]

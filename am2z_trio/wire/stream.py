@@ -39,8 +39,10 @@ async def open_stream(host: Host, options: RedisOptions) -> ByteStream:
     with patience:
         stream = await _open(host, options, context)
     if patience.cancelled_caught:
+        # A plain Redis says nothing to a TLS greeting: it waits for the end of the line.
+        hint = ". If it speaks no TLS, use redis://" if options.tls else ""
         raise NetworkError(
-            f"{options.display} did not answer within {options.connect_timeout:g} s",
+            f"{options.display} did not answer within {options.connect_timeout:g} s{hint}",
             context={"url": options.display},
         )
     return stream
@@ -61,7 +63,7 @@ async def _open(host: Host, options: RedisOptions, context: ssl.SSLContext | Non
         ) from error
     except (ssl.SSLError, _TlsBrokenError) as error:
         raise NetworkError(
-            f"{options.display} did not agree on TLS ({_reason(error)}). If it speaks none, use redis://",
+            f"{options.display} did not agree on TLS ({_reason(error)}). If it speaks no TLS, use redis://",
             context={"url": options.display},
             cause=error,
         ) from error

@@ -1,0 +1,234 @@
+"""One connection over a stream that the test holds in its hand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from am2z_trio.concurrency import current_host
+from am2z_trio.wire.connection import Call, Connection
+from am2z_trio.wire.resp import pack
+
+from .peer import MemoryStream, bulk, confirmation, push, start
+from .test_resp import EXPECTED, REPLIES, STREAM, readable
+
+pytestmark = pytest.mark.anyio
+
+
+class Wire:
+    """A connection, its stream and what it told."""
+
+    def __init__(self, **options: Any) -> None:
+        self.stream = MemoryStream()
+        self.messages: list[tuple[bytes, bytes]] = []
+        self.host = current_host()
+        self.connection = Connection(
+            self.host,
+            self.stream,
+            on_message=lambda channel, payload: self.messages.append((channel, payload)),
+            on_refusal=lambda call, error: False,
+            **{"call_timeout": 1000.0, "max_pending_bytes": 1000} | options,
+        )
+
+    def send(self, *args: Any, by_push: bool = False, replay_safe: bool = True) -> Call:
+        call = Call(pack(args), self.host.spot(), replay_safe, by_push=by_push)
+        self.connection.send(call)
+        return call
+
+    async def reply(self, call: Call) -> Any:
+        assert call.spot is not None
+        return readable(await call.spot.park())
+
+
+@asynccontextmanager
+async def open_wire(**options: Any) -> AsyncIterator[Wire]:
+    """A connection in use; it may break before the block ends."""
+    wire = Wire(**options)
+    with anyio.fail_after(20):
+        async with wire.host.open_nursery() as nursery:
+            wire.connection.start(nursery)
+            try:
+                yield wire
+            finally:
+                await wire.connection.finish(0.01)
+            nursery.cancel_scope.cancel()
+
+
+async def test_what_is_sent_in_one_pass_leaves_in_one_write() -> None:
+    async with open_wire() as wire:
+        calls = [wire.send("ECHO", i) for i in range(50)]
+        wire.stream.feed(b"".join(bulk(str(i)) for i in range(50)))
+        assert [await wire.reply(call) for call in calls] == [str(i).encode() for i in range(50)]
+        assert wire.stream.writes == 1
+
+
+@pytest.mark.parametrize("pieces", ["every cut", "bytes"])
+async def test_replies_find_their_calls_at_every_chunk_boundary(pieces: str) -> None:
+    in_line = [expected for data, expected in REPLIES if not data.startswith(b">")]
+    cuts = range(1, len(STREAM)) if pieces == "every cut" else [0]
+    async with open_wire(max_pending_bytes=10**9) as wire:
+        for cut in cuts:
+            calls = [wire.send("X") for _ in in_line]
+            for _ in range(3):
+                await wire.host.checkpoint()
+            if cut:
+                wire.stream.feed(STREAM[:cut])
+                wire.stream.feed(STREAM[cut:])
+            else:
+                for i in range(len(STREAM)):
+                    wire.stream.feed(STREAM[i : i + 1])
+            assert [await wire.reply(call) for call in calls] == in_line
+        assert wire.messages == [(b"ch", b"pay\r\nload")] * len(cuts)
+        assert len(in_line) == len(EXPECTED) - 1
+
+
+async def test_a_push_between_replies_takes_no_slot() -> None:
+    async with open_wire() as wire:
+        first, second = wire.send("A"), wire.send("B")
+        wire.stream.feed(bulk("a") + push("message", "c", "m") + push("unheard-of", "x") + bulk("b"))
+        assert (await wire.reply(first), await wire.reply(second)) == (b"a", b"b")
+        assert wire.messages == [(b"c", b"m")]
+
+
+async def test_a_subscription_is_confirmed_in_its_place_in_line() -> None:
+    async with open_wire() as wire:
+        before, subscribe, after = wire.send("A"), wire.send("SUBSCRIBE", "c", by_push=True), wire.send("B")
+        wire.stream.feed(bulk("a") + confirmation("subscribe", "c") + bulk("b"))
+        assert (await wire.reply(before), await wire.reply(subscribe), await wire.reply(after)) == (
+            b"a",
+            None,
+            b"b",
+        )
+
+
+async def test_a_refused_subscription_takes_its_own_reply_and_no_other() -> None:
+    async with open_wire() as wire:
+        subscribe, after = wire.send("SUBSCRIBE", "c", by_push=True), wire.send("B")
+        wire.stream.feed(b"-NOPERM no such channel for you\r\n" + bulk("b"))
+        assert await wire.reply(subscribe) == "NOPERM no such channel for you"
+        assert await wire.reply(after) == b"b"
+
+
+async def test_the_reply_of_a_dropped_call_is_thrown_away() -> None:
+    async with open_wire() as wire:
+        gone, stays = wire.send("A"), wire.send("B")
+        gone.drop()
+        wire.stream.feed(bulk("a") + bulk("b"))
+        assert await wire.reply(stays) == b"b"
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "closed by the server"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "not a Redis answer"),
+        (b"\x15\x03\x03\x00\x02\x02\x46", "it speaks TLS"),
+        (bulk("a") * 2, "nobody had asked"),
+        (bulk("a") + b"-ERR max number of clients reached\r\n", "max number of clients"),
+    ],
+)
+async def test_what_must_not_come_ends_the_connection(data: bytes, why: str) -> None:
+    async with open_wire() as wire:
+        call = wire.send("A")
+        while not wire.stream.written:
+            await wire.host.checkpoint()
+        wire.stream.feed(data)
+        await wait_lost(wire)
+    assert why in str(wire.connection.lost)
+    assert call in wire.connection.take_unanswered() or data.startswith(b"$")
+
+
+async def test_a_break_of_both_directions_is_one_loss_and_no_group() -> None:
+    wire = Wire()
+
+    async def broken(data: bytes) -> None:
+        await wire.host.checkpoint()
+        raise BrokenPipeError("pipe")
+
+    wire.stream.send_all = broken  # type: ignore[method-assign]
+    async with wire.host.open_nursery() as nursery:
+        wire.connection.start(nursery)
+        wire.send("A")
+        wire.stream.break_off()
+        try:
+            await wire.host.sleep(20)
+        finally:
+            await wire.connection.finish(0.01)
+    assert wire.connection.lost in ("pipe", "reset")
+
+
+async def test_an_unanswered_call_ends_the_connection() -> None:
+    async with open_wire(call_timeout=0.01) as wire:
+        wire.send("A")
+        await wait_lost(wire)
+    assert wire.connection.lost == "no answer for 0.01 s"
+
+
+async def test_callers_wait_for_room_and_senders_do_not() -> None:
+    async with open_wire(max_pending_bytes=100) as wire, anyio.create_task_group() as tasks:
+        wire.stream.hold()
+        calls = [wire.send("SET", "k", "v" * 200) for _ in range(3)]
+        assert wire.connection.crowded
+        waiting = start(tasks, wire.connection.wait_room)
+        for _ in range(10):
+            await wire.host.checkpoint()
+        assert wire.connection.crowded
+        wire.stream.release()
+        assert await waiting.ended() is None
+        assert not wire.connection.crowded
+        wire.stream.feed(b"+OK\r\n" * 3)
+        assert [await wire.reply(call) for call in calls] == [b"OK"] * 3
+
+
+async def test_waiting_for_room_ends_with_the_connection() -> None:
+    async with open_wire(max_pending_bytes=1) as wire, anyio.create_task_group() as tasks:
+        wire.stream.hold()
+        wire.send("SET", "k", "v")
+        waiting = start(tasks, wire.connection.wait_room)
+        await wire.host.checkpoint()
+        await wire.host.checkpoint()
+        calls = wire.connection.take_unanswered()
+        assert len(calls) == 1
+        assert await waiting.ended() is None
+        wire.stream.release()
+
+
+async def test_more_than_a_write_holds_leaves_in_several() -> None:
+    async with open_wire(max_pending_bytes=10**6) as wire:
+        calls = [wire.send("SET", i, "v" * 1000) for i in range(200)]
+        while len(wire.stream.written) < sum(len(call.packed) for call in calls):
+            await wire.host.checkpoint()
+        assert bytes(wire.stream.written) == b"".join(call.packed for call in calls)
+        assert 1 < wire.stream.writes < 10
+        wire.stream.feed(b"+OK\r\n" * 200)
+        assert [await wire.reply(call) for call in calls] == [b"OK"] * 200
+
+
+async def test_last_words_leave_before_the_end() -> None:
+    wire = Wire()
+    async with wire.host.open_nursery() as nursery:
+        wire.connection.start(nursery)
+        nursery.cancel_scope.cancel()
+        try:
+            await wire.host.checkpoint()
+        finally:
+            wire.send("PUBLISH", "c", "bye")
+            await wire.connection.finish(5)
+    assert bytes(wire.stream.written) == pack(("PUBLISH", "c", "bye"))
+
+
+async def test_the_end_does_not_wait_for_a_peer_that_takes_nothing() -> None:
+    async with open_wire() as wire:
+        wire.stream.hold()
+        wire.send("A")
+    assert bytes(wire.stream.written) == b""
+
+
+async def wait_lost(wire: Wire) -> None:
+    """Wait until the connection has broken, which cancels the block; look at it after that."""
+    while wire.connection.lost is None:
+        await wire.host.checkpoint()
