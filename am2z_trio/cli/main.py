@@ -125,7 +125,8 @@ async def _demo(options: argparse.Namespace) -> int:
 
 
 async def _run(options: argparse.Namespace) -> int:
-    processor: Processor[Any] = load(options.target, Processor, "processor")
+    kind: type[Processor[Any]] = Processor
+    processor = load(options.target, kind, "processor")
     errors = options.errors or options.output.with_suffix(".errors.jsonl")
 
     async def work() -> int:

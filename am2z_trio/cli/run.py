@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, cast
 
 import anyio
 import msgspec
@@ -106,17 +106,18 @@ async def _submit(
     runtime: Runtime, processor: Processor[Any], line: bytes, session_key: str | None
 ) -> Job[Any] | AM2ZError:
     try:
-        value = msgspec.json.decode(line)
+        value = cast(object, msgspec.json.decode(line))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return ConfigurationError(f"not JSON: {error}")
     session: str | None = None
     if session_key is not None:
-        found = value.get(session_key) if isinstance(value, dict) else None
+        fields = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+        found = fields.get(session_key)
         if not isinstance(found, str | int) or found == "":
             return ConfigurationError(f"no text or number in the field {session_key!r} (--session-key)")
         session = str(found)
     try:
-        return await runtime.submit(processor, value, session=session)
+        return await runtime.submit(processor, cast(Any, value), session=session)
     except AM2ZError as error:
         return error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AbstractAsyncContextManager
 from math import inf
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 import anyio
 import anyio.lowlevel
@@ -45,8 +45,6 @@ class AsyncioSpot:
 
 
 class AsyncioHost:
-    name: Final = "asyncio"
-
     spot: type[Spot] = AsyncioSpot
     event: type[Event] = anyio.Event
     now = staticmethod(anyio.current_time)
@@ -55,11 +53,15 @@ class AsyncioHost:
     sleep_until = staticmethod(anyio.sleep_until)
     sleep = staticmethod(anyio.sleep)
 
+    @property
+    def name(self) -> Literal["asyncio"]:
+        return "asyncio"
+
     def open_nursery(self) -> AbstractAsyncContextManager[Nursery]:
         return cast(AbstractAsyncContextManager[Nursery], anyio.create_task_group())
 
     def cancel_scope(self, *, deadline: float = inf, shield: bool = False) -> CancelScope:
-        return anyio.CancelScope(deadline=deadline, shield=shield)
+        return cast(CancelScope, anyio.CancelScope(deadline=deadline, shield=shield))
 
 
 ASYNCIO: Final = AsyncioHost()

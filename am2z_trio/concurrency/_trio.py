@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, Literal, cast
 
 import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
@@ -46,8 +46,6 @@ class TrioSpot:
 
 
 class TrioHost:
-    name: Final = "trio"
-
     spot: type[Spot] = TrioSpot
     event: type[Event] = trio.Event
     now = staticmethod(trio.current_time)
@@ -56,11 +54,15 @@ class TrioHost:
     sleep_until = staticmethod(trio.sleep_until)
     sleep = staticmethod(trio.sleep)
 
+    @property
+    def name(self) -> Literal["trio"]:
+        return "trio"
+
     def open_nursery(self) -> AbstractAsyncContextManager[Nursery]:
-        return trio.open_nursery()
+        return cast(AbstractAsyncContextManager[Nursery], trio.open_nursery())
 
     def cancel_scope(self, *, deadline: float = inf, shield: bool = False) -> CancelScope:
-        return trio.CancelScope(deadline=deadline, shield=shield)
+        return cast(CancelScope, trio.CancelScope(deadline=deadline, shield=shield))
 
 
 TRIO: Final = TrioHost()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import anyio
 
@@ -39,6 +40,6 @@ def _only(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
     for child in group.exceptions:
         if isinstance(child, BaseExceptionGroup):
-            yield from _leaves(child)
+            yield from _leaves(cast("BaseExceptionGroup[BaseException]", child))
         else:
             yield child

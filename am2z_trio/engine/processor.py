@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
@@ -142,10 +141,13 @@ def processor(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     Raises `ConfigurationError` for a bad option, at once.
     """
     # Annotations may name types that are local to the function around the definition.
-    names = sys._getframe(1).f_locals
-    if fn is not None:
-        return ProcessorFunction(fn, _names=names)
-    return lambda wrapped: ProcessorFunction(wrapped, _names=names, **options)
+    frame = inspect.currentframe()
+    names = frame.f_back.f_locals if frame is not None and frame.f_back is not None else {}
+
+    def wrap(wrapped: Callable[..., Any]) -> Processor[Any]:
+        return ProcessorFunction[Any, ..., Any](wrapped, _names=names, **options)
+
+    return wrap if fn is None else wrap(fn)
 
 
 def with_dependencies(

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
 
@@ -130,11 +130,11 @@ def _find(state: object, wanted: Any) -> str | None:
 def _walk(value: object, path: str) -> Iterator[tuple[str, object]]:
     yield path, value
     if isinstance(value, Mapping):
-        for key, item in value.items():
+        for key, item in cast("Mapping[object, object]", value).items():
             yield from _walk(key, f"{path}.key({key!r})")
             yield from _walk(item, f"{path}[{key!r}]")
     elif isinstance(value, list | tuple | set | frozenset):
-        for index, item in enumerate(value):
+        for index, item in enumerate(cast("Iterable[object]", value)):
             yield from _walk(item, f"{path}[{index}]")
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:

@@ -30,8 +30,12 @@ def require(ok: bool, field: str, value: object, rule: str) -> None:
 
 def require_seconds(field: str, value: object, *, zero: bool = True) -> None:
     """A finite number of seconds, not negative; `zero=False`: greater than 0."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    ok = is_number and math.isfinite(value) and (value >= 0 if zero else value > 0)  # type: ignore[operator,arg-type]
+    ok = (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and (value >= 0 if zero else value > 0)
+    )
     require(
         ok,
         field,

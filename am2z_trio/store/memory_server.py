@@ -65,7 +65,7 @@ class _Job:
     cancel_reason: str | None = None
     settled: Settled | None = None
     forget_at: float = inf
-    origins: list[str] = field(default_factory=list)
+    origins: list[str] = field(default_factory=list[str])
     """Nodes that wait for the outcome: every one that has enqueued this id."""
 
 
@@ -73,11 +73,11 @@ class _Job:
 class _Queue:
     """One queue. `waiting` and `urgent` may hold ghosts: ids that are not waiting any more."""
 
-    waiting: deque[str] = field(default_factory=deque)
-    prioritised: list[tuple[int, int, str]] = field(default_factory=list)
-    later: list[tuple[float, int, str]] = field(default_factory=list)
-    lot: OrderedDict[str, None] = field(default_factory=OrderedDict)
-    counts: dict[str, int] = field(default_factory=dict)
+    waiting: deque[str] = field(default_factory=deque[str])
+    prioritised: list[tuple[int, int, str]] = field(default_factory=list[tuple[int, int, str]])
+    later: list[tuple[float, int, str]] = field(default_factory=list[tuple[float, int, str]])
+    lot: OrderedDict[str, None] = field(default_factory=OrderedDict[str, None])
+    counts: dict[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(slots=True)

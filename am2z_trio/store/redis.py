@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import anyio.to_thread
 import msgspec
@@ -37,7 +37,7 @@ from am2z_trio.model.records import (
     plain_name,
 )
 from am2z_trio.model.redis_options import RedisOptions
-from am2z_trio.model.transitions import TERMINAL
+from am2z_trio.model.transitions import TERMINAL, Terminal
 from am2z_trio.wire.client import ConnectionEvent, RedisClient
 from am2z_trio.wire.resp import Argument
 from am2z_trio.wire.scripts import Script
@@ -409,10 +409,10 @@ def _settle_answer(row: list[bytes]) -> SettleAnswer:
 
 
 def _settled(job: str, status: bytes, reason: bytes, result: bytes) -> Settled | None:
-    name: Any = status.decode()
+    name = status.decode()
     if name not in TERMINAL:
         return None
-    return Settled(job, name, reason.decode(), msgspec.Raw(result) if result else NIL)
+    return Settled(job, cast(Terminal, name), reason.decode(), msgspec.Raw(result) if result else NIL)
 
 
 def _view(job: str, row: list[bytes]) -> JobView:

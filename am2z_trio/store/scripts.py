@@ -9,7 +9,7 @@ from am2z_trio.wire.scripts import Script
 
 from .keys import lua_functions
 
-_FOLDER: Final = files(__package__) / "lua"
+_FOLDER: Final = files("am2z_trio.store") / "lua"
 _PRELUDE: Final = lua_functions() + "\n" + (_FOLDER / "prelude.lua").read_text(encoding="utf-8")
 
 
