@@ -92,7 +92,7 @@ class RedisClient:
         self._scripts: dict[str, Script] = {}
         self._postponed: list[Call] = []
         self._put_off = self._host.spot()
-        self._left_because = ""
+        self._leaving = ""
         self._closed = False
 
     @property
@@ -205,25 +205,24 @@ class RedisClient:
             # A primary that became a replica. Its name may lead to the new primary by now, so leave;
             # but not before what is in flight has been answered: its outcome would be unknown.
             self._connection = None
-            self._left_because = str(reply)
+            self._leaving = str(reply)
         self._put_off.wake()
         return True
 
     async def _send_postponed(self, connection: Connection) -> None:
         while True:
             await self._put_off.park()
-            if self._connection is None:
-                await connection.drain()
-                raise ConnectionLostError(self._left_because)
             while self._postponed:
+                if self._leaving:
+                    await connection.drain()
+                    raise ConnectionLostError(self._leaving)
                 tries = min(call.tries for call in self._postponed)
                 await self._host.sleep(_pause(FIRST_DELAY, LONGEST_DELAY, tries))
-                if self._connection is None:
-                    break
-                calls, self._postponed = self._postponed, []
-                for call in calls:
-                    if not call.dropped:
-                        connection.send(call)
+                if not self._leaving:
+                    calls, self._postponed = self._postponed, []
+                    for call in calls:
+                        if not call.dropped:
+                            connection.send(call)
 
     # --- keeping it up ----------------------------------------------------------------------
 
@@ -343,6 +342,7 @@ class RedisClient:
             if not call.dropped:
                 connection.send(call)
         self._connection = connection
+        self._leaving = ""
         return subscriptions
 
     def _keep(self, unanswered: list[Call]) -> None:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 class Wire:
     """A connection, its stream and what it told."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, call_timeout: float = 1000.0, max_pending_bytes: int = 1000) -> None:
         self.stream = MemoryStream()
         self.messages: list[tuple[bytes, bytes]] = []
         self.host = current_host()
@@ -31,7 +31,8 @@ class Wire:
             self.stream,
             on_message=lambda channel, payload: self.messages.append((channel, payload)),
             on_refusal=lambda call, error: False,
-            **{"call_timeout": 1000.0, "max_pending_bytes": 1000} | options,
+            call_timeout=call_timeout,
+            max_pending_bytes=max_pending_bytes,
         )
 
     def send(self, *args: Any, by_push: bool = False, replay_safe: bool = True) -> Call:

@@ -149,19 +149,19 @@ async def test_a_database_that_does_not_exist(redis_url: str) -> None:
 async def test_passwords(spawn_redis: SpawnRedis, redis_url: str) -> None:
     server = spawn_redis({"requirepass": "hunter2"})
     server.call("ACL", "SETUSER", "bob", "on", "nopass", "~*", "&*", "+@all")
-    wrong = await refusal(server.url.replace("unix://", "unix://:wrong@"))
+    wrong = await refusal(f"unix://:wrong@{server.socket}")
     assert type(wrong) is AuthenticationError
     assert "refused the username or password" in str(wrong)
     assert ":***@" in str(wrong)
-    missing = await refusal(server.url)
+    missing = await refusal(f"unix://{server.socket}")
     assert type(missing) is AuthenticationError
     assert "wants a password" in str(missing)
-    nobody = await refusal(server.url.replace("unix://", "unix://nobody:hunter2@"))
+    nobody = await refusal(f"unix://nobody:hunter2@{server.socket}")
     assert type(nobody) is AuthenticationError
     needless = await refusal(redis_url.replace("unix://", "unix://nobody:hunter2@"))
     assert type(needless) is AuthenticationError
     for user in (":hunter2@", "default:hunter2@", "bob@", "bob:any@"):
-        async with open_client(server.url.replace("unix://", f"unix://{user}")) as client:
+        async with open_client(f"unix://{user}{server.socket}") as client:
             assert await client.call("PING") == b"PONG"
 
 
@@ -224,7 +224,7 @@ async def test_a_certificate_for_another_name(authority: trustme.CA, tmp_path: P
 async def test_tls_works(authority: trustme.CA, tls: ssl.SSLContext, tmp_path: Path, verified: bool) -> None:
     ca_file = str(tmp_path / "ca.pem")
     authority.cert_pem.write_to_path(ca_file)
-    options = {"ca_file": ca_file} if verified else {"tls_verify": False}
+    parameter = f"ca_file={ca_file}" if verified else "tls_verify=false"
     async with open_peers(tls=tls) as peers, anyio.create_task_group() as tasks:
 
         async def play() -> None:
@@ -234,7 +234,7 @@ async def test_tls_works(authority: trustme.CA, tls: ssl.SSLContext, tmp_path: P
             await peer.answer(bulk("x" * 100_000))
 
         tasks.start_soon(play)
-        async with open_client(peers.url, **options) as client:
+        async with open_client(f"{peers.url}?{parameter}") as client:
             assert await client.call("ECHO", "x") == b"x" * 100_000
 
 
