@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 import anyio.to_thread
@@ -172,21 +171,22 @@ class RedisStore:
         args: list[Argument] = [self._clock]
         for job in jobs:
             spec = job.spec
-            with _utf8(spec.id):
-                args += (
-                    spec.id,
-                    job.queue,
-                    encode_record(spec),
-                    spec.processor,
-                    spec.session,
-                    plain_name(spec.session) if spec.session else "",
-                    spec.origin,
-                    job.priority,
-                    _ms(job.delay),
-                    -1 if job.deadline is None else _ms(job.deadline),
-                    job.max_stalled,
-                    1 if spec.state == NO_STATE else 0,
-                )
+            _require_text(spec.id)
+            _require_text(spec.session)
+            args += (
+                spec.id,
+                job.queue,
+                encode_record(spec),
+                spec.processor,
+                spec.session,
+                plain_name(spec.session) if spec.session else "",
+                spec.origin,
+                job.priority,
+                _ms(job.delay),
+                -1 if job.deadline is None else _ms(job.deadline),
+                job.max_stalled,
+                1 if spec.state == NO_STATE else 0,
+            )
         answers = await self._eval(scripts.ENQUEUE, *args)
         return [
             _QUEUED if not answer else EnqueueAnswer(status="dup", settled=_settled(job.spec.id, *answer))
@@ -247,8 +247,8 @@ class RedisStore:
     async def announce(self, queues: Sequence[QueueInfo]) -> None:
         args: list[Argument] = [self._clock]
         for info in queues:
-            with _utf8(info.processor):
-                args += (info.queue, info.processor, info.session)
+            _require_text(info.processor)
+            args += (info.queue, info.processor, info.session)
         await self._eval(scripts.ANNOUNCE, *args)
 
     async def known_queues(self) -> list[QueueInfo]:
@@ -356,14 +356,12 @@ def _ms(seconds: float) -> int:
     return -int(-seconds * 1000 // 1)
 
 
-@contextmanager
-def _utf8(name: str) -> Iterator[None]:
+def _require_text(name: str) -> None:
     """Half a surrogate pair is no text; say so instead of failing inside the wire."""
     try:
         name.encode()
     except UnicodeEncodeError as error:
         raise ValidationError(f"{name!r} is not valid Unicode text: {error.reason}") from error
-    yield
 
 
 def _versioned(version: bytes, sha: bytes, blob: bytes) -> Versioned | None:

@@ -15,7 +15,7 @@ local function granted(id, token, v)
   if v[5] then remaining = math.max(0, tonumber(v[5]) - now) end
   local version, sha, blob = '', '', ''
   if v[6] then
-    local state = redis.call('HMGET', session_key(v[7]), 'version', 'sha', 'blob')
+    local state = redis.call('HMGET', session_key(redis.call('HGET', job_key(id), 'skey')), 'version', 'sha', 'blob')
     if state[3] then version, sha, blob = state[1], state[2], state[3] end
   end
   return { v[2], token, tonumber(v[3] or 1), tonumber(v[4] or 0), remaining, version, sha, blob, id }
@@ -31,7 +31,7 @@ if last then
     local answer = { 'ok', next_due(queue, now) }
     for index, id in ipairs(last[4]) do
       local token = whole(last[3] + index - 1) .. ':' .. last[2]
-      local v = redis.call('HMGET', job_key(id), 'token', 'spec', 'attempt', 'deliveries', 'deadline', 'stored', 'skey')
+      local v = redis.call('HMGET', job_key(id), 'token', 'spec', 'attempt', 'deliveries', 'deadline', 'stored')
       if v[1] == token then answer[#answer + 1] = granted(id, token, v) end
     end
     return answer
@@ -49,8 +49,7 @@ while #found < limit do
     for i = 1, #first, 2 do ids[#ids + 1] = first[i] end
   end
   for _, id in ipairs(ids) do
-    local v = redis.call('HMGET', job_key(id), 'status', 'spec', 'attempt', 'deliveries', 'deadline', 'stored',
-      'skey', 'processor', 'session')
+    local v = redis.call('HMGET', job_key(id), 'status', 'spec', 'attempt', 'deliveries', 'deadline', 'stored')
     if v[1] == 'waiting' then
       if v[5] and now > tonumber(v[5]) then
         local job = load(id)
@@ -75,7 +74,7 @@ if #found > 0 then
     active[#active + 1] = id
     active[#active + 1] = token
     answer[#answer + 1] = granted(id, token, v)
-    tell('job:started', now, node, id, v[8], v[9] or '', { attempt = tonumber(v[3] or 1) })
+    tell('job:started', now, node, id, { attempt = tonumber(v[3] or 1) })
   end
   redis.call('HSET', active_key(node), unpack(active))
   count(queue, 'waiting', -#found)

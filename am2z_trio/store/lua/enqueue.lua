@@ -15,9 +15,9 @@ for i = 2, #ARGV, 12 do
   local known = redis.call('HMGET', key, 'status', 'reason', 'result', 'origin')
   if known[1] then
     local origin = ARGV[i + 6]
-    if known[4] and origin ~= '' and not string.find('\n' .. known[4] .. '\n', '\n' .. origin .. '\n', 1, true) then
-      -- One more node waits for this job; an ended one has no origin any more.
-      redis.call('HSET', key, 'origin', known[4] == '' and origin or known[4] .. '\n' .. origin)
+    if not ENDED[known[1]] and origin ~= '' and not string.find('\n' .. (known[4] or '') .. '\n', '\n' .. origin .. '\n', 1, true) then
+      -- One more node waits for this job.
+      redis.call('HSET', key, 'origin', (known[4] or '') .. '\n' .. origin)
     end
     answers[#answers + 1] = { known[1], known[2] or '', known[3] or '' }
   else
@@ -47,7 +47,7 @@ for i = 2, #ARGV, 12 do
     else
       put(queue, id, priority, false)
     end
-    tell('job:enqueued', now, '', id, ARGV[i + 3], ARGV[i + 4])
+    tell('job:enqueued', now, '', id)
     answers[#answers + 1] = {}
   end
 end

@@ -5,6 +5,7 @@
 -- Numbers above 14 digits lose their end in Lua's own formatting; `whole` keeps them.
 
 local NIL = '\192'
+local ENDED = { completed = true, failed = true, cancelled = true }
 local STATUS_OF = { complete = 'completed', fail = 'failed', cancel = 'cancelled', stall = 'failed', expire = 'failed' }
 
 local function whole(number) return string.format('%.0f', number) end
@@ -44,12 +45,13 @@ local function count(queue, status, by)
 end
 
 local events, listened = {}, nil
-local function tell(name, now, node, id, processor, session, data)
+local function tell(name, now, node, id, data)
   if listened == nil then
     listened = redis.call('PUBSUB', 'NUMSUB', events_key())[2] > 0
   end
   if listened then
-    events[#events + 1] = cmsgpack.pack({ name, now, node, id, processor, session, data })
+    local v = redis.call('HMGET', job_key(id), 'processor', 'session')
+    events[#events + 1] = cmsgpack.pack({ name, now, node, id, v[1] or '', v[2] or '', data })
   end
 end
 
@@ -121,23 +123,24 @@ local function next_due(queue, now)
   return math.max(0, tonumber(first[2]) - now)
 end
 
--- What the steps below need of a job.
-local FIELDS = { 'status', 'token', 'last_token', 'last_outcome', 'queue', 'node', 'processor', 'session',
-  'origin', 'attempt', 'priority', 'cancel', 'stalls', 'max_stalled' }
+-- What the steps below need of a job. Every field costs a search in the record, so what only some of
+-- them need is read by those.
 local function load(id)
-  local v = redis.call('HMGET', job_key(id), unpack(FIELDS))
+  local v = redis.call('HMGET', job_key(id), 'status', 'token', 'last_token', 'queue', 'node', 'origin', 'attempt',
+    'cancel')
   if not v[1] then return nil end
-  return { id = id, status = v[1], token = v[2] or '', last_token = v[3], last_outcome = v[4], queue = v[5],
-    node = v[6] or '', processor = v[7], session = v[8] or '', origin = v[9] or '',
-    attempt = tonumber(v[10] or 1), priority = tonumber(v[11] or 0), cancel = v[12],
-    stalls = tonumber(v[13] or 0), max_stalled = tonumber(v[14] or 0) }
+  return { id = id, status = v[1], token = v[2] or '', last_token = v[3], queue = v[4], node = v[5] or '',
+    origin = v[6] or '', attempt = tonumber(v[7] or 1), cancel = v[8] }
+end
+
+local function priority_of(id)
+  return tonumber(redis.call('HGET', job_key(id), 'priority') or 0)
 end
 
 -- Ends a job: only what a later look needs stays, for `ttl` ms. `result` is msgpack or ''.
 local function end_job(job, transition, now, ttl, reason, result, node)
   local key, status = job_key(job.id), STATUS_OF[transition]
-  redis.call('HDEL', key, 'spec', 'node', 'token', 'cancel', 'deadline', 'stored', 'skey', 'priority',
-    'max_stalled', 'origin')
+  redis.call('HDEL', key, 'spec', 'node', 'token')
   redis.call('HSET', key, 'status', status, 'reason', reason, 'result', result,
     'last_token', job.last_token or '', 'last_outcome', job.last_outcome or '')
   redis.call('PEXPIRE', key, ttl)
@@ -146,7 +149,7 @@ local function end_job(job, transition, now, ttl, reason, result, node)
   if result == '' then result = NIL end
   local message = '\149' .. cmsgpack.pack('settled', job.id, status, reason) .. result
   for origin in string.gmatch(job.origin, '[^\n]+') do post(origin, message) end
-  tell('job:' .. status, now, node, job.id, job.processor, job.session, { attempt = job.attempt })
+  tell('job:' .. status, now, node, job.id, { attempt = job.attempt })
 end
 
 -- Retires the claim's token. The removal comes first: it is allowed when memory is full.
@@ -166,10 +169,9 @@ local function return_job(job, outcome, now, ttl)
     return false
   end
   redis.call('HDEL', job_key(job.id), 'node', 'token')
-  redis.call('HSET', job_key(job.id), 'status', 'waiting', 'last_token', job.last_token, 'last_outcome',
-    outcome, 'stalls', job.stalls)
+  redis.call('HSET', job_key(job.id), 'status', 'waiting', 'last_token', job.last_token, 'last_outcome', outcome)
   count(job.queue, 'active', -1)
   count(job.queue, 'waiting', 1)
-  put(job.queue, job.id, job.priority, true)
+  put(job.queue, job.id, priority_of(job.id), true)
   return true
 end

@@ -9,6 +9,6 @@ local now = read_clock(ARGV[1])
 local job = load(ARGV[2])
 if not job or job.token == '' or job.token ~= ARGV[3] then return 0 end
 redis.call('HSET', job_key(job.id), 'progress', ARGV[4])
-tell('job:progress', now, job.node, job.id, job.processor, job.session, { progress = tonumber(ARGV[4]) })
+tell('job:progress', now, job.node, job.id, { progress = tonumber(ARGV[4]) })
 finish()
 return 1

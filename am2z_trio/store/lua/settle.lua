@@ -17,7 +17,7 @@ end
 local function settle(id, token, outcome, result, reason, delay, commits, version, sha, new_sha, blob)
   local job = load(id)
   if not job then return { 'gone' } end
-  if job.last_token == token then return { 'replay', job.last_outcome } end
+  if job.last_token == token then return { 'replay', redis.call('HGET', job_key(id), 'last_outcome') } end
   if job.token ~= token or token == '' then return { 'fenced' } end
   local session, state
   if commits then
@@ -43,7 +43,7 @@ local function settle(id, token, outcome, result, reason, delay, commits, versio
     redis.call('HSET', session, unpack(fields))
   end
   if outcome == 'retry' and not job.cancel then
-    tell('job:retrying', now, node, id, job.processor, job.session, { attempt = job.attempt })
+    tell('job:retrying', now, node, id, { attempt = job.attempt })
     local status = delay > 0 and 'later' or 'waiting'
     redis.call('HDEL', job_key(id), 'node', 'token')
     redis.call('HSET', job_key(id), 'status', status, 'attempt', job.attempt + 1, 'last_token', token,
@@ -53,7 +53,7 @@ local function settle(id, token, outcome, result, reason, delay, commits, versio
     if delay > 0 then
       put_later(job.queue, id, now + delay)
     else
-      put(job.queue, id, job.priority, false)
+      put(job.queue, id, priority_of(id), false)
     end
     return { 'applied', 'retry' }
   end

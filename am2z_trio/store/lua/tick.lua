@@ -41,13 +41,15 @@ local function reap(name)
       redis.call('HDEL', active_key(name), taken[i])
     else
       reaped = reaped + 1
-      job.stalls = job.stalls + 1
-      if job.stalls > job.max_stalled and not job.cancel then
+      local most = tonumber(redis.call('HGET', job_key(job.id), 'max_stalled') or 0)
+      -- The removal comes first: it is allowed when memory is full.
+      redis.call('HDEL', active_key(name), job.id)
+      local stalls = redis.call('HINCRBY', job_key(job.id), 'stalls', 1)
+      if stalls > most and not job.cancel then
         drop_claim(job, 'failed')
-        redis.call('HSET', job_key(job.id), 'stalls', job.stalls)
         end_job(job, 'stall', now, ttl, 'stalled', '', name)
       elseif return_job(job, 'stalled', now, ttl) then
-        tell('job:stalled', now, name, job.id, job.processor, job.session)
+        tell('job:stalled', now, name, job.id)
       end
     end
   end
