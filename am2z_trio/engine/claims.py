@@ -24,7 +24,7 @@ class Stop(msgspec.Struct, frozen=True):
 class Claim:
     """One claimed job. `scope` exists while its code runs."""
 
-    __slots__ = ("conflicts", "grant", "scope", "since", "stop", "worker")
+    __slots__ = ("began", "conflicts", "ended", "grant", "scope", "since", "stop", "worker")
 
     def __init__(self, grant: Grant, worker: Worker, since: float) -> None:
         self.grant = grant
@@ -33,6 +33,8 @@ class Claim:
         self.scope: CancelScope | None = None
         self.stop: Stop | None = None
         self.conflicts = 0
+        self.began = self.ended = since
+        """When its code ran last, by the host's clock."""
 
     def cancel(self, stop: Stop) -> None:
         """Stop the job at its next checkpoint, or before it starts. The first reason stays."""

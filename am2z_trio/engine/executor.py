@@ -66,7 +66,7 @@ class Executor:
 
         Cancellation from above passes through: the caller hands the job back then.
         """
-        began = self._now()
+        claim.began = began = self._now()
         started = time.time()
         grant = claim.grant
         spec = grant.spec
@@ -91,7 +91,8 @@ class Executor:
             error = _execution_error(raised, grant)
         finally:
             claim.scope = None
-        execution_time = self._now() - began
+        claim.ended = self._now()
+        execution_time = claim.ended - began
 
         stop = claim.stop
         if stop is not None and (scope.cancelled_caught or error is not None):

@@ -89,6 +89,7 @@ class Node:
         self._lease_seen = self.host.now()
         self._stopped = self.host.event()
         self._stopping = False
+        self._sessions_over = self.host.event()
         self._worker_ended = self.host.event()
         self._jobs_run_before = 0
         self._tick_bell = self.host.spot()
@@ -103,14 +104,13 @@ class Node:
             async with self.host.open_nursery() as outer:
                 await outer.start(self._run_services, name="am2z services")
                 try:
-                    async with self.host.open_nursery() as self._sessions:
-                        for registered in self._registry.all():
-                            self.serve(registered)
-                        self._bus.emit(Event("runtime:started", 0, self.id))
-                        yield
-                        await self.stop(self._options.shutdown_grace)
+                    await outer.start(self._run_sessions, name="am2z sessions")
+                    for registered in self._registry.all():
+                        self.serve(registered)
+                    self._bus.emit(Event("runtime:started", 0, self.id))
+                    yield
+                    await self.stop(self._options.shutdown_grace)
                 finally:
-                    self._sessions = None
                     await self._last_words()
 
     async def stop(self, grace: float) -> None:
@@ -126,9 +126,23 @@ class Node:
                 # Every worker that ends wakes us through `_work`.
                 self._worker_ended = self.host.event()
                 await self._worker_ended.wait()
+        self._cancel_sessions()
+        await self._sessions_over.wait()
+        self._stopped.set()
+
+    async def _run_sessions(self, *, task_status: TaskStatus) -> None:
+        """Own the sessions. A task of its own, so that cancelling them spares the host's block."""
+        try:
+            async with self.host.open_nursery() as self._sessions:
+                task_status.started()
+                await self.host.event().wait()
+        finally:
+            self._sessions = None
+            self._sessions_over.set()
+
+    def _cancel_sessions(self) -> None:
         if self._sessions is not None:
             self._sessions.cancel_scope.cancel()
-        self._stopped.set()
 
     @property
     def stopped(self) -> bool:
@@ -140,8 +154,11 @@ class Node:
     async def _last_words(self) -> None:
         """Hand back what was running. Shielded, since this is what cancellation must not lose;
         bounded, since the store may be away: the lease does it then."""
+        self._stopping = True
+        self._cancel_sessions()
         with self.host.cancel_scope(deadline=self.host.now() + LAST_WORDS, shield=True):
             try:
+                await self._sessions_over.wait()
                 await self.settler.wait_idle()
                 self._bus.emit(Event("runtime:stopped", 0, self.id))
                 await self._bus.flush()

@@ -265,7 +265,7 @@ class Worker:
             if buffer:
                 self._rouse()
             await self._run(claim, registered)
-            if now() > turn_ends:
+            if claim.ended > turn_ends:
                 await host.checkpoint()
                 turn_ends = now() + SLICE
 
@@ -277,12 +277,11 @@ class Worker:
 
     async def _run(self, claim: Claim, registered: Registered) -> None:
         self._busy += 1
-        began = self._host.now()
         # If we are cancelled from above, the job goes back: `released` stands until it has run.
         settlement: Settlement | None = released(claim)
         try:
             settlement = await self._executor.run(claim, registered)
-            self._prefetch.ran(self._host.now() - began)
+            self._prefetch.ran(claim.ended - claim.began)
             self.jobs_run += 1
         finally:
             self._busy -= 1
