@@ -234,3 +234,54 @@ async def test_the_same_bytes_are_sent_again(tmp_path: Path) -> None:
         assert pack(args) == pack(tuple(first))
         await second.answer(b"+OK\r\n")
         assert await call.ended() == b"OK"
+
+
+async def test_a_call_queued_behind_a_stuck_write_was_never_sent(tmp_path: Path) -> None:
+    big = b"x" * 5_000_000
+    async with (
+        open_peers(tmp_path) as peers,
+        open_played(peers, max_pending_bytes=10 * len(big)) as (client, peer),
+        anyio.create_task_group() as tasks,
+    ):
+        # More than the socket takes, and the peer does not read: the write stays half done.
+        stuck = start(tasks, client.call, "SET", "k", big)
+        while client.commands_sent < 3:
+            await current_host().checkpoint()
+        queued = start(tasks, client.call, "INCR", "n", replay_safe=False)
+        for _ in range(10):
+            await current_host().checkpoint()
+        assert client.commands_sent == 3
+        peer.hang_up()
+        second = await peers.accept()
+        await second.greet()
+        assert await second.command() == [b"SET", b"k", big]
+        assert await second.command() == [b"INCR", b"n"]
+        await second.answer(b"+OK\r\n:1\r\n")
+        assert (await stuck.ended(), await queued.ended()) == (b"OK", 1)
+
+
+async def test_leaving_a_replica_waits_for_the_answers_it_still_owes(tmp_path: Path) -> None:
+    async with (
+        open_peers(tmp_path) as peers,
+        open_played(peers) as (client, peer),
+        anyio.create_task_group() as tasks,
+    ):
+        refused = start(tasks, client.call, "INCR", "n", replay_safe=False)
+        await peer.commands("INCR")
+        read = start(tasks, client.call, "INCRBY", "n", 0, replay_safe=False)
+        await peer.commands("INCRBY")
+        await peer.answer(b"-READONLY You can't write against a read only replica.\r\n")
+        while client._connection is not None:
+            await current_host().checkpoint()
+        late = start(tasks, client.call, "ECHO", "late", replay_safe=False)
+        for _ in range(20):
+            await current_host().checkpoint()
+        await peer.answer(b":5\r\n")
+        assert await read.ended() == 5
+        peer.hang_up()
+        second = await peers.accept()
+        await second.greet()
+        assert await second.command() == [b"INCR", b"n"]
+        assert await second.command() == [b"ECHO", b"late"]
+        await second.answer(b":6\r\n" + bulk("late"))
+        assert (await refused.ended(), await late.ended()) == (6, b"late")
