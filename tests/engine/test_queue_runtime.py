@@ -1,0 +1,230 @@
+"""What only the runtime over Redis can show: several nodes, lost connections, a lost server."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+import redis as redis_py
+
+from am2z_trio import (
+    AuthenticationError,
+    ConfigurationError,
+    NetworkError,
+    QueueOptions,
+    QueueRuntime,
+    UnsupportedServerError,
+    ValidationError,
+    processor,
+)
+from am2z_trio.model.records import WIRE_VERSION, JobSpec
+from am2z_trio.store import keys
+
+pytestmark = pytest.mark.anyio
+
+
+@processor(queue=QueueOptions(concurrency=50))
+async def plus_one(n: int) -> int:
+    await anyio.lowlevel.checkpoint()
+    return n + 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("http://localhost",), ["url", "redis://"]),
+        (("redis://:secret@localhost:notaport",), ["url"]),
+        (("redis://localhost/x",), ["number", "database"]),
+        (("redis://localhost?spam=1",), ["spam"]),
+        (("unix://",), ["unix:///path"]),
+    ],
+)
+def test_a_wrong_url_is_named_without_its_password(arguments, words):
+    with pytest.raises(ConfigurationError) as caught:
+        QueueRuntime(*arguments)
+    assert "secret" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"spam": 1}, "spam"),
+        ({"lease": 0.1}, "lease"),
+        ({"prefix": "a b"}, "prefix"),
+        ({"workers": "no"}, "workers"),
+        ({"shutdown_grace": -1}, "shutdown_grace"),
+        ({"max_state_bytes": 0}, "max_state_bytes"),
+        ({"embedded": True}, "embedded"),
+    ],
+)
+def test_a_bad_option_is_named(options, field):
+    with pytest.raises(ConfigurationError, match=field):
+        QueueRuntime("redis://localhost", **options)
+
+
+async def test_missing_redis_is_one_line_that_says_where_it_looked(tmp_path):
+    url = f"unix://{tmp_path}/nowhere.sock"
+    with pytest.raises(NetworkError, match=r"nowhere\.sock.*embedded=True") as caught:
+        async with QueueRuntime(url):
+            pytest.fail("entered without a Redis")
+    assert "\n" not in str(caught.value)
+
+
+async def test_a_wrong_password_is_refused(spawn_redis):
+    server = spawn_redis({"requirepass": "right"})
+    for url in (server.url.replace("unix://", "unix://:wrong@"), server.url.replace(":right@", "")):
+        with pytest.raises(AuthenticationError) as caught:
+            async with QueueRuntime(url):
+                pytest.fail("entered without the password")
+        assert "wrong" not in str(caught.value).replace("wrong number", "")
+
+
+async def test_a_server_that_evicts_is_refused_unless_told_otherwise(spawn_redis):
+    server = spawn_redis({"maxmemory": "100mb", "maxmemory-policy": "allkeys-lru"})
+    with pytest.raises(UnsupportedServerError, match="noeviction"):
+        async with QueueRuntime(server.url):
+            pytest.fail("entered on a server that may drop jobs")
+    async with QueueRuntime(f"{server.url}?allow_eviction=true") as runtime:
+        assert runtime.is_started
+
+
+async def test_a_client_has_its_jobs_run_by_another_node(redis_url):
+    async with (
+        QueueRuntime(redis_url) as worker,
+        QueueRuntime(redis_url, workers=False) as client,
+    ):
+        worker.register(plus_one)
+        assert (await worker.execute(plus_one, 1)).success
+        results = await client.execute_many("plus_one", range(300))
+        assert [r.state for r in results] == list(range(1, 301))
+        assert {r.metadata.node for r in results} == {worker.node_id}
+        assert await client.sync_processors() == ["plus_one"]
+        assert client.get_stats().jobs_run == 0
+
+
+async def test_prefixes_never_meet(redis_url):
+    async with (
+        QueueRuntime(redis_url, prefix="one") as one,
+        QueueRuntime(redis_url, prefix="two") as two,
+    ):
+        one.register(plus_one)
+        assert (await one.execute(plus_one, 1, session="s")).success
+        assert not (await two.execute("plus_one", 1)).success
+        two.register(plus_one)
+        assert isinstance((await two.execute(plus_one, session="s")).error, ValidationError)
+
+
+async def test_work_is_shared(redis_url):
+    here: dict[str, int] = {}
+
+    @processor(queue=QueueOptions(concurrency=2))
+    async def slow(n: int) -> int:
+        await anyio.sleep(0.002)
+        return n
+
+    async with (
+        QueueRuntime(redis_url) as one,
+        QueueRuntime(redis_url) as two,
+        QueueRuntime(redis_url, workers=False) as client,
+    ):
+        one.register(slow)
+        two.register(slow)
+        await one.sync_processors()
+        for result in await client.execute_many(slow, range(200)):
+            here[result.metadata.node] = here.get(result.metadata.node, 0) + 1
+    assert len(here) == 2
+    assert sum(here.values()) == 200
+
+
+async def test_cut_connections_lose_nothing(redis_url, redis_server):
+    cut = 0
+    async with (
+        QueueRuntime(redis_url) as worker,
+        QueueRuntime(redis_url, workers=False) as client,
+    ):
+        worker.register(plus_one)
+        assert (await worker.execute(plus_one, 0)).success
+        results: dict[int, int] = {}
+
+        async def call(n: int) -> None:
+            results[n] = (await client.execute(plus_one, n)).unwrap()
+
+        with anyio.fail_after(60):
+            for start in range(0, 200, 40):
+                async with anyio.create_task_group() as tasks:
+                    for n in range(start, start + 40):
+                        tasks.start_soon(call, n)
+                    await anyio.lowlevel.checkpoint()
+                    with redis_server.client() as admin:
+                        for kind in ("normal", "pubsub"):
+                            cut += admin.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+    assert results == {n: n + 1 for n in range(200)}
+    assert cut >= 10
+
+
+async def test_an_emptied_server_does_not_strand_a_caller(spawn_redis):
+    server = spawn_redis()
+    running = anyio.Event()
+    go_on = anyio.Event()
+
+    @processor
+    async def wait(n: int) -> int:
+        running.set()
+        await go_on.wait()
+        return n
+
+    async with QueueRuntime(server.url) as runtime:
+        runtime.register(wait)
+        results: list[int] = []
+
+        async def call() -> None:
+            results.append((await runtime.execute(wait, 7)).unwrap())
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call)
+            await running.wait()
+            await anyio.to_thread.run_sync(server.restart)
+            go_on.set()
+            with anyio.fail_after(60):
+                while not results:
+                    await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+    assert results == [7]
+
+
+async def test_an_unreadable_record_fails_and_blocks_nothing(redis_url, redis_server):
+    async with QueueRuntime(redis_url) as runtime:
+        runtime.register(plus_one)
+        assert (await runtime.execute(plus_one, 1)).success
+        job = await runtime.submit(plus_one, 1, job_id="first")
+        assert (await job.result()).success
+        runtime.unregister(plus_one)
+        while runtime.get_stats().workers:
+            await anyio.sleep(0.001)
+        poison = await runtime.submit("plus_one", 1, job_id="poison")
+        with redis_server.client() as admin:
+            assert isinstance(admin, redis_py.Redis)
+            admin.hset(keys.spell("am2z", "job", "poison"), "spec", b"\x93nonsense")
+        runtime.register(plus_one)
+        with anyio.fail_after(20):
+            assert isinstance((await poison.result()).error, ValidationError)
+            assert (await runtime.execute(plus_one, 5)).unwrap() == 6
+    assert JobSpec.__struct_fields__[0] == "version"
+    assert WIRE_VERSION == 1
+
+
+async def test_leaving_leaves_no_key_but_records(redis_url, redis_server):
+    async with QueueRuntime(redis_url) as runtime:
+        runtime.register(plus_one)
+        await runtime.execute_many(plus_one, range(20))
+        await runtime.execute(plus_one, 1, session="kept")
+    with redis_server.client() as admin:
+        left = {key.decode() for key in admin.keys("*")}
+    permanent = {key for key in left if ":job:" not in key}
+    assert permanent == {
+        "{am2z:0}:fence",
+        "{am2z:0}:queues",
+        "{am2z:0}:q:plus_one:meta",
+        "{am2z:0}:session:kept",
+    }
