@@ -29,6 +29,9 @@ AHEAD: Final = 500
 
 SESSIONS_AT_ONCE: Final = 16
 
+INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
+"""Folders that pip and Debian put into the standard library's, and that are no part of it."""
+
 
 class Count(msgspec.Struct, frozen=True):
     """What a text holds; before it is counted, only where it is."""
@@ -64,8 +67,8 @@ def count_file(path: str) -> Count:
 
 
 @processor(name="demo.count", timeout=60, queue=QueueOptions(concurrency=64))
-async def count(task: Count) -> Count:
-    """Map: count one file."""
+def count(task: Count) -> Count:
+    """Map: count one file. Reading blocks, so this is a plain `def`: it runs in a thread."""
     return count_file(task.path)
 
 
@@ -76,13 +79,16 @@ async def total(task: Total) -> Total:
 
 
 def find_sessions(root: Path) -> dict[str, list[str]]:
-    """Python files by top-level package; modules that stand alone share the session `(modules)`."""
+    """Python files by top-level package; modules that stand alone share the session `(modules)`.
+
+    Below the standard library, what was installed next to it is left out.
+    """
     if not root.is_dir():
         raise ConfigurationError(f"{str(root)!r} is not a directory")
     sessions: dict[str, list[str]] = {}
     for path in sorted(root.rglob("*.py")):
-        if path.is_file():
-            parts = path.relative_to(root).parts
+        parts = path.relative_to(root).parts
+        if path.is_file() and not (root == default_root() and parts[0] in INSTALLED):
             sessions.setdefault(parts[0] if len(parts) > 1 else "(modules)", []).append(str(path))
     if not sessions:
         raise ConfigurationError(f"no *.py files below {str(root)!r}")

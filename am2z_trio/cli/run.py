@@ -18,7 +18,7 @@ import msgspec
 from am2z_trio.engine.job import Job
 from am2z_trio.engine.processor import Processor
 from am2z_trio.engine.runtime import Runtime
-from am2z_trio.model.errors import AM2ZError, ConfigurationError
+from am2z_trio.model.errors import AM2ZError, ConfigurationError, ValidationError
 
 from .display import progress
 
@@ -108,13 +108,13 @@ async def _submit(
     try:
         value = cast(object, msgspec.json.decode(line))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return ConfigurationError(f"not JSON: {error}")
+        return ValidationError(f"not JSON: {error}")
     session: str | None = None
     if session_key is not None:
         fields = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
         found = fields.get(session_key)
         if not isinstance(found, str | int) or found == "":
-            return ConfigurationError(f"no text or number in the field {session_key!r} (--session-key)")
+            return ValidationError(f"no text or number in the field {session_key!r} (--session-key)")
         session = str(found)
     try:
         return await runtime.submit(processor, cast(Any, value), session=session)
@@ -135,7 +135,7 @@ async def _write(
             try:
                 data = msgspec.json.encode(result.state)
             except (TypeError, ValueError) as unwritable:
-                error = ConfigurationError(f"the result cannot be written as JSON: {unwritable}")
+                error = ValidationError(f"the result cannot be written as JSON: {unwritable}")
     else:
         error = job
     # One write per line, unbuffered: whatever ends this process, the file ends with a whole line.
