@@ -123,6 +123,10 @@ class Results:
         """Outcomes may have been missed: read the records soon."""
         self._look_now = True
 
+    def forget_all(self) -> None:
+        """Wait for none of the jobs under way any more; they run on."""
+        self._waiting.clear()
+
     def fail_all(self, error: AM2ZError) -> None:
         """The runtime ends: nobody shall wait for ever."""
         waiting, self._waiting = self._waiting, {}
