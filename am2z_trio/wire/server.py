@@ -123,7 +123,7 @@ class EmbeddedServer(msgspec.Struct, frozen=True, kw_only=True):
 async def open_embedded_server(
     data_dir: Path | None = None,
     binary: str | None = None,
-    config: Mapping[str, str] = _NO_CONFIG,
+    config: Mapping[str, str] | None = None,
     *,
     start_timeout: float = START_TIMEOUT,
 ) -> AsyncGenerator[EmbeddedServer]:
@@ -150,7 +150,7 @@ async def open_embedded_server(
     path = find_server(binary)
     version = version_of(path, await _version_text(path))
     # File-system calls without a thread: a handful of them, on a local directory.
-    prepared = PreparedServer.create(path, version, config)
+    prepared = PreparedServer.create(path, version, config or _NO_CONFIG)
     try:
         if data_dir is not None:
             await _claim_data_dir(prepared, data_dir)
@@ -165,10 +165,13 @@ async def open_embedded_server(
             await _wait_until_it_answers(process, prepared, start_timeout)
             yield EmbeddedServer(url=prepared.url, binary=path, version=version, pid=prepared.server_pid())
         finally:
-            with anyio.CancelScope(shield=True):
-                await _stop(process, prepared)
-            epitaph = _epitaph(process.returncode, prepared)
-            prepared.remove()
+            try:
+                with anyio.CancelScope(shield=True):
+                    await _stop(process, prepared)
+                epitaph = _epitaph(process.returncode, prepared)
+            finally:
+                # asyncio's own `Task.cancel` passes shields; the watchdog does the rest on its own.
+                prepared.remove()
     except _NotStartedError as failure:
         raise NetworkError(
             f"the embedded Redis server {path} {failure}{epitaph}",

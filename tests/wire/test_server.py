@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import os
@@ -13,10 +14,12 @@ import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 import redis
+from anyio.abc import Process
 
 from am2z_trio.model.errors import ConfigurationError, NetworkError
 from am2z_trio.model.redis_options import RedisOptions
@@ -301,6 +304,64 @@ async def test_cancellation_in_the_block_still_stops_the_server() -> None:
 
 
 @pytest.mark.anyio
+async def test_interrupt_at_the_terminal_does_not_reach_the_server() -> None:
+    # A terminal signals one process group of its session; the server is in neither.
+    async with open_embedded_server() as server:
+        assert os.getsid(server.pid) != os.getsid(0)
+        assert os.getpgid(server.pid) != os.getpgrp()
+
+
+def test_second_cancellation_of_an_asyncio_task_holds_nothing_back(
+    monkeypatch: pytest.MonkeyPatch, private_directories: Path
+) -> None:
+    # Unlike a scope's, a task's own cancellation passes shields: the second one ends the shutdown.
+    descriptors = Path("/dev/fd")
+    watchdogs: list[Process] = []
+    open_process = anyio.open_process
+
+    async def remembered(*arguments: Any, **options: Any) -> Process:
+        watchdogs.append(await open_process(*arguments, **options))
+        return watchdogs[-1]
+
+    monkeypatch.setattr(anyio, "open_process", remembered)
+
+    async def serve(ready: asyncio.Event) -> None:
+        async with open_embedded_server():
+            ready.set()
+            await asyncio.sleep(60)
+
+    async def owner() -> None:
+        before = 0
+        for round_ in range(4):
+            ready = asyncio.Event()
+            task = asyncio.create_task(serve(ready))
+            await asyncio.wait_for(ready.wait(), 20)
+            task.cancel()
+            # One turn of the loop: the block is being left, and waits for the server to end.
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled()
+            async with asyncio.timeout(20):
+                while watchdogs[-1].returncode is None or list(private_directories.iterdir()):
+                    await asyncio.sleep(0.005)
+            if round_ == 0:
+                # The loop itself has opened by now what it keeps for child processes.
+                before = len(list(descriptors.iterdir()))
+        async with asyncio.timeout(20):
+            while len(list(descriptors.iterdir())) > before:
+                await asyncio.sleep(0.005)
+
+    asyncio.run(owner())
+
+
+@pytest.mark.anyio
+async def test_config_may_be_none() -> None:
+    async with open_embedded_server(config=None) as server:
+        assert server.pid > 0
+
+
+@pytest.mark.anyio
 async def test_server_that_was_killed_is_reported_on_leaving() -> None:
     with pytest.raises(NetworkError, match=r"did not end in good order \(SIGKILL\)"):
         async with open_embedded_server() as server:
@@ -390,7 +451,7 @@ OWNER = textwrap.dedent(
     from am2z_trio.wire.server import open_embedded_server
 
     async def main():
-        async with open_embedded_server(Path(sys.argv[1])) as server:
+        async with open_embedded_server(Path(sys.argv[1]), *sys.argv[3:]) as server:
             print(server.pid, server.url, flush=True)
             await anyio.sleep_forever()
 
@@ -400,9 +461,10 @@ OWNER = textwrap.dedent(
 
 
 @pytest.mark.parametrize("host", ["trio", "asyncio"])
-def test_owner_that_is_killed_takes_everything_along(host: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("binary", binaries())
+def test_owner_that_is_killed_takes_everything_along(host: str, binary: str, tmp_path: Path) -> None:
     owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER, str(tmp_path), host], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", OWNER, str(tmp_path), host, binary], stdout=subprocess.PIPE, text=True
     )
     with owner:
         assert owner.stdout is not None
