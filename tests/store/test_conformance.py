@@ -1,0 +1,66 @@
+"""Both stores keep the store contract, on both hosts."""
+
+from __future__ import annotations
+
+import pytest
+
+from am2z_trio.model.records import plain_name
+from am2z_trio.model.redis_options import RedisOptions
+from am2z_trio.store import keys
+from am2z_trio.store.memory import MemoryStore
+from am2z_trio.store.memory_server import MemoryServer
+from am2z_trio.store.redis import RedisStore
+from am2z_trio.testing.conformance import CASES, TIMING, Backend, Clock, run_case
+from tests.conftest import wait_until
+
+pytestmark = pytest.mark.anyio
+
+
+class MemoryBackend:
+    def __init__(self) -> None:
+        self.server = MemoryServer(TIMING)
+
+    def store(self, node: str, clock: Clock) -> MemoryStore:
+        return MemoryStore(node, self.server, clock=clock)
+
+    async def wait_gone(self, node: str) -> None:
+        pass
+
+    def tamper_state(self, session: str) -> bool:
+        return False
+
+    def tamper_spec(self, job: str) -> bool:
+        return False
+
+
+class RedisBackend:
+    def __init__(self, url: str, server) -> None:
+        self.options = RedisOptions.from_url(url)
+        self.server = server
+
+    def store(self, node: str, clock: Clock) -> RedisStore:
+        return RedisStore(node, self.options, timing=TIMING, clock=clock)
+
+    async def wait_gone(self, node: str) -> None:
+        inbox = keys.spell("am2z", "inbox", node)
+        wait_until(lambda: self.server.call("PUBSUB", "NUMSUB", inbox)[1] == 0, "the node to be gone")
+
+    def tamper_state(self, session: str) -> bool:
+        self.server.call("HSET", keys.spell("am2z", "session", plain_name(session)), "blob", "other")
+        return True
+
+    def tamper_spec(self, job: str) -> bool:
+        self.server.call("HSET", keys.spell("am2z", "job", job), "spec", b"\xc1not msgpack")
+        return True
+
+
+@pytest.fixture(params=["memory", "redis"])
+def backend(request) -> Backend:
+    if request.param == "memory":
+        return MemoryBackend()
+    return RedisBackend(request.getfixturevalue("redis_url"), request.getfixturevalue("redis_server"))
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_the_store(case, backend):
+    await run_case(case, backend)
