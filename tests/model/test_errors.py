@@ -1,0 +1,57 @@
+"""Errors cross process borders whole."""
+
+from __future__ import annotations
+
+import pytest
+
+from am2z_trio import AM2ZError, NetworkError, ProcessorExecutionError
+from am2z_trio.model.codec import RecordDecoder, encode_record
+from am2z_trio.model.errors import ErrorRecord, error_of, record_of
+from am2z_trio.model.transitions import TERMINAL, IllegalTransitionError, follow
+
+decode = RecordDecoder[ErrorRecord](ErrorRecord)
+
+
+@pytest.mark.parametrize("cls", sorted(AM2ZError.by_code.values(), key=lambda cls: cls.code))
+def test_every_class_arrives_as_itself(cls: type[AM2ZError]):
+    sent = cls("what happened", context={"job": "j1", "bytes": 3})
+    got = error_of(decode(encode_record(record_of(sent))))
+    assert type(got) is cls
+    assert (got.message, got.code, got.category, got.severity) == (
+        sent.message,
+        sent.code,
+        sent.category,
+        sent.severity,
+    )
+    assert got.retryable == sent.retryable
+    assert got.context == {"job": "j1", "bytes": "3"}
+
+
+def test_cause_and_traceback_arrive_as_text():
+    try:
+        raise KeyError("shelf")
+    except KeyError as raised:
+        sent = ProcessorExecutionError("it failed", cause=raised, retryable=False)
+    got = error_of(decode(encode_record(record_of(sent))))
+    assert str(got.cause) == "KeyError: 'shelf'"
+    assert "test_errors.py" in got.remote_traceback
+    assert not got.retryable
+    again = error_of(record_of(got))
+    assert again.remote_traceback == got.remote_traceback
+
+
+def test_an_unknown_code_is_still_an_error():
+    record = record_of(NetworkError("far away"))
+    strange = ErrorRecord(
+        **{name: getattr(record, name) for name in record.__struct_fields__} | {"code": "FROM_THE_FUTURE"}
+    )
+    got = error_of(strange)
+    assert type(got) is AM2ZError
+    assert got.message == "far away"
+
+
+def test_nothing_leads_out_of_a_terminal_status():
+    for status in TERMINAL:
+        for transition in ("claim", "complete", "retry", "release", "reap", "cancel", "expire", "promote"):
+            with pytest.raises(IllegalTransitionError):
+                follow(status, transition)
