@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from pathlib import Path
 from typing import TypeVar
 
-from am2z_trio.model.errors import ConfigurationError
+from am2z_trio.model.errors import AM2ZError, ConfigurationError
 
 T = TypeVar("T")
 
@@ -32,7 +33,9 @@ def load(target: str, kind: type[T], what: str) -> T:
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name == error.name or module_name.startswith(error.name + ".")):
             raise ConfigurationError(f"{target!r}: there is no module {error.name!r}", cause=error) from None
-        raise
+        raise _failed(target, module_name, error) from None
+    except Exception as error:
+        raise _failed(target, module_name, error) from None
     found = getattr(module, name, None)
     if found is None:
         names = ", ".join(sorted(n for n, value in vars(module).items() if isinstance(value, kind)))
@@ -40,3 +43,16 @@ def load(target: str, kind: type[T], what: str) -> T:
     if not isinstance(found, kind):
         raise ConfigurationError(f"{target!r} is a {type(found).__name__}, not a {what}")
     return found
+
+
+def _failed(target: str, module: str, error: Exception) -> AM2ZError:
+    """One line about an error in the module's own code, with the place that a person has to look at."""
+    if isinstance(error, AM2ZError):
+        return error
+    if isinstance(error, SyntaxError):
+        text, place = error.msg, f"{error.filename}:{error.lineno}"
+    else:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        text, place = str(error), f"{last.filename}:{last.lineno}"
+    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return ConfigurationError(f"{target!r}: importing {module} failed: {what} ({place})", cause=error)

@@ -6,14 +6,16 @@ import argparse
 import logging
 import signal
 import sys
+import textwrap
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
 import trio
+from anyio.abc import TaskStatus
 
+from am2z_trio.concurrency.groups import unwrapped
 from am2z_trio.engine.local_runtime import LocalRuntime
 from am2z_trio.engine.processor import Processor
 from am2z_trio.engine.queue_runtime import QueueRuntime
@@ -28,13 +30,25 @@ from .worker import serve
 INTERRUPTED: Final = 130
 """Exit status of a run that Ctrl-C or SIGTERM ended, as shells have it."""
 
-EXAMPLES: Final = """\
-examples:
+DEMO_EXAMPLES: Final = """\
   am2z demo                          count the standard library's words on a private Redis
   am2z demo ~/src --local --json     another tree, in memory, figures as JSON
+"""
+RUN_EXAMPLES: Final = """\
   am2z run app.jobs:price --input orders.jsonl --output priced.jsonl --session-key customer
+"""
+WORKER_EXAMPLES: Final = """\
   am2z worker app.main:runtime       serve the processors registered with `runtime`
 """
+
+
+class _Layout(argparse.RawDescriptionHelpFormatter):
+    """Wraps the description as usual and leaves the examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith("examples:"):
+            return super()._fill_text(text, width, indent)
+        return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,12 +69,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="am2z",
         description="Session-scoped processors, locally or over Redis.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_examples(DEMO_EXAMPLES + RUN_EXAMPLES + WORKER_EXAMPLES),
+        formatter_class=_Layout,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    one = commands.add_parser("demo", help="a map-reduce over real text files")
+    one = commands.add_parser(
+        "demo",
+        help="a map-reduce over real text files",
+        epilog=_examples(DEMO_EXAMPLES),
+        formatter_class=_Layout,
+    )
     one.description = (
         "Counts lines, words and bytes of all *.py files below PATH: a session per top-level "
         "package, a job per file, a job per session that adds up."
@@ -70,7 +89,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_where(one)
     one.set_defaults(command=_demo)
 
-    two = commands.add_parser("run", help="a processor over a file of JSON lines")
+    two = commands.add_parser(
+        "run",
+        help="a processor over a file of JSON lines",
+        epilog=_examples(RUN_EXAMPLES),
+        formatter_class=_Layout,
+    )
     two.description = (
         "Runs MODULE:PROCESSOR on every line of a JSON lines file. Results keep the order of the input. "
         "A bad line goes to the errors file with its number and reason, and stops nothing."
@@ -83,7 +107,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_where(two)
     two.set_defaults(command=_run)
 
-    three = commands.add_parser("worker", help="serve a runtime's processors until a signal")
+    three = commands.add_parser(
+        "worker",
+        help="serve a runtime's processors until a signal",
+        epilog=_examples(WORKER_EXAMPLES),
+        formatter_class=_Layout,
+    )
     three.description = (
         "Enters MODULE:RUNTIME, a QueueRuntime with processors registered, and serves until Ctrl-C or "
         "SIGTERM: then it claims no more and lets running jobs end. A second signal cancels them; they "
@@ -98,6 +127,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     three.set_defaults(command=_worker)
     return parser
+
+
+def _examples(lines: str) -> str:
+    return f"examples:\n{lines}"
 
 
 def _add_where(parser: argparse.ArgumentParser) -> None:
@@ -127,7 +160,7 @@ async def _demo(options: argparse.Namespace) -> int:
 async def _run(options: argparse.Namespace) -> int:
     kind: type[Processor[Any]] = Processor
     processor = load(options.target, kind, "processor")
-    errors = options.errors or options.output.with_suffix(".errors.jsonl")
+    errors = options.errors or options.output.parent / f"{options.output.stem}.errors.jsonl"
 
     async def work() -> int:
         async with _runtime(options) as runtime:
@@ -155,20 +188,16 @@ async def _until_signal(work: Callable[[], Awaitable[int]]) -> int:
     """Run `work`; Ctrl-C or SIGTERM cancels it, so that it leaves in good order."""
     status = INTERRUPTED
 
-    async def watch(scope: anyio.CancelScope) -> None:
+    async def watch(scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
             async for _ in signals:
                 scope.cancel()
 
-    try:
+    # The group is the signal watcher's doing; a person wants the error.
+    with unwrapped():
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(partial(watch, tasks.cancel_scope))
+            await tasks.start(watch, tasks.cancel_scope)
             status = await work()
             tasks.cancel_scope.cancel()
-    except* AM2ZError as group:
-        # The group is the signal watcher's doing; a person wants the error.
-        only = group.exceptions[0]
-        while isinstance(only, BaseExceptionGroup):
-            only = only.exceptions[0]
-        raise only from None
     return status

@@ -7,6 +7,8 @@ interrupted run leaves valid files.
 
 from __future__ import annotations
 
+import codecs
+import os
 import sys
 from collections import deque
 from pathlib import Path
@@ -18,7 +20,7 @@ import msgspec
 from am2z_trio.engine.job import Job
 from am2z_trio.engine.processor import Processor
 from am2z_trio.engine.runtime import Runtime
-from am2z_trio.model.errors import AM2ZError, ConfigurationError, ValidationError
+from am2z_trio.model.errors import AM2ZError, ConfigurationError, ResourceError, ValidationError
 
 from .display import progress
 
@@ -65,18 +67,22 @@ async def run_lines(
     for path in (target, errors):
         if await anyio.Path(path).exists() and await anyio.Path(path).samefile(source):
             raise ConfigurationError(f"{str(path)!r} is the input: it would be overwritten")
+    if _same_place(target, errors):
+        raise ConfigurationError(f"{str(target)!r} cannot be the output and the errors file at once")
     runtime.register(processor)
     counts = Counts()
     total = await anyio.to_thread.run_sync(_count_lines, source)
     with (
         source.open("rb") as lines,
-        target.open("wb", buffering=0) as out,
-        errors.open("wb", buffering=0) as bad,
+        _create(target, "--output") as out,
+        _create(errors, "--errors") as bad,
         progress(processor.name, total) as advance,
     ):
         under_way: deque[tuple[int, bytes, Job[Any] | AM2ZError]] = deque()
         try:
             for number, line in enumerate(lines, start=1):
+                if number == 1:
+                    line = line.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901
                 if not line.strip():
                     advance(1)
                     continue
@@ -97,6 +103,31 @@ async def run_lines(
     return counts
 
 
+def _same_place(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other) and not one.is_char_device()
+
+
+def _create(path: Path, option: str) -> IO[bytes]:
+    try:
+        return path.open("wb", buffering=0)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{option}: {str(path)!r} cannot be written ({error.strerror})", cause=error
+        ) from None
+
+
+def _append(file: IO[bytes], line: bytes) -> None:
+    """Write a whole line, or none of it. A pipe or a full disk may take only a part at first."""
+    written = 0
+    try:
+        while written < len(line):
+            written += file.write(line[written:])
+    except OSError as error:
+        if written and file.seekable():
+            file.truncate(file.tell() - written)
+        raise ResourceError(f"{file.name!r} cannot be written ({error.strerror})", cause=error) from None
+
+
 def _count_lines(path: Path) -> int:
     with path.open("rb") as lines:
         return sum(chunk.count(b"\n") for chunk in iter(lambda: lines.read(1 << 20), b""))
@@ -109,11 +140,14 @@ async def _submit(
         value = cast(object, msgspec.json.decode(line))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return ValidationError(f"not JSON: {error}")
+    if value is None:
+        return ValidationError("null is no state")
     session: str | None = None
     if session_key is not None:
         fields = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
         found = fields.get(session_key)
-        if not isinstance(found, str | int) or found == "":
+        # True is an int in Python, and no name for a session.
+        if not isinstance(found, str | int) or isinstance(found, bool) or found == "":
             return ValidationError(f"no text or number in the field {session_key!r} (--session-key)")
         session = str(found)
     try:
@@ -140,10 +174,10 @@ async def _write(
         error = job
     # One write per line, unbuffered: whatever ends this process, the file ends with a whole line.
     if error is None:
-        out.write(data + b"\n")
+        _append(out, data + b"\n")
         counts.written += 1
         return
     text = line.decode(errors="replace").rstrip("\r\n")
-    bad.write(msgspec.json.encode(LineError(number, error.code, error.message, text[:500])) + b"\n")
+    _append(bad, msgspec.json.encode(LineError(number, error.code, error.message, text[:500])) + b"\n")
     print(f"line {number}: {error.message}", file=sys.stderr)
     counts.failed += 1

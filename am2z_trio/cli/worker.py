@@ -6,7 +6,9 @@ import signal
 import sys
 
 import anyio
+from anyio.abc import TaskStatus
 
+from am2z_trio.concurrency.groups import unwrapped
 from am2z_trio.engine.runtime import Runtime
 from am2z_trio.model.errors import ConfigurationError
 from am2z_trio.model.options import require_seconds
@@ -19,16 +21,22 @@ async def serve(runtime: Runtime, *, grace: float | None) -> int:
     names = runtime.list_processors()
     if not names:
         raise ConfigurationError("the runtime has no processors: call runtime.register(...) in its module")
-    async with anyio.create_task_group() as tasks, runtime:
-        tasks.start_soon(_on_signals, runtime, grace, tasks.cancel_scope)
-        print(f"node {runtime.node_id} serves {', '.join(names)}; Ctrl-C drains", file=sys.stderr, flush=True)
-        await runtime.wait_stopped()
-        tasks.cancel_scope.cancel()
+    with unwrapped():
+        async with anyio.create_task_group() as tasks, runtime:
+            # Before the line that says it serves: whoever has read that may send a signal.
+            await tasks.start(_on_signals, runtime, grace, tasks.cancel_scope)
+            served = ", ".join(names)
+            print(f"node {runtime.node_id} serves {served}; Ctrl-C drains", file=sys.stderr, flush=True)
+            await runtime.wait_stopped()
+            tasks.cancel_scope.cancel()
     return 0
 
 
-async def _on_signals(runtime: Runtime, grace: float | None, scope: anyio.CancelScope) -> None:
+async def _on_signals(
+    runtime: Runtime, grace: float | None, scope: anyio.CancelScope, *, task_status: TaskStatus[None]
+) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
         async with anyio.create_task_group() as tasks:
             async for _ in signals:
                 if runtime.is_started:

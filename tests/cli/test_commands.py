@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import wait_until
+from am2z_trio.store import keys
+from tests.conftest import RedisProcess, wait_until
 
 JOBS = """
 import anyio, msgspec
@@ -26,6 +30,15 @@ async def price(order: Order) -> Order:
     if order.n == 5:
         raise ValueError("five is not for sale")
     return Order(order.customer, order.n * 2)
+
+@processor
+async def stuck(order: Order) -> Order:
+    await anyio.sleep_forever()
+    return order
+
+@processor
+async def same(state: dict) -> dict:
+    return state
 
 @processor
 async def slow(order: Order) -> Order:
@@ -83,40 +96,96 @@ def test_demo_counts_what_a_plain_loop_counts(tree: Path, where: str, request: p
     assert (figures["jobs"], figures["failed"]) == (23 + 4, 0)
 
 
-def test_demo_on_a_real_package_and_its_table():
-    root = Path(json.__file__).parent.parent / "asyncio"
+def test_demo_on_a_part_of_the_standard_library_and_its_table():
+    root = Path(sysconfig.get_paths()["stdlib"]) / "asyncio"
     done = am2z("demo", root, "--local")
     assert done.returncode == 0, done.stderr
     expected = plain_loop(root)
     total = next(line for line in done.stdout.splitlines() if line.startswith("total"))
-    assert f"{sum(s['words'] for s in expected.values()):,}" in total
-    assert "jobs/s" in done.stdout
+    figures = ("files", "lines", "words", "bytes")
+    assert total.split() == ["total", *(f"{sum(s[name] for s in expected.values()):,}" for name in figures)]
+    assert "jobs/s, 0 failed" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("demo", "/no/such/place"), "/no/such/place"),
+        (("demo", __file__, "--local"), "not a directory"),
         (("demo", "--redis", "redis://localhost:1"), "localhost:1"),
         (("demo", "--redis", "http://localhost"), "redis://"),
         (("run", "nowhere:price", "--input", "a", "--output", "b"), "nowhere"),
         (("run", "json:loads", "--input", "a", "--output", "b"), "not a processor"),
+        (("run", "json:nothing", "--input", "a", "--output", "b"), "no 'nothing' in json"),
         (("run", "json", "--input", "a", "--output", "b"), "MODULE:PROCESSOR"),
         (("worker", "json:loads"), "not a runtime"),
+        (("worker", "json"), "MODULE:RUNTIME"),
     ],
 )
 def test_what_is_wrong_is_one_line(arguments: tuple[str, ...], words: str):
-    done = am2z(*arguments)
-    assert done.returncode == 2
+    one_line(am2z(*arguments), words)
+
+
+def one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("am2z: ")
-    assert words in done.stderr
-    assert done.stderr.count("\n") == 1
+    for word in words:
+        assert word in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_demo_of_an_empty_directory_is_one_line(tmp_path: Path):
+    one_line(am2z("demo", tmp_path, "--local"), "no *.py files", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("QueueRuntime('redis://localhost:1')", ("no processors",)),
+        ("serving('redis://localhost:1')", ("localhost:1", "embedded=True")),
+        ("serving('unix:///no/such.sock')", ("/no/such.sock",)),
+        ("serving('http://localhost')", ("http://localhost", "redis://")),
+        ("serving('redis://:secret@localhost:1')", ("localhost:1",)),
+        ("1 / 0", ("ZeroDivisionError", "app.py:10")),
+        ("__import__('no_such_module')", ("no_such_module", "app.py:10")),
+        ("= 1", ("SyntaxError", "app.py:10")),
+    ],
+)
+def test_a_worker_that_cannot_serve_says_why_in_one_line(tmp_path: Path, code: str, words: Sequence[str]):
+    (tmp_path / "app.py").write_text(f"""\
+from am2z_trio import QueueRuntime, processor
+@processor
+async def same(n: int) -> int:
+    return n
+def serving(url):
+    runtime = QueueRuntime(url)
+    runtime.register(same)
+    return runtime
+
+runtime = {code}
+""")
+    done = am2z("worker", "app:runtime", cwd=tmp_path)
+    one_line(done, *words)
+    assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize("grace", ["-1", "nan", "inf"])
+def test_a_bad_grace_is_one_line(tmp_path: Path, grace: str):
+    (tmp_path / "app.py").write_text("from am2z_trio import QueueRuntime\nruntime = QueueRuntime()\n")
+    one_line(am2z("worker", "app:runtime", f"--grace={grace}", cwd=tmp_path), "--grace")
 
 
 def test_help_teaches_by_example():
     done = am2z("--help")
     assert "am2z run app.jobs:price --input orders.jsonl" in done.stdout
     assert "errors file" in am2z("run", "--help").stdout
+
+
+@pytest.mark.parametrize("command", ["demo", "run", "worker"])
+def test_the_help_of_each_command_has_its_examples(command: str):
+    _, found, examples = am2z(command, "--help").stdout.partition("examples:\n")
+    assert found
+    assert all(line.startswith(f"  am2z {command} ") for line in examples.splitlines())
 
 
 @pytest.fixture
@@ -146,27 +215,62 @@ def test_run_keeps_order_and_reports_bad_lines(jobs: Path):
     assert "504 lines: 499 results" in done.stdout
 
 
+@pytest.mark.parametrize("where", ["local", "redis"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_whole_lines(jobs: Path, number: signal.Signals):
+def test_an_interrupted_run_leaves_whole_lines(
+    jobs: Path, number: signal.Signals, where: str, request: pytest.FixtureRequest
+):
     with (jobs / "in.jsonl").open("w") as lines:
         for n in range(20_000):
-            lines.write(json.dumps({"customer": "a", "n": n}) + "\n")
-    command = [sys.executable, "-m", "am2z_trio.cli", "run", "jobs:slow", "--local"]
+            lines.write("not json\n" if n % 10 == 9 else json.dumps({"customer": "a", "n": n}) + "\n")
+    command = [sys.executable, "-m", "am2z_trio.cli", "run", "jobs:slow"]
     command += ["--input", "in.jsonl", "--output", "out.jsonl"]
+    command += ["--local"] if where == "local" else ["--redis", request.getfixturevalue("redis_url")]
     out = jobs / "out.jsonl"
-    with subprocess.Popen(command, cwd=jobs, stderr=subprocess.PIPE, env={**os.environ}) as process:
+    with subprocess.Popen(command, cwd=jobs, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         wait_until(lambda: out.exists() and out.stat().st_size > 1000, "some results")
         process.send_signal(number)
-        assert process.stderr is not None
-        stderr = process.stderr.read()
-        assert process.wait(30) == 130
+        _, stderr = process.communicate(timeout=30)
+        assert process.returncode == 130, stderr.decode()
     assert b"Traceback" not in stderr
     text = out.read_text()
     assert text.endswith("\n")
     written = [json.loads(line)["n"] for line in text.splitlines()]
-    assert written == list(range(len(written)))
-    assert 0 < len(written) < 20_000
-    assert (jobs / "out.errors.jsonl").read_text() == ""
+    assert written == [n for n in range(20_000) if n % 10 != 9][: len(written)]
+    assert 0 < len(written) < 18_000
+    text = (jobs / "out.errors.jsonl").read_text()
+    assert text.endswith("\n")
+    refused = [json.loads(line)["line"] for line in text.splitlines()]
+    assert refused == list(range(10, 10 * len(refused) + 1, 10))
+    # Both files end at about the same line: errors are written in their turn.
+    assert abs(10 * len(refused) - written[-1]) <= 11
+
+
+def test_an_interrupted_run_leaves_no_job_behind(jobs: Path, redis_url: str, redis_server: RedisProcess):
+    (jobs / "in.jsonl").write_text('{"customer": "a", "n": 1}\n' * 200)
+    command = [sys.executable, "-m", "am2z_trio.cli", "run", "jobs:stuck", "--redis", redis_url]
+    command += ["--input", "in.jsonl", "--output", "out.jsonl"]
+
+    def queue() -> dict[str, int]:
+        with redis_server.client() as admin:
+            meta = admin.hgetall(keys.spell("am2z", "meta", "stuck"))
+        assert isinstance(meta, dict)
+        return {name.decode(): int(value) for name, value in meta.items() if value.isdigit()}
+
+    with subprocess.Popen(command, cwd=jobs, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        wait_until(lambda: queue().get("active", 0) > 0, "jobs to run")
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=30)
+        assert process.returncode == 130, stderr.decode()
+    left = queue()
+    assert (left.get("active", 0), left.get("waiting", 0)) == (0, 0), left
+
+
+def test_demo_does_not_wait_for_a_pipe_in_the_tree(tree: Path):
+    os.mkfifo(tree / "alpha" / "gate.py")
+    done = am2z("demo", tree, "--local", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["total"]["files"] == 23
 
 
 def test_run_does_not_overwrite_its_input(jobs: Path):
@@ -175,3 +279,88 @@ def test_run_does_not_overwrite_its_input(jobs: Path):
     assert done.returncode == 2
     assert "overwritten" in done.stderr
     assert (jobs / "in.jsonl").read_text() == '{"customer": "a", "n": 1}\n'
+
+
+ODD_LINES = [
+    (b'\xef\xbb\xbf{"a": "first"}', None),  # a byte order mark, as Windows editors write
+    (b'{"a": NaN}', "not JSON"),
+    (b'{"a": 36893488147419103232}', "64 bits"),
+    (b'{"a": "\xff"}', "not JSON"),
+    (b'{"a": "\\ud800"}', "not JSON"),
+    (b"[" * 100_000, "recursion"),
+    (b'{"a": "crlf"}\r', None),
+    (b"null", "null is no state"),
+    (b'{"a": "' + b"x" * 2_000_000 + b'"}', "max_state_bytes"),
+    (b'{"a": true}', "field 'a'"),
+    (b'{"a": null}', "field 'a'"),
+    (b'{"a": ""}', "field 'a'"),
+    (b'{"b": 1}', "field 'a'"),
+    (b"17", "field 'a'"),
+    (b'{"a": 3}', None),  # and no newline at the end
+]
+
+
+def test_run_survives_hostile_lines(jobs: Path):
+    (jobs / "in.jsonl").write_bytes(b"\n".join(line for line, _ in ODD_LINES))
+    done = am2z(
+        "run", "jobs:same", "--local", "--input", "in.jsonl", "--output", "out.jsonl", "--session-key", "a",
+        cwd=jobs,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    results = [json.loads(line)["a"] for line in (jobs / "out.jsonl").read_text().splitlines()]
+    assert results == ["first", "crlf", 3]
+    errors = [json.loads(line) for line in (jobs / "out.errors.jsonl").read_text().splitlines()]
+    wrong = {number: reason for number, (_, reason) in enumerate(ODD_LINES, start=1) if reason is not None}
+    assert [error["line"] for error in errors] == list(wrong)
+    for error in errors:
+        assert wrong[error["line"]] in error["reason"]
+        assert len(error["input"]) <= 500
+        assert f"line {error['line']}: {error['reason']}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_run_without_bad_lines_exits_0(jobs: Path, redis_url: str):
+    (jobs / "in.jsonl").write_text('{"customer": "a", "n": 1}\n' * 3)
+    done = am2z(
+        "run", "jobs.py:price", "--redis", redis_url, "--input", "in.jsonl", "--output", "out.jsonl",
+        cwd=jobs,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (jobs / "out.jsonl").read_text() == '{"customer":"a","n":2}\n' * 3
+    assert (jobs / "out.errors.jsonl").read_text() == ""
+    assert "none failed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--input", "missing", "--output", "out"), "no file 'missing'"),
+        (("--input", ".", "--output", "out"), "no file '.'"),
+        (("--input", "in", "--output", "no/dir/out"), "--output"),
+        (("--input", "in", "--output", "."), "--output"),
+        (("--input", "in", "--output", "out", "--errors", "no/dir/bad"), "--errors"),
+        (("--input", "in", "--output", "out", "--errors", "in"), "overwritten"),
+        (("--input", "in", "--output", "link"), "overwritten"),
+        (("--input", "in", "--output", "out", "--errors", "./out"), "at once"),
+        (("--input", "in", "--output", "/dev/full", "--errors", "bad"), "No space left"),
+    ],
+)
+def test_files_that_cannot_be_used_are_one_line(jobs: Path, arguments: Sequence[str], words: str):
+    (jobs / "in").write_text('{"customer": "a", "n": 1}\n')
+    (jobs / "link").symlink_to("in")
+    one_line(am2z("run", "jobs:price", "--local", *arguments, cwd=jobs), words)
+    assert (jobs / "in").read_text() == '{"customer": "a", "n": 1}\n'
+
+
+def test_a_full_disk_leaves_whole_lines(jobs: Path):
+    (jobs / "in.jsonl").write_text('{"customer": "a", "n": 1}\n' * 200)
+    # The limit cuts a line in two, as a disk that fills up does.
+    done = subprocess.run(
+        [sys.executable, "-m", "am2z_trio.cli", "run", "jobs:price", "--local"]
+        + ["--input", "in.jsonl", "--output", "out.jsonl"],
+        cwd=jobs, capture_output=True, text=True, timeout=100, check=False,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
+    )  # fmt: skip
+    one_line(done, "out.jsonl", "cannot be written")
+    assert (jobs / "out.jsonl").read_text() == '{"customer":"a","n":2}\n' * (1000 // 23)
