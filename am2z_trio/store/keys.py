@@ -12,7 +12,7 @@ builds the others by functions that are rendered here, from the same table.
 | `q:<queue>:later` | zset | delayed and backing-off ids, by due time |
 | `q:<queue>:lot` | zset | nodes parked on the queue |
 | `q:<queue>:meta` | hash | names of processor and session, counts by status, arrivals |
-| `queues` | zset | announced queues, by time of announcement |
+| `queues` | zset | announced queues, in order of their first announcement |
 | `nodes` | zset | nodes that may claim, by lease deadline; -1: being reaped |
 | `suspects` | hash | nodes without a subscriber, and since when |
 | `node:<n>:active` | hash | id → token of the node's claims |

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
@@ -58,6 +58,7 @@ class _Job:
     deliveries: int = 0
     stalls: int = 0
     progress: float = 0.0
+    due: float = 0.0
     node: str = ""
     token: str = ""
     last_token: str = ""
@@ -71,12 +72,12 @@ class _Job:
 
 @dataclass(slots=True)
 class _Queue:
-    """One queue. `waiting` and `urgent` may hold ghosts: ids that are not waiting any more."""
+    """One queue. `waiting` and `later` may hold ghosts: ids that are there no more."""
 
     waiting: deque[str] = field(default_factory=deque[str])
     prioritised: list[tuple[int, int, str]] = field(default_factory=list[tuple[int, int, str]])
-    later: list[tuple[float, int, str]] = field(default_factory=list[tuple[float, int, str]])
-    lot: OrderedDict[str, None] = field(default_factory=OrderedDict[str, None])
+    later: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
+    lot: dict[str, float] = field(default_factory=dict[str, float])
     counts: dict[str, int] = field(default_factory=dict[str, int])
 
 
@@ -100,7 +101,8 @@ class MemoryServer:
         self._infos: dict[str, QueueInfo] = {}
         self._nodes: dict[str, _Node] = {}
         self._active: dict[str, dict[str, str]] = {}
-        self._claims: dict[tuple[str, str], tuple[int, list[tuple[str, str]]]] = {}
+        self._claims: dict[tuple[str, str], tuple[int | None, list[tuple[str, str]]]] = {}
+        self._sweeps: dict[str, int] = {}
         self._states: dict[str, Versioned] = {}
         self._fence = itertools.count(1)
         self._arrival = itertools.count(1)
@@ -171,32 +173,42 @@ class MemoryServer:
         self._wake(job.queue)
 
     def _put_later(self, job: _Job, due: float) -> None:
-        queue = self._queue(job.queue)
-        earliest = not queue.later or due < queue.later[0][0]
-        heapq.heappush(queue.later, (due, next(self._arrival), job.spec.id))
-        if earliest:
+        job.due = due
+        later = self._queue(job.queue).later
+        heapq.heappush(later, (due, job.spec.id))
+        self._drop_ghosts(later)
+        if later[0][1] == job.spec.id:
             # Some node has to learn when to come back; its next claim will tell it.
             self._wake(job.queue)
 
     def _wake(self, name: str) -> bool:
         lot = self._queue(name).lot
         while lot:
-            node, _ = lot.popitem(last=False)
+            node = min(lot, key=lambda name: (lot[name], name))
+            del lot[node]
             if node in self._inboxes:
                 self._outbox.append((node, Wake(name)))
                 return True
         return False
 
     def _promote(self, name: str, now: float) -> None:
-        queue = self._queue(name)
+        later = self._queue(name).later
         for _ in range(BATCH):
-            if not queue.later or queue.later[0][0] > now:
+            self._drop_ghosts(later)
+            if not later or later[0][0] > now:
                 return
-            _, _, job_id = heapq.heappop(queue.later)
+            job = self._jobs[heapq.heappop(later)[1]]
+            self._count(job, "promote")
+            self._put(job)
+
+    def _drop_ghosts(self, later: list[tuple[float, str]]) -> None:
+        """Make the first entry a job that really is due then."""
+        while later:
+            due, job_id = later[0]
             job = self._jobs.get(job_id)
-            if job is not None and job.status == "later":
-                self._count(job, "promote")
-                self._put(job)
+            if job is not None and job.status == "later" and job.due == due:
+                return
+            heapq.heappop(later)
 
     def _pop(self, queue: _Queue) -> _Job | None:
         """The next job that really waits; ghosts are dropped on the way."""
@@ -227,19 +239,24 @@ class MemoryServer:
         self._outbox.extend((origin, job.settled) for origin in job.origins)
         job.origins = []
 
-    def _drop_claim(self, job: _Job, outcome: str) -> str:
-        """Retire the claim's token; returns the node that held it."""
+    def _drop_claim(self, job: _Job, settled_as: str | None) -> str:
+        """Retire the claim's token; returns the node that held it.
+
+        `settled_as` is `None` for a claim that is taken away: its token is fenced from now on.
+        """
         node = job.node
         self._active.get(node, {}).pop(job.spec.id, None)
-        job.last_token, job.last_outcome = job.token, outcome
+        if settled_as is not None:
+            job.last_token, job.last_outcome = job.token, settled_as
         job.token = job.node = ""
         return node
 
-    def _return(self, job: _Job, transition: Transition, now: float, outcome: str) -> bool:
+    def _return(self, job: _Job, transition: Transition, now: float, settled_as: str | None = None) -> bool:
         """Give a claimed job back to the front of its queue, unless somebody wants it cancelled."""
-        node = self._drop_claim(job, outcome)
+        node = self._drop_claim(job, settled_as)
         if job.cancel_reason is not None:
-            job.last_outcome = "cancelled"
+            if settled_as is not None:
+                job.last_outcome = "cancelled"
             self._end(job, "cancel", now, reason=job.cancel_reason)
             self._tell("job:cancelled", job, now, node, {"attempt": job.attempt})
             return False
@@ -273,7 +290,7 @@ class MemoryServer:
             spec=spec,
             queue=request.queue,
             priority=request.priority,
-            deadline=inf if request.deadline is None else now + request.deadline * 1000,
+            deadline=inf if request.deadline is None else now + max(0.0, request.deadline) * 1000,
             max_stalled=request.max_stalled,
             origins=[spec.origin] if spec.origin else [],
             status=follow(None, "delay" if request.delay > 0 else "enqueue"),
@@ -292,8 +309,8 @@ class MemoryServer:
         holder = self._nodes.get(node)
         if holder is None or holder.lease_until < 0:
             return ClaimAnswer(grants=[], lost=True)
-        last_seq, last_grants = self._claims.get((node, queue_name), (0, []))
-        if seq < last_seq:
+        last_seq, last_grants = self._claims.get((node, queue_name), (None, []))
+        if last_seq is not None and seq < last_seq:
             return ClaimAnswer(grants=[], stale=True)
         if seq == last_seq:
             standing = [
@@ -320,7 +337,7 @@ class MemoryServer:
             self._tell("job:started", job, now, node, {"attempt": job.attempt})
             grants.append(self._grant(job, now))
         if len(grants) < limit:
-            queue.lot[node] = None
+            queue.lot[node] = now
         else:
             queue.lot.pop(node, None)
         self._claims[node, queue_name] = (
@@ -343,8 +360,7 @@ class MemoryServer:
 
     def _next_due(self, queue_name: str, now: float) -> float | None:
         later = self._queue(queue_name).later
-        while later and ((job := self._jobs.get(later[0][2])) is None or job.status != "later"):
-            heapq.heappop(later)
+        self._drop_ghosts(later)
         return max(0.0, (later[0][0] - now) / 1000) if later else None
 
     def settle(self, settlements: Sequence[Settlement], now: float) -> list[SettleAnswer]:
@@ -356,11 +372,14 @@ class MemoryServer:
         job = self._jobs.get(settlement.id)
         if job is None:
             return SettleAnswer(status="gone")
+        if not settlement.token:
+            return SettleAnswer(status="fenced")
         if job.last_token == settlement.token:
             return SettleAnswer(status="replay", outcome=job.last_outcome)
         if job.token != settlement.token:
             return SettleAnswer(status="fenced")
-        commit, session = settlement.commit, job.spec.session
+        outcome, session = settlement.outcome, job.spec.session
+        commit = settlement.commit if outcome == "completed" and session else None
         if commit is not None:
             current = self._states.get(session)
             found = (0, "") if current is None else (current.version, current.checksum)
@@ -369,7 +388,6 @@ class MemoryServer:
             self._states[session] = Versioned(
                 blob=commit.blob, version=found[0] + 1, checksum=commit.checksum
             )
-        outcome = settlement.outcome
         if outcome == "released":
             returned = self._return(job, "release", now, "released")
             return SettleAnswer(status="applied", outcome="released" if returned else "cancelled")
@@ -413,6 +431,10 @@ class MemoryServer:
             job.cancel_reason = reason
             self._outbox.append((job.node, CancelRequest(job_id, job.token, reason)))
         elif before not in TERMINAL:
+            urgent = self._queue(job.queue).prioritised
+            if job.priority and before == "waiting":
+                urgent[:] = [entry for entry in urgent if entry[2] != job_id]
+                heapq.heapify(urgent)
             self._end(job, "cancel", now, reason=reason)
             self._tell("job:cancelled", job, now, data={"attempt": job.attempt})
         self._deliver()
@@ -470,19 +492,22 @@ class MemoryServer:
 
     def join(self, node: str, now: float) -> None:
         for job_id in list(self._active.get(node, ())):
-            self._return(self._jobs[job_id], "reap", now, "released")
+            self._return(self._jobs[job_id], "reap", now)
         self._nodes[node] = _Node(lease_until=now + self.timing.lease * 1000)
         self._deliver()
 
     def leave(self, node: str, now: float) -> None:
+        for queue in self._queues.values():
+            queue.lot.pop(node, None)  # first: what goes back now must wake somebody else
         for job_id in list(self._active.pop(node, ())):
-            self._return(self._jobs[job_id], "release", now, "released")
+            self._return(self._jobs[job_id], "release", now)
+        self._forget_node(node)
+        self._deliver()
+
+    def _forget_node(self, node: str) -> None:
         self._nodes.pop(node, None)
         for key in [key for key in self._claims if key[0] == node]:
             del self._claims[key]
-        for queue in self._queues.values():
-            queue.lot.pop(node, None)
-        self._deliver()
 
     def tick(self, node: str, now: float) -> TickAnswer:
         self._collect(now)
@@ -490,12 +515,18 @@ class MemoryServer:
         lost = own is None or own.lease_until < 0
         if own is not None and not lost:
             own.lease_until = now + self.timing.lease * 1000
+            own.gone_since = None
         reaped = 0
-        for name, holder in list(itertools.islice(self._nodes.items(), BATCH)):
-            if self._is_dead(name, holder, now):
+        oldest = heapq.nsmallest(BATCH, self._nodes.items(), key=lambda item: (item[1].lease_until, item[0]))
+        for name, holder in oldest:
+            if reaped < BATCH and self._is_dead(name, holder, now):
                 holder.lease_until = -1
                 reaped += self._reap(name, now, BATCH - reaped)
-        for name, queue in list(itertools.islice(self._queues.items(), BATCH)):
+        first = self._sweeps.get(node, 0)
+        swept = list(itertools.islice(self._infos, first, first + BATCH))
+        self._sweeps[node] = 0 if len(swept) < BATCH else first + BATCH
+        for name in swept:
+            queue = self._queue(name)
             due = self._next_due(name, now)
             if queue.lot and (queue.waiting or queue.prioritised or (due is not None and due <= 0)):
                 self._wake(name)
@@ -518,21 +549,21 @@ class MemoryServer:
             job = self._jobs[job_id]
             job.stalls += 1
             if job.stalls > job.max_stalled and job.cancel_reason is None:
-                self._drop_claim(job, "failed")
+                self._drop_claim(job, None)
                 self._end(job, "stall", now, reason="stalled")
                 self._tell("job:failed", job, now, name, {"attempt": job.attempt})
-            elif self._return(job, "reap", now, "stalled"):
+            elif self._return(job, "reap", now):
                 self._tell("job:stalled", job, now, name)
         if not self._active.get(name):
             self._active.pop(name, None)
-            del self._nodes[name]
+            self._forget_node(name)
         return len(taken)
 
     def reconcile(self, node: str, known: Sequence[str], now: float) -> int:
         mine = set(known)
         lost = [job_id for job_id in self._active.get(node, ()) if job_id not in mine]
         for job_id in lost:
-            self._return(self._jobs[job_id], "release", now, "released")
+            self._return(self._jobs[job_id], "release", now)
         self._deliver()
         return len(lost)
 

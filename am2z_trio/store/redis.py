@@ -183,7 +183,7 @@ class RedisStore:
                 spec.origin,
                 job.priority,
                 _ms(job.delay),
-                -1 if job.deadline is None else _ms(job.deadline),
+                -1 if job.deadline is None else max(0, _ms(job.deadline)),
                 job.max_stalled,
                 1 if spec.state == NO_STATE else 0,
             )

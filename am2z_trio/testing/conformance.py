@@ -653,7 +653,7 @@ class StoreConformance:
         assert (await a.settle(j1, commit=commit("two", version(1, "one")))).status == "applied"
         # In either order: a settlement that conflicts is no replay, and none that was applied conflicts.
         assert (await a.settle(j1, commit=commit("two", version(1, "one")))).status == "replay"
-        assert (await a.settle(j2, "released", commit=commit("x"))).status == "conflict"
+        assert (await a.settle(j2, "released", commit=commit("x"))).status == "applied"
 
     async def test_an_unconditional_commit_always_lands(self, bench: Bench) -> None:
         a = await bench.node()

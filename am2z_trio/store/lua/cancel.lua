@@ -10,6 +10,8 @@ local now, ttl = read_clock(ARGV[1]), ARGV[2]
 local job = load(ARGV[3])
 if not job then return false end
 if job.status == 'active' then
+  -- The removal comes first: it is allowed when memory is full.
+  redis.call('HDEL', job_key(job.id), 'cancel')
   redis.call('HSET', job_key(job.id), 'cancel', ARGV[4])
   post(job.node, '\148' .. cmsgpack.pack('cancel', job.id, job.token, ARGV[4]))
 elseif job.status == 'waiting' or job.status == 'later' then

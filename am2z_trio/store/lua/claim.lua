@@ -14,8 +14,9 @@ local function granted(id, token, v)
   local remaining = -1
   if v[5] then remaining = math.max(0, tonumber(v[5]) - now) end
   local version, sha, blob = '', '', ''
-  if v[6] then
-    local state = redis.call('HMGET', session_key(redis.call('HGET', job_key(id), 'skey')), 'version', 'sha', 'blob')
+  local session = v[6] and redis.call('HGET', job_key(id), 'skey')
+  if session then
+    local state = redis.call('HMGET', session_key(session), 'version', 'sha', 'blob')
     if state[3] then version, sha, blob = state[1], state[2], state[3] end
   end
   return { v[2], token, tonumber(v[3] or 1), tonumber(v[4] or 0), remaining, version, sha, blob, id }
@@ -73,10 +74,15 @@ if #found > 0 then
     redis.call('HSET', job_key(id), 'status', 'active', 'node', node, 'token', token, 'deliveries', v[4])
     active[#active + 1] = id
     active[#active + 1] = token
+    if #active == 1000 then
+      -- `unpack` puts its values on Lua's stack, which has room for some 8,000.
+      redis.call('HSET', active_key(node), unpack(active))
+      active = {}
+    end
     answer[#answer + 1] = granted(id, token, v)
     tell('job:started', now, node, id, { attempt = tonumber(v[3] or 1) })
   end
-  redis.call('HSET', active_key(node), unpack(active))
+  if #active > 0 then redis.call('HSET', active_key(node), unpack(active)) end
   count(queue, 'waiting', -#found)
   count(queue, 'active', #found)
 end

@@ -10,7 +10,7 @@ redis.call('HDEL', suspects_key(), node)
 local held = redis.call('HKEYS', active_key(node))
 for _, id in ipairs(held) do
   local job = load(id)
-  if job then return_job(job, 'released', now, ttl) end
+  if job then return_job(job, nil, now, ttl) end
 end
 redis.call('DEL', active_key(node))
 redis.call('ZADD', nodes_key(), whole(now + tonumber(ARGV[4])), node)

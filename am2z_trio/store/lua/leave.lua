@@ -13,7 +13,7 @@ end
 local held = redis.call('HKEYS', active_key(node))
 for _, id in ipairs(held) do
   local job = load(id)
-  if job then return_job(job, 'released', now, ttl) end
+  if job then return_job(job, nil, now, ttl) end
 end
 redis.call('DEL', active_key(node), claims_key(node))
 redis.call('ZREM', nodes_key(), node)

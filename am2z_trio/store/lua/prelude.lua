@@ -141,8 +141,12 @@ end
 local function end_job(job, transition, now, ttl, reason, result, node)
   local key, status = job_key(job.id), STATUS_OF[transition]
   redis.call('HDEL', key, 'spec', 'node', 'token')
-  redis.call('HSET', key, 'status', status, 'reason', reason, 'result', result,
-    'last_token', job.last_token or '', 'last_outcome', job.last_outcome or '')
+  if job.last_outcome then
+    redis.call('HSET', key, 'status', status, 'reason', reason, 'result', result, 'last_token', job.last_token,
+      'last_outcome', job.last_outcome)
+  else
+    redis.call('HSET', key, 'status', status, 'reason', reason, 'result', result)
+  end
   redis.call('PEXPIRE', key, ttl)
   count(job.queue, job.status, -1)
   count(job.queue, status, 1)
@@ -152,24 +156,28 @@ local function end_job(job, transition, now, ttl, reason, result, node)
   tell('job:' .. status, now, node, job.id, { attempt = job.attempt })
 end
 
--- Retires the claim's token. The removal comes first: it is allowed when memory is full.
-local function drop_claim(job, outcome)
+-- Retires the claim's token. The removal comes first: it is allowed when memory is full. `settled_as`
+-- is nil for a claim that is taken away: its token was never settled with, so it is fenced from now on.
+local function drop_claim(job, settled_as)
   redis.call('HDEL', active_key(job.node), job.id)
-  job.last_token, job.last_outcome = job.token, outcome
+  if settled_as then job.last_token, job.last_outcome = job.token, settled_as end
 end
 
 -- Gives a claimed job back to the front of its queue, unless somebody wants it cancelled.
 -- Returns whether it went back.
-local function return_job(job, outcome, now, ttl)
+local function return_job(job, settled_as, now, ttl)
   local node = job.node
-  drop_claim(job, outcome)
+  drop_claim(job, settled_as)
   if job.cancel then
-    job.last_outcome = 'cancelled'
+    if settled_as then job.last_outcome = 'cancelled' end
     end_job(job, 'cancel', now, ttl, job.cancel, '', node)
     return false
   end
   redis.call('HDEL', job_key(job.id), 'node', 'token')
-  redis.call('HSET', job_key(job.id), 'status', 'waiting', 'last_token', job.last_token, 'last_outcome', outcome)
+  redis.call('HSET', job_key(job.id), 'status', 'waiting')
+  if settled_as then
+    redis.call('HSET', job_key(job.id), 'last_token', job.last_token, 'last_outcome', settled_as)
+  end
   count(job.queue, 'active', -1)
   count(job.queue, 'waiting', 1)
   put(job.queue, job.id, priority_of(job.id), true)

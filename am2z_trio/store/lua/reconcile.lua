@@ -12,7 +12,7 @@ local strays = 0
 for _, id in ipairs(redis.call('HKEYS', active_key(node))) do
   if not known[id] then
     local job = load(id)
-    if job then return_job(job, 'released', now, ttl) else redis.call('HDEL', active_key(node), id) end
+    if job then return_job(job, nil, now, ttl) else redis.call('HDEL', active_key(node), id) end
     strays = strays + 1
   end
 end

@@ -8,6 +8,8 @@
 local now = read_clock(ARGV[1])
 local job = load(ARGV[2])
 if not job or job.token == '' or job.token ~= ARGV[3] then return 0 end
+-- The removal comes first: it is allowed when memory is full.
+redis.call('HDEL', job_key(job.id), 'progress')
 redis.call('HSET', job_key(job.id), 'progress', ARGV[4])
 tell('job:progress', now, job.node, job.id, { progress = tonumber(ARGV[4]) })
 finish()

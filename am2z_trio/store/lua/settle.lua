@@ -5,7 +5,7 @@
 --          0), expected version ('': any), expected sha, new sha, new blob
 -- RETURNS  per job: {'gone'} | {'replay', outcome} | {'fenced'} | {'conflict', version, sha, blob}
 --          | {'applied', outcome}
--- INVARIANT  only the newest token settles, and once. Every check precedes the first write of a job, and
+-- INVARIANT  only the newest token settles, and once. Only `completed` commits, and only in a session. Every check precedes the first write of a job, and
 --          that write is a removal, which Redis allows when memory is full.
 
 local now, ttl = read_clock(ARGV[1]), ARGV[2]
@@ -17,11 +17,15 @@ end
 local function settle(id, token, outcome, result, reason, delay, commits, version, sha, new_sha, blob)
   local job = load(id)
   if not job then return { 'gone' } end
+  if token == '' then return { 'fenced' } end
   if job.last_token == token then return { 'replay', redis.call('HGET', job_key(id), 'last_outcome') } end
-  if job.token ~= token or token == '' then return { 'fenced' } end
+  if job.token ~= token then return { 'fenced' } end
   local session, state
-  if commits then
-    session = session_key(redis.call('HGET', job_key(id), 'skey'))
+  if commits and outcome == 'completed' then
+    local name = redis.call('HGET', job_key(id), 'skey')
+    if name then session = session_key(name) end
+  end
+  if session then
     if version == '' then
       state = redis.call('HMGET', session, 'version')
     else
@@ -37,7 +41,7 @@ local function settle(id, token, outcome, result, reason, delay, commits, versio
     return { 'applied', returned and 'released' or 'cancelled' }
   end
   drop_claim(job, outcome)
-  if commits then
+  if session then
     local fields = { 'version', whole(tonumber(state[1] or 0) + 1), 'sha', new_sha, 'blob', blob, 'updated', whole(now) }
     if not state[1] then fields[9], fields[10] = 'created', whole(now) end
     redis.call('HSET', session, unpack(fields))

@@ -46,9 +46,9 @@ local function reap(name)
       redis.call('HDEL', active_key(name), job.id)
       local stalls = redis.call('HINCRBY', job_key(job.id), 'stalls', 1)
       if stalls > most and not job.cancel then
-        drop_claim(job, 'failed')
+        drop_claim(job, nil)
         end_job(job, 'stall', now, ttl, 'stalled', '', name)
-      elseif return_job(job, 'stalled', now, ttl) then
+      elseif return_job(job, nil, now, ttl) then
         tell('job:stalled', now, name, job.id)
       end
     end

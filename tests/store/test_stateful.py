@@ -1,0 +1,392 @@
+"""The Redis scripts against the executable specification, operation by operation.
+
+Hypothesis draws a program of store operations over several nodes, queues and sessions, with a clock
+of its own, replays of earlier calls byte for byte, late duplicates and nodes that vanish. Every
+answer and every message must be what the memory server gives; tokens differ and are mapped.
+
+The scripts run on a real Redis. `RedisStore` builds their arguments and reads their answers; only
+the wire is replaced by a blocking client, so that a step needs no event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+import pytest
+import redis as redis_py
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from am2z_trio.model.codec import checksum
+from am2z_trio.model.records import (
+    NO_STATE,
+    WIRE_VERSION,
+    ClaimAnswer,
+    Commit,
+    Enqueue,
+    InboxMessage,
+    JobSpec,
+    Settlement,
+    Versioned,
+)
+from am2z_trio.model.redis_options import RedisOptions
+from am2z_trio.model.transitions import TERMINAL
+from am2z_trio.store.keys import anchor, spell
+from am2z_trio.store.memory_server import MemoryServer
+from am2z_trio.store.ports import Timing
+from am2z_trio.store.redis import RedisStore, _decode_inbox
+from am2z_trio.wire.scripts import Script
+
+T = TypeVar("T")
+
+NODES = ("n1", "n2", "n3")
+QUEUES = ("p", "q")
+SESSIONS = ("s", "t")
+IDS = [f"j{i}" for i in range(8)]
+EXAMPLES = 40 if settings().max_examples <= 100 else settings().max_examples
+TIMING = Timing(lease=10, result_ttl=3600, gone_grace=1)
+
+
+def drive(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never waits."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("the store waited")
+
+
+class BlockingClient:
+    """What `RedisStore` needs of its client, on redis-py."""
+
+    def __init__(self, connection: redis_py.Redis) -> None:
+        self._connection = connection
+        self.last: tuple[Any, ...] = ()
+
+    async def eval(self, script: Script, keys: Sequence[Any], args: Sequence[Any]) -> Any:
+        self.last = ("EVAL", script.source, len(keys), *keys, *args)
+        return self.again()
+
+    async def call(self, *args: Any) -> Any:
+        return self._connection.execute_command(*args)
+
+    def again(self) -> Any:
+        """Send the last script call once more, byte for byte."""
+        return self._connection.execute_command(*self.last)
+
+
+class Inbox:
+    """A node's messages from the specification."""
+
+    def __init__(self) -> None:
+        self.messages: list[InboxMessage] = []
+
+    def on_message(self, message: InboxMessage) -> None:
+        self.messages.append(message)
+
+    def on_event(self, event: object) -> None:
+        raise AssertionError("nobody watches events")
+
+    def on_reconnect(self) -> None: ...
+
+
+class StoreMachine(RuleBasedStateMachine):
+    connection: redis_py.Redis
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.connection.flushall()
+        self.now = 1_000_000
+        self.server = MemoryServer(TIMING)
+        self.client = BlockingClient(self.connection)
+        self.stores: dict[str, RedisStore] = {}
+        for node in NODES:
+            store = RedisStore(node, RedisOptions(), timing=TIMING, clock=lambda: self.now)
+            store._client = self.client  # type: ignore[assignment]
+            self.stores[node] = store
+        self.inboxes: dict[str, Inbox] = {}
+        self.channels: dict[str, Any] = {}
+        self.seq = dict.fromkeys(NODES, 0)
+        self.last_claims: list[tuple[str, str, int, int, ClaimAnswer]] = []
+        self.claims: list[tuple[str, str, str]] = []
+        """(job, the specification's token, Redis's token) of every grant ever."""
+        for node in NODES:
+            self.connect(node)
+            self.server.join(node, self.now)
+            drive(self.stores[node].join())
+
+    def teardown(self) -> None:
+        for channel in self.channels.values():
+            channel.close()
+
+    # --- nodes come and go ------------------------------------------------------------------
+
+    def connect(self, node: str) -> None:
+        self.inboxes[node] = Inbox()
+        self.server.connect(node, self.inboxes[node])
+        channel = self.connection.pubsub(ignore_subscribe_messages=False)
+        channel.subscribe(spell("am2z", "inbox", node))
+        assert channel.get_message(timeout=5) is not None
+        self.channels[node] = channel
+
+    @precondition(lambda self: len(self.channels) > 1)
+    @rule(data=st.data())
+    def node_vanishes(self, data: st.DataObject) -> None:
+        node = data.draw(st.sampled_from(sorted(self.channels)))
+        self.server.disconnect(node)
+        channel = self.channels.pop(node)
+        channel.unsubscribe()
+        while channel.get_message(timeout=5) is not None and channel.subscribed:
+            pass
+        channel.close()
+        del self.inboxes[node]
+
+    @precondition(lambda self: len(self.channels) < len(NODES))
+    @rule(data=st.data())
+    def node_comes_back(self, data: st.DataObject) -> None:
+        self.connect(data.draw(st.sampled_from([n for n in NODES if n not in self.channels])))
+
+    @rule(node=st.sampled_from(NODES))
+    def join(self, node: str) -> None:
+        self.server.join(node, self.now)
+        drive(self.stores[node].join())
+
+    @rule(node=st.sampled_from(NODES))
+    def leave(self, node: str) -> None:
+        self.server.leave(node, self.now)
+        drive(self.stores[node].leave())
+
+    @rule(node=st.sampled_from(NODES))
+    def tick(self, node: str) -> None:
+        self.same(self.server.tick(node, self.now), drive(self.stores[node].tick()))
+
+    @rule(ms=st.sampled_from([1, 50, 400, 1_000, 6_000, 10_001]))
+    def time_passes(self, ms: int) -> None:
+        self.now += ms
+
+    @rule(node=st.sampled_from(NODES), data=st.data())
+    def reconcile(self, node: str, data: st.DataObject) -> None:
+        known = data.draw(st.lists(st.sampled_from(IDS), max_size=4))
+        self.same(self.server.reconcile(node, known, self.now), drive(self.stores[node].reconcile(known)))
+
+    @rule(node=st.sampled_from(NODES), queue=st.sampled_from(QUEUES))
+    def unpark(self, node: str, queue: str) -> None:
+        self.server.unpark(node, queue, self.now)
+        drive(self.stores[node].unpark(queue))
+
+    # --- jobs -------------------------------------------------------------------------------
+
+    @rule(
+        ids=st.lists(st.sampled_from(IDS), min_size=1, max_size=3),
+        queue=st.sampled_from(QUEUES),
+        session=st.sampled_from(["", *SESSIONS]),
+        stored=st.booleans(),
+        origin=st.sampled_from(["", *NODES]),
+        priority=st.sampled_from([0, 0, 1, 2]),
+        delay=st.sampled_from([0.0, 0.0, 0.05, 3.0]),
+        deadline=st.sampled_from([None, None, 0.2, 5.0]),
+        max_stalled=st.integers(0, 2),
+    )
+    def enqueue(self, ids: list[str], session: str, stored: bool, origin: str, **options: Any) -> None:
+        state = NO_STATE if stored and session else msgspec.Raw(msgspec.msgpack.encode(1))
+        requests = [
+            Enqueue(spec=JobSpec(WIRE_VERSION, job, options["queue"], session, state, origin), **options)
+            for job in ids
+        ]
+        self.same(self.server.enqueue(requests, self.now), drive(self.stores["n1"].enqueue(requests)))
+
+    @rule(node=st.sampled_from(NODES), queue=st.sampled_from(QUEUES), limit=st.integers(1, 4))
+    def claim(self, node: str, queue: str, limit: int) -> None:
+        self.seq[node] += 1
+        self._claim(node, queue, self.seq[node], limit)
+
+    def _claim(self, node: str, queue: str, seq: int, limit: int) -> None:
+        expected = self.server.claim(node, queue, seq, limit, self.now)
+        answer = drive(self.stores[node].claim(queue, seq, limit))
+        assert [g.spec.id for g in expected.grants] == [g.spec.id for g in answer.grants]
+        for ours, theirs in zip(expected.grants, answer.grants, strict=True):
+            self.claims.append((ours.spec.id, ours.token, theirs.token))
+            self.same(msgspec.structs.replace(ours, token=""), msgspec.structs.replace(theirs, token=""))
+        self.same(msgspec.structs.replace(expected, grants=[]), msgspec.structs.replace(answer, grants=[]))
+        self.last_claims.append((node, queue, seq, limit, answer))
+
+    @precondition(lambda self: self.last_claims)
+    @rule(data=st.data())
+    def an_earlier_claim_arrives_again(self, data: st.DataObject) -> None:
+        node, queue, seq, limit, _ = data.draw(st.sampled_from(self.last_claims[-4:]))
+        self._claim(node, queue, seq, limit)
+
+    @precondition(lambda self: self.claims)
+    @rule(
+        data=st.data(),
+        outcome=st.sampled_from(["completed", "completed", "failed", "retry", "cancelled", "released"]),
+        value=st.integers(0, 3),
+        delay=st.sampled_from([0.0, 0.05, 2.0]),
+        expected=st.sampled_from(["any", "current", "none", "wrong"]),
+        twice=st.booleans(),
+    )
+    def settle(
+        self, data: st.DataObject, outcome: Any, value: int, delay: float, expected: str, twice: bool
+    ) -> None:
+        job, token, redis_token = data.draw(st.sampled_from(self.claims[-6:]))
+        commit: Commit | None = None
+        record = self.server._jobs.get(job)
+        if outcome == "completed" and record is not None and record.spec.session:
+            blob = msgspec.msgpack.encode(value)
+            current = self.server.read_state(record.spec.session)
+            wanted: dict[str, tuple[int, str] | None] = {
+                "any": None,
+                "none": (0, ""),
+                "wrong": (1, "0" * 64),
+                "current": (0, "") if current is None else (current.version, current.checksum),
+            }
+            commit = Commit(blob=blob, checksum=checksum(blob), expected=wanted[expected])
+        settlement = Settlement(
+            id=job,
+            token=token,
+            outcome=outcome,
+            result=msgspec.msgpack.encode([value]) if outcome in ("completed", "failed") else b"",
+            reason="as drawn" if outcome == "cancelled" else "",
+            delay=delay if outcome == "retry" else 0.0,
+            commit=commit,
+        )
+        theirs = msgspec.structs.replace(settlement, token=redis_token)
+        for _ in range(1 + twice):
+            self.same(self.server.settle([settlement], self.now), drive(self.stores["n2"].settle([theirs])))
+
+    @rule(job=st.sampled_from(IDS))
+    def cancel(self, job: str) -> None:
+        self.same(
+            self.server.cancel(job, "unwanted", self.now),
+            drive(self.stores["n3"].cancel(job, "unwanted")),
+        )
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), progress=st.sampled_from([0.25, 1.0]))
+    def report(self, data: st.DataObject, progress: float) -> None:
+        job, token, redis_token = data.draw(st.sampled_from(self.claims[-6:]))
+        self.same(
+            self.server.report(job, token, progress, self.now),
+            drive(self.stores["n1"].report(job, redis_token, progress)),
+        )
+
+    # --- what must hold ---------------------------------------------------------------------
+
+    def same(self, expected: object, answer: object) -> None:
+        assert expected == answer
+
+    @invariant()
+    def messages_are_the_same(self) -> None:
+        for node, inbox in self.inboxes.items():
+            expected, inbox.messages = inbox.messages, []
+            arrived: list[InboxMessage] = []
+            while len(arrived) < len(expected):
+                message = self.channels[node].get_message(timeout=5)
+                assert message is not None, f"{node} misses one of {expected}"
+                if message["type"] == "message":
+                    arrived += _decode_inbox(message["data"])
+            assert sorted(map(self.shown, expected)) == sorted(map(self.shown, arrived))
+            stray = self.channels[node].get_message(timeout=0)
+            assert stray is None or stray["type"] != "message", f"{node} got one more: {stray}"
+
+    @staticmethod
+    def shown(message: InboxMessage) -> str:
+        # Tokens differ between the two by design.
+        named = {name: getattr(message, name) for name in message.__struct_fields__ if name != "token"}
+        plain = {name: bytes(v) if isinstance(v, msgspec.Raw) else v for name, v in named.items()}
+        return f"{type(message).__name__} {plain}"
+
+    @invariant()
+    def jobs_are_the_same(self) -> None:
+        store = self.stores["n1"]
+        self.same(self.server.view(IDS, self.now), drive(store.view(IDS)))
+        self.same(self.server.stats(QUEUES), drive(store.stats(QUEUES)))
+        for session in SESSIONS:
+            ours: Versioned | None = self.server.read_state(session)
+            self.same(ours, drive(store.read_state(session)))
+
+    @invariant()
+    def every_job_is_in_exactly_one_place(self) -> None:
+        places: dict[str, list[str]] = {job: [] for job in IDS}
+        pipe = self.connection.pipeline(transaction=True)
+        for queue in QUEUES:
+            pipe.lrange(spell("am2z", "wait", queue), 0, -1)
+            pipe.zrange(spell("am2z", "prio", queue), 0, -1)
+            pipe.zrange(spell("am2z", "later", queue), 0, -1)
+        for node in NODES:
+            pipe.hkeys(spell("am2z", "active", node))
+        for job in IDS:
+            pipe.hget(spell("am2z", "job", job), "status")
+        answers = pipe.execute()
+        status = dict(zip(IDS, answers[-len(IDS) :], strict=True))
+        kinds = ["waiting", "waiting", "later"] * len(QUEUES) + ["active"] * len(NODES)
+        for kind, ids in zip(kinds, answers, strict=False):
+            for job in map(bytes.decode, ids):
+                # A cancelled job's id may stay in a list until a claim skips it.
+                if status[job] is not None and status[job].decode() == kind:
+                    places[job].append(kind)
+        for job, found in places.items():
+            name = "" if status[job] is None else status[job].decode()
+            assert len(found) == (0 if not name or name in TERMINAL else 1), (job, name, found)
+
+
+def test_redis_does_what_the_specification_does(redis_server: Any) -> None:
+    with redis_server.client() as connection:
+
+        class Machine(StoreMachine):
+            pass
+
+        Machine.connection = connection
+        assert anchor("am2z") == "{am2z:0}"
+        run_state_machine_as_test(
+            Machine,
+            settings=settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None),
+        )
+
+
+@pytest.mark.parametrize("again", [2, 3])
+def test_any_script_call_may_arrive_again(redis_server: Any, again: int) -> None:
+    """The same bytes twice (a lost reply, resent) change nothing more."""
+    with redis_server.client() as connection:
+        connection.flushall()
+        client = BlockingClient(connection)
+        store = RedisStore("n1", RedisOptions(), timing=TIMING, clock=lambda: 1_000_000)
+        store._client = client  # type: ignore[assignment]
+
+        def repeat(coroutine: Coroutine[Any, Any, T]) -> T:
+            answer = drive(coroutine)
+            before = snapshot(connection)
+            for _ in range(again - 1):
+                client.again()
+                assert snapshot(connection) == before
+            return answer
+
+        repeat(store.join())
+        spec = JobSpec(WIRE_VERSION, "j", "p", "s", msgspec.Raw(b"\x01"), "")
+        repeat(store.enqueue([Enqueue(spec=spec, queue="p")]))
+        (grant,) = repeat(store.claim("p", 1, 5)).grants
+        repeat(store.report("j", grant.token, 0.5))
+        blob = b"\x02"
+        commit = Commit(blob=blob, checksum=checksum(blob), expected=(0, ""))
+        done = Settlement(id="j", token=grant.token, outcome="completed", result=b"\x90", commit=commit)
+        assert repeat(store.settle([done]))[0].status == "applied"
+        assert drive(store.settle([done]))[0].status == "replay"
+        state = drive(store.read_state("s"))
+        assert state is not None
+        assert state.version == 1
+        repeat(store.cancel("j", "too late"))
+        repeat(store.leave())
+
+
+def snapshot(connection: redis_py.Redis) -> dict[bytes, Any]:
+    """Everything the server holds."""
+    return {key: connection.dump(key) for key in sorted(connection.keys("*"))}
