@@ -497,17 +497,17 @@ class MemoryServer:
         self._deliver()
 
     def leave(self, node: str, now: float) -> None:
-        for queue in self._queues.values():
-            queue.lot.pop(node, None)  # first: what goes back now must wake somebody else
+        self._leave_lots(node)  # first: what goes back now must wake somebody else
         for job_id in list(self._active.pop(node, ())):
             self._return(self._jobs[job_id], "release", now)
-        self._forget_node(node)
-        self._deliver()
-
-    def _forget_node(self, node: str) -> None:
         self._nodes.pop(node, None)
         for key in [key for key in self._claims if key[0] == node]:
             del self._claims[key]
+        self._deliver()
+
+    def _leave_lots(self, node: str) -> None:
+        for queue in self._queues.values():
+            queue.lot.pop(node, None)
 
     def tick(self, node: str, now: float) -> TickAnswer:
         self._collect(now)
@@ -556,7 +556,9 @@ class MemoryServer:
                 self._tell("job:stalled", job, now, name)
         if not self._active.get(name):
             self._active.pop(name, None)
-            self._forget_node(name)
+            # Its claim numbers stay: a late duplicate may still be on its way.
+            self._leave_lots(name)
+            self._nodes.pop(name, None)
         return len(taken)
 
     def reconcile(self, node: str, known: Sequence[str], now: float) -> int:

@@ -13,6 +13,7 @@ for _, id in ipairs(held) do
   if job then return_job(job, nil, now, ttl) end
 end
 redis.call('DEL', active_key(node))
+redis.call('PERSIST', claims_key(node))
 redis.call('ZADD', nodes_key(), whole(now + tonumber(ARGV[4])), node)
 finish()
 return #held

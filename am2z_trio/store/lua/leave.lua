@@ -7,9 +7,7 @@
 
 local now, ttl, node = read_clock(ARGV[1]), ARGV[2], ARGV[3]
 redis.call('HDEL', suspects_key(), node)
-for _, queue in ipairs(redis.call('HKEYS', claims_key(node))) do
-  redis.call('ZREM', lot_key(queue), node)
-end
+leave_lots(node)
 local held = redis.call('HKEYS', active_key(node))
 for _, id in ipairs(held) do
   local job = load(id)

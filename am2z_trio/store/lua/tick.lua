@@ -56,7 +56,9 @@ local function reap(name)
   if redis.call('EXISTS', active_key(name)) == 0 then
     redis.call('ZREM', nodes_key(), name)
     redis.call('HDEL', suspects_key(), name)
-    redis.call('DEL', claims_key(name))
+    leave_lots(name)
+    -- A late duplicate of a claim may still be on its way; the numbers that refuse it stay for a while.
+    redis.call('PEXPIRE', claims_key(name), ttl)
   end
 end
 
