@@ -354,10 +354,11 @@ def test_files_that_cannot_be_used_are_one_line(jobs: Path, arguments: Sequence[
 
 def test_a_full_disk_leaves_whole_lines(jobs: Path):
     (jobs / "in.jsonl").write_text('{"customer": "a", "n": 1}\n' * 200)
+    command = [sys.executable, "-m", "am2z_trio.cli", "run", "jobs:price", "--local"]
+    command += ["--input", "in.jsonl", "--output", "out.jsonl"]
     # The limit cuts a line in two, as a disk that fills up does.
     done = subprocess.run(
-        [sys.executable, "-m", "am2z_trio.cli", "run", "jobs:price", "--local"]
-        + ["--input", "in.jsonl", "--output", "out.jsonl"],
+        command,
         cwd=jobs, capture_output=True, text=True, timeout=100, check=False,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),

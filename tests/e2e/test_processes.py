@@ -3,153 +3,374 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import anyio
 import msgspec
 import pytest
-import redis as redis_py
-import trio
 
-from am2z_trio import QueueRuntime
+from am2z_trio import ProcessorResult, QueueRuntime
+from am2z_trio.model.records import queue_name
 from am2z_trio.store import keys
+from tests.conftest import RedisProcess
+from tests.e2e.conftest import Process
 
-pytestmark = pytest.mark.trio
+pytestmark = pytest.mark.anyio
+
+PATIENCE = 60
+"""Seconds; only for what would hang for ever."""
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
-    with trio.move_on_after(30) as scope:
+    with anyio.move_on_after(PATIENCE) as scope:
         while not condition():
-            await trio.sleep(0.01)
-    assert not scope.cancelled_caught, f"waited 30 s for {what}"
+            await anyio.sleep(0.01)
+    assert not scope.cancelled_caught, f"waited {PATIENCE} s for {what}"
 
 
-def one_key(redis_server, key: str) -> dict[bytes, bytes]:
-    with redis_server.client() as admin:
-        assert isinstance(admin, redis_py.Redis)
-        return admin.hgetall(key)
+class Call:
+    """An execute under way, as a task."""
+
+    def __init__(self) -> None:
+        self._result: ProcessorResult[Any] | None = None
+
+    async def run(self, client: QueueRuntime, *arguments: Any, **options: Any) -> None:
+        self._result = await client.execute(*arguments, **options)
+
+    async def result(self) -> ProcessorResult[Any]:
+        await until(lambda: self._result is not None, "the result")
+        assert self._result is not None
+        return self._result
 
 
-async def test_a_client_and_a_worker_in_two_processes(redis_url, start_worker):
-    start_worker()
+@asynccontextmanager
+async def calling(client: QueueRuntime, *arguments: Any, **options: Any) -> AsyncIterator[Call]:
+    """Execute in a task beside the block; cancelled with it, so that a failed test does not hang."""
+    call = Call()
+    async with anyio.create_task_group() as tasks:
+
+        async def run() -> None:
+            await call.run(client, *arguments, **options)
+
+        tasks.start_soon(run)
+        yield call
+        tasks.cancel_scope.cancel()
+
+
+def fields(server: RedisProcess, kind: str, name: str) -> dict[bytes, bytes]:
+    with server.client() as admin:
+        found = admin.hgetall(keys.spell("am2z", kind, name))
+    assert isinstance(found, dict)
+    return found
+
+
+def counts(server: RedisProcess, processor: str) -> dict[str, int]:
+    """A queue's jobs by status, those of status 0 left out."""
+    found = fields(server, "meta", queue_name(processor))
+    statuses = ("waiting", "later", "active", "completed", "failed", "cancelled")
+    return {name: int(n) for name in statuses if (n := found.get(name.encode(), b"0")) != b"0"}
+
+
+def claims(server: RedisProcess) -> int:
+    """How many jobs any node holds."""
+    with server.client() as admin:
+        return sum(admin.hlen(key) for key in admin.scan_iter(keys.spell("am2z", "active", "*")))
+
+
+def effects(server: RedisProcess, session: str) -> tuple[int, Any]:
+    """How often a session's state was written, and what it is."""
+    state = fields(server, "session", session)
+    return int(state[b"version"]), msgspec.msgpack.decode(state[b"blob"])
+
+
+# --- several processes ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("worker_host", ["trio", "asyncio"])
+async def test_a_client_and_a_worker_in_two_processes(redis_url, processes, worker_host: str):
+    if worker_host == "trio":
+        processes.worker()
+    else:
+        processes.asyncio_worker()
+    results: dict[int, int] = {}
     async with QueueRuntime(redis_url, workers=False) as client:
-        with trio.fail_after(60):
+
+        async def call(n: int) -> None:
+            results[n] = (await client.execute("double", n)).unwrap()
+
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as tasks:
+                for n in range(1000):
+                    tasks.start_soon(call, n)
+        assert client.get_stats().jobs_run == 0
+    assert results == {n: 2 * n for n in range(1000)}
+
+
+async def test_a_batch_of_a_client_is_shared_by_two_workers(redis_url, redis_server, processes):
+    processes.worker()
+    processes.worker()
+    async with QueueRuntime(redis_url, workers=False) as client:
+        with anyio.fail_after(PATIENCE):
             results = await client.execute_many("double", range(1000))
     assert [result.unwrap() for result in results] == [2 * n for n in range(1000)]
+    assert len({result.metadata.node for result in results}) == 2
+    assert counts(redis_server, "double") == {"completed": 1000}
 
 
-async def test_a_killed_workers_job_runs_again_and_its_caller_hears(redis_url, start_worker, tmp_path: Path):
-    doomed = start_worker()
+# --- workers that die, freeze, or are told to go ----------------------------------------------------
+
+
+async def test_a_killed_workers_job_runs_again_and_its_caller_hears(
+    redis_url, redis_server, processes, tmp_path: Path
+):
+    doomed = processes.worker()
+    async with (
+        QueueRuntime(redis_url, workers=False) as client,
+        calling(client, "first_hangs", [], session="once") as call,
+    ):
+        await until((tmp_path / "started-1").exists, "the job to start")
+        heir = processes.worker()
+        doomed.signal(signal.SIGKILL)
+        result = await call.result()
+    expected = ["attempt 1", "delivery 2", str(heir.process.pid)]
+    assert result.unwrap() == expected
+    assert effects(redis_server, "once") == (1, expected)
+
+
+async def test_a_worker_killed_among_many_jobs_loses_and_repeats_none(redis_url, redis_server, processes):
+    doomed = processes.worker()
+    processes.worker()
+    results: dict[int, int] = {}
     async with QueueRuntime(redis_url, workers=False) as client:
-        results = []
 
-        async def call() -> None:
-            results.append(await client.execute("first_hangs", [], session="once"))
+        async def call(n: int) -> None:
+            results[n] = (await client.execute("double", n, session=f"s{n}")).unwrap()
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(call)
-            await until((tmp_path / "started-1").exists, "the job to start")
-            heir = start_worker()
-            doomed.signal(signal.SIGKILL)
-            await until(lambda: bool(results), "the result")
-    assert results[0].unwrap() == ["attempt 1", "delivery 2", str(heir.process.pid)]
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as tasks:
+                for n in range(1000):
+                    tasks.start_soon(call, n)
+                await until(lambda: len(results) > 100, "some results")
+                await kill_with_claims(redis_server, doomed)
+    assert results == {n: 2 * n for n in range(1000)}
+    assert {effects(redis_server, f"s{n}") for n in range(1000)} == {(1, 2 * n) for n in range(1000)}
+    assert claims(redis_server) == 0
+    with redis_server.client() as admin:
+        lost = [key for key in admin.scan_iter(keys.spell("am2z", "job", "*")) if admin.hget(key, "stalls")]
+    assert lost, "the killed worker held jobs"
 
 
-async def test_a_frozen_worker_cannot_write_any_more(redis_url, redis_server, start_worker, tmp_path: Path):
-    frozen = start_worker()
+async def kill_with_claims(server: RedisProcess, worker: Process) -> None:
+    """Kill a busy worker at a moment at which it holds jobs: frozen, it can settle them no more."""
+    node = worker.log.read_text(encoding="utf-8").split()[1]
+    with anyio.fail_after(PATIENCE):
+        while True:
+            worker.signal(signal.SIGSTOP)
+            if fields(server, "active", node):
+                break
+            worker.signal(signal.SIGCONT)
+            await anyio.sleep(0.001)
+    worker.signal(signal.SIGKILL)
+
+
+async def test_a_frozen_worker_cannot_write_any_more(redis_url, redis_server, processes, tmp_path: Path):
+    frozen = processes.worker()
     async with QueueRuntime(redis_url, workers=False) as client:
-        results = []
-
-        async def call() -> None:
-            results.append(await client.execute("slow_plus_one", 10, session="counter"))
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(call)
+        async with calling(client, "deaf_plus_one", 10, session="counter") as call:
             await until((tmp_path / "started-1").exists, "the job to start")
             frozen.signal(signal.SIGSTOP)
-            start_worker()
-            await until(lambda: bool(results), "the result")
-    assert results[0].unwrap() == 11
-    (tmp_path / "go").touch()
-    frozen.signal(signal.SIGCONT)
-    # Its loop wakes, its tick learns that the lease is gone, and it serves again under a new one.
-    await until(
-        lambda: frozen.said("taken away") or frozen.said("lease") or served_again(redis_server),
-        "the zombie to notice",
-    )
-    frozen.signal(signal.SIGTERM)
-    await until(frozen.ended, "the zombie to leave")
-    state = one_key(redis_server, keys.spell("am2z", "session", "counter"))
-    assert state[b"version"] == b"1"
-    assert msgspec.msgpack.decode(state[b"blob"]) == 11
+            processes.worker()
+            assert (await call.result()).unwrap() == 11
+        assert effects(redis_server, "counter") == (1, 11)
+        # The zombie's job ends the moment it wakes, and is settled with the token it has.
+        (tmp_path / "go").touch()
+        frozen.signal(signal.SIGCONT)
+        await until(lambda: frozen.said("was taken away"), "the zombie's settlement to be fenced")
+        assert effects(redis_server, "counter") == (1, 11)
+        assert counts(redis_server, "deaf_plus_one") == {"completed": 1}
+        # It serves again, under a new lease.
+        await until(lambda: serving(redis_server) == 2, "the zombie to register again")
+        frozen.signal(signal.SIGTERM)
+        await until(frozen.ended, "the zombie to leave")
+    assert frozen.process.returncode == 0
 
 
-def served_again(redis_server) -> bool:
-    with redis_server.client() as admin:
+async def test_a_zombie_that_hears_of_its_loss_stops_its_job(
+    redis_url, redis_server, processes, tmp_path: Path
+):
+    frozen = processes.worker()
+    async with (
+        QueueRuntime(redis_url, workers=False) as client,
+        calling(client, "first_hangs", [], session="counter") as call,
+    ):
+        await until((tmp_path / "started-1").exists, "the job to start")
+        frozen.signal(signal.SIGSTOP)
+        heir = processes.worker()
+        expected = ["attempt 1", "delivery 2", str(heir.process.pid)]
+        assert (await call.result()).unwrap() == expected
+        frozen.signal(signal.SIGCONT)
+        # A worker drains before it leaves: it would wait 20 s for a job that still hung.
+        frozen.signal(signal.SIGTERM)
+        await until(frozen.ended, "the zombie to leave")
+    assert frozen.process.returncode == 0
+    assert effects(redis_server, "counter") == (1, expected)
+
+
+def serving(server: RedisProcess) -> int:
+    """How many nodes hold a lease."""
+    with server.client() as admin:
         leases = admin.zrange(keys.spell("am2z", "nodes"), 0, -1, withscores=True)
-    return len(leases) == 2 and all(lease > 0 for _, lease in leases)
+    assert isinstance(leases, list)
+    return sum(lease > 0 for _, lease in leases)
 
 
-async def test_the_first_signal_drains(redis_url, start_worker, tmp_path: Path):
-    worker = start_worker()
-    async with QueueRuntime(redis_url, workers=False) as client:
-        results = []
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_the_first_signal_drains(redis_url, processes, tmp_path: Path, number: signal.Signals):
+    worker = processes.worker()
+    async with (
+        QueueRuntime(redis_url, workers=False) as client,
+        calling(client, "slow_plus_one", 1) as call,
+    ):
+        await until((tmp_path / "started-1").exists, "the job to start")
+        worker.signal(number)
+        await until(lambda: worker.said("draining"), "the worker to drain")
+        # It claims no more.
+        job = await client.submit("double", 2)
+        (tmp_path / "go").touch()
+        assert (await call.result()).unwrap() == 2
+        await until(worker.ended, "the worker to leave")
+        assert await job.status() == "waiting"
+    assert worker.process.returncode == 0
+    assert not worker.said("Traceback")
 
-        async def call() -> None:
-            results.append(await client.execute("slow_plus_one", 1))
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(call)
-            await until((tmp_path / "started-1").exists, "the job to start")
-            worker.signal(signal.SIGTERM)
-            await until(lambda: worker.said("draining"), "the worker to drain")
-            (tmp_path / "go").touch()
-            await until(lambda: bool(results), "the result")
-            await until(worker.ended, "the worker to leave")
-    assert results[0].unwrap() == 2
+@pytest.mark.parametrize("how", ["first_hangs", "first_hangs_in_thread"])
+async def test_the_second_signal_cancels_and_the_job_runs_elsewhere(
+    redis_url, redis_server, processes, tmp_path: Path, how: str
+):
+    worker = processes.worker()
+    async with QueueRuntime(redis_url, workers=False) as client, calling(client, how, []) as call:
+        await until((tmp_path / "started-1").exists, "the job to start")
+        worker.signal(signal.SIGTERM)
+        await until(lambda: worker.said("draining"), "the worker to drain")
+        worker.signal(signal.SIGTERM)
+        await until(worker.ended, "the worker to leave")
+        assert counts(redis_server, how) == {"waiting": 1}
+        heir = processes.worker()
+        assert (await call.result()).unwrap() == ["attempt 1", "delivery 2", str(heir.process.pid)]
+    assert worker.process.returncode == 0
+    assert not worker.said("Traceback")
+
+
+async def test_a_job_that_outlasts_the_grace_goes_back(redis_url, redis_server, processes, tmp_path: Path):
+    worker = processes.worker("--grace", "0.1")
+    async with QueueRuntime(redis_url, workers=False) as client, calling(client, "first_hangs", []) as call:
+        await until((tmp_path / "started-1").exists, "the job to start")
+        worker.signal(signal.SIGTERM)
+        await until(worker.ended, "the worker to leave")
+        assert counts(redis_server, "first_hangs") == {"waiting": 1}
+        heir = processes.worker()
+        assert (await call.result()).unwrap() == ["attempt 1", "delivery 2", str(heir.process.pid)]
     assert worker.process.returncode == 0
 
 
-async def test_the_second_signal_cancels_and_the_job_runs_elsewhere(redis_url, start_worker, tmp_path: Path):
-    worker = start_worker()
+# --- connections and servers that go ----------------------------------------------------------------
+
+
+async def test_cut_connections_lose_no_call_between_processes(redis_url, redis_server, processes):
+    processes.worker()
+    processes.worker()
+    results: dict[int, int] = {}
+    cut = 0
     async with QueueRuntime(redis_url, workers=False) as client:
-        results = []
 
-        async def call() -> None:
-            results.append(await client.execute("first_hangs", []))
+        async def call(n: int) -> None:
+            results[n] = (await client.execute("double", n, session=f"s{n}")).unwrap()
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(call)
-            await until((tmp_path / "started-1").exists, "the job to start")
-            worker.signal(signal.SIGINT)
-            await until(lambda: worker.said("draining"), "the worker to drain")
-            worker.signal(signal.SIGINT)
-            await until(worker.ended, "the worker to leave")
-            assert (await client.get_queue_stats())["first_hangs"].waiting == 1
-            heir = start_worker()
-            await until(lambda: bool(results), "the result")
-    assert results[0].unwrap() == ["attempt 1", "delivery 2", str(heir.process.pid)]
+        with anyio.fail_after(PATIENCE):
+            for start in range(0, 200, 40):
+                async with anyio.create_task_group() as tasks:
+                    for n in range(start, start + 40):
+                        tasks.start_soon(call, n)
+                    await until(lambda start=start: len(results) > start, "the first result of forty")
+                    with redis_server.client() as admin:
+                        for kind in ("normal", "pubsub"):
+                            cut += admin.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+    assert results == {n: 2 * n for n in range(200)}
+    assert {effects(redis_server, f"s{n}") for n in range(200)} == {(1, 2 * n) for n in range(200)}
+    assert cut >= 3 * 5, "client and both workers, five times"
+    assert counts(redis_server, "double") == {"completed": 200}
+    assert claims(redis_server) == 0
 
 
-async def test_a_killed_clients_jobs_do_not_stay(redis_url, start_worker, redis_server):
-    worker = start_worker()
+async def test_an_emptied_server_strands_no_caller_between_processes(spawn_redis, processes, tmp_path: Path):
+    server = spawn_redis()
+    processes.url = server.url
+    processes.worker()
+    results: dict[int, ProcessorResult[Any]] = {}
+    async with QueueRuntime(server.url, workers=False) as client:
+
+        async def call(n: int) -> None:
+            results[n] = await client.execute("held", n, job_id=f"job-{n}")
+
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as tasks:
+                for n in range(20):
+                    tasks.start_soon(call, n)
+                # Ten run, ten wait: its concurrency is ten.
+                await until(
+                    lambda: counts(server, "held") == {"active": 10, "waiting": 10}, "the jobs to be there"
+                )
+                await anyio.to_thread.run_sync(server.restart)
+                assert not results
+                (tmp_path / "go").touch()
+    assert {n: result.unwrap() for n, result in results.items()} == {n: n + 1 for n in range(20)}
+    assert {n: result.metadata.job_id for n, result in results.items()} == {n: f"job-{n}" for n in range(20)}
+    assert counts(server, "held") == {"completed": 20}
+    assert claims(server) == 0
+
+
+# --- clients that go ------------------------------------------------------------------------------
+
+
+async def test_a_killed_clients_jobs_end_and_nothing_stays_claimed(redis_server, processes, tmp_path: Path):
+    worker = processes.worker()
+    client = processes.start("abandoned.py", "15")
+    await until(lambda: counts(redis_server, "held") == {"active": 10, "waiting": 5}, "the jobs to run")
+    client.signal(signal.SIGKILL)
+    await until(client.ended, "the client to be gone")
+    (tmp_path / "go").touch()
+    await until(lambda: counts(redis_server, "held") == {"completed": 15}, "the jobs to end")
+    assert claims(redis_server) == 0
+    worker.signal(signal.SIGTERM)
+    await until(worker.ended, "the worker to leave")
+    with redis_server.client() as admin:
+        left = {key.decode().partition(":")[2].partition(":")[2] for key in admin.scan_iter("*")}
+    left = {name for name in left if not name.startswith("job:")}
+    registered = ("double", "first_hangs", "first_hangs_in_thread", "slow_plus_one", "deaf_plus_one", "held")
+    assert left <= {"queues", "fence", *(f"q:{name}:meta" for name in registered)}
+
+
+async def test_a_cancelled_clients_jobs_stop_on_the_worker(redis_url, redis_server, processes):
+    worker = processes.worker()
     async with QueueRuntime(redis_url, workers=False) as client:
-        with trio.move_on_after(0.05):
-            await client.execute_many("first_hangs", [[] for _ in range(5)])
-        await until(lambda: not one_key(redis_server, active_of(redis_server)), "the claims to go")
-        stats = (await client.get_queue_stats())["first_hangs"]
-    assert stats.active == 0
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.execute_many, "held", range(15))
+            await until(
+                lambda: counts(redis_server, "held") == {"active": 10, "waiting": 5}, "the jobs to run"
+            )
+            tasks.cancel_scope.cancel()
+        await until(lambda: counts(redis_server, "held") == {"cancelled": 15}, "the jobs to be cancelled")
+        assert claims(redis_server) == 0
+        assert (await client.execute("double", 4)).unwrap() == 8
     assert not worker.ended()
 
 
-def active_of(redis_server) -> str:
-    with redis_server.client() as admin:
-        nodes = admin.zrange(keys.spell("am2z", "nodes"), 0, -1)
-    return keys.spell("am2z", "active", nodes[0].decode())
-
-
-async def test_worker_without_processors_and_without_redis(start_worker, monkeypatch):
-    idle = start_worker("served:idle", serving=False)
+async def test_a_worker_without_processors_does_not_start(processes):
+    idle = processes.worker(target="served:idle", serving=False)
     await until(idle.ended, "the worker to refuse")
     assert idle.process.returncode == 2
     assert idle.said("no processors")
