@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,8 @@ async def calling(client: QueueRuntime, *arguments: Any, **options: Any) -> Asyn
 
 def fields(server: RedisProcess, kind: str, name: str) -> dict[bytes, bytes]:
     with server.client() as admin:
-        found = admin.hgetall(keys.spell("am2z", kind, name))
-    assert isinstance(found, dict)
-    return found
+        found: Any = admin.hgetall(keys.spell("am2z", kind, name))
+    return dict(found)
 
 
 def counts(server: RedisProcess, processor: str) -> dict[str, int]:
@@ -159,7 +159,11 @@ async def test_a_worker_killed_among_many_jobs_loses_and_repeats_none(redis_url,
     assert {effects(redis_server, f"s{n}") for n in range(1000)} == {(1, 2 * n) for n in range(1000)}
     assert claims(redis_server) == 0
     with redis_server.client() as admin:
-        lost = [key for key in admin.scan_iter(keys.spell("am2z", "job", "*")) if admin.hget(key, "stalls")]
+        lost = [
+            key
+            for key in admin.scan_iter(keys.spell("am2z", "job", "*"))
+            if int(admin.hget(key, "stalls") or 0)
+        ]
     assert lost, "the killed worker held jobs"
 
 
@@ -222,8 +226,7 @@ async def test_a_zombie_that_hears_of_its_loss_stops_its_job(
 def serving(server: RedisProcess) -> int:
     """How many nodes hold a lease."""
     with server.client() as admin:
-        leases = admin.zrange(keys.spell("am2z", "nodes"), 0, -1, withscores=True)
-    assert isinstance(leases, list)
+        leases: Any = admin.zrange(keys.spell("am2z", "nodes"), 0, -1, withscores=True)
     return sum(lease > 0 for _, lease in leases)
 
 
@@ -295,7 +298,7 @@ async def test_cut_connections_lose_no_call_between_processes(redis_url, redis_s
                 async with anyio.create_task_group() as tasks:
                     for n in range(start, start + 40):
                         tasks.start_soon(call, n)
-                    await until(lambda start=start: len(results) > start, "the first result of forty")
+                    await until(partial(has_more_than, results, start), "the first result of forty")
                     with redis_server.client() as admin:
                         for kind in ("normal", "pubsub"):
                             cut += admin.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
@@ -331,6 +334,10 @@ async def test_an_emptied_server_strands_no_caller_between_processes(spawn_redis
     assert {n: result.metadata.job_id for n, result in results.items()} == {n: f"job-{n}" for n in range(20)}
     assert counts(server, "held") == {"completed": 20}
     assert claims(server) == 0
+
+
+def has_more_than(results: dict[int, int], count: int) -> bool:
+    return len(results) > count
 
 
 # --- clients that go ------------------------------------------------------------------------------
