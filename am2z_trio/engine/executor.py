@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from math import inf
 from typing import Any, Final
 
@@ -125,7 +126,7 @@ class Executor:
             return await processor.fn(*arguments)
         # Abandoning the thread is the only way to answer on time; its result is dropped.
         return await anyio.to_thread.run_sync(
-            processor.fn, *arguments, abandon_on_cancel=True, limiter=registered.threads
+            partial(processor.fn, *arguments), abandon_on_cancel=True, limiter=registered.threads
         )
 
     def _context(self, grant: Grant, scope: CancelScope, started: float) -> Context:

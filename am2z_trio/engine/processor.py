@@ -41,7 +41,7 @@ class Processor(Generic[S]):
 
     def __init__(
         self,
-        fn: Callable[..., Any],
+        fn: Callable[Concatenate[S, ...], Any],
         *,
         name: str | None = None,
         description: str = "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import math
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -81,7 +82,8 @@ def test_no_bytes_crash_a_decoder(data: bytes):
         at: dt.datetime
         items: list[str]
 
-    for decode in (StateCodec(Order).decode, RecordDecoder[JobSpec](JobSpec)):
+    decoders: list[Callable[[bytes], object]] = [StateCodec(Order).decode, RecordDecoder[JobSpec](JobSpec)]
+    for decode in decoders:
         with contextlib.suppress(ValidationError):
             decode(data)
 

@@ -52,7 +52,8 @@ NODES = ("n1", "n2", "n3")
 QUEUES = ("p", "q")
 SESSIONS = ("s", "t")
 IDS = [f"j{i}" for i in range(8)]
-EXAMPLES = 40 if settings().max_examples <= 100 else settings().max_examples
+EXAMPLES = 120 if settings().max_examples <= 100 else settings().max_examples
+"""More in the profile `soak`."""
 TIMING = Timing(lease=10, result_ttl=3600, gone_grace=1)
 
 
@@ -61,7 +62,8 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
     try:
         coroutine.send(None)
     except StopIteration as done:
-        return done.value
+        value: T = done.value
+        return value
     raise AssertionError("the store waited")
 
 
@@ -115,7 +117,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.stores[node] = store
         self.inboxes: dict[str, Inbox] = {}
         self.channels: dict[str, Any] = {}
-        self.seq = dict.fromkeys(NODES, 0)
+        self.seq: dict[str, int] = dict.fromkeys(NODES, 0)
         self.last_claims: list[tuple[str, str, int, int, ClaimAnswer]] = []
         self.claims: list[tuple[str, str, str]] = []
         """(job, the specification's token, Redis's token) of every grant ever."""
@@ -290,7 +292,7 @@ class StoreMachine(RuleBasedStateMachine):
             expected, inbox.messages = inbox.messages, []
             arrived: list[InboxMessage] = []
             while len(arrived) < len(expected):
-                message = self.channels[node].get_message(timeout=5)
+                message = self.channels[node].get_message(timeout=1)
                 assert message is not None, f"{node} misses one of {expected}"
                 if message["type"] == "message":
                     arrived += _decode_inbox(message["data"])
@@ -389,4 +391,5 @@ def test_any_script_call_may_arrive_again(redis_server: Any, again: int) -> None
 
 def snapshot(connection: redis_py.Redis) -> dict[bytes, Any]:
     """Everything the server holds."""
-    return {key: connection.dump(key) for key in sorted(connection.keys("*"))}
+    names: list[Any] = sorted(connection.keys("*"))
+    return {name: connection.dump(name) for name in names}
