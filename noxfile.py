@@ -92,8 +92,7 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", "-k", "not asyncio", *session.posargs)
 
 
-# The ends of the range: what asyncio changes, it changes once, and the engine above it is the same.
-@nox.session(python=[PYTHONS[0], *PYTHONS[1:][-1:]])
+@nox.session(python=PYTHONS)
 def asyncio(session: nox.Session) -> None:
     """What runs on both hosts, on asyncio."""
     session.install("-e", ".[embedded,cli,test]")
