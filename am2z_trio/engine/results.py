@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Literal
 
 from am2z_trio.concurrency import Event, Host, Spot, TaskStatus
 from am2z_trio.model.errors import AM2ZError
@@ -21,6 +21,8 @@ logger: Final = logging.getLogger("am2z_trio.results")
 
 BATCH: Final = 100
 """Jobs per enqueue call; bounds the time one script holds the store."""
+
+ABANDONED: Final = "its caller went away while it was submitted"
 
 LOOK_AFTER: Final = 5.0
 """Seconds between two looks at the record of a job somebody waits for."""
@@ -38,13 +40,18 @@ class Waiter:
         "id",
         "outcome",
         "request",
+        "shared",
+        "state",
     )
 
-    def __init__(self, host: Host, request: Enqueue, spot: Spot | None) -> None:
+    def __init__(self, host: Host, request: Enqueue, spot: Spot | None, *, shared: bool) -> None:
         self.id = request.spec.id
         self.request = request
         self.outcome: Settled | AM2ZError | None = None
         self.asked = host.now()
+        self.shared = shared
+        """Its id was chosen by the user: the job may be somebody else's, too."""
+        self.state: Literal["in line", "being sent", "sent", "joined", "abandoned"] = "in line"
         self._host = host
         self._spot = spot
         self._done: Event | None = None
@@ -82,14 +89,15 @@ class Waiter:
 class Results:
     """The node's outgoing jobs and incoming outcomes.
 
-    The outgoing deque is bounded by the callers that wait on it, one entry each.
+    Several callers may wait for one job whose id the user chose. The outgoing deque is bounded by
+    the callers that wait on it, one entry each.
     """
 
     def __init__(self, host: Host, store: Store, *, before_send: Callable[[], Awaitable[None]]) -> None:
         self._host = host
         self._store = store
         self._before_send = before_send
-        self._waiting: dict[str, Waiter] = {}
+        self._waiting: dict[str, list[Waiter]] = {}
         self._outgoing: deque[Waiter] = deque()
         self._bell = host.spot()
         self._look_now = False
@@ -97,26 +105,32 @@ class Results:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def submit(self, request: Enqueue, spot: Spot | None = None) -> Waiter:
-        """Send a job soon; `spot` is woken with its outcome."""
-        waiter = Waiter(self._host, request, spot)
-        self._waiting[waiter.id] = waiter
+    def submit(self, request: Enqueue, spot: Spot | None = None, *, shared: bool = False) -> Waiter:
+        """Send a job soon; `spot` is woken with its outcome.
+
+        `shared`: the id is the user's. If the store knows it, the job is another caller's, and is
+        not cancelled when this one goes away.
+        """
+        waiter = Waiter(self._host, request, spot, shared=shared)
+        if waiter.id in self._waiting:
+            self._waiting[waiter.id].append(waiter)
+        else:
+            self._waiting[waiter.id] = [waiter]
         self._outgoing.append(waiter)
         self._bell.wake()
         return waiter
 
     def abandon(self, waiter: Waiter, reason: str) -> None:
         """Nobody waits any more: take the job back, wherever it is. Synchronous: needs no shield."""
-        if self._waiting.pop(waiter.id, None) is None:
+        if not self._forget(waiter):
             return
-        if waiter in self._outgoing:
-            self._outgoing.remove(waiter)
-        else:
+        if waiter.state == "sent":
             self._store.cancel_nowait(waiter.id, reason)
+        # One in line is skipped; one that is being sent is cancelled once the store has it.
+        waiter.state = "abandoned"
 
     def on_settled(self, settled: Settled) -> None:
-        waiter = self._waiting.pop(settled.id, None)
-        if waiter is not None:
+        for waiter in self._waiting.pop(settled.id, ()):
             waiter.resolve(settled)
 
     def on_reconnect(self) -> None:
@@ -131,8 +145,18 @@ class Results:
         """The runtime ends: nobody shall wait for ever."""
         waiting, self._waiting = self._waiting, {}
         self._outgoing.clear()
-        for waiter in waiting.values():
-            waiter.resolve(error)
+        for waiters in waiting.values():
+            for waiter in waiters:
+                waiter.resolve(error)
+
+    def _forget(self, waiter: Waiter) -> bool:
+        waiters = self._waiting.get(waiter.id, [])
+        if waiter not in waiters:
+            return False
+        waiters.remove(waiter)
+        if not waiters:
+            del self._waiting[waiter.id]
+        return True
 
     async def run(self, *, task_status: TaskStatus) -> None:
         task_status.started()
@@ -141,7 +165,12 @@ class Results:
             while not outgoing:
                 await self._bell.park()
             await self._before_send()
-            batch = [outgoing.popleft() for _ in range(min(len(outgoing), BATCH))]
+            batch: list[Waiter] = []
+            while outgoing and len(batch) < BATCH:
+                waiter = outgoing.popleft()
+                if waiter.state == "in line":
+                    waiter.state = "being sent"
+                    batch.append(waiter)
             await self._send(batch)
 
     async def _send(self, batch: list[Waiter]) -> None:
@@ -155,10 +184,16 @@ class Results:
                 for waiter in batch:
                     await self._send([waiter])
                 return
-            self._waiting.pop(batch[0].id, None)
+            self._forget(batch[0])
             batch[0].resolve(error)
             return
         for waiter, answer in zip(batch, answers, strict=True):
+            joined = waiter.shared and answer.status == "dup"
+            if waiter.state == "abandoned":
+                if not joined:
+                    self._store.cancel_nowait(waiter.id, ABANDONED)
+                continue
+            waiter.state = "joined" if joined else "sent"
             waiter.accept()
             if answer.settled is not None:
                 self.on_settled(answer.settled)
@@ -167,11 +202,11 @@ class Results:
         """Read the records of jobs that were not heard of for a while. Called at every tick."""
         now, everyone = self._host.now(), self._look_now
         self._look_now = False
-        queued = {waiter.id for waiter in self._outgoing}
         due = [
             waiter
-            for waiter in self._waiting.values()
-            if waiter.id not in queued and (everyone or now - waiter.asked >= LOOK_AFTER)
+            for waiters in self._waiting.values()
+            for waiter in waiters
+            if waiter.state in ("sent", "joined") and (everyone or now - waiter.asked >= LOOK_AFTER)
         ]
         for start in range(0, len(due), BATCH):
             await self._look_at(due[start : start + BATCH])
@@ -181,8 +216,9 @@ class Results:
         for waiter, view in zip(waiters, views, strict=True):
             waiter.asked = self._host.now()
             if view is None:
-                if waiter.id in self._waiting:
+                if waiter in self._waiting.get(waiter.id, ()):
                     logger.warning("job %s is unknown to the store: it is sent again", waiter.id)
+                    waiter.state = "in line"
                     self._outgoing.append(waiter)
                     self._bell.wake()
             elif view.settled is not None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from math import inf
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
@@ -49,7 +49,10 @@ from .results import Waiter
 
 S = TypeVar("S")
 
-CALLER_GONE = "the caller went away"
+PREPARED_AT_ONCE: Final = 500
+"""States `execute_many` encodes before it lets other tasks have a turn: some milliseconds."""
+
+CALLER_GONE: Final = "the caller went away"
 
 
 class RuntimeStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -246,7 +249,7 @@ class Runtime:
             return failed_result(error, processor=name, session=session)
         node = self._running()
         spot = node.host.spot()
-        waiter = node.results.submit(request, spot)
+        waiter = node.results.submit(request, spot, shared=job_id is not None)
         try:
             settled = await spot.park()
         except BaseException:
@@ -281,6 +284,8 @@ class Runtime:
                     prepared.append(error)
                 else:
                     prepared.append((codec, node.results.submit(request)))
+                if len(prepared) % PREPARED_AT_ONCE == 0:
+                    await node.host.checkpoint()
             results: list[ProcessorResult[S]] = []
             for entry in prepared:
                 if isinstance(entry, AM2ZError):
@@ -316,7 +321,9 @@ class Runtime:
         """
         codec, request = await self._request(processor, state, session, timeout, options, job_id)
         node = self._running()
-        waiter = node.results.submit(msgspec.structs.replace(request, deadline=None))
+        waiter = node.results.submit(
+            msgspec.structs.replace(request, deadline=None), shared=job_id is not None
+        )
         try:
             await waiter.wait_accepted()
         except BaseException:

@@ -360,3 +360,54 @@ async def test_stats_count_what_happened(make_runtime):
         node = runtime.get_stats()
         assert (node.jobs_run, node.processors, node.claimed, node.waiting_callers) == (6, 2, 0, 0)
         assert set(node.connections.values()) == {"ready"}
+
+
+async def test_a_cancelled_execute_many_leaves_nothing_behind(make_runtime):
+    running = anyio.Event()
+
+    @processor(queue=QueueOptions(concurrency=5))
+    async def hang(n: int) -> int:
+        running.set()
+        await anyio.sleep_forever()
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(hang)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(runtime.execute_many, hang, range(3000))
+            await running.wait()
+            tasks.cancel_scope.cancel()
+        with anyio.fail_after(30):
+            while True:
+                stats = (await runtime.get_queue_stats())["hang"]
+                if not (stats.waiting or stats.active):
+                    break
+                await anyio.sleep(0.005)
+        assert runtime.get_stats().waiting_callers == 0
+        assert 1 <= stats.cancelled <= 3000
+
+
+async def test_a_second_caller_of_a_job_does_not_end_it_for_the_first(make_runtime):
+    running, go_on = anyio.Event(), anyio.Event()
+    results: list[Any] = []
+
+    @processor
+    async def wait(n: int) -> int:
+        running.set()
+        await go_on.wait()
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(wait)
+
+        async def first() -> None:
+            results.append(await runtime.execute(wait, 1, job_id="shared"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(first)
+            await running.wait()
+            with anyio.move_on_after(0.05) as scope:
+                await runtime.execute(wait, 1, job_id="shared")
+            assert scope.cancelled_caught
+            go_on.set()
+    assert results[0].unwrap() == 1

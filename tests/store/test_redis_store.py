@@ -1,0 +1,430 @@
+"""What only the store on Redis can show: a full or forgetful server, strange bytes, the lease thread."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+from redis.exceptions import OutOfMemoryError
+
+from am2z_trio.concurrency import current_host
+from am2z_trio.model.errors import ResourceError, RuntimeStateError, ValidationError
+from am2z_trio.model.events import Event
+from am2z_trio.model.records import Enqueue, QueueInfo, Settlement, Wake, plain_name
+from am2z_trio.model.redis_options import RedisOptions
+from am2z_trio.store import keys, lease
+from am2z_trio.store.lease import LeaseKeeper
+from am2z_trio.store.ports import Timing
+from am2z_trio.store.redis import RedisStore
+from am2z_trio.testing.conformance import HOSTILE, TIMING, Bench, Clock, Node, commit, job, version
+from tests.conftest import RedisProcess, wait_until
+
+pytestmark = pytest.mark.anyio
+
+
+class RedisBackend:
+    """Conformance's backend, on any server."""
+
+    def __init__(self, server: RedisProcess) -> None:
+        self.server = server
+
+    def store(self, node: str, clock: Clock) -> RedisStore:
+        return RedisStore(node, RedisOptions.from_url(self.server.url), timing=TIMING, clock=clock)
+
+    async def wait_gone(self, node: str) -> None:
+        inbox = keys.spell("am2z", "inbox", node)
+        wait_until(lambda: self.server.call("PUBSUB", "NUMSUB", inbox)[1] == 0, "the node to be gone")
+
+    def tamper_state(self, session: str) -> bool:
+        return False
+
+    def tamper_spec(self, job: str) -> bool:
+        return False
+
+
+@asynccontextmanager
+async def open_bench(server: RedisProcess) -> AsyncIterator[Bench]:
+    async with current_host().open_nursery() as nursery:
+        yield Bench(RedisBackend(server), nursery)
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def open_real(server: RedisProcess, names: str, timing: Timing) -> AsyncIterator[list[Node]]:
+    """Nodes on Redis's own clock."""
+    host = current_host()
+    options = RedisOptions.from_url(server.url)
+    async with host.open_nursery() as nursery:
+        nodes = [Node(name, RedisStore(name, options, timing=timing), host) for name in names]
+        for node in nodes:
+            await nursery.start(node.run)
+            await node.store.join()
+        yield nodes
+        nursery.cancel_scope.cancel()
+
+
+def key(kind: str, name: str = "") -> str:
+    return keys.spell("am2z", kind, name)
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+async def test_hostile_names_stay_in_their_own_key(redis_url, redis_server):
+    async with open_bench(redis_server) as bench:
+        a = await bench.node()
+        await a.store.enqueue([job(text, session=text) for text in HOSTILE])
+        grants = await a.claim(100)
+        assert [grant.spec.id for grant in grants] == list(HOSTILE)
+        for grant in grants:
+            await a.settle(grant, commit=commit(grant.spec.id))
+        for text in HOSTILE:
+            assert await a.store.read_state(text) == version(1, text)
+        await a.store.leave()
+        found = {name.decode() for name in redis_server.call("KEYS", "*")}
+        jobs = {key("job", text) for text in HOSTILE}
+        states = {key("session", plain_name(text)) for text in HOSTILE}
+        assert found == jobs | states | {key("meta", "q"), key("queues"), key("fence")}
+        # The first braces of a key are its hash tag: the anchor's, whatever the text says.
+        assert all(name.startswith("{am2z:0}:") for name in found)
+
+
+async def test_half_a_surrogate_pair_is_refused_with_nothing_left_behind(redis_url, redis_server):
+    async with open_bench(redis_server) as bench:
+        a = await bench.connect()
+        for bad in (job("\ud800"), job("j", session="\ud800")):
+            with pytest.raises(ValidationError, match="Unicode"):
+                await a.store.enqueue([job("good"), bad])
+        with pytest.raises(ValidationError, match="Unicode"):
+            await a.store.announce([QueueInfo(queue="q", processor="\ud800")])
+        assert redis_server.call("DBSIZE") == 0
+
+
+async def test_namespaces_do_not_see_each_other(redis_url, redis_server):
+    host = current_host()
+    options = RedisOptions.from_url(redis_url)
+    async with host.open_nursery() as nursery:
+        one = Node("a", RedisStore("a", options, prefix="one"), host)
+        two = Node("a", RedisStore("a", options, prefix="two"), host)
+        for node in (one, two):
+            await nursery.start(node.run)
+            await node.store.join()
+        await one.store.enqueue([job("j")])
+        assert await two.claim(1) == []
+        assert await two.store.view(["j"]) == [None]
+        assert len(await one.claim(1)) == 1
+        assert await two.heard() == []
+        nursery.cancel_scope.cancel()
+
+
+# --- a full memory --------------------------------------------------------------------------------
+
+
+def fill(server: RedisProcess) -> None:
+    """Leave no room: whatever it holds is more than it may hold."""
+    server.call("CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(OutOfMemoryError):
+        server.call("SET", "one-more", "x")
+
+
+def empty(server: RedisProcess) -> None:
+    server.call("CONFIG", "SET", "maxmemory", "0")
+
+
+async def test_a_full_server_refuses_jobs_and_still_lets_all_end(spawn_redis):
+    server = spawn_redis({"maxmemory": "64mb", "maxmemory-policy": "noeviction"})
+    async with open_bench(server) as bench:
+        a, b, c = await bench.node("a"), await bench.node("b"), await bench.node("c")
+        names = ("completed", "failed", "retry", "later", "released", "cancelled", "active", "lost")
+        await a.store.enqueue([job(name, session="s", origin="a") for name in names])
+        await a.store.enqueue([job("waiting", origin="a"), job("delayed", delay=500.0)])
+        grants = {grant.spec.id: grant for grant in await a.claim(7)}
+        await c.claim_one()
+        fill(server)
+        before = server.call("DBSIZE")
+
+        with pytest.raises(ResourceError, match="maxmemory"):
+            await a.store.enqueue([job("new1"), job("new2", delay=3.0), job("new3", priority=1)])
+        assert await a.store.view(["new1", "new2", "new3"]) == [None, None, None]
+        assert server.call("DBSIZE") == before
+        assert await a.stats() == (await b.stats())
+        assert (await a.stats()).waiting == 1
+
+        # Everything that ends or moves a job that is there already works on.
+        answer = await a.settle(grants["completed"], result=b"\xa4done", commit=commit("state"))
+        assert answer.status == "applied"
+        assert await a.store.read_state("s") == version(1, "state")
+        assert (await a.settle(grants["failed"], "failed", result=b"\x01")).status == "applied"
+        assert (await a.settle(grants["retry"], "retry")).status == "applied"
+        assert (await a.settle(grants["later"], "retry", delay=5.0)).status == "applied"
+        assert (await a.settle(grants["released"], "released")).status == "applied"
+        assert await a.store.report("active", grants["active"].token, 0.5) is True
+        assert await a.store.cancel("cancelled", "full") == "active"
+        assert (await a.settle(grants["cancelled"], "released")).outcome == "cancelled"
+        assert await a.store.cancel("waiting", "full") == "waiting"
+        assert await a.store.cancel("delayed", "full") == "later"
+        await bench.crash(c)
+        assert (await b.store.tick()).reaped == 0
+        bench.clock.advance(TIMING.gone_grace)
+        assert (await b.store.tick()).reaped == 1
+        assert await a.store.reconcile([]) == 1
+        assert sorted(grant.spec.id for grant in await b.claim(9)) == ["active", "lost", "released", "retry"]
+        await b.store.leave()
+        await b.store.join()
+        await a.store.leave()
+        heard = Counter(type(message).__name__ for message in await a.heard())
+        assert heard["Settled"] == 4
+
+        empty(server)
+        assert (await a.store.enqueue([job("new1")]))[0].status == "queued"
+
+
+async def test_the_refused_half_of_a_batch_is_all_of_it(spawn_redis):
+    server = spawn_redis({"maxmemory": "64mb", "maxmemory-policy": "noeviction"})
+    async with open_bench(server) as bench:
+        a = await bench.node()
+        await a.store.enqueue([job("known")])
+        fill(server)
+        # A duplicate needs no memory, and what follows it is still refused as a whole.
+        (answer,) = await a.store.enqueue([job("known")])
+        assert answer.status == "dup"
+        with pytest.raises(ResourceError):
+            await a.store.enqueue([job("known"), job("new")])
+        assert await a.store.view(["new"]) == [None]
+
+
+# --- a server that forgets ------------------------------------------------------------------------
+
+
+async def test_scripts_that_are_forgotten_are_taught_again(redis_url, redis_server):
+    async with open_bench(redis_server) as bench:
+        a = await bench.node()
+
+        def forget() -> None:
+            redis_server.call("SCRIPT", "FLUSH")
+
+        await a.store.enqueue([job("j0"), job("j1"), job("j2")])
+        forget()
+        await a.store.enqueue([job("j3")])
+        forget()
+        grants = await a.claim(3)
+        forget()
+        for grant in grants:
+            assert (await a.settle(grant)).status == "applied"
+            forget()
+        a.store.cancel_nowait("j3", "why")
+        await a.store.ping()
+        assert await a.status("j3") == "cancelled"
+        forget()
+        assert (await a.store.tick()).lost is False
+        forget()
+        assert (await a.stats()).completed == 3
+        forget()
+        await a.store.leave()
+
+
+async def test_a_server_that_was_emptied_says_that_the_node_is_lost(redis_url, redis_server):
+    async with open_bench(redis_server) as bench:
+        a = await bench.node()
+        await a.store.enqueue([job("j")])
+        grant = await a.claim_one()
+        redis_server.call("FLUSHALL")
+        assert (await a.settle(grant)).status == "gone"
+        assert (await a.store.tick()).lost is True
+        assert (await a.store.claim("q", a.next_seq(), 1)).lost is True
+        await a.store.join()
+        assert (await a.store.enqueue([job("j")]))[0].status == "queued"
+        again = await a.claim_one()
+        # The counter began anew; the token did not repeat.
+        assert again.token != grant.token
+        assert (await a.settle(grant)).status == "fenced"
+
+
+# --- strange bytes --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"\xc1", b"\x93", b"not msgpack", b"\x91\x92\xa4what\xa1x", b"\x91\xa4wake", b"\xa5\xff\xff"],
+)
+async def test_a_message_that_cannot_be_read_is_dropped(payload, redis_url, redis_server, caplog):
+    async with open_bench(redis_server) as bench:
+        a = await bench.node()
+        await a.store.watch_events(True)
+        with caplog.at_level(logging.WARNING, "am2z_trio.store"):
+            redis_server.call("PUBLISH", key("inbox", "a"), payload)
+            redis_server.call("PUBLISH", key("events"), payload)
+            assert await a.heard() == []
+        assert len(caplog.records) == 2
+        assert await a.claim(1) == []
+        await a.store.enqueue([job("j")])
+        assert await a.heard() == [Wake("q")]
+
+
+async def test_events_that_cannot_be_sent_are_a_clear_error(redis_url, redis_server):
+    async with open_bench(redis_server) as bench:
+        a = await bench.node()
+        for data in (object(), 2**70, {1: object()}):
+            with pytest.raises(ValidationError, match="event"):
+                await a.store.publish([Event("custom", 1, "a", data=data)])
+
+
+async def test_an_unreadable_state_version_harms_only_its_reader(redis_url, redis_server):
+    async with open_bench(redis_server) as bench:
+        a = await bench.node()
+        await a.store.enqueue([job("j", session="s"), job("k", session="t")])
+        j, k = await a.claim(2)
+        for grant in (j, k):
+            await a.settle(grant, commit=commit("one"))
+        redis_server.call("HDEL", key("session", "s"), "blob")
+        with pytest.raises(Exception, match="checksum"):
+            await a.store.read_state("s")
+        assert await a.store.read_state("t") == version(1, "one")
+
+
+async def test_a_store_that_does_not_run_says_so(redis_url):
+    store = RedisStore("a", RedisOptions.from_url(redis_url))
+    with pytest.raises(RuntimeStateError, match="not running"):
+        await store.ping()
+    with pytest.raises(RuntimeStateError, match="not running"):
+        await store.enqueue([job("j")])
+    store.cancel_nowait("j", "nobody hears")
+    assert store.connections == {"commands": "disconnected"}
+
+
+# --- the lease thread -----------------------------------------------------------------------------
+
+
+async def test_a_blocked_event_loop_keeps_its_lease(redis_url, redis_server):
+    timing = Timing(lease=1.0, gone_grace=30.0)
+    async with open_real(redis_server, "ab", timing) as (a, b):
+        await a.store.enqueue([job("j")])
+        grant = await a.claim_one()
+        before = redis_server.call("ZSCORE", key("nodes"), "a")
+        # Two leases without a turn of the loop; neither node's tick runs.
+        time.sleep(2.2)
+        assert redis_server.call("ZSCORE", key("nodes"), "a") > before
+        assert (await b.store.tick()).reaped == 0
+        assert (await a.settle(grant)).status == "applied"
+
+
+def _deadline(server: RedisProcess) -> float:
+    score: Any = server.call("ZSCORE", key("nodes"), "a")
+    return float(score)
+
+
+async def _keeper(server: RedisProcess, length: float) -> LeaseKeeper:
+    return LeaseKeeper(RedisOptions.from_url(server.url), prefix="am2z", node="a", lease=length)
+
+
+async def test_the_lease_is_not_renewed_without_a_beat(redis_url, redis_server, monkeypatch, caplog):
+    redis_server.call("ZADD", key("nodes"), 1, "a")
+    monkeypatch.setattr(lease, "BUDGET", 3.0)
+    keeper = await _keeper(redis_server, 0.15)
+    caplog.set_level(logging.ERROR, "am2z_trio.lease")
+    async with anyio.create_task_group() as group:
+        group.start_soon(anyio.to_thread.run_sync, keeper.run)
+        while _deadline(redis_server) == 1:
+            await anyio.sleep(0.01)
+        while not caplog.records:
+            await anyio.sleep(0.01)
+        redis_server.call("ZADD", key("nodes"), 1, "a")
+        rounds = len(caplog.records)
+        while len(caplog.records) < rounds + 3:
+            await anyio.sleep(0.01)
+        assert _deadline(redis_server) == 1
+        # A sign of life, and it goes on.
+        while _deadline(redis_server) == 1:
+            keeper.beat()
+            await anyio.sleep(0.01)
+        keeper.stop()
+
+
+async def test_the_thread_does_not_bring_a_lost_lease_back(redis_url, redis_server):
+    # The command counter shows that it has tried.
+    def renewals() -> int:
+        return int(redis_server.call("INFO", "commandstats").get("cmdstat_eval", {"calls": 0})["calls"])
+
+    for lost in (None, -1):
+        redis_server.call("FLUSHALL")
+        if lost is not None:
+            redis_server.call("ZADD", key("nodes"), lost, "a")
+        keeper = await _keeper(redis_server, 0.1)
+        before = renewals()
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.to_thread.run_sync, keeper.run)
+            while renewals() < before + 2:
+                await anyio.sleep(0.01)
+            keeper.stop()
+        score = redis_server.call("ZSCORE", key("nodes"), "a")
+        assert (score if score is None else float(score)) == lost
+
+
+async def test_the_thread_outlives_a_lost_connection(redis_url, redis_server):
+    redis_server.call("ZADD", key("nodes"), 1, "a")
+    keeper = await _keeper(redis_server, 0.3)
+    async with anyio.create_task_group() as group:
+        group.start_soon(anyio.to_thread.run_sync, keeper.run)
+        for _ in range(3):
+            redis_server.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            redis_server.call("ZADD", key("nodes"), 1, "a")
+            while _deadline(redis_server) == 1:
+                keeper.beat()
+                await anyio.sleep(0.01)
+        keeper.stop()
+
+
+# --- many jobs ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [100, 2_500])
+async def test_ten_thousand_jobs_drain_exactly_once_over_three_nodes(redis_url, redis_server, limit):
+    total = 10_000
+    timing = Timing(lease=60.0)
+    granted: Counter[str] = Counter()
+    applied: Counter[str] = Counter()
+    async with open_real(redis_server, "abc", timing) as nodes:
+        requests: list[Enqueue] = [job(f"j{i}") for i in range(total)]
+        for first in range(0, total, 500):
+            await nodes[0].store.enqueue(requests[first : first + 500])
+
+        async def drain(node: Node) -> None:
+            while grants := await node.claim(limit):
+                granted.update(grant.spec.id for grant in grants)
+                answers = await node.store.settle(
+                    [Settlement(id=g.spec.id, token=g.token, outcome="completed") for g in grants]
+                )
+                applied.update(
+                    g.spec.id for g, answer in zip(grants, answers, strict=True) if answer.status == "applied"
+                )
+
+        async with anyio.create_task_group() as group:
+            for node in nodes:
+                group.start_soon(drain, node)
+        assert len(granted) == len(applied) == total
+        assert set(granted.values()) == set(applied.values()) == {1}
+        stats = await nodes[0].stats()
+        assert (stats.completed, stats.waiting, stats.active) == (total, 0, 0)
+        for node in nodes:
+            await node.store.leave()
+        left = {name.decode() for name in redis_server.call("KEYS", "*") if b":job:" not in name}
+        assert left == {key("meta", "q"), key("fence")}
+
+
+async def test_one_claim_may_take_them_all(redis_url, redis_server):
+    async with open_bench(redis_server) as bench:
+        a = await bench.node()
+        for first in range(0, 9_000, 500):
+            await a.store.enqueue([job(f"j{i}") for i in range(first, first + 500)])
+        answer = await a.store.claim("q", 1, 10_000)
+        assert len(answer.grants) == 9_000
+        assert await a.store.claim("q", 1, 10_000) == answer
+        assert redis_server.call("HLEN", key("active", "a")) == 9_000
+        await a.store.leave()
+        assert (await a.stats()).waiting == 9_000
