@@ -26,6 +26,7 @@ from am2z_trio.model.errors import (
     ValidationError,
     record_of,
 )
+from am2z_trio.model.integrity import verified
 from am2z_trio.model.options import RetryPolicy
 from am2z_trio.model.records import (
     NO_STATE,
@@ -180,8 +181,8 @@ class Executor:
         if spec.session:
             expected: tuple[int, str] | None = None
             if spec.state == NO_STATE:
-                stored = grant.stored
-                expected = (0, "") if stored is None else (stored.version, stored.checksum)
+                assert grant.stored is not None
+                expected = grant.stored.mark
             commit = Commit(blob=blob, checksum=codec.checksum(blob), expected=expected)
         return Settlement(
             id=spec.id,
@@ -261,12 +262,13 @@ def released(claim: Claim) -> Settlement:
 def _input_state(grant: Grant, registered: Registered) -> Any:
     if grant.spec.state != NO_STATE:
         return registered.codec.decode(grant.spec.state)
-    if grant.stored is None:
+    session = grant.spec.session
+    if grant.stored is None or not grant.stored.exists:
         raise ValidationError(
-            f"session {grant.spec.session!r} has no stored state yet; give one to the first execute",
-            context={"session": grant.spec.session},
+            f"session {session!r} has no stored state yet; give one to the first execute",
+            context={"session": session},
         )
-    return registered.codec.decode(grant.stored.blob)
+    return registered.codec.decode(verified(grant.stored, session).blob)
 
 
 def _execution_error(raised: Exception, grant: Grant) -> ProcessorExecutionError:

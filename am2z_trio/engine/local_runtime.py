@@ -35,7 +35,7 @@ class LocalRuntime(Runtime):
                 max_conflicts=max_conflicts,
             )
         )
-        self._server = MemoryServer(self._timing)
+        self._server = MemoryServer(self._settings)
 
     @asynccontextmanager
     async def _open_store(self, node: str) -> AsyncIterator[Store]:

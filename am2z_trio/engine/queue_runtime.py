@@ -52,7 +52,7 @@ class QueueRuntime(Runtime):
             if self._embedded:
                 server = await stack.enter_async_context(open_embedded_server())
                 where = RedisOptions.from_url(server.url)
-            yield RedisStore(node, where, prefix=self._options.prefix, timing=self._timing)
+            yield RedisStore(node, where, prefix=self._options.prefix, settings=self._settings)
 
 
 def _runtime_options(options: dict[str, Any]) -> RuntimeOptions:

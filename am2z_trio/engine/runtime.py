@@ -38,7 +38,7 @@ from am2z_trio.model.records import (
     plain_name,
     queue_name,
 )
-from am2z_trio.store.ports import Store, Timing
+from am2z_trio.store.ports import Store, StoreSettings
 
 from .bus import Bus, EventStream, Handler, Subscription
 from .job import Job, ProcessorResult, failed_result, read_result
@@ -95,8 +95,8 @@ class Runtime:
         self._known_elsewhere: set[str] = set()
 
     @property
-    def _timing(self) -> Timing:
-        return Timing(lease=self._options.lease, result_ttl=self._options.result_ttl)
+    def _settings(self) -> StoreSettings:
+        return StoreSettings(lease=self._options.lease, result_ttl=self._options.result_ttl)
 
     def _open_store(self, node: str) -> AbstractAsyncContextManager[Store]:
         raise NotImplementedError

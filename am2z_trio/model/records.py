@@ -88,13 +88,65 @@ class EnqueueAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """For `dup`: the earlier outcome if the job has ended already."""
 
 
-class Versioned(msgspec.Struct, frozen=True, kw_only=True):
-    """A session's stored state, as bytes."""
+class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A session's state as the store holds it: bytes, and the mark that the next write compares."""
 
+    version: int = 0
+    """Grows by one with every write and deletion, and never goes back; 0: never written."""
+    checksum: str = ""
+    """SHA-256 of `blob`, hex; empty where there is no state: never written, deleted or expired."""
+    blob: bytes = b""
+    created: int = 0
+    """When this state was first written, in ms since the epoch by the store's clock."""
+    updated: int = 0
+    """When it was last written."""
+
+    @property
+    def mark(self) -> tuple[int, str]:
+        """Version and checksum: equal marks are equal states. Versions alone repeat where a server
+        lost the end of its history."""
+        return self.version, self.checksum
+
+    @property
+    def exists(self) -> bool:
+        return self.checksum != ""
+
+
+class StateWrite(msgspec.Struct, frozen=True, kw_only=True):
+    """The next state of a session, or its deletion."""
+
+    session: str
+    seq: int
+    """This write's number among those of its node, which only grow. The same number again is the
+    same write; a smaller one than the session has seen of this node is a late duplicate."""
     blob: bytes
-    version: int
+    """Empty: delete."""
     checksum: str
-    """SHA-256 of `blob`, hex."""
+    expected: tuple[int, str] | None = None
+    """The mark the state must still have; `None` for any."""
+    ttl: float | None = None
+    """Seconds after its last write at which this session's state expires, from now on; `inf`: never;
+    `None`: as it is."""
+    lock: str = ""
+    """Token of the lock it is written under, which must still be held; empty for none."""
+
+
+class WriteAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one write."""
+
+    status: Literal["applied", "conflict", "fenced", "stale"]
+    """`fenced`: the lock is not held any more. `stale`: a late duplicate; nothing was written."""
+    current: StateRecord | None = None
+    """`applied`: what it became, without its bytes. `conflict`: what is there."""
+
+
+class LockAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a request for a lock."""
+
+    fence: int | None
+    """The fencing number if the lock was granted, which is greater than any before."""
+    wait: float = 0.0
+    """Otherwise: seconds until the present holder's lease ends. The request has its place in line."""
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,8 +161,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """How often it was claimed, this time included; above `attempt` after releases and crashes."""
     remaining: float | None
     """Seconds until the job's deadline; `None` for no deadline."""
-    stored: Versioned | None = None
-    """The session's state, for a job that works on it; `None` if there is none yet."""
+    stored: StateRecord | None = None
+    """The session's state, for a job that works on it; otherwise `None`."""
 
 
 class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +192,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     blob: bytes
     checksum: str
     expected: tuple[int, str] | None
-    """(version, checksum) the state must still have; (0, "") for "none yet"; `None` for any."""
+    """The mark the state must still have; `None` for any."""
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,8 +216,8 @@ class SettleAnswer(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["applied", "replay", "fenced", "gone", "conflict"]
     outcome: str = ""
     """What the job became: for `applied` and `replay`."""
-    current: Versioned | None = None
-    """For `conflict`: the state as it is now (`None`: there is none). The claim is kept."""
+    current: StateRecord | None = None
+    """For `conflict`: the state as it is now. The claim is kept."""
 
 
 class ResultRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -209,7 +261,14 @@ class CancelRequest(msgspec.Struct, frozen=True, array_like=True, tag="cancel"):
     reason: str
 
 
-InboxMessage = Settled | Wake | CancelRequest
+class LockGranted(msgspec.Struct, frozen=True, array_like=True, tag="granted"):
+    """Inbox message: the lock that was asked for under this token has been handed on to it."""
+
+    token: str
+    fence: int
+
+
+InboxMessage = Settled | Wake | CancelRequest | LockGranted
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):

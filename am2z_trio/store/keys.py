@@ -18,8 +18,12 @@ builds the others by functions that are rendered here, from the same table.
 | `node:<n>:active` | hash | id → token of the node's claims |
 | `node:<n>:claims` | hash | queue → the last claim call and what it granted |
 | `node:<n>` | channel | the node's inbox |
-| `session:<s>` | hash | version, sha256, blob, created, updated |
-| `fence` | string | counts claims; the first half of a token |
+| `session:<s>` | hash | version, sha256, blob, times, TTL; `gone`: why none; `w:<n>`: node n's last write |
+| `session:<s>:history` | list | earlier states, newest first |
+| `expiries` | zset | sessions by the time their state expires |
+| `lock:<s>` | hash | token, fencing number and end of the lease of the lock's holder |
+| `lock:<s>:line` | zset | who waits for the lock, by arrival |
+| `fence` | string | counts claims and locks: first half of a token, fencing number |
 | `events` | channel | typed events |
 
 Queue and session names arrive as `plain_name`s. Times are milliseconds.
@@ -43,6 +47,10 @@ TEMPLATES: Final = {
     "claims": "node:%s:claims",
     "inbox": "node:%s",
     "session": "session:%s",
+    "history": "session:%s:history",
+    "expiries": "expiries",
+    "lock": "lock:%s",
+    "line": "lock:%s:line",
     "fence": "fence",
     "events": "events",
 }

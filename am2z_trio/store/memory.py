@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from am2z_trio.concurrency import Host, TaskStatus, current_host
-from am2z_trio.model.codec import checksum
-from am2z_trio.model.errors import RuntimeStateError, StateIntegrityError
+from am2z_trio.model.errors import RuntimeStateError
 from am2z_trio.model.events import Event
+from am2z_trio.model.integrity import verified
 from am2z_trio.model.records import (
     ClaimAnswer,
     Enqueue,
     EnqueueAnswer,
     JobView,
+    LockAnswer,
     QueueInfo,
     QueueStats,
     SettleAnswer,
     Settlement,
+    StateRecord,
+    StateWrite,
     TickAnswer,
-    Versioned,
+    WriteAnswer,
 )
 
 from .memory_server import MemoryServer
-from .ports import Listener
+from .ports import Listener, StateStore
 
 
 class MemoryStore:
@@ -47,6 +50,7 @@ class MemoryStore:
         self._given_clock = clock
         self._host: Host | None = None
         self._offset = 0.0
+        self.states: StateStore = _States(node, self._server, self._checkpoint, self._now)
 
     async def run(self, listener: Listener, *, task_status: TaskStatus) -> None:
         self._host = host = current_host()
@@ -130,13 +134,6 @@ class MemoryStore:
         await self._checkpoint()
         return self._server.reconcile(self._node, known, self._now())
 
-    async def read_state(self, session: str) -> Versioned | None:
-        await self._checkpoint()
-        stored = self._server.read_state(session)
-        if stored is not None and checksum(stored.blob) != stored.checksum:
-            raise StateIntegrityError(f"the state of session {session!r} does not match its checksum")
-        return stored
-
     async def publish(self, events: Sequence[Event]) -> None:
         await self._checkpoint()
         self._server.publish(events)
@@ -151,3 +148,52 @@ class MemoryStore:
 
     async def ping(self) -> None:
         await self._checkpoint()
+
+
+class _States:
+    """`StateStore` on the same server, seen from the same node."""
+
+    def __init__(
+        self,
+        node: str,
+        server: MemoryServer,
+        checkpoint: Callable[[], Awaitable[None]],
+        now: Callable[[], float],
+    ) -> None:
+        self._node = node
+        self._server = server
+        self._states = server.states
+        self._checkpoint = checkpoint
+        self._now = now
+
+    async def read(self, session: str) -> StateRecord:
+        await self._checkpoint()
+        return verified(self._states.read(session, self._now()), session)
+
+    async def write(self, write: StateWrite) -> WriteAnswer:
+        await self._checkpoint()
+        return self._states.write(self._node, write, self._now())
+
+    async def history(self, session: str) -> list[StateRecord]:
+        await self._checkpoint()
+        return [verified(record, session) for record in self._states.history(session, self._now())]
+
+    async def acquire(self, session: str, token: str, lease: float) -> LockAnswer:
+        await self._checkpoint()
+        answer = self._states.acquire(self._node, session, token, lease, self._now())
+        self._server.deliver()
+        return answer
+
+    async def renew(self, session: str, token: str, lease: float) -> bool:
+        await self._checkpoint()
+        return self._states.renew(session, token, lease, self._now())
+
+    async def release(self, session: str, token: str, lease: float) -> bool:
+        await self._checkpoint()
+        held = self._states.release(session, token, self._now())
+        self._server.deliver()
+        return held
+
+    def release_nowait(self, session: str, token: str, lease: float) -> None:
+        self._states.release(session, token, self._now())
+        self._server.deliver()

@@ -35,12 +35,12 @@ from am2z_trio.model.records import (
     Settled,
     Settlement,
     TickAnswer,
-    Versioned,
     Wake,
 )
 from am2z_trio.model.transitions import TERMINAL, Status, Transition, follow
 
-from .ports import Listener, Timing
+from .memory_states import MemoryStates
+from .ports import Listener, StoreSettings
 
 BATCH: Final = 100
 """Most jobs, nodes or queues that one housekeeping step touches."""
@@ -94,8 +94,8 @@ class MemoryServer:
     after the step that caused them.
     """
 
-    def __init__(self, timing: Timing | None = None) -> None:
-        self.timing = timing or Timing()
+    def __init__(self, settings: StoreSettings | None = None) -> None:
+        self.settings = settings or StoreSettings()
         self._jobs: dict[str, _Job] = {}
         self._queues: dict[str, _Queue] = {}
         self._infos: dict[str, QueueInfo] = {}
@@ -103,7 +103,6 @@ class MemoryServer:
         self._active: dict[str, dict[str, str]] = {}
         self._claims: dict[tuple[str, str], tuple[int | None, list[tuple[str, str]]]] = {}
         self._sweeps: dict[str, int] = {}
-        self._states: dict[str, Versioned] = {}
         self._fence = itertools.count(1)
         self._arrival = itertools.count(1)
         self._forget: deque[tuple[float, str]] = deque()
@@ -111,6 +110,12 @@ class MemoryServer:
         self._watchers: dict[str, Listener] = {}
         self._outbox: list[tuple[str, InboxMessage]] = []
         self._events: list[Event] = []
+        self.states = MemoryStates(
+            self.settings,
+            self._fence,
+            is_connected=lambda node: node in self._inboxes,
+            post=lambda node, message: self._outbox.append((node, message)),
+        )
 
     # --- inboxes and events -----------------------------------------------------------------
 
@@ -129,9 +134,10 @@ class MemoryServer:
 
     def publish(self, events: Sequence[Event]) -> None:
         self._events.extend(events)
-        self._deliver()
+        self.deliver()
 
-    def _deliver(self) -> None:
+    def deliver(self) -> None:
+        """Send the messages that have gathered."""
         outbox, self._outbox = self._outbox, []
         for node, message in outbox:
             listener = self._inboxes.get(node)
@@ -234,7 +240,7 @@ class MemoryServer:
         job.settled = Settled(job.spec.id, status, reason, msgspec.Raw(result) if result else NIL)
         job.spec = msgspec.structs.replace(job.spec, state=NO_STATE)  # the input is no longer needed
         job.token = job.node = ""
-        job.forget_at = now + self.timing.result_ttl * 1000
+        job.forget_at = now + self.settings.result_ttl * 1000
         self._forget.append((job.forget_at, job.spec.id))
         self._outbox.extend((origin, job.settled) for origin in job.origins)
         job.origins = []
@@ -276,7 +282,7 @@ class MemoryServer:
     def enqueue(self, jobs: Sequence[Enqueue], now: float) -> list[EnqueueAnswer]:
         self._collect(now)
         answers = [self._enqueue(request, now) for request in jobs]
-        self._deliver()
+        self.deliver()
         return answers
 
     def _enqueue(self, request: Enqueue, now: float) -> EnqueueAnswer:
@@ -344,11 +350,13 @@ class MemoryServer:
             seq,
             [(grant.spec.id, grant.token) for grant in grants],
         )
-        self._deliver()
+        self.deliver()
         return ClaimAnswer(grants=grants, next_due=self._next_due(queue_name, now))
 
     def _grant(self, job: _Job, now: float) -> Grant:
-        stored = self._states.get(job.spec.session) if job.spec.state == NO_STATE else None
+        stored = None
+        if job.spec.state == NO_STATE and job.spec.session:
+            stored = self.states.read(job.spec.session, now)
         return Grant(
             spec=job.spec,
             token=job.token,
@@ -365,7 +373,7 @@ class MemoryServer:
 
     def settle(self, settlements: Sequence[Settlement], now: float) -> list[SettleAnswer]:
         answers = [self._settle(settlement, now) for settlement in settlements]
-        self._deliver()
+        self.deliver()
         return answers
 
     def _settle(self, settlement: Settlement, now: float) -> SettleAnswer:
@@ -381,13 +389,10 @@ class MemoryServer:
         outcome, session = settlement.outcome, job.spec.session
         commit = settlement.commit if outcome == "completed" and session else None
         if commit is not None:
-            current = self._states.get(session)
-            found = (0, "") if current is None else (current.version, current.checksum)
-            if commit.expected is not None and commit.expected != found:
+            current = self.states.read(session, now)
+            if commit.expected is not None and commit.expected != current.mark:
                 return SettleAnswer(status="conflict", current=current)
-            self._states[session] = Versioned(
-                blob=commit.blob, version=found[0] + 1, checksum=commit.checksum
-            )
+            self.states.commit(session, commit.blob, commit.checksum, now)
         if outcome == "released":
             returned = self._return(job, "release", now, "released")
             return SettleAnswer(status="applied", outcome="released" if returned else "cancelled")
@@ -419,7 +424,7 @@ class MemoryServer:
             return False
         job.progress = progress
         self._tell("job:progress", job, now, job.node, {"progress": progress})
-        self._deliver()
+        self.deliver()
         return True
 
     def cancel(self, job_id: str, reason: str, now: float) -> Status | None:
@@ -437,7 +442,7 @@ class MemoryServer:
                 heapq.heapify(urgent)
             self._end(job, "cancel", now, reason=reason)
             self._tell("job:cancelled", job, now, data={"attempt": job.attempt})
-        self._deliver()
+        self.deliver()
         return before
 
     def view(self, jobs: Sequence[str], now: float) -> list[JobView | None]:
@@ -472,7 +477,7 @@ class MemoryServer:
         queue.lot.pop(node, None)
         if queue.waiting or queue.prioritised or self._next_due(queue_name, now) is not None:
             self._wake(queue_name)
-        self._deliver()
+        self.deliver()
 
     def stats(self, queues: Sequence[str]) -> list[QueueStats]:
         return [self._stats(self._queue(name).counts) for name in queues]
@@ -493,8 +498,8 @@ class MemoryServer:
     def join(self, node: str, now: float) -> None:
         for job_id in list(self._active.get(node, ())):
             self._return(self._jobs[job_id], "reap", now)
-        self._nodes[node] = _Node(lease_until=now + self.timing.lease * 1000)
-        self._deliver()
+        self._nodes[node] = _Node(lease_until=now + self.settings.lease * 1000)
+        self.deliver()
 
     def leave(self, node: str, now: float) -> None:
         self._leave_lots(node)  # first: what goes back now must wake somebody else
@@ -503,7 +508,7 @@ class MemoryServer:
         self._nodes.pop(node, None)
         for key in [key for key in self._claims if key[0] == node]:
             del self._claims[key]
-        self._deliver()
+        self.deliver()
 
     def _leave_lots(self, node: str) -> None:
         for queue in self._queues.values():
@@ -514,7 +519,7 @@ class MemoryServer:
         own = self._nodes.get(node)
         lost = own is None or own.lease_until < 0
         if own is not None and not lost:
-            own.lease_until = now + self.timing.lease * 1000
+            own.lease_until = now + self.settings.lease * 1000
             own.gone_since = None
         reaped = 0
         oldest = heapq.nsmallest(BATCH, self._nodes.items(), key=lambda item: (item[1].lease_until, item[0]))
@@ -530,7 +535,8 @@ class MemoryServer:
             due = self._next_due(name, now)
             if queue.lot and (queue.waiting or queue.prioritised or (due is not None and due <= 0)):
                 self._wake(name)
-        self._deliver()
+        self.states.expire(now)
+        self.deliver()
         return TickAnswer(lost=lost, reaped=reaped)
 
     def _is_dead(self, name: str, node: _Node, now: float) -> bool:
@@ -540,7 +546,7 @@ class MemoryServer:
             node.gone_since = None
         elif node.gone_since is None:
             node.gone_since = now
-        return node.gone_since is not None and now - node.gone_since >= self.timing.gone_grace * 1000
+        return node.gone_since is not None and now - node.gone_since >= self.settings.gone_grace * 1000
 
     def _reap(self, name: str, now: float, most: int) -> int:
         """Take a bounded number of jobs from a dead node; forget the node when it has none left."""
@@ -566,10 +572,5 @@ class MemoryServer:
         lost = [job_id for job_id in self._active.get(node, ()) if job_id not in mine]
         for job_id in lost:
             self._return(self._jobs[job_id], "release", now)
-        self._deliver()
+        self.deliver()
         return len(lost)
-
-    # --- session states ---------------------------------------------------------------------
-
-    def read_state(self, session: str) -> Versioned | None:
-        return self._states.get(session)

@@ -26,12 +26,15 @@ from am2z_trio.model.records import (
     EnqueueAnswer,
     InboxMessage,
     JobView,
+    LockAnswer,
     QueueInfo,
     QueueStats,
     SettleAnswer,
     Settlement,
+    StateRecord,
+    StateWrite,
     TickAnswer,
-    Versioned,
+    WriteAnswer,
 )
 
 
@@ -51,8 +54,8 @@ class Listener(Protocol):
         ...
 
 
-class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """The store's own periods."""
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The store's own periods and sizes."""
 
     lease: float = 10.0
     """Seconds after its last renewal at which a node's claims may be given to others."""
@@ -60,10 +63,70 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds the record of an ended job is kept."""
     gone_grace: float = 1.0
     """Seconds without a subscriber on its inbox after which a node counts as dead."""
+    state_ttl: float | None = None
+    """Seconds after its last write at which a session's state expires; `None`: never."""
+    state_history: int = 0
+    """Earlier states that are kept per session."""
+
+
+class StateStore(Protocol):
+    """Session states and the locks on sessions."""
+
+    async def read(self, session: str) -> StateRecord:
+        """The session's state; version 0 if there never was one. An expired state is as if deleted.
+
+        Raises `StateIntegrityError` if the bytes do not match the checksum, or one of them is missing.
+        """
+        ...
+
+    async def write(self, write: StateWrite) -> WriteAnswer:
+        """Compare and write, in one step; jobs that complete in the session do the same.
+
+        Checked in this order, before anything is written: this number seen before → the earlier
+        answer, or `stale`; not the lock's holder, or its lease has passed → `fenced`; not the
+        expected mark → `conflict`. Deleting where there is no state is `applied` and changes nothing.
+
+        Linearization point: the version is in the session's record.
+        """
+        ...
+
+    async def history(self, session: str) -> list[StateRecord]:
+        """The newest states, newest first, as many as `state_history` says; none once it is deleted."""
+        ...
+
+    async def acquire(self, session: str, token: str, lease: float) -> LockAnswer:
+        """Take the session's lock for `lease` seconds, or a place in line for it.
+
+        The line is first come, first served; who waits hears `LockGranted`, and asks again when the
+        present holder's lease has passed (the same token keeps its place, or its lock).
+
+        Linearization point: token and fencing number are in the lock's record.
+        """
+        ...
+
+    async def renew(self, session: str, token: str, lease: float) -> bool:
+        """Let the lock's lease run for `lease` seconds from now; `False` if it is lost."""
+        ...
+
+    async def release(self, session: str, token: str, lease: float) -> bool:
+        """Give the lock, or the place in line, back; the next in line gets it and hears of it.
+
+        `lease` is what it was acquired with. Returns whether the lock was still held.
+        """
+        ...
+
+    def release_nowait(self, session: str, token: str, lease: float) -> None:
+        """`release` without waiting for the answer: what a cancelled task can still do."""
+        ...
 
 
 class Store(Protocol):
-    """Jobs, queues, nodes and session states of one namespace, seen from one node."""
+    """Jobs, queues and nodes of one namespace, seen from one node."""
+
+    @property
+    def states(self) -> StateStore:
+        """The namespace's session states, seen from the same node."""
+        ...
 
     async def run(self, listener: Listener, *, task_status: TaskStatus) -> None:
         """Serve until cancelled; `started()` once the node's inbox is open.
@@ -170,12 +233,6 @@ class Store(Protocol):
 
         Call it with no claim under way. Returns how many there were.
         """
-        ...
-
-    # --- session states ---------------------------------------------------------------------
-
-    async def read_state(self, session: str) -> Versioned | None:
-        """The session's stored state; `None` if there is none. The checksum is verified."""
         ...
 
     # --- events -----------------------------------------------------------------------------

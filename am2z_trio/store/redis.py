@@ -13,8 +13,8 @@ import msgspec
 
 from am2z_trio.concurrency import TaskStatus, current_host
 from am2z_trio.concurrency.groups import unwrapped
-from am2z_trio.model.codec import NIL, RecordDecoder, checksum, encode_record
-from am2z_trio.model.errors import RuntimeStateError, StateIntegrityError, ValidationError
+from am2z_trio.model.codec import NIL, RecordDecoder, encode_record
+from am2z_trio.model.errors import RuntimeStateError, ValidationError
 from am2z_trio.model.events import Event
 from am2z_trio.model.records import (
     NO_STATE,
@@ -32,7 +32,6 @@ from am2z_trio.model.records import (
     Settlement,
     TickAnswer,
     Unreadable,
-    Versioned,
     plain_name,
 )
 from am2z_trio.model.redis_options import RedisOptions
@@ -44,7 +43,8 @@ from am2z_trio.wire.scripts import Script
 from . import scripts
 from .keys import anchor, spell
 from .lease import LeaseKeeper
-from .ports import Listener, Timing
+from .ports import Listener, StateStore, StoreSettings
+from .redis_states import RedisStates, milliseconds, require_text, state_record
 
 logger: Final = logging.getLogger("am2z_trio.store")
 
@@ -65,25 +65,32 @@ class RedisStore:
         options: RedisOptions,
         *,
         prefix: str = "am2z",
-        timing: Timing | None = None,
+        settings: StoreSettings | None = None,
         clock: Callable[[], int] | None = None,
     ) -> None:
         """`clock` returns milliseconds, for tests; by default Redis's own clock counts."""
-        timing = timing or Timing()
+        settings = settings or StoreSettings()
         self._node = node
         self._options = options
-        self._timing = timing
+        self._settings = settings
         self._prefix = prefix
         self._keys = (anchor(prefix),)
         self._inbox = spell(prefix, "inbox", node).encode()
         self._events = spell(prefix, "events").encode()
-        self._ttl = int(timing.result_ttl * 1000)
-        self._lease = int(timing.lease * 1000)
+        self._ttl = int(settings.result_ttl * 1000)
+        self._lease = int(settings.lease * 1000)
         self._given_clock = clock
         self._client: RedisClient | None = None
         self._listener: Listener | None = None
         self._keeper: LeaseKeeper | None = None
         self._queue_offset = 0
+        self._states = RedisStates(
+            node, settings, eval=self._eval, send=self._send, clock=lambda: self._clock
+        )
+
+    @property
+    def states(self) -> StateStore:
+        return self._states
 
     async def run(self, listener: Listener, *, task_status: TaskStatus) -> None:
         host = current_host()
@@ -111,7 +118,7 @@ class RedisStore:
             self._options,
             prefix=self._prefix,
             node=self._node,
-            lease=self._timing.lease,
+            lease=self._settings.lease,
             clock=self._given_clock,
         )
         self._keeper = keeper
@@ -163,6 +170,10 @@ class RedisStore:
             raise RuntimeStateError("the Redis store is not running")
         return await self._client.eval(script, self._keys, args)
 
+    def _send(self, script: Script, args: Sequence[Argument]) -> None:
+        if self._client is not None:
+            self._client.send_eval(script, self._keys, args)
+
     @property
     def _clock(self) -> int:
         return 0 if self._given_clock is None else self._given_clock()
@@ -171,8 +182,8 @@ class RedisStore:
         args: list[Argument] = [self._clock]
         for job in jobs:
             spec = job.spec
-            _require_text(spec.id)
-            _require_text(spec.session)
+            require_text(spec.id)
+            require_text(spec.session)
             args += (
                 spec.id,
                 job.queue,
@@ -182,8 +193,8 @@ class RedisStore:
                 plain_name(spec.session) if spec.session else "",
                 spec.origin,
                 job.priority,
-                _ms(job.delay),
-                -1 if job.deadline is None else max(0, _ms(job.deadline)),
+                milliseconds(job.delay),
+                -1 if job.deadline is None else max(0, milliseconds(job.deadline)),
                 job.max_stalled,
                 1 if spec.state == NO_STATE else 0,
             )
@@ -207,11 +218,11 @@ class RedisStore:
             try:
                 grants.append(_grant(*row))
             except ValidationError as error:
-                unreadable.append(Unreadable(id=row[8].decode(), token=row[1].decode(), reason=error.message))
+                unreadable.append(Unreadable(id=row[6].decode(), token=row[1].decode(), reason=error.message))
         return ClaimAnswer(grants=grants, unreadable=unreadable, next_due=None if due < 0 else due / 1000)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[SettleAnswer]:
-        args: list[Argument] = [self._clock, self._ttl]
+        args: list[Argument] = [self._clock, self._ttl, *self._states.commit_arguments]
         for settlement in settlements:
             commit = settlement.commit
             args += (
@@ -220,7 +231,7 @@ class RedisStore:
                 settlement.outcome,
                 settlement.result,
                 settlement.reason,
-                _ms(settlement.delay),
+                milliseconds(settlement.delay),
             )
             if commit is None:
                 args += (0, "", "", "", "")
@@ -237,8 +248,7 @@ class RedisStore:
         return None if before is None else before.decode()
 
     def cancel_nowait(self, job: str, reason: str) -> None:
-        if self._client is not None:
-            self._client.send_eval(scripts.CANCEL, self._keys, (self._clock, self._ttl, job, reason))
+        self._send(scripts.CANCEL, (self._clock, self._ttl, job, reason))
 
     async def view(self, jobs: Sequence[str]) -> list[JobView | None]:
         rows = await self._eval(scripts.VIEW, *jobs)
@@ -247,7 +257,7 @@ class RedisStore:
     async def announce(self, queues: Sequence[QueueInfo]) -> None:
         args: list[Argument] = [self._clock]
         for info in queues:
-            _require_text(info.processor)
+            require_text(info.processor)
             args += (info.queue, info.processor, info.session)
         await self._eval(scripts.ANNOUNCE, *args)
 
@@ -295,7 +305,7 @@ class RedisStore:
             self._ttl,
             self._node,
             self._lease,
-            _ms(self._timing.gone_grace),
+            milliseconds(self._settings.gone_grace),
             self._queue_offset,
             BATCH,
         )
@@ -303,19 +313,6 @@ class RedisStore:
 
     async def reconcile(self, known: Sequence[str]) -> int:
         return int(await self._eval(scripts.RECONCILE, self._clock, self._ttl, self._node, *known))
-
-    async def read_state(self, session: str) -> Versioned | None:
-        key = spell(self._prefix, "session", plain_name(session))
-        if self._client is None:
-            raise RuntimeStateError("the Redis store is not running")
-        version, sha, blob = await self._client.call("HMGET", key, "version", "sha", "blob")
-        if version is None:
-            return None
-        if sha is None or blob is None or checksum(blob) != sha.decode():
-            raise StateIntegrityError(
-                f"the state of session {session!r} does not match its checksum", context={"session": session}
-            )
-        return Versioned(blob=blob, version=int(version), checksum=sha.decode())
 
     async def publish(self, events: Sequence[Event]) -> None:
         now = int(time.time() * 1000)
@@ -351,34 +348,13 @@ _QUEUED: Final = EnqueueAnswer(status="queued")
 _APPLIED_COMPLETED: Final = SettleAnswer(status="applied", outcome="completed")
 
 
-def _ms(seconds: float) -> int:
-    # Upwards: a job must not come due before its time, nor a deadline pass before its.
-    return -int(-seconds * 1000 // 1)
-
-
-def _require_text(name: str) -> None:
-    """Half a surrogate pair is no text; say so instead of failing inside the wire."""
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise ValidationError(f"{name!r} is not valid Unicode text: {error.reason}") from error
-
-
-def _versioned(version: bytes, sha: bytes, blob: bytes) -> Versioned | None:
-    if not version:
-        return None
-    return Versioned(blob=blob, version=int(version), checksum=sha.decode())
-
-
 def _grant(
     spec: bytes,
     token: bytes,
     attempt: int,
     deliveries: int,
     remaining: int,
-    version: bytes,
-    sha: bytes,
-    blob: bytes,
+    state: list[bytes] | bytes,
     _id: bytes,
 ) -> Grant:
     return Grant(
@@ -387,11 +363,11 @@ def _grant(
         attempt=attempt,
         deliveries=deliveries,
         remaining=None if remaining < 0 else remaining / 1000,
-        stored=_versioned(version, sha, blob) if version else None,
+        stored=None if state == b"" else state_record(cast("list[bytes]", state)),
     )
 
 
-def _settle_answer(row: list[bytes]) -> SettleAnswer:
+def _settle_answer(row: list[Any]) -> SettleAnswer:
     status = row[0]
     if status == b"applied":
         return (
@@ -402,7 +378,7 @@ def _settle_answer(row: list[bytes]) -> SettleAnswer:
     if status == b"replay":
         return SettleAnswer(status="replay", outcome=row[1].decode())
     if status == b"conflict":
-        return SettleAnswer(status="conflict", current=_versioned(row[1], row[2], row[3]))
+        return SettleAnswer(status="conflict", current=state_record(row[1]))
     return SettleAnswer(status="gone" if status == b"gone" else "fenced")
 
 

@@ -1,4 +1,4 @@
-"""The Lua files, each with the key functions and the shared steps in front."""
+"""The Lua files, each with the key functions and the steps it shares with others in front."""
 
 from __future__ import annotations
 
@@ -10,25 +10,36 @@ from am2z_trio.wire.scripts import Script
 from .keys import lua_functions
 
 _FOLDER: Final = files("am2z_trio.store") / "lua"
-_PRELUDE: Final = lua_functions() + "\n" + (_FOLDER / "prelude.lua").read_text(encoding="utf-8")
 
 
-def _script(name: str) -> Script:
-    return Script(name, f"{_PRELUDE}\n{(_FOLDER / f'{name}.lua').read_text(encoding='utf-8')}")
+def _read(name: str) -> str:
+    return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
+
+
+def _script(name: str, *steps: str) -> Script:
+    """A script behind the key functions, the clock, and the shared steps it names."""
+    return Script(name, "\n".join([lua_functions(), *map(_read, ("clock", *steps, name))]))
 
 
 ANNOUNCE: Final = _script("announce")
-CANCEL: Final = _script("cancel")
-CLAIM: Final = _script("claim")
-ENQUEUE: Final = _script("enqueue")
-JOIN: Final = _script("join")
-LEAVE: Final = _script("leave")
+CANCEL: Final = _script("cancel", "jobs")
+CLAIM: Final = _script("claim", "jobs", "states")
+ENQUEUE: Final = _script("enqueue", "jobs")
+JOIN: Final = _script("join", "jobs")
+LEAVE: Final = _script("leave", "jobs")
 QUEUES: Final = _script("queues")
-RECONCILE: Final = _script("reconcile")
+RECONCILE: Final = _script("reconcile", "jobs")
 RENEW: Final = _script("renew")
-REPORT: Final = _script("report")
-SETTLE: Final = _script("settle")
+REPORT: Final = _script("report", "jobs")
+SETTLE: Final = _script("settle", "jobs", "states")
 STATS: Final = _script("stats")
-TICK: Final = _script("tick")
-UNPARK: Final = _script("unpark")
+TICK: Final = _script("tick", "jobs", "states")
+UNPARK: Final = _script("unpark", "jobs")
 VIEW: Final = _script("view")
+
+READ_STATE: Final = _script("read_state", "states")
+WRITE_STATE: Final = _script("write_state", "states")
+HISTORY: Final = _script("history", "states")
+ACQUIRE_LOCK: Final = _script("acquire_lock", "states")
+RENEW_LOCK: Final = _script("renew_lock", "states")
+RELEASE_LOCK: Final = _script("release_lock", "states")

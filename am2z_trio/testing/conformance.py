@@ -40,12 +40,12 @@ from am2z_trio.model.records import (
     SettleAnswer,
     Settled,
     Settlement,
-    Versioned,
+    StateRecord,
     Wake,
 )
-from am2z_trio.store.ports import Store, Timing
+from am2z_trio.store.ports import Store, StoreSettings
 
-TIMING: Final = Timing(lease=60.0, result_ttl=3600.0, gone_grace=1.0)
+SETTINGS: Final = StoreSettings(lease=60.0, result_ttl=3600.0, gone_grace=1.0)
 """What a backend's stores are to be made with. The lease is long in real time too: a store that keeps
 it from a thread must not do so in the midst of a case that lets it pass on the case's own clock."""
 
@@ -71,7 +71,7 @@ class Backend(Protocol):
     """What a store's author provides: the one thing that all nodes share, empty at first."""
 
     def store(self, node: str, clock: Clock) -> Store:
-        """Make the store of one node, with `TIMING` and on `clock`."""
+        """Make the store of one node, with `SETTINGS` and on `clock`."""
         ...
 
     async def wait_gone(self, node: str) -> None:
@@ -182,6 +182,12 @@ class Node:
         (stats,) = await self.store.stats([queue])
         return stats
 
+    async def state(self, session: str = "s") -> StateRecord:
+        """Read a session's state, without its times."""
+        record = timeless(await self.store.states.read(session))
+        assert record is not None
+        return record
+
 
 class Bench:
     """What a case works with: nodes on one backend, and the clock."""
@@ -244,18 +250,23 @@ def job(
     )
 
 
-def commit(text: str, expected: Versioned | tuple[int, str] | None = (0, "")) -> Commit:
+def commit(text: str, expected: StateRecord | tuple[int, str] | None = (0, "")) -> Commit:
     """Make a commit of some bytes; `expected` as in `Commit`, or the state itself."""
     blob = msgspec.msgpack.encode(text)
-    if isinstance(expected, Versioned):
-        expected = (expected.version, expected.checksum)
+    if isinstance(expected, StateRecord):
+        expected = expected.mark
     return Commit(blob=blob, checksum=checksum(blob), expected=expected)
 
 
-def version(number: int, text: str) -> Versioned:
-    """The state that `commit(text)` leaves as version `number`."""
-    blob = msgspec.msgpack.encode(text)
-    return Versioned(blob=blob, version=number, checksum=checksum(blob))
+def version(number: int, text: str = "") -> StateRecord:
+    """The state that `commit(text)` leaves as version `number`, without its times; no text: no state."""
+    blob = msgspec.msgpack.encode(text) if text else b""
+    return StateRecord(version=number, checksum=checksum(blob) if text else "", blob=blob)
+
+
+def timeless(record: StateRecord | None) -> StateRecord | None:
+    """A record without its times."""
+    return record and msgspec.structs.replace(record, created=0, updated=0)
 
 
 def settled(
@@ -553,14 +564,14 @@ class StoreConformance:
                 await a.heard(),
                 await a.view(outcome),
                 await a.stats(),
-                await a.store.read_state(outcome),
+                await a.state(outcome),
             )
             again = await a.settle(grant, outcome, delay=500, commit=change)
             assert again == SettleAnswer(status="replay", outcome=outcome)
             again = await a.settle(grant, "failed", result=b"\x33")
             assert again == SettleAnswer(status="replay", outcome=outcome)
             assert await a.heard() == []
-            after = before[0], await a.view(outcome), await a.stats(), await a.store.read_state(outcome)
+            after = before[0], await a.view(outcome), await a.stats(), await a.state(outcome)
             assert after == before
 
     async def test_a_settlement_twice_in_one_call_is_applied_once(self, bench: Bench) -> None:
@@ -570,7 +581,7 @@ class StoreConformance:
         once = Settlement(id="j", token=grant.token, outcome="completed", commit=commit("x"))
         first, second = await a.store.settle([once, once])
         assert (first.status, second.status) == ("applied", "replay")
-        assert await a.store.read_state("s") == version(1, "x")
+        assert await a.state("s") == version(1, "x")
 
     async def test_a_token_that_is_not_the_current_one_is_fenced(self, bench: Bench) -> None:
         a = await bench.node()
@@ -587,7 +598,7 @@ class StoreConformance:
         answer = await a.settle(old, "completed", commit=commit("x"))
         assert answer.status == "fenced"
         assert await a.status("j") == "active"
-        assert await a.store.read_state("s") is None
+        assert not (await a.state("s")).exists
         assert (await a.settle(newest)).status == "applied"
         assert (await a.settle(old)).status == "fenced"
 
@@ -625,31 +636,31 @@ class StoreConformance:
 
     async def test_a_state_is_committed_with_its_settlement(self, bench: Bench) -> None:
         a, b = await bench.node("a"), await bench.node("b")
-        assert await a.store.read_state("s") is None
+        assert not (await a.state("s")).exists
         await a.store.enqueue([job("j1", session="s"), job("j2", session="s")])
         j1, j2 = await a.claim(2)
         assert (await a.settle(j1, commit=commit("one"))).status == "applied"
-        assert await b.store.read_state("s") == version(1, "one")
+        assert await b.state("s") == version(1, "one")
         assert (await a.settle(j2, commit=commit("two", version(1, "one")))).status == "applied"
-        assert await b.store.read_state("s") == version(2, "two")
-        assert await b.store.read_state("other") is None
+        assert await b.state("s") == version(2, "two")
+        assert not (await b.state("other")).exists
 
     async def test_a_state_that_moved_is_a_conflict_and_the_claim_stands(self, bench: Bench) -> None:
         a = await bench.node()
         await a.store.enqueue([job(f"j{i}", session="s", origin="a") for i in range(3)])
         j0, j1, j2 = await a.claim(3)
         answer = await a.settle(j0, commit=commit("x", (3, "no")))
-        assert answer == SettleAnswer(status="conflict", current=None)
+        assert answer == SettleAnswer(status="conflict", current=version(0))
         await a.settle(j0, commit=commit("one"))
         await a.heard()
         answer = await a.settle(j1, commit=commit("two"))
-        assert answer == SettleAnswer(status="conflict", current=version(1, "one"))
+        assert (answer.status, timeless(answer.current)) == ("conflict", version(1, "one"))
         # The version alone is not enough: versions repeat where a server lost its tail.
         answer = await a.settle(j1, commit=commit("two", (1, checksum(b"other"))))
         assert answer.status == "conflict"
         assert await a.status("j1") == "active"
         assert await a.heard() == []
-        assert await a.store.read_state("s") == version(1, "one")
+        assert await a.state("s") == version(1, "one")
         assert (await a.settle(j1, commit=commit("two", version(1, "one")))).status == "applied"
         # In either order: a settlement that conflicts is no replay, and none that was applied conflicts.
         assert (await a.settle(j1, commit=commit("two", version(1, "one")))).status == "replay"
@@ -660,9 +671,9 @@ class StoreConformance:
         await a.store.enqueue([job("j1", session="s"), job("j2", session="s")])
         j1, j2 = await a.claim(2)
         await a.settle(j1, commit=commit("one", None))
-        assert await a.store.read_state("s") == version(1, "one")
+        assert await a.state("s") == version(1, "one")
         await a.settle(j2, commit=commit("two", None))
-        assert await a.store.read_state("s") == version(2, "two")
+        assert await a.state("s") == version(2, "two")
 
     async def test_what_does_not_complete_has_no_effect(self, bench: Bench) -> None:
         a = await bench.node()
@@ -670,17 +681,17 @@ class StoreConformance:
         await a.store.enqueue([job(outcome, session="s") for outcome in outcomes])
         for grant, outcome in zip(await a.claim(9), outcomes, strict=True):
             assert (await a.settle(grant, outcome, delay=99, commit=commit("x"))).status == "applied"
-        assert await a.store.read_state("s") is None
+        assert not (await a.state("s")).exists
 
     async def test_a_job_on_the_stored_state_is_granted_with_it(self, bench: Bench) -> None:
         a = await bench.node()
         await a.store.enqueue([job("j0", session="s"), job("j1", session="s", state=None)])
         j0, j1 = await a.claim(2)
-        assert j1.stored is None
+        assert j1.stored == version(0)
         await a.settle(j0, commit=commit("one"))
         await a.settle(j1, "released")
         j1 = await a.claim_one()
-        assert j1.stored == version(1, "one")
+        assert timeless(j1.stored) == version(1, "one")
         await a.store.enqueue([job("j2", session="s")])
         assert (await a.claim_one()).stored is None
 
@@ -697,7 +708,7 @@ class StoreConformance:
             ]
         )
         assert [answer.status for answer in answers] == ["applied"] * 3
-        assert await a.store.read_state("") is None
+        assert not (await a.state("")).exists
 
     async def test_a_tampered_state_is_never_returned(self, bench: Bench) -> None:
         a = await bench.node()
@@ -706,7 +717,7 @@ class StoreConformance:
         if not bench.backend.tamper_state("s"):
             return
         try:
-            await a.store.read_state("s")
+            await a.store.states.read("s")
         except StateIntegrityError:
             pass
         else:
@@ -805,7 +816,7 @@ class StoreConformance:
         await bench.crash(b)
         assert await a.store.cancel("j", "enough") == "active"
         await a.store.tick()
-        bench.clock.advance(TIMING.gone_grace)
+        bench.clock.advance(SETTINGS.gone_grace)
         assert (await a.store.tick()).reaped == 1
         assert await a.heard() == [settled("j", "cancelled", "enough")]
         assert await a.claim(9) == []
@@ -944,7 +955,7 @@ class StoreConformance:
         await a.store.enqueue([job("j")])
         grant = await a.claim_one()
         for _ in range(3):
-            bench.clock.advance(TIMING.lease * 0.75)
+            bench.clock.advance(SETTINGS.lease * 0.75)
             answer = await a.store.tick()
             assert (answer.lost, answer.reaped) == (False, 0)
             assert (await b.store.tick()).lost is False
@@ -954,9 +965,9 @@ class StoreConformance:
         a, b = await bench.node("a"), await bench.node("b")
         await a.store.enqueue([job("j", origin="a"), job("k")])
         old = await a.claim_one()
-        bench.clock.advance(TIMING.lease / 2)
+        bench.clock.advance(SETTINGS.lease / 2)
         assert (await b.store.tick()).reaped == 0
-        bench.clock.advance(TIMING.lease / 2 + 0.001)
+        bench.clock.advance(SETTINGS.lease / 2 + 0.001)
         assert (await b.store.tick()).reaped == 1
         view = await b.view("j")
         assert (view.status, view.stalls) == ("waiting", 1)
@@ -979,7 +990,7 @@ class StoreConformance:
         a, b = await bench.node("a"), await bench.node("b")
         await a.store.enqueue([job("j"), job("k", max_stalled=0)])
         j, k = await a.claim(2)
-        bench.clock.advance(TIMING.lease + 0.001)
+        bench.clock.advance(SETTINGS.lease + 0.001)
         assert (await b.store.tick()).reaped == 2
         # Settled with this token? No: somebody else ended the claim.
         assert (await a.settle(j)).status == "fenced"
@@ -991,7 +1002,7 @@ class StoreConformance:
         await a.claim_one()
         await bench.crash(a)
         assert (await b.store.tick()).reaped == 0
-        bench.clock.advance(TIMING.gone_grace - 0.001)
+        bench.clock.advance(SETTINGS.gone_grace - 0.001)
         assert (await b.store.tick()).reaped == 0
         bench.clock.advance(0.001)
         assert (await b.store.tick()).reaped == 1
@@ -1003,10 +1014,10 @@ class StoreConformance:
         grant = await a.claim_one()
         await bench.crash(a)
         assert (await b.store.tick()).reaped == 0
-        bench.clock.advance(TIMING.gone_grace / 2)
+        bench.clock.advance(SETTINGS.gone_grace / 2)
         a = await bench.connect("a")
         assert (await b.store.tick()).reaped == 0
-        bench.clock.advance(TIMING.gone_grace)
+        bench.clock.advance(SETTINGS.gone_grace)
         assert (await b.store.tick()).reaped == 0
         await bench.crash(a)
         assert (await b.store.tick()).reaped == 0
@@ -1019,7 +1030,7 @@ class StoreConformance:
         for stalls in (1, 2):
             (grant,) = await a.claim(1)
             assert (grant.attempt, grant.deliveries) == (1, stalls)
-            bench.clock.advance(TIMING.lease + 1)
+            bench.clock.advance(SETTINGS.lease + 1)
             await b.store.tick()
             assert (await b.view("j")).stalls == stalls
             await a.store.join()
@@ -1153,7 +1164,7 @@ class StoreConformance:
         await a.settle(f, "failed")
         await a.settle(c, "cancelled")
         await a.store.cancel("w", "")
-        bench.clock.advance(TIMING.lease + 1)
+        bench.clock.advance(SETTINGS.lease + 1)
         await b.store.tick()
         heard = [(event.name, event.job, event.node) for event in await b.events()]
         assert heard[:3] == [
@@ -1201,7 +1212,7 @@ class StoreConformance:
             assert await a.store.cancel(text, text) == "active"
             assert await a.heard() == [CancelRequest(text, grant.token, text)]
             await a.settle(grant, commit=commit(text))
-            assert await a.store.read_state(text) == version(1, text)
+            assert await a.state(text) == version(1, text)
             assert await a.heard() == [settled(text, "completed")]
             assert (await a.view(text)).id == text
         assert {(event.job, event.session) for event in await a.events()} == {(t, t) for t in HOSTILE}

@@ -10,7 +10,7 @@ from am2z_trio.store import keys
 from am2z_trio.store.memory import MemoryStore
 from am2z_trio.store.memory_server import MemoryServer
 from am2z_trio.store.redis import RedisStore
-from am2z_trio.testing.conformance import CASES, TIMING, Backend, Clock, run_case
+from am2z_trio.testing.conformance import CASES, SETTINGS, Backend, Clock, run_case
 from tests.conftest import wait_until
 
 pytestmark = pytest.mark.anyio
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 class MemoryBackend:
     def __init__(self) -> None:
-        self.server = MemoryServer(TIMING)
+        self.server = MemoryServer(SETTINGS)
 
     def store(self, node: str, clock: Clock) -> MemoryStore:
         return MemoryStore(node, self.server, clock=clock)
@@ -39,7 +39,7 @@ class RedisBackend:
         self.server = server
 
     def store(self, node: str, clock: Clock) -> RedisStore:
-        return RedisStore(node, self.options, timing=TIMING, clock=clock)
+        return RedisStore(node, self.options, settings=SETTINGS, clock=clock)
 
     async def wait_gone(self, node: str) -> None:
         inbox = keys.spell("am2z", "inbox", node)

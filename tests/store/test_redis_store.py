@@ -20,9 +20,9 @@ from am2z_trio.model.records import Enqueue, QueueInfo, Settlement, Wake, plain_
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store import keys, lease
 from am2z_trio.store.lease import LeaseKeeper
-from am2z_trio.store.ports import Timing
+from am2z_trio.store.ports import StoreSettings
 from am2z_trio.store.redis import RedisStore
-from am2z_trio.testing.conformance import HOSTILE, TIMING, Bench, Clock, Node, commit, job, version
+from am2z_trio.testing.conformance import HOSTILE, SETTINGS, Bench, Clock, Node, commit, job, version
 from tests.conftest import RedisProcess, wait_until
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +35,7 @@ class RedisBackend:
         self.server = server
 
     def store(self, node: str, clock: Clock) -> RedisStore:
-        return RedisStore(node, RedisOptions.from_url(self.server.url), timing=TIMING, clock=clock)
+        return RedisStore(node, RedisOptions.from_url(self.server.url), settings=SETTINGS, clock=clock)
 
     async def wait_gone(self, node: str) -> None:
         inbox = keys.spell("am2z", "inbox", node)
@@ -56,12 +56,12 @@ async def open_bench(server: RedisProcess) -> AsyncIterator[Bench]:
 
 
 @asynccontextmanager
-async def open_real(server: RedisProcess, names: str, timing: Timing) -> AsyncIterator[list[Node]]:
+async def open_real(server: RedisProcess, names: str, settings: StoreSettings) -> AsyncIterator[list[Node]]:
     """Nodes on Redis's own clock."""
     host = current_host()
     options = RedisOptions.from_url(server.url)
     async with host.open_nursery() as nursery:
-        nodes = [Node(name, RedisStore(name, options, timing=timing), host) for name in names]
+        nodes = [Node(name, RedisStore(name, options, settings=settings), host) for name in names]
         for node in nodes:
             await nursery.start(node.run)
             await node.store.join()
@@ -85,7 +85,7 @@ async def test_hostile_names_stay_in_their_own_key(redis_url, redis_server):
         for grant in grants:
             await a.settle(grant, commit=commit(grant.spec.id))
         for text in HOSTILE:
-            assert await a.store.read_state(text) == version(1, text)
+            assert await a.state(text) == version(1, text)
         await a.store.leave()
         found = {name.decode() for name in redis_server.call("KEYS", "*")}
         jobs = {key("job", text) for text in HOSTILE}
@@ -159,7 +159,7 @@ async def test_a_full_server_refuses_jobs_and_still_lets_all_end(spawn_redis):
         # Everything that ends or moves a job that is there already works on.
         answer = await a.settle(grants["completed"], result=b"\xa4done", commit=commit("state"))
         assert answer.status == "applied"
-        assert await a.store.read_state("s") == version(1, "state")
+        assert await a.state("s") == version(1, "state")
         assert (await a.settle(grants["failed"], "failed", result=b"\x01")).status == "applied"
         assert (await a.settle(grants["retry"], "retry")).status == "applied"
         assert (await a.settle(grants["later"], "retry", delay=5.0)).status == "applied"
@@ -171,7 +171,7 @@ async def test_a_full_server_refuses_jobs_and_still_lets_all_end(spawn_redis):
         assert await a.store.cancel("delayed", "full") == "later"
         await bench.crash(c)
         assert (await b.store.tick()).reaped == 0
-        bench.clock.advance(TIMING.gone_grace)
+        bench.clock.advance(SETTINGS.gone_grace)
         assert (await b.store.tick()).reaped == 1
         assert await a.store.reconcile([]) == 1
         assert sorted(grant.spec.id for grant in await b.claim(9)) == ["active", "lost", "released", "retry"]
@@ -284,8 +284,8 @@ async def test_an_unreadable_state_version_harms_only_its_reader(redis_url, redi
             await a.settle(grant, commit=commit("one"))
         redis_server.call("HDEL", key("session", "s"), "blob")
         with pytest.raises(Exception, match="checksum"):
-            await a.store.read_state("s")
-        assert await a.store.read_state("t") == version(1, "one")
+            await a.state("s")
+        assert await a.state("t") == version(1, "one")
 
 
 async def test_a_store_that_does_not_run_says_so(redis_url):
@@ -302,8 +302,8 @@ async def test_a_store_that_does_not_run_says_so(redis_url):
 
 
 async def test_a_blocked_event_loop_keeps_its_lease(redis_url, redis_server):
-    timing = Timing(lease=1.0, gone_grace=30.0)
-    async with open_real(redis_server, "ab", timing) as (a, b):
+    settings = StoreSettings(lease=1.0, gone_grace=30.0)
+    async with open_real(redis_server, "ab", settings) as (a, b):
         await a.store.enqueue([job("j")])
         grant = await a.claim_one()
         before = redis_server.call("ZSCORE", key("nodes"), "a")
@@ -386,10 +386,10 @@ async def test_the_thread_outlives_a_lost_connection(redis_url, redis_server):
 @pytest.mark.parametrize("limit", [100, 2_500])
 async def test_ten_thousand_jobs_drain_exactly_once_over_three_nodes(redis_url, redis_server, limit):
     total = 10_000
-    timing = Timing(lease=60.0)
+    settings = StoreSettings(lease=60.0)
     granted: Counter[str] = Counter()
     applied: Counter[str] = Counter()
-    async with open_real(redis_server, "abc", timing) as nodes:
+    async with open_real(redis_server, "abc", settings) as nodes:
         requests: list[Enqueue] = [job(f"j{i}") for i in range(total)]
         for first in range(0, total, 500):
             await nodes[0].store.enqueue(requests[first : first + 500])

@@ -11,12 +11,13 @@ the wire is replaced by a blocking client, so that a step needs no event loop.
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
+from math import inf
 from typing import Any, TypeVar
 
 import msgspec
 import pytest
 import redis as redis_py
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -36,25 +37,29 @@ from am2z_trio.model.records import (
     InboxMessage,
     JobSpec,
     Settlement,
-    Versioned,
+    StateWrite,
 )
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.model.transitions import TERMINAL
 from am2z_trio.store.keys import anchor, spell
 from am2z_trio.store.memory_server import MemoryServer
-from am2z_trio.store.ports import Timing
+from am2z_trio.store.ports import StoreSettings
 from am2z_trio.store.redis import RedisStore, _decode_inbox
 from am2z_trio.wire.scripts import Script
 
 T = TypeVar("T")
 
+LOCKS = {"l1": ("n1", 0.4), "l2": ("n2", 6.0), "l3": ("n1", 6.0)}
+"""Tokens that ask for locks, of which node, and for how many seconds."""
 NODES = ("n1", "n2", "n3")
 QUEUES = ("p", "q")
 SESSIONS = ("s", "t")
 IDS = [f"j{i}" for i in range(8)]
 EXAMPLES = 120 if settings().max_examples <= 100 else settings().max_examples
 """More in the profile `soak`."""
-TIMING = Timing(lease=10, result_ttl=3600, gone_grace=1)
+NO_EXPLAIN = [phase for phase in Phase if phase is not Phase.explain]
+"""Explaining a failure runs the program many more times."""
+SETTINGS = StoreSettings(lease=10, result_ttl=3600, gone_grace=1, state_ttl=8, state_history=2)
 
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -108,16 +113,17 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.connection.flushall()
         self.now = 1_000_000
-        self.server = MemoryServer(TIMING)
+        self.server = MemoryServer(SETTINGS)
         self.client = BlockingClient(self.connection)
         self.stores: dict[str, RedisStore] = {}
         for node in NODES:
-            store = RedisStore(node, RedisOptions(), timing=TIMING, clock=lambda: self.now)
+            store = RedisStore(node, RedisOptions(), settings=SETTINGS, clock=lambda: self.now)
             store._client = self.client  # type: ignore[assignment]
             self.stores[node] = store
         self.inboxes: dict[str, Inbox] = {}
         self.channels: dict[str, Any] = {}
         self.seq: dict[str, int] = dict.fromkeys(NODES, 0)
+        self.writes: list[tuple[str, StateWrite]] = []
         self.last_claims: list[tuple[str, str, int, int, ClaimAnswer]] = []
         self.claims: list[tuple[str, str, str]] = []
         """(job, the specification's token, Redis's token) of every grant ever."""
@@ -244,12 +250,12 @@ class StoreMachine(RuleBasedStateMachine):
         record = self.server._jobs.get(job)
         if outcome == "completed" and record is not None and record.spec.session:
             blob = msgspec.msgpack.encode(value)
-            current = self.server.read_state(record.spec.session)
+            current = self.server.states.read(record.spec.session, self.now)
             wanted: dict[str, tuple[int, str] | None] = {
                 "any": None,
                 "none": (0, ""),
                 "wrong": (1, "0" * 64),
-                "current": (0, "") if current is None else (current.version, current.checksum),
+                "current": current.mark,
             }
             commit = Commit(blob=blob, checksum=checksum(blob), expected=wanted[expected])
         settlement = Settlement(
@@ -280,6 +286,74 @@ class StoreMachine(RuleBasedStateMachine):
             self.server.report(job, token, progress, self.now),
             drive(self.stores["n1"].report(job, redis_token, progress)),
         )
+
+    # --- session states and locks -----------------------------------------------------------
+
+    @rule(
+        node=st.sampled_from(NODES),
+        session=st.sampled_from(SESSIONS),
+        value=st.none() | st.integers(0, 3),
+        expected=st.sampled_from(["any", "current", "current", "none", "wrong"]),
+        ttl=st.sampled_from([None, None, 0.3, 5.0, inf]),
+        lock=st.sampled_from(["", "", *LOCKS]),
+    )
+    def write(
+        self, node: str, session: str, value: int | None, expected: str, ttl: float | None, lock: str
+    ) -> None:
+        self.seq[node] += 1
+        blob = b"" if value is None else msgspec.msgpack.encode(value)
+        marks: dict[str, tuple[int, str] | None] = {
+            "any": None,
+            "none": (0, ""),
+            "wrong": (1, "0" * 64),
+            "current": self.server.states.read(session, self.now).mark,
+        }
+        write = StateWrite(
+            session=session,
+            seq=self.seq[node],
+            blob=blob,
+            checksum=checksum(blob) if blob else "",
+            expected=marks[expected],
+            ttl=ttl,
+            lock=lock,
+        )
+        self.writes.append((node, write))
+        self._write(node, write)
+
+    def _write(self, node: str, write: StateWrite) -> None:
+        ours = self.server.states.write(node, write, self.now)
+        self.same(ours, drive(self.stores[node].states.write(write)))
+
+    @precondition(lambda self: self.writes)
+    @rule(data=st.data())
+    def an_earlier_write_arrives_again(self, data: st.DataObject) -> None:
+        self._write(*data.draw(st.sampled_from(self.writes[-5:])))
+
+    @rule(session=st.sampled_from(SESSIONS))
+    def history(self, session: str) -> None:
+        ours = self.server.states.history(session, self.now)
+        self.same(ours, drive(self.stores["n1"].states.history(session)))
+
+    @rule(
+        session=st.sampled_from(SESSIONS),
+        token=st.sampled_from(sorted(LOCKS)),
+        step=st.sampled_from(["acquire", "acquire", "renew", "release"]),
+    )
+    def lock(self, session: str, token: str, step: str) -> None:
+        node, lease = LOCKS[token]
+        states, store = self.server.states, self.stores[node].states
+        if step == "acquire":
+            ours = states.acquire(node, session, token, lease, self.now)
+            self.server.deliver()
+            self.same(ours, drive(store.acquire(session, token, lease)))
+        elif step == "renew":
+            self.same(
+                states.renew(session, token, lease, self.now), drive(store.renew(session, token, lease))
+            )
+        else:
+            held = states.release(session, token, self.now)
+            self.server.deliver()
+            self.same(held, drive(store.release(session, token, lease)))
 
     # --- what must hold ---------------------------------------------------------------------
 
@@ -313,8 +387,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.same(self.server.view(IDS, self.now), drive(store.view(IDS)))
         self.same(self.server.stats(QUEUES), drive(store.stats(QUEUES)))
         for session in SESSIONS:
-            ours: Versioned | None = self.server.read_state(session)
-            self.same(ours, drive(store.read_state(session)))
+            self.same(self.server.states.read(session, self.now), drive(store.states.read(session)))
 
     @invariant()
     def every_job_is_in_exactly_one_place(self) -> None:
@@ -351,7 +424,9 @@ def test_redis_does_what_the_specification_does(redis_server: Any) -> None:
         assert anchor("am2z") == "{am2z:0}"
         run_state_machine_as_test(
             Machine,
-            settings=settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None),
+            settings=settings(
+                max_examples=EXAMPLES, stateful_step_count=40, deadline=None, phases=NO_EXPLAIN
+            ),
         )
 
 
@@ -361,7 +436,7 @@ def test_any_script_call_may_arrive_again(redis_server: Any, again: int) -> None
     with redis_server.client() as connection:
         connection.flushall()
         client = BlockingClient(connection)
-        store = RedisStore("n1", RedisOptions(), timing=TIMING, clock=lambda: 1_000_000)
+        store = RedisStore("n1", RedisOptions(), settings=SETTINGS, clock=lambda: 1_000_000)
         store._client = client  # type: ignore[assignment]
 
         def repeat(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -382,9 +457,7 @@ def test_any_script_call_may_arrive_again(redis_server: Any, again: int) -> None
         done = Settlement(id="j", token=grant.token, outcome="completed", result=b"\x90", commit=commit)
         assert repeat(store.settle([done]))[0].status == "applied"
         assert drive(store.settle([done]))[0].status == "replay"
-        state = drive(store.read_state("s"))
-        assert state is not None
-        assert state.version == 1
+        assert drive(store.states.read("s")).version == 1
         repeat(store.cancel("j", "too late"))
         repeat(store.leave())
 

@@ -3,7 +3,7 @@
 -- KEYS     anchor
 -- ARGV     clock, node, queue, seq, limit, nonce, result ttl ms
 -- RETURNS  {'lost'} | {'stale'} | {'ok', ms until the next delayed job or -1, grant ...}
---          grant: {spec, token, attempt, deliveries, ms to the deadline or -1, version or '', sha, blob, id}
+--          grant: {spec, token, attempt, deliveries, ms to the deadline or -1, row of read_state or '', id}
 -- INVARIANT  a token is granted once: the nonce is the caller's, so a server that was rolled back and
 --          repeats counter values does not repeat tokens. The same seq gives the same grants.
 
@@ -13,13 +13,9 @@ local node, queue, seq, limit, nonce, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]),
 local function granted(id, token, v)
   local remaining = -1
   if v[5] then remaining = math.max(0, tonumber(v[5]) - now) end
-  local version, sha, blob = '', '', ''
   local session = v[6] and redis.call('HGET', job_key(id), 'skey')
-  if session then
-    local state = redis.call('HMGET', session_key(session), 'version', 'sha', 'blob')
-    if state[3] then version, sha, blob = state[1], state[2], state[3] end
-  end
-  return { v[2], token, tonumber(v[3] or 1), tonumber(v[4] or 0), remaining, version, sha, blob, id }
+  local state = session and state_row(session, now) or ''
+  return { v[2], token, tonumber(v[3] or 1), tonumber(v[4] or 0), remaining, state, id }
 end
 
 local lease = redis.call('ZSCORE', nodes_key(), node)

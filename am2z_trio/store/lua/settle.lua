@@ -1,18 +1,15 @@
 -- End, retry or hand back claimed jobs: all effects of one job, or none.
 --
 -- KEYS     anchor
--- ARGV     clock, result ttl ms, then per job: id, token, outcome, result, reason, delay ms, commit (1 or
---          0), expected version ('': any), expected sha, new sha, new blob
--- RETURNS  per job: {'gone'} | {'replay', outcome} | {'fenced'} | {'conflict', version, sha, blob}
+-- ARGV     clock, result ttl ms, default state ttl ms, history, then per job: id, token, outcome, result,
+--          reason, delay ms, commit (1 or 0), expected version ('': any), expected sha, new sha, new blob
+-- RETURNS  per job: {'gone'} | {'replay', outcome} | {'fenced'} | {'conflict', row of read_state}
 --          | {'applied', outcome}
--- INVARIANT  only the newest token settles, and once. Only `completed` commits, and only in a session. Every check precedes the first write of a job, and
---          that write is a removal, which Redis allows when memory is full.
+-- INVARIANT  only the newest token settles, and once. Only `completed` commits, and only in a session.
+--          Every check precedes the first write of a job, and that write is a removal, which Redis
+--          allows when memory is full.
 
-local now, ttl = read_clock(ARGV[1]), ARGV[2]
-
-local function conflict(state)
-  return { 'conflict', state[1] or '', state[2] or '', state[3] or '' }
-end
+local now, ttl, state_ttl, history = read_clock(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 
 local function settle(id, token, outcome, result, reason, delay, commits, version, sha, new_sha, blob)
   local job = load(id)
@@ -20,18 +17,13 @@ local function settle(id, token, outcome, result, reason, delay, commits, versio
   if token == '' then return { 'fenced' } end
   if job.last_token == token then return { 'replay', redis.call('HGET', job_key(id), 'last_outcome') } end
   if job.token ~= token then return { 'fenced' } end
-  local session, state
+  local state
   if commits and outcome == 'completed' then
     local name = redis.call('HGET', job_key(id), 'skey')
-    if name then session = session_key(name) end
-  end
-  if session then
-    if version == '' then
-      state = redis.call('HMGET', session, 'version')
-    else
-      state = redis.call('HMGET', session, 'version', 'sha')
-      if (state[1] or '0') ~= version or (state[2] or '') ~= sha then
-        return conflict(redis.call('HMGET', session, 'version', 'sha', 'blob'))
+    if name then
+      state = load_state(name, now)
+      if version ~= '' and (whole(state.version) ~= version or state.sha ~= sha) then
+        return { 'conflict', state_row(name, now) }
       end
     end
   end
@@ -41,11 +33,7 @@ local function settle(id, token, outcome, result, reason, delay, commits, versio
     return { 'applied', returned and 'released' or 'cancelled' }
   end
   drop_claim(job, outcome)
-  if session then
-    local fields = { 'version', whole(tonumber(state[1] or 0) + 1), 'sha', new_sha, 'blob', blob, 'updated', whole(now) }
-    if not state[1] then fields[9], fields[10] = 'created', whole(now) end
-    redis.call('HSET', session, unpack(fields))
-  end
+  if state then write_state(state, now, new_sha, blob, state_ttl, history) end
   if outcome == 'retry' and not job.cancel then
     tell('job:retrying', now, node, id, { attempt = job.attempt })
     local status = delay > 0 and 'later' or 'waiting'
@@ -76,7 +64,7 @@ local function settle(id, token, outcome, result, reason, delay, commits, versio
 end
 
 local answers = {}
-for i = 3, #ARGV, 11 do
+for i = 5, #ARGV, 11 do
   answers[#answers + 1] = settle(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4],
     tonumber(ARGV[i + 5]), ARGV[i + 6] == '1', ARGV[i + 7], ARGV[i + 8], ARGV[i + 9], ARGV[i + 10])
 end

@@ -1,4 +1,4 @@
--- Renew the own lease, give dead nodes' jobs back, wake stuck queues.
+-- Renew the own lease, give dead nodes' jobs back, wake stuck queues, take expired states away.
 --
 -- KEYS     anchor
 -- ARGV     clock, result ttl ms, node, lease ms, gone grace ms, offset into the queues, batch
@@ -76,6 +76,12 @@ for _, queue in ipairs(queues) do
     local due = next_due(queue, now)
     if due == 0 or redis.call('LLEN', wait_key(queue)) + redis.call('ZCARD', prio_key(queue)) > 0 then wake(queue) end
   end
+end
+
+local expired = redis.call('ZRANGEBYSCORE', expiries_key(), '-inf', whole(now), 'LIMIT', 0, batch)
+for _, name in ipairs(expired) do
+  local v = redis.call('HMGET', session_key(name), 'version', 'updated')
+  if v[1] then bury_state(name, v[1], v[2], 'expired') else redis.call('ZREM', expiries_key(), name) end
 end
 finish()
 return { lost, reaped, #queues < batch and 0 or offset + batch }

@@ -1,20 +1,11 @@
--- Steps that scripts share. Follows the key functions; precedes every script.
+-- A job's life: the steps that its scripts share. Follows the clock.
 --
 -- A script collects messages, events and counts while it works and sends them at its end with
 -- `finish()`: one PUBLISH per node, one HINCRBY per queue and status, however many jobs it touched.
--- Numbers above 14 digits lose their end in Lua's own formatting; `whole` keeps them.
 
 local NIL = '\192'
 local ENDED = { completed = true, failed = true, cancelled = true }
 local STATUS_OF = { complete = 'completed', fail = 'failed', cancel = 'cancelled', stall = 'failed', expire = 'failed' }
-
-local function whole(number) return string.format('%.0f', number) end
-
-local function read_clock(given)
-  if given ~= '0' then return tonumber(given) end
-  local time = redis.call('TIME')
-  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
 
 -- msgpack array of already packed items
 local function packed_list(items)

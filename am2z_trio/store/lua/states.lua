@@ -1,0 +1,100 @@
+-- A session's state and lock: as they are now, and their next version. Follows the clock.
+
+-- A record without a state keeps its version and its writers' receipts for a week: far longer than a
+-- claim lives or a write is resent.
+local TOMBSTONE_MS = 604800000
+-- Receipts of writers that have not written for an hour go first when there are too many.
+local RECEIPTS, RECEIPT_MS = 64, 3600000
+
+-- sha is '' where there is no state: never written, deleted or expired.
+local function load_state(name, now)
+  local v = redis.call('HMGET', session_key(name), 'version', 'sha', 'created', 'updated', 'ttl', 'expires', 'gone')
+  local state = { name = name, version = tonumber(v[1] or 0), sha = v[2] or '', created = v[3], updated = v[4] or '0',
+    ttl = v[5], expires = v[6], gone = v[7] }
+  if v[6] and tonumber(v[6]) <= now then state.sha, state.created, state.expired = '', nil, true end
+  return state
+end
+
+-- {} never written | {version, updated} no state | {version, updated, sha, blob, created}
+local function state_row(name, now)
+  local v = redis.call('HMGET', session_key(name), 'version', 'updated', 'sha', 'blob', 'created', 'expires', 'gone')
+  if not v[1] then return {} end
+  if v[7] or (v[6] and tonumber(v[6]) <= now) then return { v[1], v[2] } end
+  return { v[1], v[2], v[3] or '', v[4] or '', v[5] or '0' }
+end
+
+-- Takes the state away and leaves its version. The removals come first: they are allowed when memory is full.
+local function bury_state(name, version, updated, why)
+  local key = session_key(name)
+  redis.call('HDEL', key, 'sha', 'blob', 'created', 'expires')
+  redis.call('ZREM', expiries_key(), name)
+  redis.call('DEL', history_key(name))
+  redis.call('HSET', key, 'version', whole(version), 'gone', why, 'updated', updated)
+  redis.call('PEXPIRE', key, TOMBSTONE_MS)
+end
+
+-- Writes the next version.
+local function write_state(state, now, sha, blob, default_ttl, history)
+  local key, name, version = session_key(state.name), state.name, whole(state.version + 1)
+  local fields = { 'version', version, 'sha', sha, 'blob', blob, 'updated', whole(now) }
+  if not state.created then
+    state.created = whole(now)
+    fields[9], fields[10] = 'created', state.created
+  end
+  if state.expired then redis.call('DEL', history_key(name)) end
+  local ttl = tonumber(state.ttl or default_ttl)
+  if ttl > 0 then
+    fields[#fields + 1] = 'expires'
+    fields[#fields + 1] = whole(now + ttl)
+  end
+  redis.call('HSET', key, unpack(fields))
+  if ttl > 0 then
+    redis.call('ZADD', expiries_key(), whole(now + ttl), name)
+  elseif state.expires then
+    redis.call('HDEL', key, 'expires')
+    redis.call('ZREM', expiries_key(), name)
+  end
+  if state.gone then
+    redis.call('HDEL', key, 'gone')
+    redis.call('PERSIST', key)
+  end
+  if tonumber(history) > 0 then
+    local entry = version .. ' ' .. sha .. ' ' .. state.created .. ' ' .. whole(now) .. ' ' .. blob
+    redis.call('LPUSH', history_key(name), entry)
+    redis.call('LTRIM', history_key(name), 0, tonumber(history) - 1)
+  end
+  state.version, state.sha, state.updated = state.version + 1, sha, whole(now)
+end
+
+-- Whether this token holds the lock and its lease has not passed.
+local function holds_lock(name, token, now)
+  local lock = redis.call('HMGET', lock_key(name), 'token', 'ends')
+  return lock[1] == token and tonumber(lock[2]) >= now
+end
+
+-- Both keys of a lock outlive its lease a little and then go by themselves: nothing but waiting hangs on them.
+local function give_lock(name, token, lease, now)
+  local fence = redis.call('INCR', fence_key())
+  redis.call('HSET', lock_key(name), 'token', token, 'fence', whole(fence), 'ends', whole(now + lease))
+  redis.call('PEXPIRE', lock_key(name), lease + 60000)
+  return fence
+end
+
+-- Gives the lock to the first in line who is there, `asking` (a token) included; nobody: it is free.
+-- Returns the fencing number if it was `asking`.
+local function hand_lock_on(name, now, asking)
+  while true do
+    local first = redis.call('ZPOPMIN', line_key(name))[1]
+    if not first then
+      redis.call('DEL', lock_key(name))
+      return nil
+    end
+    local token, node, lease = string.match(first, '^(%S+) (%S+) (%d+)$')
+    if token == asking then return give_lock(name, token, tonumber(lease), now) end
+    if redis.call('PUBSUB', 'NUMSUB', inbox_key(node))[2] > 0 then
+      local fence = give_lock(name, token, tonumber(lease), now)
+      redis.call('PUBLISH', inbox_key(node), '\145\147' .. cmsgpack.pack('granted', token, fence))
+      return nil
+    end
+  end
+end

@@ -1,0 +1,49 @@
+-- Write a session's next state, or delete it, if it is still the expected one.
+--
+-- KEYS     anchor
+-- ARGV     clock, node, session name, seq, expected version ('': any), expected sha, new sha, new blob
+--          ('': delete), ttl ms ('': as it is; 0: never), default ttl ms, history, lock token ('': none)
+-- RETURNS  {'applied', version, created, updated} | {'conflict', row of read_state} | {'fenced'} | {'stale'}
+-- INVARIANT  the same seq of a node changes the state at most once, however often and late it arrives: a
+--          receipt of the node's last write stays in the record. Every check precedes the first write,
+--          which Redis refuses when memory is full, unless it is a removal.
+
+local now = read_clock(ARGV[1])
+local node, name, seq, version, sha = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6]
+local blob, ttl, token = ARGV[8], ARGV[9], ARGV[12]
+local key, writer = session_key(name), 'w:' .. node
+
+local receipt = redis.call('HGET', key, writer)
+if receipt then
+  receipt = cmsgpack.unpack(receipt)
+  if seq < receipt[1] then return { 'stale' } end
+  if seq == receipt[1] then return { 'applied', receipt[2], receipt[3], receipt[4] } end
+end
+if token ~= '' and not holds_lock(name, token, now) then return { 'fenced' } end
+local state = load_state(name, now)
+if version ~= '' and (whole(state.version) ~= version or state.sha ~= sha) then
+  return { 'conflict', state_row(name, now) }
+end
+
+local function forget_old_receipts()
+  if redis.call('HLEN', key) < RECEIPTS then return end
+  for _, field in ipairs(redis.call('HKEYS', key)) do
+    if string.sub(field, 1, 2) == 'w:' then
+      local at = cmsgpack.unpack(redis.call('HGET', key, field))[4]
+      if tonumber(at) < now - RECEIPT_MS then redis.call('HDEL', key, field) end
+    end
+  end
+end
+
+if blob == '' then
+  if state.sha == '' then return { 'applied', whole(state.version), '0', state.updated } end
+  state.version, state.created, state.updated = state.version + 1, '0', whole(now)
+  bury_state(name, state.version, state.updated, 'deleted')
+else
+  if ttl ~= '' then state.ttl = ttl end
+  write_state(state, now, ARGV[7], blob, ARGV[10], ARGV[11])
+  if ttl ~= '' then redis.call('HSET', key, 'ttl', ttl) end
+end
+if not receipt then forget_old_receipts() end
+redis.call('HSET', key, writer, cmsgpack.pack({ seq, whole(state.version), state.created, state.updated }))
+return { 'applied', whole(state.version), state.created, state.updated }

@@ -1,0 +1,187 @@
+"""Session states and locks as plain synchronous code: the executable specification of `StateStore`.
+
+Part of `memory_server`, whose rules it keeps: no await, and time is an argument, in milliseconds.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import inf
+from typing import Final
+
+import msgspec
+
+from am2z_trio.model.records import (
+    InboxMessage,
+    LockAnswer,
+    LockGranted,
+    StateRecord,
+    StateWrite,
+    WriteAnswer,
+)
+
+from .ports import StoreSettings
+
+NOTHING: Final = StateRecord()
+
+
+@dataclass(slots=True)
+class _Session:
+    record: StateRecord = NOTHING
+    ttl: float | None = None
+    """Seconds; `None`: the default's."""
+    expires: float = inf
+    history: deque[StateRecord] = field(default_factory=deque[StateRecord])
+    receipts: dict[str, tuple[int, StateRecord]] = field(default_factory=dict[str, tuple[int, StateRecord]])
+    """Per node: the number of its last write, and what it became."""
+
+
+@dataclass(slots=True)
+class _Lock:
+    token: str = ""
+    fence: int = 0
+    ends: float = -inf
+    line: dict[str, tuple[str, float]] = field(default_factory=dict[str, tuple[str, float]])
+    """Token → node and lease in seconds of who waits, by arrival."""
+
+
+class MemoryStates:
+    """The sessions of a `MemoryServer`."""
+
+    def __init__(
+        self,
+        settings: StoreSettings,
+        fence: itertools.count[int],
+        *,
+        is_connected: Callable[[str], bool],
+        post: Callable[[str, InboxMessage], None],
+    ) -> None:
+        self._settings = settings
+        self._fence = fence
+        self._is_connected = is_connected
+        self._post = post
+        self._sessions: dict[str, _Session] = {}
+        self._locks: dict[str, _Lock] = {}
+
+    # --- states -----------------------------------------------------------------------------
+
+    def read(self, session: str, now: float) -> StateRecord:
+        found = self._sessions.get(session)
+        return NOTHING if found is None else self._as_of(found, now)
+
+    def _as_of(self, session: _Session, now: float) -> StateRecord:
+        """The record; an expired one keeps only its version. Taken away when somebody looks."""
+        if session.expires <= now:
+            session.record = _buried(session.record)
+            session.expires = inf
+            session.history.clear()
+        return session.record
+
+    def commit(self, session: str, blob: bytes, checksum: str, now: float) -> StateRecord:
+        """Write the next version, unconditionally."""
+        found = self._sessions.setdefault(session, _Session())
+        before = self._as_of(found, now)
+        found.record = StateRecord(
+            version=before.version + 1,
+            checksum=checksum,
+            blob=blob,
+            created=before.created if before.exists else int(now),
+            updated=int(now),
+        )
+        ttl = self._settings.state_ttl if found.ttl is None else found.ttl
+        found.expires = inf if ttl is None else now + ttl * 1000
+        found.history.appendleft(found.record)
+        while len(found.history) > self._settings.state_history:
+            found.history.pop()
+        return found.record
+
+    def write(self, node: str, write: StateWrite, now: float) -> WriteAnswer:
+        found = self._sessions.get(write.session) or _Session()
+        receipt = found.receipts.get(node)
+        if receipt is not None:
+            if write.seq < receipt[0]:
+                return WriteAnswer(status="stale")
+            if write.seq == receipt[0]:
+                return WriteAnswer(status="applied", current=receipt[1])
+        if write.lock and not self._holds(write.session, write.lock, now):
+            return WriteAnswer(status="fenced")
+        current = self._as_of(found, now)
+        if write.expected is not None and write.expected != current.mark:
+            return WriteAnswer(status="conflict", current=current)
+        if not write.blob and not current.exists:
+            return WriteAnswer(status="applied", current=current)
+        self._sessions[write.session] = found
+        if write.blob:
+            if write.ttl is not None:
+                found.ttl = write.ttl
+            current = self.commit(write.session, write.blob, write.checksum, now)
+        else:
+            current = StateRecord(version=current.version + 1, updated=int(now))
+            found.record, found.expires = current, inf
+            found.history.clear()
+        current = msgspec.structs.replace(current, blob=b"", checksum=write.checksum)
+        found.receipts[node] = write.seq, current
+        return WriteAnswer(status="applied", current=current)
+
+    def history(self, session: str, now: float) -> list[StateRecord]:
+        found = self._sessions.get(session)
+        if found is None or not self._as_of(found, now).exists:
+            return []
+        return list(found.history)
+
+    def expire(self, now: float) -> None:
+        """Take expired states away."""
+        for session in self._sessions.values():
+            self._as_of(session, now)
+
+    # --- locks ------------------------------------------------------------------------------
+
+    def _holds(self, session: str, token: str, now: float) -> bool:
+        lock = self._locks.get(session)
+        return lock is not None and lock.token == token and lock.ends >= now
+
+    def acquire(self, node: str, session: str, token: str, lease: float, now: float) -> LockAnswer:
+        lock = self._locks.setdefault(session, _Lock())
+        if lock.ends >= now and lock.token == token:
+            return LockAnswer(fence=lock.fence)
+        lock.line.setdefault(token, (node, lease))
+        if lock.ends < now:
+            self._hand_on(session, lock, now, asking=token)
+            if lock.token == token:
+                return LockAnswer(fence=lock.fence)
+        return LockAnswer(fence=None, wait=(lock.ends - now) / 1000)
+
+    def _hand_on(self, session: str, lock: _Lock, now: float, *, asking: str = "") -> None:
+        """Give the lock to the first in line who is there; nobody: it is free."""
+        while lock.line:
+            token = next(iter(lock.line))
+            node, lease = lock.line.pop(token)
+            if token == asking or self._is_connected(node):
+                lock.token, lock.fence, lock.ends = token, next(self._fence), now + lease * 1000
+                if token != asking:
+                    self._post(node, LockGranted(token, lock.fence))
+                return
+        del self._locks[session]
+
+    def renew(self, session: str, token: str, lease: float, now: float) -> bool:
+        if not self._holds(session, token, now):
+            return False
+        self._locks[session].ends = now + lease * 1000
+        return True
+
+    def release(self, session: str, token: str, now: float) -> bool:
+        lock = self._locks.get(session)
+        if lock is None:
+            return False
+        lock.line.pop(token, None)
+        held = self._holds(session, token, now)
+        if lock.token == token:
+            self._hand_on(session, lock, now)
+        return held
+
+
+def _buried(record: StateRecord) -> StateRecord:
+    return StateRecord(version=record.version, updated=record.updated)
