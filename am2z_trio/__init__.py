@@ -23,9 +23,12 @@ Floors, each importing only those below: `cli` and `testing`, `engine`, `store`,
 from am2z_trio.engine.context import Context
 from am2z_trio.engine.job import Job, ProcessorResult
 from am2z_trio.engine.local_runtime import LocalRuntime
+from am2z_trio.engine.locks import SessionLock
 from am2z_trio.engine.processor import Processor, processor
 from am2z_trio.engine.queue_runtime import QueueRuntime
 from am2z_trio.engine.runtime import RuntimeStats
+from am2z_trio.engine.state_managers import MemoryStateManager, RedisStateManager
+from am2z_trio.engine.states import StateManager, Versioned
 from am2z_trio.model.errors import (
     AM2ZError,
     AuthenticationError,
@@ -35,6 +38,7 @@ from am2z_trio.model.errors import (
     JobCancelledError,
     JobNotFoundError,
     JobStalledError,
+    LockLostError,
     NetworkError,
     PayloadTooLargeError,
     ProcessorExecutionError,
@@ -68,6 +72,8 @@ __all__ = [
     "JobOptions",
     "JobStalledError",
     "LocalRuntime",
+    "LockLostError",
+    "MemoryStateManager",
     "NetworkError",
     "PayloadTooLargeError",
     "Processor",
@@ -79,16 +85,20 @@ __all__ = [
     "QueueRuntime",
     "QueueStats",
     "RedisOptions",
+    "RedisStateManager",
     "ResourceError",
     "RetryPolicy",
     "RuntimeOptions",
     "RuntimeStateError",
     "RuntimeStats",
     "ServerReplyError",
+    "SessionLock",
     "StateConflictError",
     "StateIntegrityError",
+    "StateManager",
     "UnknownOutcomeError",
     "UnsupportedServerError",
     "ValidationError",
+    "Versioned",
     "processor",
 ]

@@ -11,6 +11,8 @@ import msgspec
 
 from am2z_trio.concurrency import CancelScope
 
+from .job_state import JobState
+
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True):
     """Facts about this run."""
@@ -47,6 +49,7 @@ class Context:
         "meta",
         "processor",
         "session_id",
+        "state",
     )
 
     def __init__(
@@ -58,6 +61,7 @@ class Context:
         call_depth: int,
         meta: Meta,
         cancel_scope: CancelScope,
+        state: JobState,
         log: logging.LoggerAdapter[logging.Logger],
         emit: Callable[[str, Any], None],
         report: Callable[[float], Awaitable[None]],
@@ -73,6 +77,8 @@ class Context:
         self.meta = meta
         self.cancel_scope = cancel_scope
         """Cancelled when the job is to stop; the processor then sees `Cancelled` at its next await."""
+        self.state = state
+        """The session's stored state: `await ctx.state.read()`, `await ctx.state.update(fn)`."""
         self.log = log
         """A logger that adds processor, job and session to each record."""
         self._emit = emit

@@ -31,7 +31,6 @@ from am2z_trio.model.options import RetryPolicy
 from am2z_trio.model.records import (
     NO_STATE,
     WIRE_VERSION,
-    Commit,
     Grant,
     ResultRecord,
     Settlement,
@@ -41,6 +40,8 @@ from am2z_trio.policy.retry import backoff_delay, wants_retry
 
 from .claims import Claim
 from .context import Context, Meta
+from .job_state import JobState
+from .node_states import NodeStates
 from .registry import Registered
 
 logger: Final = logging.getLogger("am2z_trio.jobs")
@@ -54,12 +55,13 @@ ONE_ATTEMPT: Final = RetryPolicy(max_attempts=1)
 class Executor:
     """Runs claimed jobs of one node."""
 
-    __slots__ = ("_emit", "_host", "_node", "_now", "_report")
+    __slots__ = ("_emit", "_host", "_node", "_now", "_report", "_states")
 
-    def __init__(self, host: Host, node: str, *, emit: Emit, report: Report) -> None:
+    def __init__(self, host: Host, node: str, states: NodeStates, *, emit: Emit, report: Report) -> None:
         self._host = host
         self._now = host.now
         self._node = node
+        self._states = states
         self._emit = emit
         self._report = report
 
@@ -80,13 +82,16 @@ class Executor:
         output: Any = None
         error: AM2ZError | None = None
         state: Any = None
+        stored: JobState | None = None
+        if spec.session or processor.takes_context:
+            stored = JobState(self._states, grant, processor.state_type)
         if claim.stop is not None:
             scope.cancel()
         claim.scope = scope
         try:
             state = _input_state(grant, registered)
             with scope:
-                output = await self._call(registered, state, claim, scope, started)
+                output = await self._call(registered, state, stored, claim, scope, started)
         except AM2ZError as raised:
             error = raised
         except Exception as raised:
@@ -105,7 +110,9 @@ class Executor:
             error = _deadline_error(processor.name, timeout, remaining)
         if error is None:
             try:
-                return self._completed(grant, registered, state, output, started, execution_time)
+                if output is None:
+                    output = state
+                return self._completed(grant, registered, output, stored, started, execution_time)
             except AM2ZError as refused:
                 error = refused
         return self._failed(grant, registered, error, started, execution_time)
@@ -114,6 +121,7 @@ class Executor:
         self,
         registered: Registered,
         state: Any,
+        stored: JobState | None,
         claim: Claim,
         scope: CancelScope,
         started: float,
@@ -122,7 +130,8 @@ class Executor:
         if not processor.takes_context:
             arguments: tuple[Any, ...] = (state,)
         else:
-            arguments = (state, self._context(claim.grant, scope, started))
+            assert stored is not None
+            arguments = (state, self._context(claim.grant, stored, scope, started))
         if processor.is_async:
             return await processor.fn(*arguments)
         # Abandoning the thread is the only way to answer on time; its result is dropped.
@@ -130,7 +139,7 @@ class Executor:
             partial(processor.fn, *arguments), abandon_on_cancel=True, limiter=registered.threads
         )
 
-    def _context(self, grant: Grant, scope: CancelScope, started: float) -> Context:
+    def _context(self, grant: Grant, stored: JobState, scope: CancelScope, started: float) -> Context:
         spec = grant.spec
 
         def emit(event: str, data: Any = None) -> None:
@@ -151,6 +160,7 @@ class Executor:
                 node=self._node,
             ),
             cancel_scope=scope,
+            state=stored,
             log=logging.LoggerAdapter(
                 logger,
                 {"processor": spec.processor, "job": spec.id, "session": spec.session},
@@ -163,33 +173,22 @@ class Executor:
         self,
         grant: Grant,
         registered: Registered,
-        state: Any,
         output: Any,
+        stored: JobState | None,
         started: float,
         execution_time: float,
     ) -> Settlement:
         spec = grant.spec
-        if output is None:
-            output = state
-        blob = registered.codec.encode(output)
-        if type(output) is not type(state):
-            try:
-                registered.codec.decode(blob)
-            except ValidationError as error:
-                raise ValidationError(f"what {spec.processor!r} returned: {error.message}") from error
-        commit: Commit | None = None
-        if spec.session:
-            expected: tuple[int, str] | None = None
-            if spec.state == NO_STATE:
-                assert grant.stored is not None
-                expected = grant.stored.mark
-            commit = Commit(blob=blob, checksum=codec.checksum(blob), expected=expected)
+        try:
+            blob = registered.codec.encode_exactly(output)
+        except ValidationError as error:
+            raise type(error)(f"what {spec.processor!r} returned: {error.message}") from error
         return Settlement(
             id=spec.id,
             token=grant.token,
             outcome="completed",
             result=self._result(grant.attempt, msgspec.Raw(blob), None, started, execution_time),
-            commit=commit,
+            commit=None if stored is None else stored.commit(blob),
         )
 
     def _failed(

@@ -22,6 +22,8 @@ class LocalRuntime(Runtime):
         node: str = "local",
         shutdown_grace: float = 5.0,
         result_ttl: float = 60.0,
+        state_ttl: float | None = None,
+        state_history: int = 0,
         max_state_bytes: int = RuntimeOptions().max_state_bytes,
         max_conflicts: int = RuntimeOptions().max_conflicts,
     ) -> None:
@@ -31,6 +33,8 @@ class LocalRuntime(Runtime):
                 node=node,
                 shutdown_grace=shutdown_grace,
                 result_ttl=result_ttl,
+                state_ttl=state_ttl,
+                state_history=state_history,
                 max_state_bytes=max_state_bytes,
                 max_conflicts=max_conflicts,
             )

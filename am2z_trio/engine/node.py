@@ -30,6 +30,7 @@ from am2z_trio.model.records import (
     CancelRequest,
     Grant,
     InboxMessage,
+    LockGranted,
     QueueInfo,
     Settled,
     Wake,
@@ -39,6 +40,8 @@ from am2z_trio.store.ports import Store
 from .bus import Bus
 from .claims import Claims
 from .executor import Executor
+from .locks import Locks
+from .node_states import NodeStates
 from .registry import Registered, Registry
 from .results import Results
 from .settler import Settler
@@ -75,13 +78,15 @@ class Node:
         self.store = store
         self.claims = Claims()
         self.settler = Settler(self.host, store)
+        self.states = NodeStates(self.host, store.states, max_bytes=options.max_state_bytes)
+        self.locks = Locks(self.host, self.states)
         self.results = Results(self.host, store, before_send=bus.watch)
         self.workers: dict[str, Worker] = {}
         self.started_at = self.host.now()
         self._options = options
         self._registry = registry
         self._bus = bus
-        self._executor = Executor(self.host, node_id, emit=self._emit, report=self._report)
+        self._executor = Executor(self.host, node_id, self.states, emit=self._emit, report=self._report)
         self._services: CancelScope | None = None
         self._sessions: Nursery | None = None
         self._worker_scopes: dict[str, CancelScope] = {}
@@ -246,9 +251,11 @@ class Node:
             else:
                 self._stray_wakes.add(message.queue)
                 self._tick_bell.wake()
-        else:
-            assert isinstance(message, CancelRequest)
+        elif isinstance(message, CancelRequest):
             self.claims.cancel(message)
+        else:
+            assert isinstance(message, LockGranted)
+            self.locks.on_granted(message)
 
     def on_event(self, event: Event) -> None:
         self._bus.deliver(event)
@@ -256,6 +263,7 @@ class Node:
     def on_reconnect(self) -> None:
         self.results.on_reconnect()
         self.claims.has_strays = True
+        self.locks.on_reconnect()
         for worker in self.workers.values():
             worker.wake()
         self._tick_bell.wake()

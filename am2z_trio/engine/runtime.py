@@ -46,6 +46,7 @@ from .node import Node
 from .processor import Processor
 from .registry import Registry
 from .results import Waiter
+from .states import StateManager
 
 S = TypeVar("S")
 
@@ -93,10 +94,18 @@ class Runtime:
         self._entered: AsyncExitStack | None = None
         self._job_ids = self._new_ids()
         self._known_elsewhere: set[str] = set()
+        self.state = StateManager(self._running)
+        """The sessions' states: `get`, `set`, `update`, `delete`, `lock`."""
 
     @property
     def _settings(self) -> StoreSettings:
-        return StoreSettings(lease=self._options.lease, result_ttl=self._options.result_ttl)
+        options = self._options
+        return StoreSettings(
+            lease=options.lease,
+            result_ttl=options.result_ttl,
+            state_ttl=options.state_ttl,
+            state_history=options.state_history,
+        )
 
     def _open_store(self, node: str) -> AbstractAsyncContextManager[Store]:
         raise NotImplementedError

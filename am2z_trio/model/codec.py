@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
@@ -74,8 +75,24 @@ class StateCodec(Generic[T]):
             raise ValidationError(f"the state is not readable: {error}") from error
 
     def encode(self, state: object) -> bytes:
-        """Return canonical bytes; `ValidationError` if the state cannot be stored faithfully."""
+        """Return canonical bytes; `ValidationError` if the state cannot be encoded."""
         return encode_state(state, max_bytes=self._max_bytes)
+
+    def encode_exactly(self, state: object) -> bytes:
+        """`encode` what is to be stored: refuse what does not fit the type, or would be read back as
+        something else, such as a set where the type says nothing of sets.
+
+        The bytes are those of the state as it will be read, so 1 and 1.0 are one state where the type
+        says float. Costs an encoding and a decoding more.
+        """
+        again = self.decode(encode_state(state, max_bytes=self._max_bytes))
+        if not _equal(again, state):
+            found = _difference(state, again, "$")
+            if found is not None:
+                raise ValidationError(
+                    f"{found} as {_type_name(self.type)}: say what it is in the state's type"
+                )
+        return _state_encoder.encode(again)
 
 
 def encode_state(state: object, *, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
@@ -114,6 +131,48 @@ def _type_name(kind: Any) -> str:
     return getattr(kind, "__qualname__", None) or str(kind)
 
 
+def _equal(a: object, b: object) -> bool:
+    try:
+        return bool(a == b)
+    except Exception:
+        return False
+
+
+def _difference(before: object, after: object, path: str) -> str | None:
+    """Where what was read back is not what was written, for people; `None` if it is all the same.
+
+    Looks into records that do not compare by value.
+    """
+    if _equal(before, after):
+        return None
+    was, is_now = type(before).__name__, type(after).__name__
+    if type(before) is type(after):
+        inside: Iterable[tuple[str, object, object]] | None = None
+        if isinstance(before, list | tuple):
+            others = cast("Sequence[object]", after)
+            ours = cast("Sequence[object]", before)
+            inside = ((f"{path}[{i}]", a, b) for i, (a, b) in enumerate(zip(ours, others, strict=True)))
+        elif isinstance(before, Mapping):
+            ours_by_key = cast("Mapping[object, object]", before)
+            others_by_key = cast("Mapping[object, object]", after)
+            if ours_by_key.keys() == others_by_key.keys():
+                inside = ((f"{path}[{key!r}]", a, others_by_key[key]) for key, a in ours_by_key.items())
+        elif names := _fields(before):
+            inside = ((f"{path}.{name}", getattr(before, name), getattr(after, name)) for name in names)
+        if inside is not None:
+            return next(filter(None, (_difference(a, b, where) for where, a, b in inside)), None)
+    return f"the {was} at {path} would be read back as the {is_now} {reprlib.repr(after)}"
+
+
+def _fields(record: object) -> list[str]:
+    """Names of the fields of a Struct, dataclass or attrs class; none for anything else."""
+    if isinstance(record, msgspec.Struct):
+        return list(record.__struct_fields__)
+    if names := getattr(record, "__dataclass_fields__", None):
+        return list(names)
+    return [field.name for field in getattr(record, "__attrs_attrs__", ())]
+
+
 def _is_nan(value: object) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
@@ -136,12 +195,6 @@ def _walk(value: object, path: str) -> Iterator[tuple[str, object]]:
     elif isinstance(value, list | tuple | set | frozenset):
         for index, item in enumerate(cast("Iterable[object]", value)):
             yield from _walk(item, f"{path}[{index}]")
-    elif isinstance(value, msgspec.Struct):
-        for name in value.__struct_fields__:
-            yield from _walk(getattr(value, name), f"{path}.{name}")
-    elif hasattr(value, "__dataclass_fields__") or hasattr(value, "__attrs_attrs__"):
-        names = getattr(value, "__dataclass_fields__", None) or [
-            field.name for field in getattr(value, "__attrs_attrs__", ())
-        ]
-        for name in names:
+    else:
+        for name in _fields(value):
             yield from _walk(getattr(value, name), f"{path}.{name}")

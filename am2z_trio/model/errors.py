@@ -161,6 +161,15 @@ class StateConflictError(AM2ZError):
     retryable = True
 
 
+class LockLostError(AM2ZError):
+    """The session's lock was lost while its block ran: its lease passed. Nothing was written since."""
+
+    code = "LOCK_LOST"
+    category = "state"
+    severity = "high"
+    retryable = True
+
+
 class StateIntegrityError(AM2ZError):
     """A stored state does not match its checksum; it was changed by something else."""
 

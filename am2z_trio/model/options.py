@@ -163,6 +163,10 @@ class RuntimeOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that leaving the runtime waits for running jobs before it cancels and releases them."""
     result_ttl: float = 3600.0
     """Seconds the record of an ended job is kept."""
+    state_ttl: float | None = None
+    """Seconds after its last write at which a session's state expires; `None`: never."""
+    state_history: int = 0
+    """Newest states that are kept per session, for `runtime.state.history`."""
     max_state_bytes: int = DEFAULT_MAX_BYTES
     """Largest encoded state accepted, in either direction."""
     max_conflicts: int = 10
@@ -191,6 +195,9 @@ class RuntimeOptions(msgspec.Struct, frozen=True, kw_only=True):
         require(self.lease >= 1, "lease", self.lease, "must be at least 1 second")
         require_seconds("shutdown_grace", self.shutdown_grace)
         require_seconds("result_ttl", self.result_ttl, zero=False)
+        if self.state_ttl is not None:
+            require_seconds("state_ttl", self.state_ttl, zero=False)
+        require_count("state_history", self.state_history, least=0, most=1000)
         require_count("max_state_bytes", self.max_state_bytes, most=256 * 1024 * 1024)
         require_count("max_conflicts", self.max_conflicts, least=0)
 
