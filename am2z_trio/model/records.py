@@ -19,6 +19,9 @@ from .transitions import Status, Terminal
 WIRE_VERSION: Final = 1
 """Goes up when a record changes so that an older reader would misread it."""
 
+SESSION_STOPPED: Final = "session stopped"
+"""Why the store ended a job whose session was stopped: its caller's error is `SessionStoppedError`."""
+
 NO_STATE: Final = msgspec.Raw(b"\xc0")
 """In `JobSpec.state`, nil: the job works on the stored state of its session."""
 
@@ -83,7 +86,8 @@ class Enqueue(msgspec.Struct, frozen=True, kw_only=True):
 class EnqueueAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one job on its way in."""
 
-    status: Literal["queued", "dup"]
+    status: Literal["queued", "dup", "stopped"]
+    """`stopped`: its session is being stopped; nothing was accepted."""
     settled: Settled | None = None
     """For `dup`: the earlier outcome if the job has ended already."""
 
@@ -268,7 +272,13 @@ class LockGranted(msgspec.Struct, frozen=True, array_like=True, tag="granted"):
     fence: int
 
 
-InboxMessage = Settled | Wake | CancelRequest | LockGranted
+class SessionStopped(msgspec.Struct, frozen=True, array_like=True, tag="stopped"):
+    """Inbox message: the session was stopped; all its jobs have ended."""
+
+    session: str
+
+
+InboxMessage = Settled | Wake | CancelRequest | LockGranted | SessionStopped
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
@@ -294,6 +304,14 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     delayed: int = 0
     paused: int = 0
     cancelled: int = 0
+
+
+class SessionCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """A session's jobs that have not ended."""
+
+    waiting: int = 0
+    active: int = 0
+    delayed: int = 0
 
 
 class QueueInfo(msgspec.Struct, frozen=True, kw_only=True):

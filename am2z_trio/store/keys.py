@@ -8,6 +8,8 @@ builds the others by functions that are rendered here, from the same table.
 |---|---|---|
 | `job:<id>` | hash | spec, status, queue, claim (node, token), attempt, counts, outcome |
 | `q:<queue>:wait` | list | ids, first in first out; ids that wait no more are skipped at claim |
+| `q:<queue>@<s>:wait` | list | the same for the jobs of one session |
+| `q:<queue>:ready` | list | sessions that have jobs waiting here, each once; served in turn |
 | `q:<queue>:prio` | zset | ids with a priority: priority x 2^32 + arrival |
 | `q:<queue>:later` | zset | delayed and backing-off ids, by due time |
 | `q:<queue>:lot` | zset | nodes parked on the queue |
@@ -20,6 +22,8 @@ builds the others by functions that are rendered here, from the same table.
 | `node:<n>` | channel | the node's inbox |
 | `session:<s>` | hash | version, sha256, blob, times, TTL; `gone`: why none; `w:<n>`: node n's last write |
 | `session:<s>:history` | list | earlier states, newest first |
+| `session:<s>:jobs` | set | ids of the session's jobs that have not ended |
+| `sessions` | hash | sessions that have such jobs, and their ids as text |
 | `expiries` | zset | sessions by the time their state expires |
 | `lock:<s>` | hash | token, fencing number and end of the lease of the lock's holder |
 | `lock:<s>:line` | zset | who waits for the lock, by arrival |
@@ -36,6 +40,7 @@ from typing import Final
 TEMPLATES: Final = {
     "job": "job:%s",
     "wait": "q:%s:wait",
+    "ready": "q:%s:ready",
     "prio": "q:%s:prio",
     "later": "q:%s:later",
     "lot": "q:%s:lot",
@@ -48,6 +53,8 @@ TEMPLATES: Final = {
     "inbox": "node:%s",
     "session": "session:%s",
     "history": "session:%s:history",
+    "jobs": "session:%s:jobs",
+    "sessions": "sessions",
     "expiries": "expiries",
     "lock": "lock:%s",
     "line": "lock:%s:line",

@@ -17,6 +17,7 @@ from am2z_trio.model.records import (
     LockAnswer,
     QueueInfo,
     QueueStats,
+    SessionCounts,
     SettleAnswer,
     Settlement,
     StateRecord,
@@ -102,6 +103,18 @@ class MemoryStore:
         await self._checkpoint()
         return self._server.view(jobs, self._now())
 
+    async def stop_session(self, session: str, *, running: bool, refuse: float) -> list[str]:
+        await self._checkpoint()
+        return self._server.stop_session(self._node, session, running=running, refuse=refuse, now=self._now())
+
+    async def active_sessions(self) -> list[str]:
+        await self._checkpoint()
+        return self._server.active_sessions()
+
+    async def session_counts(self, session: str) -> SessionCounts:
+        await self._checkpoint()
+        return self._server.session_stats(session)
+
     async def announce(self, queues: Sequence[QueueInfo]) -> None:
         await self._checkpoint()
         self._server.announce(queues)
@@ -173,6 +186,10 @@ class _States:
     async def write(self, write: StateWrite) -> WriteAnswer:
         await self._checkpoint()
         return self._states.write(self._node, write, self._now())
+
+    async def set_ttl(self, session: str, ttl: float) -> None:
+        await self._checkpoint()
+        self._states.set_ttl(session, ttl, self._now())
 
     async def history(self, session: str) -> list[StateRecord]:
         await self._checkpoint()

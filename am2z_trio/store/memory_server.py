@@ -10,9 +10,9 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from math import inf
+from math import ceil, inf
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +21,7 @@ from am2z_trio.model.codec import NIL
 from am2z_trio.model.events import Event
 from am2z_trio.model.records import (
     NO_STATE,
+    SESSION_STOPPED,
     CancelRequest,
     ClaimAnswer,
     Enqueue,
@@ -31,6 +32,8 @@ from am2z_trio.model.records import (
     JobView,
     QueueInfo,
     QueueStats,
+    SessionCounts,
+    SessionStopped,
     SettleAnswer,
     Settled,
     Settlement,
@@ -75,10 +78,52 @@ class _Queue:
     """One queue. `waiting` and `later` may hold ghosts: ids that are there no more."""
 
     waiting: deque[str] = field(default_factory=deque[str])
+    by_session: dict[str, deque[str]] = field(default_factory=dict[str, deque[str]])
+    """What waits of each session; none is empty."""
+    ready: deque[str] = field(default_factory=deque[str])
+    """The sessions in `by_session`, in the order in which they are served."""
     prioritised: list[tuple[int, int, str]] = field(default_factory=list[tuple[int, int, str]])
     later: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
     lot: dict[str, float] = field(default_factory=dict[str, float])
     counts: dict[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self.waiting or self.ready or self.prioritised)
+
+    def batches(self, room: Callable[[], int]) -> Iterator[list[str]]:
+        """What to look at next, taken out, as long as there is room and anything left.
+
+        Jobs without a session and every session with jobs are parties, which are served in turn; jobs
+        with a priority come after all of them. Each gets its share of the room; the rest goes round.
+        """
+        while room() > 0:
+            parties = len(self.ready) + bool(self.waiting)
+            if not parties:
+                ids = [heapq.heappop(self.prioritised)[2] for _ in range(min(room(), len(self.prioritised)))]
+                if not ids:
+                    return
+                yield ids
+                continue
+            share = ceil(room() / parties)
+            if self.waiting:
+                parties -= 1
+                yield _take(self.waiting, min(share, room()))
+            for _ in range(parties):
+                if room() <= 0:
+                    return
+                session = self.ready.popleft()
+                jobs = self.by_session[session]
+                ids = _take(jobs, min(share, room()))
+                if jobs:
+                    self.ready.append(session)
+                else:
+                    del self.by_session[session]
+                yield ids
+
+
+def _take(jobs: deque[str], most: int) -> list[str]:
+    return [jobs.popleft() for _ in range(min(most, len(jobs)))]
 
 
 @dataclass(slots=True)
@@ -99,6 +144,8 @@ class MemoryServer:
         self._jobs: dict[str, _Job] = {}
         self._queues: dict[str, _Queue] = {}
         self._infos: dict[str, QueueInfo] = {}
+        self._live: dict[str, dict[str, None]] = {}
+        self._stopping: dict[str, float] = {}
         self._nodes: dict[str, _Node] = {}
         self._active: dict[str, dict[str, str]] = {}
         self._claims: dict[tuple[str, str], tuple[int | None, list[tuple[str, str]]]] = {}
@@ -172,10 +219,14 @@ class MemoryServer:
         if job.priority:
             arrival = 0 if front else next(self._arrival)
             heapq.heappush(queue.prioritised, (job.priority, arrival, job.spec.id))
-        elif front:
-            queue.waiting.appendleft(job.spec.id)
+        elif session := job.spec.session:
+            jobs = queue.by_session.get(session)
+            if jobs is None:
+                jobs = queue.by_session[session] = deque()
+                (queue.ready.appendleft if front else queue.ready.append)(session)
+            (jobs.appendleft if front else jobs.append)(job.spec.id)
         else:
-            queue.waiting.append(job.spec.id)
+            (queue.waiting.appendleft if front else queue.waiting.append)(job.spec.id)
         self._wake(job.queue)
 
     def _put_later(self, job: _Job, due: float) -> None:
@@ -216,15 +267,6 @@ class MemoryServer:
                 return
             heapq.heappop(later)
 
-    def _pop(self, queue: _Queue) -> _Job | None:
-        """The next job that really waits; ghosts are dropped on the way."""
-        while queue.waiting or queue.prioritised:
-            job_id = queue.waiting.popleft() if queue.waiting else heapq.heappop(queue.prioritised)[2]
-            job = self._jobs.get(job_id)
-            if job is not None and job.status == "waiting":
-                return job
-        return None
-
     def _end(
         self,
         job: _Job,
@@ -244,6 +286,11 @@ class MemoryServer:
         self._forget.append((job.forget_at, job.spec.id))
         self._outbox.extend((origin, job.settled) for origin in job.origins)
         job.origins = []
+        if session := job.spec.session:
+            live = self._live[session]
+            live.pop(job.spec.id)
+            if not live:
+                del self._live[session]
 
     def _drop_claim(self, job: _Job, settled_as: str | None) -> str:
         """Retire the claim's token; returns the node that held it.
@@ -260,6 +307,8 @@ class MemoryServer:
     def _return(self, job: _Job, transition: Transition, now: float, settled_as: str | None = None) -> bool:
         """Give a claimed job back to the front of its queue, unless somebody wants it cancelled."""
         node = self._drop_claim(job, settled_as)
+        if job.cancel_reason is None and self._is_stopping(job.spec.session, now):
+            job.cancel_reason = SESSION_STOPPED
         if job.cancel_reason is not None:
             if settled_as is not None:
                 job.last_outcome = "cancelled"
@@ -292,6 +341,8 @@ class MemoryServer:
             if known.status not in TERMINAL and spec.origin and spec.origin not in known.origins:
                 known.origins.append(spec.origin)
             return EnqueueAnswer(status="dup", settled=known.settled)
+        if self._is_stopping(spec.session, now):
+            return EnqueueAnswer(status="stopped")
         job = _Job(
             spec=spec,
             queue=request.queue,
@@ -302,6 +353,8 @@ class MemoryServer:
             status=follow(None, "delay" if request.delay > 0 else "enqueue"),
         )
         self._jobs[spec.id] = job
+        if spec.session:
+            self._live.setdefault(spec.session, {})[spec.id] = None
         counts = self._queue(request.queue).counts
         counts[job.status] = counts.get(job.status, 0) + 1
         if job.status == "later":
@@ -328,20 +381,21 @@ class MemoryServer:
         self._promote(queue_name, now)
         queue = self._queue(queue_name)
         grants: list[Grant] = []
-        while len(grants) < limit:
-            job = self._pop(queue)
-            if job is None:
-                break
-            if now > job.deadline:
-                self._end(job, "expire", now, reason="deadline")
-                self._tell("job:failed", job, now, data={"attempt": job.attempt})
-                continue
-            self._count(job, "claim")
-            job.deliveries += 1
-            job.node, job.token = node, f"{next(self._fence)}:m"
-            self._active.setdefault(node, {})[job.spec.id] = job.token
-            self._tell("job:started", job, now, node, {"attempt": job.attempt})
-            grants.append(self._grant(job, now))
+        for ids in queue.batches(lambda: limit - len(grants)):
+            for job_id in ids:
+                job = self._jobs.get(job_id)
+                if job is None or job.status != "waiting":
+                    continue
+                if now > job.deadline:
+                    self._end(job, "expire", now, reason="deadline")
+                    self._tell("job:failed", job, now, data={"attempt": job.attempt})
+                    continue
+                self._count(job, "claim")
+                job.deliveries += 1
+                job.node, job.token = node, f"{next(self._fence)}:m"
+                self._active.setdefault(node, {})[job.spec.id] = job.token
+                self._tell("job:started", job, now, node, {"attempt": job.attempt})
+                grants.append(self._grant(job, now))
         if len(grants) < limit:
             queue.lot[node] = now
         else:
@@ -396,6 +450,8 @@ class MemoryServer:
         if outcome == "released":
             returned = self._return(job, "release", now, "released")
             return SettleAnswer(status="applied", outcome="released" if returned else "cancelled")
+        if outcome == "retry" and job.cancel_reason is None and self._is_stopping(session, now):
+            job.cancel_reason = SESSION_STOPPED
         node = self._drop_claim(job, outcome)
         if outcome == "retry" and job.cancel_reason is None:
             self._tell("job:retrying", job, now, node, {"attempt": job.attempt})
@@ -463,6 +519,51 @@ class MemoryServer:
             settled=job.settled,
         )
 
+    # --- sessions ---------------------------------------------------------------------------
+
+    def _is_stopping(self, session: str, now: float) -> bool:
+        return self._stopping.get(session, -inf) > now
+
+    def stop_session(self, node: str, session: str, *, running: bool, refuse: float, now: float) -> list[str]:
+        """End the session's jobs; returns the running ones, where those are spared."""
+        self._stopping[session] = now + refuse * 1000
+        spared: list[str] = []
+        for job_id in list(self._live.get(session, ())):
+            job = self._jobs[job_id]
+            holder = job.node
+            if job.status == "active":
+                if not running:
+                    spared.append(job_id)
+                    if node not in job.origins:
+                        job.origins.append(node)
+                    continue
+                self._outbox.append((holder, CancelRequest(job_id, job.token, SESSION_STOPPED)))
+                self._drop_claim(job, None)
+            elif job.priority:
+                urgent = self._queue(job.queue).prioritised
+                urgent[:] = [entry for entry in urgent if entry[2] != job_id]
+                heapq.heapify(urgent)
+            self._end(job, "cancel", now, reason=SESSION_STOPPED)
+            self._tell("job:cancelled", job, now, holder, {"attempt": job.attempt})
+        if running:
+            del self._stopping[session]
+            for queue in self._queues.values():
+                if queue.by_session.pop(session, None) is not None:
+                    queue.ready.remove(session)
+            self.states.drop_lock(session)
+            self._outbox.extend((name, SessionStopped(session)) for name in self._nodes)
+        self.deliver()
+        return spared
+
+    def active_sessions(self) -> list[str]:
+        return list(self._live)
+
+    def session_stats(self, session: str) -> SessionCounts:
+        found = [self._jobs[job_id].status for job_id in self._live.get(session, ())]
+        return SessionCounts(
+            waiting=found.count("waiting"), active=found.count("active"), delayed=found.count("later")
+        )
+
     # --- queues -----------------------------------------------------------------------------
 
     def announce(self, queues: Sequence[QueueInfo]) -> None:
@@ -475,7 +576,7 @@ class MemoryServer:
     def unpark(self, node: str, queue_name: str, now: float) -> None:
         queue = self._queue(queue_name)
         queue.lot.pop(node, None)
-        if queue.waiting or queue.prioritised or self._next_due(queue_name, now) is not None:
+        if queue.has_work or self._next_due(queue_name, now) is not None:
             self._wake(queue_name)
         self.deliver()
 
@@ -533,7 +634,7 @@ class MemoryServer:
         for name in swept:
             queue = self._queue(name)
             due = self._next_due(name, now)
-            if queue.lot and (queue.waiting or queue.prioritised or (due is not None and due <= 0)):
+            if queue.lot and (queue.has_work or (due is not None and due <= 0)):
                 self._wake(name)
         self.states.expire(now)
         self.deliver()

@@ -137,6 +137,13 @@ class MemoryStates:
         for session in self._sessions.values():
             self._as_of(session, now)
 
+    def set_ttl(self, session: str, ttl: float, now: float) -> None:
+        found = self._sessions.setdefault(session, _Session())
+        current = self._as_of(found, now)
+        found.ttl = ttl
+        if current.exists:
+            found.expires = current.updated + ttl * 1000
+
     # --- locks ------------------------------------------------------------------------------
 
     def _holds(self, session: str, token: str, now: float) -> bool:
@@ -181,6 +188,9 @@ class MemoryStates:
         if lock.token == token:
             self._hand_on(session, lock, now)
         return held
+
+    def drop_lock(self, session: str) -> None:
+        self._locks.pop(session, None)
 
 
 def _buried(record: StateRecord) -> StateRecord:

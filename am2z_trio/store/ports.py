@@ -29,6 +29,7 @@ from am2z_trio.model.records import (
     LockAnswer,
     QueueInfo,
     QueueStats,
+    SessionCounts,
     SettleAnswer,
     Settlement,
     StateRecord,
@@ -88,6 +89,10 @@ class StateStore(Protocol):
 
         Linearization point: the version is in the session's record.
         """
+        ...
+
+    async def set_ttl(self, session: str, ttl: float) -> None:
+        """Let the session's state expire `ttl` seconds after its last write; `inf`: never."""
         ...
 
     async def history(self, session: str) -> list[StateRecord]:
@@ -190,6 +195,26 @@ class Store(Protocol):
 
     async def view(self, jobs: Sequence[str]) -> list[JobView | None]:
         """Look at jobs; `None` where there is no record (never enqueued, or retention passed)."""
+        ...
+
+    # --- sessions ---------------------------------------------------------------------------
+
+    async def stop_session(self, session: str, *, running: bool, refuse: float) -> list[str]:
+        """End the session's jobs on every node as cancelled, for `SESSION_STOPPED`; what asks for
+        them hears it. Its jobs are refused for `refuse` seconds from now, or until this has succeeded.
+
+        `running=False` spares the running ones: their ids are returned, and this node hears of their
+        outcome. `running=True` leaves nothing of the session but its state, and tells every node.
+        Bounded steps, each replay-safe; after the last one no job accepted before can write any more.
+        """
+        ...
+
+    async def active_sessions(self) -> list[str]:
+        """Sessions with jobs that have not ended."""
+        ...
+
+    async def session_counts(self, session: str) -> SessionCounts:
+        """The session's jobs that have not ended; a large number is not counted in one step."""
         ...
 
     # --- queues -----------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from am2z_trio.model.records import (
     JobView,
     QueueInfo,
     QueueStats,
+    SessionCounts,
     SettleAnswer,
     Settled,
     Settlement,
@@ -199,10 +200,7 @@ class RedisStore:
                 1 if spec.state == NO_STATE else 0,
             )
         answers = await self._eval(scripts.ENQUEUE, *args)
-        return [
-            _QUEUED if not answer else EnqueueAnswer(status="dup", settled=_settled(job.spec.id, *answer))
-            for job, answer in zip(jobs, answers, strict=True)
-        ]
+        return [_enqueue_answer(job.spec.id, row) for job, row in zip(jobs, answers, strict=True)]
 
     async def claim(self, queue: str, seq: int, limit: int) -> ClaimAnswer:
         answer = await self._eval(
@@ -253,6 +251,43 @@ class RedisStore:
     async def view(self, jobs: Sequence[str]) -> list[JobView | None]:
         rows = await self._eval(scripts.VIEW, *jobs)
         return [_view(job, row) if row else None for job, row in zip(jobs, rows, strict=True)]
+
+    async def stop_session(self, session: str, *, running: bool, refuse: float) -> list[str]:
+        require_text(session)
+        name, cursor, spared = plain_name(session), b"0", set[str]()
+        while True:
+            cursor, _ended, *left = await self._eval(
+                scripts.STOP_SESSION,
+                self._clock,
+                self._ttl,
+                name,
+                session,
+                self._node,
+                0 if cursor == b"-1" else cursor,
+                BATCH,
+                1 if running else 0,
+                milliseconds(refuse),
+            )
+            spared.update(job.decode() for job in left)
+            if cursor == b"0":
+                return list(spared)
+
+    async def active_sessions(self) -> list[str]:
+        found, cursor = list[str](), b"0"
+        while True:
+            cursor, *page = await self._eval(scripts.SESSIONS, cursor, 1000)
+            found += [session.decode() for session in page]
+            if cursor == b"0":
+                return list(dict.fromkeys(found))
+
+    async def session_counts(self, session: str) -> SessionCounts:
+        require_text(session)
+        cursor, counts = b"0", [0, 0, 0]
+        while True:
+            cursor, *page = await self._eval(scripts.SESSION_STATS, plain_name(session), cursor, 1000)
+            counts = [sum(pair) for pair in zip(counts, page, strict=True)]
+            if cursor == b"0":
+                return SessionCounts(waiting=counts[0], active=counts[1], delayed=counts[2])
 
     async def announce(self, queues: Sequence[QueueInfo]) -> None:
         args: list[Argument] = [self._clock]
@@ -346,6 +381,14 @@ class RedisStore:
 
 _QUEUED: Final = EnqueueAnswer(status="queued")
 _APPLIED_COMPLETED: Final = SettleAnswer(status="applied", outcome="completed")
+
+
+def _enqueue_answer(job: str, row: list[bytes]) -> EnqueueAnswer:
+    if not row:
+        return _QUEUED
+    if len(row) == 1:
+        return EnqueueAnswer(status="stopped")
+    return EnqueueAnswer(status="dup", settled=_settled(job, *row))
 
 
 def _grant(

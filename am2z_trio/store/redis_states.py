@@ -74,6 +74,10 @@ class RedisStates:
             return WriteAnswer(status="conflict", current=verified(state_record(answer[1]), write.session))
         return WriteAnswer(status="fenced" if status == b"fenced" else "stale")
 
+    async def set_ttl(self, session: str, ttl: float) -> None:
+        milli = 0 if ttl == inf else milliseconds(ttl)
+        await self._eval(scripts.SET_TTL, self._clock(), _name(session), milli)
+
     async def history(self, session: str) -> list[StateRecord]:
         found: list[StateRecord] = []
         for entry in await self._eval(scripts.HISTORY, self._clock(), _name(session)):

@@ -37,6 +37,11 @@ TICK: Final = _script("tick", "jobs", "states")
 UNPARK: Final = _script("unpark", "jobs")
 VIEW: Final = _script("view")
 
+STOP_SESSION: Final = _script("stop_session", "jobs", "states")
+SESSIONS: Final = _script("sessions")
+SESSION_STATS: Final = _script("session_stats")
+
+SET_TTL: Final = _script("set_ttl", "states")
 READ_STATE: Final = _script("read_state", "states")
 WRITE_STATE: Final = _script("write_state", "states")
 HISTORY: Final = _script("history", "states")

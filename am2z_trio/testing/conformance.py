@@ -585,7 +585,7 @@ class StoreConformance:
 
     async def test_a_token_that_is_not_the_current_one_is_fenced(self, bench: Bench) -> None:
         a = await bench.node()
-        await a.store.enqueue([job("j", session="s"), job("waiting")])
+        await a.store.enqueue([job("j", session="s"), job("waiting", "other")])
         old = await a.claim_one()
         await a.settle(old, "released")
         new = await a.claim_one()

@@ -143,7 +143,7 @@ async def test_a_full_server_refuses_jobs_and_still_lets_all_end(spawn_redis):
         a, b, c = await bench.node("a"), await bench.node("b"), await bench.node("c")
         names = ("completed", "failed", "retry", "later", "released", "cancelled", "active", "lost")
         await a.store.enqueue([job(name, session="s", origin="a") for name in names])
-        await a.store.enqueue([job("waiting", origin="a"), job("delayed", delay=500.0)])
+        await a.store.enqueue([job("waiting", session="s", origin="a"), job("delayed", delay=500.0)])
         grants = {grant.spec.id: grant for grant in await a.claim(7)}
         await c.claim_one()
         fill(server)

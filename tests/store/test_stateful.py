@@ -287,6 +287,19 @@ class StoreMachine(RuleBasedStateMachine):
             drive(self.stores["n1"].report(job, redis_token, progress)),
         )
 
+    # --- sessions ---------------------------------------------------------------------------
+
+    @rule(node=st.sampled_from(NODES), session=st.sampled_from(SESSIONS), running=st.booleans())
+    def stop_session(self, node: str, session: str, running: bool) -> None:
+        spared = self.server.stop_session(node, session, running=running, refuse=0.5, now=self.now)
+        answer = drive(self.stores[node].stop_session(session, running=running, refuse=0.5))
+        self.same(sorted(spared), sorted(answer))
+
+    @rule(session=st.sampled_from(SESSIONS), ttl=st.sampled_from([0.3, 5.0, inf]))
+    def set_ttl(self, session: str, ttl: float) -> None:
+        self.server.states.set_ttl(session, ttl, self.now)
+        drive(self.stores["n1"].states.set_ttl(session, ttl))
+
     # --- session states and locks -----------------------------------------------------------
 
     @rule(
@@ -386,7 +399,9 @@ class StoreMachine(RuleBasedStateMachine):
         store = self.stores["n1"]
         self.same(self.server.view(IDS, self.now), drive(store.view(IDS)))
         self.same(self.server.stats(QUEUES), drive(store.stats(QUEUES)))
+        self.same(sorted(self.server.active_sessions()), sorted(drive(store.active_sessions())))
         for session in SESSIONS:
+            self.same(self.server.session_stats(session), drive(store.session_counts(session)))
             self.same(self.server.states.read(session, self.now), drive(store.states.read(session)))
 
     @invariant()
@@ -395,6 +410,8 @@ class StoreMachine(RuleBasedStateMachine):
         pipe = self.connection.pipeline(transaction=True)
         for queue in QUEUES:
             pipe.lrange(spell("am2z", "wait", queue), 0, -1)
+            for session in SESSIONS:
+                pipe.lrange(spell("am2z", "wait", f"{queue}@{session}"), 0, -1)
             pipe.zrange(spell("am2z", "prio", queue), 0, -1)
             pipe.zrange(spell("am2z", "later", queue), 0, -1)
         for node in NODES:
@@ -403,7 +420,8 @@ class StoreMachine(RuleBasedStateMachine):
             pipe.hget(spell("am2z", "job", job), "status")
         answers = pipe.execute()
         status = dict(zip(IDS, answers[-len(IDS) :], strict=True))
-        kinds = ["waiting", "waiting", "later"] * len(QUEUES) + ["active"] * len(NODES)
+        of_queue = ["waiting", *("waiting" for _ in SESSIONS), "waiting", "later"]
+        kinds = of_queue * len(QUEUES) + ["active"] * len(NODES)
         for kind, ids in zip(kinds, answers, strict=False):
             for job in map(bytes.decode, ids):
                 # A cancelled job's id may stay in a list until a claim skips it.

@@ -37,14 +37,37 @@ end
 
 promote(queue, now)
 local found, records = {}, {}
-while #found < limit do
-  local ids = redis.call('LPOP', wait_key(queue), limit - #found)
-  if not ids or #ids == 0 then
-    local first = redis.call('ZPOPMIN', prio_key(queue), limit - #found)
-    if #first == 0 then break end
-    ids = {}
-    for i = 1, #first, 2 do ids[#ids + 1] = first[i] end
+
+-- Jobs without a session and every session with jobs are parties, which are served in turn; jobs with a
+-- priority come after all of them. Each party gets its share of the room, and the rest goes round again.
+local parties, turn, share = 0, 0, 0
+local function next_ids()
+  local room = limit - #found
+  if turn >= parties then
+    local ready, shared = redis.call('LLEN', ready_key(queue)), redis.call('EXISTS', wait_key(queue))
+    parties, turn = ready + shared, 0
+    if parties == 0 then
+      local first, ids = redis.call('ZPOPMIN', prio_key(queue), room), {}
+      for i = 1, #first, 2 do ids[#ids + 1] = first[i] end
+      return ids
+    end
+    share = math.ceil(room / parties)
+    if shared == 1 then
+      turn = 1
+      return redis.call('LPOP', wait_key(queue), math.min(share, room))
+    end
   end
+  turn = turn + 1
+  local skey = redis.call('LPOP', ready_key(queue))
+  local list = wait_key(queue .. '@' .. skey)
+  local ids = redis.call('LPOP', list, math.min(share, room))
+  if redis.call('EXISTS', list) == 1 then redis.call('RPUSH', ready_key(queue), skey) end
+  return ids
+end
+
+while #found < limit do
+  local ids = next_ids()
+  if #ids == 0 then break end
   for _, id in ipairs(ids) do
     local v = redis.call('HMGET', job_key(id), 'status', 'spec', 'attempt', 'deliveries', 'deadline', 'stored')
     if v[1] == 'waiting' then

@@ -3,7 +3,8 @@
 -- KEYS     anchor
 -- ARGV     clock, then per job: id, queue, spec, processor, session, session name, origin, priority,
 --          delay ms, deadline ms (-1: none), max_stalled, works on stored state (1 or 0)
--- RETURNS  per job: {} accepted, or {status, reason, result} of the known job (status may be any)
+-- RETURNS  per job: {} accepted | {'stopped'} its session is being stopped | {status, reason, result} of
+--          the known job (status may be any)
 -- INVARIANT  a job's record exists exactly when its id is in its queue, active or terminal. The first
 --          write is one that Redis refuses when memory is full, so a refusal leaves nothing behind.
 
@@ -20,12 +21,15 @@ for i = 2, #ARGV, 12 do
       redis.call('HSET', key, 'origin', (known[4] or '') .. '\n' .. origin)
     end
     answers[#answers + 1] = { known[1], known[2] or '', known[3] or '' }
+  elseif ARGV[i + 4] ~= '' and is_stopping(ARGV[i + 5], now) then
+    answers[#answers + 1] = { 'stopped' }
   else
     local status = delay > 0 and 'later' or 'waiting'
     local fields = { 'spec', ARGV[i + 2], 'status', status, 'queue', queue, 'processor', ARGV[i + 3],
       'origin', ARGV[i + 6], 'max_stalled', ARGV[i + 10] }
-    local n = #fields
+    local n, skey = #fields, nil
     if ARGV[i + 4] ~= '' then
+      skey = ARGV[i + 5]
       fields[n + 1], fields[n + 2], fields[n + 3], fields[n + 4] = 'session', ARGV[i + 4], 'skey', ARGV[i + 5]
       n = n + 4
     end
@@ -41,11 +45,15 @@ for i = 2, #ARGV, 12 do
       fields[n + 1], fields[n + 2] = 'stored', '1'
     end
     redis.call('HSET', key, unpack(fields))
+    if skey then
+      redis.call('SADD', jobs_key(skey), id)
+      redis.call('HSETNX', sessions_key(), skey, ARGV[i + 4])
+    end
     count(queue, status, 1)
     if status == 'later' then
       put_later(queue, id, now + delay)
     else
-      put(queue, id, priority, false)
+      put(queue, id, priority, false, skey)
     end
     tell('job:enqueued', now, '', id)
     answers[#answers + 1] = {}

@@ -4,6 +4,7 @@
 -- `finish()`: one PUBLISH per node, one HINCRBY per queue and status, however many jobs it touched.
 
 local NIL = '\192'
+local STOPPED = 'session stopped'
 local ENDED = { completed = true, failed = true, cancelled = true }
 local STATUS_OF = { complete = 'completed', fail = 'failed', cancel = 'cancelled', stall = 'failed', expire = 'failed' }
 
@@ -74,16 +75,19 @@ local function wake(queue)
   end
 end
 
--- Makes a waiting job claimable. `priority` is 0 for none.
-local function put(queue, id, priority, front)
+-- Makes a waiting job claimable. `priority` is 0 for none; `skey` is its session's name, or nil.
+local function put(queue, id, priority, front, skey)
   if priority > 0 then
     local arrival = 0
     if not front then arrival = redis.call('HINCRBY', meta_key(queue), 'arrivals', 1) % 4294967296 end
     redis.call('ZADD', prio_key(queue), whole(priority * 4294967296 + arrival), id)
-  elseif front then
-    redis.call('LPUSH', wait_key(queue), id)
   else
-    redis.call('RPUSH', wait_key(queue), id)
+    local push = front and 'LPUSH' or 'RPUSH'
+    if not skey then
+      redis.call(push, wait_key(queue), id)
+    elseif redis.call(push, wait_key(queue .. '@' .. skey), id) == 1 then
+      redis.call(push, ready_key(queue), skey)
+    end
   end
   wake(queue)
 end
@@ -98,14 +102,18 @@ local function promote(queue, now)
   local due = redis.call('ZRANGEBYSCORE', later_key(queue), '-inf', whole(now), 'LIMIT', 0, 100)
   for _, id in ipairs(due) do
     redis.call('ZREM', later_key(queue), id)
-    local job = redis.call('HMGET', job_key(id), 'status', 'priority')
+    local job = redis.call('HMGET', job_key(id), 'status', 'priority', 'skey')
     if job[1] == 'later' then
       redis.call('HSET', job_key(id), 'status', 'waiting')
       count(queue, 'later', -1)
       count(queue, 'waiting', 1)
-      put(queue, id, tonumber(job[2] or 0), false)
+      put(queue, id, tonumber(job[2] or 0), false, job[3])
     end
   end
+end
+
+local function has_work(queue)
+  return redis.call('EXISTS', wait_key(queue), ready_key(queue), prio_key(queue)) > 0
 end
 
 local function next_due(queue, now)
@@ -118,10 +126,16 @@ end
 -- them need is read by those.
 local function load(id)
   local v = redis.call('HMGET', job_key(id), 'status', 'token', 'last_token', 'queue', 'node', 'origin', 'attempt',
-    'cancel')
+    'cancel', 'skey')
   if not v[1] then return nil end
   return { id = id, status = v[1], token = v[2] or '', last_token = v[3], queue = v[4], node = v[5] or '',
-    origin = v[6] or '', attempt = tonumber(v[7] or 1), cancel = v[8] }
+    origin = v[6] or '', attempt = tonumber(v[7] or 1), cancel = v[8], skey = v[9] or nil }
+end
+
+-- Whether the session's jobs are being ended: none is queued again then.
+local function is_stopping(skey, now)
+  local till = redis.call('HGET', session_key(skey), 'stopping')
+  return till and tonumber(till) > now
 end
 
 local function priority_of(id)
@@ -139,6 +153,10 @@ local function end_job(job, transition, now, ttl, reason, result, node)
     redis.call('HSET', key, 'status', status, 'reason', reason, 'result', result)
   end
   redis.call('PEXPIRE', key, ttl)
+  if job.skey then
+    redis.call('SREM', jobs_key(job.skey), job.id)
+    if redis.call('EXISTS', jobs_key(job.skey)) == 0 then redis.call('HDEL', sessions_key(), job.skey) end
+  end
   count(job.queue, job.status, -1)
   count(job.queue, status, 1)
   if result == '' then result = NIL end
@@ -158,6 +176,7 @@ end
 -- Returns whether it went back.
 local function return_job(job, settled_as, now, ttl)
   local node = job.node
+  if job.skey and not job.cancel and is_stopping(job.skey, now) then job.cancel = STOPPED end
   drop_claim(job, settled_as)
   if job.cancel then
     if settled_as then job.last_outcome = 'cancelled' end
@@ -171,7 +190,7 @@ local function return_job(job, settled_as, now, ttl)
   end
   count(job.queue, 'active', -1)
   count(job.queue, 'waiting', 1)
-  put(job.queue, job.id, priority_of(job.id), true)
+  put(job.queue, job.id, priority_of(job.id), true, job.skey)
   return true
 end
 

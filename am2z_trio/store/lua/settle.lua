@@ -18,13 +18,10 @@ local function settle(id, token, outcome, result, reason, delay, commits, versio
   if job.last_token == token then return { 'replay', redis.call('HGET', job_key(id), 'last_outcome') } end
   if job.token ~= token then return { 'fenced' } end
   local state
-  if commits and outcome == 'completed' then
-    local name = redis.call('HGET', job_key(id), 'skey')
-    if name then
-      state = load_state(name, now)
-      if version ~= '' and (whole(state.version) ~= version or state.sha ~= sha) then
-        return { 'conflict', state_row(name, now) }
-      end
+  if commits and outcome == 'completed' and job.skey then
+    state = load_state(job.skey, now)
+    if version ~= '' and (whole(state.version) ~= version or state.sha ~= sha) then
+      return { 'conflict', state_row(job.skey, now) }
     end
   end
   local node = job.node
@@ -32,6 +29,7 @@ local function settle(id, token, outcome, result, reason, delay, commits, versio
     local returned = return_job(job, 'released', now, ttl)
     return { 'applied', returned and 'released' or 'cancelled' }
   end
+  if outcome == 'retry' and job.skey and not job.cancel and is_stopping(job.skey, now) then job.cancel = STOPPED end
   drop_claim(job, outcome)
   if state then write_state(state, now, new_sha, blob, state_ttl, history) end
   if outcome == 'retry' and not job.cancel then
@@ -45,7 +43,7 @@ local function settle(id, token, outcome, result, reason, delay, commits, versio
     if delay > 0 then
       put_later(job.queue, id, now + delay)
     else
-      put(job.queue, id, priority_of(id), false)
+      put(job.queue, id, priority_of(id), false, job.skey)
     end
     return { 'applied', 'retry' }
   end

@@ -74,7 +74,7 @@ local queues = redis.call('ZRANGE', queues_key(), offset, offset + batch - 1)
 for _, queue in ipairs(queues) do
   if redis.call('ZCARD', lot_key(queue)) > 0 then
     local due = next_due(queue, now)
-    if due == 0 or redis.call('LLEN', wait_key(queue)) + redis.call('ZCARD', prio_key(queue)) > 0 then wake(queue) end
+    if due == 0 or has_work(queue) then wake(queue) end
   end
 end
 

@@ -7,6 +7,6 @@
 
 redis.call('ZREM', lot_key(ARGV[2]), ARGV[1])
 local queue = ARGV[2]
-if redis.call('LLEN', wait_key(queue)) + redis.call('ZCARD', prio_key(queue)) + redis.call('ZCARD', later_key(queue)) > 0 then
+if has_work(queue) or redis.call('ZCARD', later_key(queue)) > 0 then
   wake(queue)
 end

@@ -1,0 +1,14 @@
+-- Count a part of a session's jobs that have not ended, by status.
+--
+-- KEYS     anchor
+-- ARGV     session name, cursor, batch
+-- RETURNS  {next cursor, waiting, active, later}
+-- INVARIANT  writes nothing. Jobs that come or go between two pages may be counted or not.
+
+local page = redis.call('SSCAN', jobs_key(ARGV[1]), ARGV[2], 'COUNT', ARGV[3])
+local counts = { waiting = 0, active = 0, later = 0 }
+for _, id in ipairs(page[2]) do
+  local status = redis.call('HGET', job_key(id), 'status')
+  if counts[status] then counts[status] = counts[status] + 1 end
+end
+return { page[1], counts.waiting, counts.active, counts.later }

@@ -1,0 +1,24 @@
+-- Give a session a TTL of its own, counted from its last write.
+--
+-- KEYS     anchor
+-- ARGV     clock, session name, ttl ms (0: never)
+-- RETURNS  1
+-- INVARIANT  the state itself is not touched; an expired one does not come back.
+
+local now, name, ttl = read_clock(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local state, key = load_state(name, now), session_key(ARGV[2])
+redis.call('HSET', key, 'ttl', ARGV[3])
+if state.version == 0 and not state.gone then
+  redis.call('HSET', key, 'gone', 'unwritten')
+  redis.call('PEXPIRE', key, TOMBSTONE_MS)
+end
+if state.sha ~= '' then
+  if ttl > 0 then
+    redis.call('HSET', key, 'expires', whole(tonumber(state.updated) + ttl))
+    redis.call('ZADD', expiries_key(), whole(tonumber(state.updated) + ttl), name)
+  else
+    redis.call('HDEL', key, 'expires')
+    redis.call('ZREM', expiries_key(), name)
+  end
+end
+return 1

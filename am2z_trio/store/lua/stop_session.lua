@@ -1,0 +1,59 @@
+-- End a bounded number of a session's jobs; the running ones too, unless only the waiting ones are meant.
+--
+-- KEYS     anchor
+-- ARGV     clock, result ttl ms, session name, session, node that asks, cursor, batch, running ones too (1
+--          or 0), ms for which no job of the session is accepted from now
+-- RETURNS  {next cursor, jobs ended, id of a running job that was spared, ...}
+-- INVARIANT  after a call with everything meant and an answered cursor '0', no job of the session that was
+--          accepted before can write any more: each has ended, and its token is retired. Nothing is left
+--          of the session but its state. Who asks hears the outcome of the jobs that were spared.
+
+local now, ttl, name, session, node = read_clock(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local everything = ARGV[8] == '1'
+local key = session_key(name)
+
+-- The removal comes first: it is allowed when memory is full.
+redis.call('HDEL', key, 'stopping')
+redis.call('HSET', key, 'stopping', whole(now + tonumber(ARGV[9])))
+local page = redis.call('SSCAN', jobs_key(name), ARGV[6], 'COUNT', ARGV[7])
+local answer = { page[1], 0 }
+for _, id in ipairs(page[2]) do
+  local job = load(id)
+  if not job or ENDED[job.status] then
+    redis.call('SREM', jobs_key(name), id)
+  elseif job.status ~= 'active' then
+    redis.call('ZREM', later_key(job.queue), id)
+    redis.call('ZREM', prio_key(job.queue), id)
+    end_job(job, 'cancel', now, ttl, STOPPED, '', '')
+    answer[2] = answer[2] + 1
+  elseif everything then
+    post(job.node, '\148' .. cmsgpack.pack('cancel', id, job.token, STOPPED))
+    local held_by = job.node
+    drop_claim(job, nil)
+    end_job(job, 'cancel', now, ttl, STOPPED, '', held_by)
+    answer[2] = answer[2] + 1
+  else
+    if not string.find('\n' .. job.origin .. '\n', '\n' .. node .. '\n', 1, true) then
+      redis.call('HSET', job_key(id), 'origin', job.origin == '' and node or job.origin .. '\n' .. node)
+    end
+    answer[#answer + 1] = id
+  end
+end
+
+if everything and answer[1] == '0' then
+  if redis.call('EXISTS', jobs_key(name)) == 1 then
+    answer[1] = '-1'
+  else
+    for _, queue in ipairs(redis.call('ZRANGE', queues_key(), 0, -1)) do
+      if redis.call('DEL', wait_key(queue .. '@' .. name)) == 1 then redis.call('LREM', ready_key(queue), 0, name) end
+    end
+    redis.call('HDEL', sessions_key(), name)
+    redis.call('HDEL', key, 'stopping')
+    redis.call('DEL', lock_key(name), line_key(name))
+    for _, host in ipairs(redis.call('ZRANGE', nodes_key(), 0, -1)) do
+      post(host, '\146' .. cmsgpack.pack('stopped', session))
+    end
+  end
+end
+finish()
+return answer
