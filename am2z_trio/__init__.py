@@ -20,18 +20,22 @@ Floors, each importing only those below: `cli` and `testing`, `engine`, `store`,
 `model`, `concurrency`. Their docstrings are the architecture pages.
 """
 
+from am2z_trio.engine.connection import ConnectionManager, Health
 from am2z_trio.engine.context import Context
 from am2z_trio.engine.job import Job, ProcessorResult
 from am2z_trio.engine.local_runtime import LocalRuntime
 from am2z_trio.engine.locks import SessionLock
 from am2z_trio.engine.processor import Processor, processor
 from am2z_trio.engine.queue_runtime import QueueRuntime
-from am2z_trio.engine.runtime import RuntimeStats
+from am2z_trio.engine.runtime import RuntimeStats, SessionStats
+from am2z_trio.engine.session import Session
 from am2z_trio.engine.state_managers import MemoryStateManager, RedisStateManager
 from am2z_trio.engine.states import StateManager, Versioned
+from am2z_trio.engine.worker_manager import WorkerManager
 from am2z_trio.model.errors import (
     AM2ZError,
     AuthenticationError,
+    CallDepthExceededError,
     ConfigurationError,
     DeadlineExceededError,
     DuplicateProcessorError,
@@ -47,6 +51,7 @@ from am2z_trio.model.errors import (
     ResourceError,
     RuntimeStateError,
     ServerReplyError,
+    SessionStoppedError,
     StateConflictError,
     StateIntegrityError,
     UnknownOutcomeError,
@@ -54,18 +59,21 @@ from am2z_trio.model.errors import (
     ValidationError,
 )
 from am2z_trio.model.events import Event
-from am2z_trio.model.options import JobOptions, QueueOptions, RetryPolicy, RuntimeOptions
+from am2z_trio.model.options import JobOptions, QueueOptions, ResourceLimits, RetryPolicy, RuntimeOptions
 from am2z_trio.model.records import QueueStats
 from am2z_trio.model.redis_options import RedisOptions
 
 __all__ = [
     "AM2ZError",
     "AuthenticationError",
+    "CallDepthExceededError",
     "ConfigurationError",
+    "ConnectionManager",
     "Context",
     "DeadlineExceededError",
     "DuplicateProcessorError",
     "Event",
+    "Health",
     "Job",
     "JobCancelledError",
     "JobNotFoundError",
@@ -87,12 +95,16 @@ __all__ = [
     "RedisOptions",
     "RedisStateManager",
     "ResourceError",
+    "ResourceLimits",
     "RetryPolicy",
     "RuntimeOptions",
     "RuntimeStateError",
     "RuntimeStats",
     "ServerReplyError",
+    "Session",
     "SessionLock",
+    "SessionStats",
+    "SessionStoppedError",
     "StateConflictError",
     "StateIntegrityError",
     "StateManager",
@@ -100,5 +112,6 @@ __all__ = [
     "UnsupportedServerError",
     "ValidationError",
     "Versioned",
+    "WorkerManager",
     "processor",
 ]

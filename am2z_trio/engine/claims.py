@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 class Stop(msgspec.Struct, frozen=True):
     """Why a job is to stop before its code has returned."""
 
-    kind: Literal["cancelled", "lost"]
-    """`cancelled` is settled as such; `lost` writes nothing, the claim is not ours any more."""
+    kind: Literal["cancelled", "released", "lost"]
+    """`cancelled` is settled as such, `released` goes back to its queue; `lost` writes nothing, the
+    claim is not ours any more."""
     reason: str
 
 
 class Claim:
     """One claimed job. `scope` exists while its code runs."""
 
-    __slots__ = ("began", "conflicts", "ended", "grant", "scope", "since", "stop", "worker")
+    __slots__ = ("began", "conflicts", "counts", "ended", "grant", "scope", "since", "stop", "worker")
 
     def __init__(self, grant: Grant, worker: Worker, since: float) -> None:
         self.grant = grant
@@ -33,6 +34,8 @@ class Claim:
         self.scope: CancelScope | None = None
         self.stop: Stop | None = None
         self.conflicts = 0
+        self.counts = False
+        """Whether it takes up room in the node's capacity now."""
         self.began = self.ended = since
         """When its code ran last, by the host's clock."""
 
@@ -101,6 +104,12 @@ class Claims:
             # The push overtakes the claim's answer inside this process: the task that waits for
             # the answer has not run yet.
             self._early[request.token] = request.reason
+
+    def cancel_all(self, session: str, queue: str, stop: Stop) -> None:
+        """Stop every job of a session that this node holds of a queue."""
+        for claim in list(self._by_id.values()):
+            if claim.grant.spec.session == session and claim.worker.queue == queue:
+                claim.cancel(stop)
 
     def lose_all(self, reason: str) -> None:
         """The lease is gone: stop everything, settle nothing."""

@@ -5,13 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import msgspec
 
-from am2z_trio.concurrency import CancelScope
+from am2z_trio.concurrency import CancelScope, Nursery
+from am2z_trio.model.errors import RuntimeStateError
+from am2z_trio.model.options import JobOptions
 
 from .job_state import JobState
+from .processor import Processor
+
+S = TypeVar("S")
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +45,9 @@ class Context:
     """One run of one job. Not to be used after the processor has returned."""
 
     __slots__ = (
+        "_call",
         "_emit",
+        "_nursery",
         "_report",
         "call_depth",
         "cancel_scope",
@@ -65,6 +72,7 @@ class Context:
         log: logging.LoggerAdapter[logging.Logger],
         emit: Callable[[str, Any], None],
         report: Callable[[float], Awaitable[None]],
+        call: Callable[..., Awaitable[Any]],
     ) -> None:
         self.processor = processor
         """Name of the processor that runs."""
@@ -83,6 +91,8 @@ class Context:
         """A logger that adds processor, job and session to each record."""
         self._emit = emit
         self._report = report
+        self._call = call
+        self._nursery: Nursery | None = None
 
     @property
     def deadline(self) -> float:
@@ -101,6 +111,33 @@ class Context:
     def emit(self, event: str, data: Any = None) -> None:
         """Publish an event to every node that listens. Does not wait; delivery is at most once."""
         self._emit(event, data)
+
+    @property
+    def nursery(self) -> Nursery:
+        """Tasks of this job: the job ends when they have ended, and they are cancelled with it."""
+        if self._nursery is None:
+            raise RuntimeStateError("ctx.nursery is there for processors that are `async def`")
+        return self._nursery
+
+    def own(self, nursery: Nursery) -> None:
+        """The nursery of this run; told by the engine."""
+        self._nursery = nursery
+
+    async def call(
+        self,
+        processor: Processor[S] | str,
+        state: S | None = None,
+        *,
+        timeout: float | None = None,
+        options: JobOptions | None = None,
+    ) -> S:
+        """Run another processor as a job of its own and return the state it returned; raises its error.
+
+        The job belongs to this one's session, inherits its deadline, and is cancelled with it, wherever
+        it runs. What it returns is not committed: that is for this job to do. While this job waits, its
+        slot is free for others, so a processor may call itself even where one may run at a time.
+        """
+        return cast(S, await self._call(processor, state, timeout, options))
 
     async def update_progress(self, progress: float) -> None:
         """Record progress, 0 to 1 or any other number. Refused silently when the job was taken away."""

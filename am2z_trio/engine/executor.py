@@ -15,6 +15,7 @@ import anyio.to_thread
 import msgspec
 
 from am2z_trio.concurrency import CancelScope, Host
+from am2z_trio.concurrency.groups import unwrapped
 from am2z_trio.model import codec
 from am2z_trio.model.errors import (
     AM2ZError,
@@ -22,14 +23,16 @@ from am2z_trio.model.errors import (
     JobCancelledError,
     ProcessorExecutionError,
     ProcessorTimeoutError,
+    SessionStoppedError,
     StateConflictError,
     ValidationError,
     record_of,
 )
 from am2z_trio.model.integrity import verified
-from am2z_trio.model.options import RetryPolicy
+from am2z_trio.model.options import JobOptions, RetryPolicy
 from am2z_trio.model.records import (
     NO_STATE,
+    SESSION_STOPPED,
     WIRE_VERSION,
     Grant,
     ResultRecord,
@@ -48,6 +51,7 @@ logger: Final = logging.getLogger("am2z_trio.jobs")
 
 Emit = Callable[[str, Any, Grant], None]
 Report = Callable[[Grant, float], Awaitable[None]]
+Call = Callable[[Claim, Any, Any, float | None, JobOptions | None], Awaitable[Any]]
 
 ONE_ATTEMPT: Final = RetryPolicy(max_attempts=1)
 
@@ -55,15 +59,18 @@ ONE_ATTEMPT: Final = RetryPolicy(max_attempts=1)
 class Executor:
     """Runs claimed jobs of one node."""
 
-    __slots__ = ("_emit", "_host", "_node", "_now", "_report", "_states")
+    __slots__ = ("_call_job", "_emit", "_host", "_node", "_now", "_report", "_states")
 
-    def __init__(self, host: Host, node: str, states: NodeStates, *, emit: Emit, report: Report) -> None:
+    def __init__(
+        self, host: Host, node: str, states: NodeStates, *, emit: Emit, report: Report, call: Call
+    ) -> None:
         self._host = host
         self._now = host.now
         self._node = node
         self._states = states
         self._emit = emit
         self._report = report
+        self._call_job = call
 
     async def run(self, claim: Claim, registered: Registered) -> Settlement | None:
         """Run the job once and return how to settle it; `None` if the claim is lost.
@@ -105,7 +112,9 @@ class Executor:
         if stop is not None and (scope.cancelled_caught or error is not None):
             if stop.kind == "lost":
                 return None
-            error = JobCancelledError(stop.reason)
+            if stop.kind == "released":
+                return released(claim)
+            error = _stopped(stop.reason)
         elif scope.cancelled_caught:
             error = _deadline_error(processor.name, timeout, remaining)
         if error is None:
@@ -127,11 +136,17 @@ class Executor:
         started: float,
     ) -> Any:
         processor = registered.processor
-        if not processor.takes_context:
-            arguments: tuple[Any, ...] = (state,)
-        else:
+        arguments: tuple[Any, ...] = (state,)
+        if processor.takes_context:
             assert stored is not None
-            arguments = (state, self._context(claim.grant, stored, scope, started))
+            context = self._context(claim, stored, scope, started)
+            arguments = (state, context)
+            if processor.is_async:
+                with unwrapped():
+                    async with self._host.open_nursery() as nursery:
+                        context.own(nursery)
+                        output = await processor.fn(*arguments)
+                return output
         if processor.is_async:
             return await processor.fn(*arguments)
         # Abandoning the thread is the only way to answer on time; its result is dropped.
@@ -139,7 +154,8 @@ class Executor:
             partial(processor.fn, *arguments), abandon_on_cancel=True, limiter=registered.threads
         )
 
-    def _context(self, grant: Grant, stored: JobState, scope: CancelScope, started: float) -> Context:
+    def _context(self, claim: Claim, stored: JobState, scope: CancelScope, started: float) -> Context:
+        grant = claim.grant
         spec = grant.spec
 
         def emit(event: str, data: Any = None) -> None:
@@ -167,6 +183,7 @@ class Executor:
             ),
             emit=emit,
             report=report,
+            call=partial(self._call_job, claim),
         )
 
     def _completed(
@@ -206,7 +223,7 @@ class Executor:
                 id=spec.id,
                 token=grant.token,
                 outcome="cancelled",
-                reason=error.message,
+                reason=SESSION_STOPPED if isinstance(error, SessionStoppedError) else error.message,
                 result=result,
             )
         policy = _retry_policy(grant, registered)
@@ -214,6 +231,14 @@ class Executor:
             delay = backoff_delay(policy, grant.attempt, random.random())
             return Settlement(id=spec.id, token=grant.token, outcome="retry", delay=delay)
         return Settlement(id=spec.id, token=grant.token, outcome="failed", result=result)
+
+    def session_stopped(self, claim: Claim) -> Settlement:
+        """The session was stopped here while the job ran: it ends, and does not go back."""
+        grant, error = claim.grant, _stopped(SESSION_STOPPED)
+        result = self._result(grant.attempt, codec.NIL, error, time.time(), 0.0)
+        return Settlement(
+            id=grant.spec.id, token=grant.token, outcome="cancelled", reason=SESSION_STOPPED, result=result
+        )
 
     def refuse(self, job: Unreadable) -> Settlement:
         """A record that cannot be read must not come back for ever: fail it."""
@@ -268,6 +293,12 @@ def _input_state(grant: Grant, registered: Registered) -> Any:
             context={"session": session},
         )
     return registered.codec.decode(verified(grant.stored, session).blob)
+
+
+def _stopped(reason: str) -> JobCancelledError:
+    if reason == SESSION_STOPPED:
+        return SessionStoppedError("the job's session was stopped")
+    return JobCancelledError(reason)
 
 
 def _execution_error(raised: Exception, grant: Grant) -> ProcessorExecutionError:

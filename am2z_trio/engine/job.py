@@ -15,9 +15,10 @@ from am2z_trio.model.errors import (
     JobCancelledError,
     JobNotFoundError,
     JobStalledError,
+    SessionStoppedError,
     error_of,
 )
-from am2z_trio.model.records import JobView, ResultRecord, Settled
+from am2z_trio.model.records import SESSION_STOPPED, JobView, ResultRecord, Settled
 from am2z_trio.model.transitions import Status
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ def read_result(
 def _store_error(settled: Settled) -> AM2ZError:
     """The error of a job that the store ended by itself, so that no worker described it."""
     context = {"job": settled.id}
+    if settled.reason == SESSION_STOPPED:
+        return SessionStoppedError("the job's session was stopped", context=context)
     if settled.status == "cancelled":
         return JobCancelledError(settled.reason or "cancelled", context=context)
     if settled.reason == "deadline":

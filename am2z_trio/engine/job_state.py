@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 from am2z_trio.model.codec import checksum
 from am2z_trio.model.errors import RuntimeStateError
 from am2z_trio.model.integrity import verified
-from am2z_trio.model.records import Commit, Grant, StateRecord
+from am2z_trio.model.records import NO_STATE, Commit, Grant, StateRecord
 
 from .node_states import NodeStates
 
@@ -24,11 +24,12 @@ T = TypeVar("T")
 class JobState:
     """The stored state of the job's session, as the job sees it."""
 
-    __slots__ = ("_blob", "_kind", "_record", "_session", "_states")
+    __slots__ = ("_blob", "_is_child", "_kind", "_record", "_session", "_states")
 
     def __init__(self, states: NodeStates, grant: Grant, kind: Any) -> None:
         self._states = states
         self._session = grant.spec.session
+        self._is_child = grant.spec.parent != "" and grant.spec.state != NO_STATE
         self._kind = kind
         self._record: StateRecord | None = grant.stored
         self._blob: bytes | None = None
@@ -68,10 +69,15 @@ class JobState:
         return verified(self._record, self._session)
 
     def commit(self, blob: bytes) -> Commit | None:
-        """What the job's settlement commits, given its encoded output; nothing without a session."""
+        """What the job's settlement commits, given its encoded output; nothing without a session.
+
+        What a child returns goes to its parent, who commits; what it `update`d itself is committed.
+        """
         if not self._session:
             return None
         if self._blob is not None:
             blob = self._blob
+        elif self._is_child:
+            return None
         expected = None if self._record is None else self._record.mark
         return Commit(blob=blob, checksum=checksum(blob), expected=expected)

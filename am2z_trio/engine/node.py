@@ -17,34 +17,39 @@ Node.open()
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from am2z_trio.concurrency import CancelScope, Host, Nursery, TaskStatus, current_host
 from am2z_trio.concurrency.groups import unwrapped
-from am2z_trio.model.errors import AM2ZError, RuntimeStateError
+from am2z_trio.model.errors import AM2ZError, ResourceError, RuntimeStateError
 from am2z_trio.model.events import Event
-from am2z_trio.model.options import RuntimeOptions
+from am2z_trio.model.options import JobOptions, RuntimeOptions
 from am2z_trio.model.records import (
     CancelRequest,
     Grant,
     InboxMessage,
     LockGranted,
     QueueInfo,
+    SessionStopped,
     Settled,
     Wake,
 )
 from am2z_trio.store.ports import Store
 
 from .bus import Bus
-from .claims import Claims
+from .capacity import Capacity
+from .claims import Claim, Claims
 from .executor import Executor
 from .locks import Locks
 from .node_states import NodeStates
 from .registry import Registered, Registry
 from .results import Results
+from .session_stops import SessionStops
+from .sessions import Sessions
 from .settler import Settler
+from .submissions import Ask, Submissions
 from .worker import Worker
 
 logger: Final = logging.getLogger("am2z_trio.node")
@@ -81,12 +86,18 @@ class Node:
         self.states = NodeStates(self.host, store.states, max_bytes=options.max_state_bytes)
         self.locks = Locks(self.host, self.states)
         self.results = Results(self.host, store, before_send=bus.watch)
+        self.submissions = Submissions(self.host, node_id, options, registry, store, self.results)
+        self.sessions = Sessions(self.host, self._on_session_cancelled)
+        self.stops = SessionStops(self.host, store, self.sessions, self.results)
+        self.capacity = Capacity(self.host, options.max_running)
         self.workers: dict[str, Worker] = {}
         self.started_at = self.host.now()
         self._options = options
         self._registry = registry
         self._bus = bus
-        self._executor = Executor(self.host, node_id, self.states, emit=self._emit, report=self._report)
+        self._executor = Executor(
+            self.host, node_id, self.states, emit=self._emit, report=self._report, call=self._call
+        )
         self._services: CancelScope | None = None
         self._sessions: Nursery | None = None
         self._worker_scopes: dict[str, CancelScope] = {}
@@ -123,14 +134,11 @@ class Node:
         if self._stopping:
             await self._stopped.wait()
             return
-        self._stopping = True
+        self._stopping = self.submissions.closed = True
         for worker in self.workers.values():
             worker.close()
         with self.host.cancel_scope(deadline=self.host.now() + grace):
-            while self.workers:
-                # Every worker that ends wakes us through `_work`.
-                self._worker_ended = self.host.event()
-                await self._worker_ended.wait()
+            await self.wait_for_workers(lambda: not self.workers)
         self._cancel_sessions()
         await self._sessions_over.wait()
         self._stopped.set()
@@ -139,10 +147,12 @@ class Node:
         """Own the sessions. A task of its own, so that cancelling them spares the host's block."""
         try:
             async with self.host.open_nursery() as self._sessions:
+                self.sessions.own(self._sessions)
                 task_status.started()
                 await self.host.event().wait()
         finally:
             self._sessions = None
+            self.sessions.own(None)
             self._sessions_over.set()
 
     def _cancel_sessions(self) -> None:
@@ -159,7 +169,7 @@ class Node:
     async def _last_words(self) -> None:
         """Hand back what was running. Shielded, since this is what cancellation must not lose;
         bounded, since the store may be away: the lease does it then."""
-        self._stopping = True
+        self._stopping = self.submissions.closed = True
         self._cancel_sessions()
         with self.host.cancel_scope(deadline=self.host.now() + LAST_WORDS, shield=True):
             try:
@@ -178,6 +188,7 @@ class Node:
     async def _run_services(self, *, task_status: TaskStatus) -> None:
         with unwrapped(), self.host.cancel_scope(shield=True) as self._services:
             async with self.host.open_nursery() as nursery:
+                self.stops.own(nursery)
                 await nursery.start(self.store.run, self)
                 await nursery.start(self.settler.run)
                 await nursery.start(self.results.run)
@@ -207,6 +218,8 @@ class Node:
             self.claims,
             queue=queue,
             lookup=lambda: self._registry.get(name),
+            sessions=self.sessions,
+            capacity=self.capacity,
             max_conflicts=self._options.max_conflicts,
             on_lost=self._lost,
         )
@@ -231,6 +244,12 @@ class Node:
                 del self.workers[worker.queue]
             self._worker_ended.set()
 
+    async def wait_for_workers(self, condition: Callable[[], bool]) -> None:
+        """Wait until the workers of this node are as `condition` wants them."""
+        while not condition():
+            self._worker_ended = self.host.event()
+            await self._worker_ended.wait()
+
     @property
     def jobs_run(self) -> int:
         return self._jobs_run_before + sum(worker.jobs_run for worker in self.workers.values())
@@ -253,9 +272,13 @@ class Node:
                 self._tick_bell.wake()
         elif isinstance(message, CancelRequest):
             self.claims.cancel(message)
-        else:
-            assert isinstance(message, LockGranted)
+        elif isinstance(message, LockGranted):
             self.locks.on_granted(message)
+        else:
+            assert isinstance(message, SessionStopped)
+            hosted = self.sessions.get(message.session)
+            if hosted is not None and not self.stops.is_stopping(message.session):
+                hosted.stop()
 
     def on_event(self, event: Event) -> None:
         self._bus.deliver(event)
@@ -267,6 +290,21 @@ class Node:
         for worker in self.workers.values():
             worker.wake()
         self._tick_bell.wake()
+
+    # --- sessions ---------------------------------------------------------------------------
+
+    def _on_session_cancelled(self, session: str) -> None:
+        if not self._stopping:
+            self.stops.on_cancelled(session)
+
+    def require_room_for(self, session: str) -> None:
+        """Raise `ResourceError` if one more session would be too many here."""
+        most = self._options.limits.max_sessions
+        if most is not None and self.sessions.get(session) is None and len(self.sessions) >= most:
+            raise ResourceError(
+                f"{len(self.sessions)} sessions are open on this node, the limit is {most} (max_sessions)",
+                context={"sessions": len(self.sessions), "limit": most},
+            )
 
     # --- lease and housekeeping -------------------------------------------------------------
 
@@ -320,11 +358,36 @@ class Node:
                 await store.unpark(queue)
         await self.results.look()
 
+    def why_it_cannot_claim(self) -> str:
+        """Empty if this node could claim a job now; for a pure client, too."""
+        if self._stopping:
+            return "the runtime is stopping"
+        if self.submissions.overload is not None:
+            return self.submissions.overload.message
+        if self._options.workers and not self._joined:
+            return "this node has lost its lease and not yet taken another"
+        if self._options.workers and self.host.now() - self._lease_seen > SELF_FENCE * self._options.lease:
+            return "the lease has not been renewed for most of its time"
+        return ""
+
     # --- what processors may do -------------------------------------------------------------
 
     def _emit(self, name: str, data: Any, grant: Grant) -> None:
         spec = grant.spec
         self._bus.emit(Event(name, 0, self.id, spec.id, spec.processor, spec.session, data))
+
+    async def _call(
+        self, claim: Claim, processor: Any, state: Any, timeout: float | None, options: JobOptions | None
+    ) -> Any:
+        """Run a job for a running job, which gives its slot away meanwhile."""
+        grant = claim.grant
+        ask = Ask(session=grant.spec.session or None, timeout=timeout, options=options, parent=grant)
+        claim.worker.step_aside(claim)
+        try:
+            result = await self.submissions.execute(processor, state, ask)
+        finally:
+            await claim.worker.step_back(claim)
+        return result.unwrap()
 
     async def _report(self, grant: Grant, progress: float) -> None:
         await self.store.report(grant.spec.id, grant.token, progress)

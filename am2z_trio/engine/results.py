@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
 from am2z_trio.concurrency import Event, Host, Spot, TaskStatus
-from am2z_trio.model.errors import AM2ZError
-from am2z_trio.model.records import Enqueue, Settled
+from am2z_trio.model.errors import AM2ZError, ResourceError, SessionStoppedError
+from am2z_trio.model.records import Enqueue, EnqueueAnswer, Settled
 from am2z_trio.store.ports import Store
 
 logger: Final = logging.getLogger("am2z_trio.results")
@@ -44,9 +44,12 @@ class Waiter:
         "state",
     )
 
-    def __init__(self, host: Host, request: Enqueue, spot: Spot | None, *, shared: bool) -> None:
-        self.id = request.spec.id
+    def __init__(
+        self, host: Host, id: str, request: Enqueue | None, spot: Spot | None, *, shared: bool
+    ) -> None:
+        self.id = id
         self.request = request
+        """`None` for a job that somebody else has submitted."""
         self.outcome: Settled | AM2ZError | None = None
         self.asked = host.now()
         self.shared = shared
@@ -86,6 +89,20 @@ class Waiter:
         return self.outcome
 
 
+def _refusal(request: Enqueue, answer: EnqueueAnswer) -> AM2ZError:
+    spec = request.spec
+    if answer.status == "stopped":
+        return SessionStoppedError(
+            f"session {spec.session!r} is being stopped: it accepts no jobs",
+            context={"session": spec.session},
+        )
+    return ResourceError(
+        f"{answer.waiting:,} jobs wait for {spec.processor!r}, the limit is {request.max_size:,} "
+        "(max_queue_size)",
+        context={"processor": spec.processor, "waiting": answer.waiting, "limit": request.max_size},
+    )
+
+
 class Results:
     """The node's outgoing jobs and incoming outcomes.
 
@@ -111,7 +128,7 @@ class Results:
         `shared`: the id is the user's. If the store knows it, the job is another caller's, and is
         not cancelled when this one goes away.
         """
-        waiter = Waiter(self._host, request, spot, shared=shared)
+        waiter = Waiter(self._host, request.spec.id, request, spot, shared=shared)
         if waiter.id in self._waiting:
             self._waiting[waiter.id].append(waiter)
         else:
@@ -119,6 +136,16 @@ class Results:
         self._outgoing.append(waiter)
         self._bell.wake()
         return waiter
+
+    def watch(self, job: str) -> Waiter:
+        """Hear the outcome of a job whose record names this node already."""
+        waiter = Waiter(self._host, job, None, None, shared=True)
+        waiter.state = "joined"
+        self._waiting.setdefault(job, []).append(waiter)
+        return waiter
+
+    def unwatch(self, waiter: Waiter) -> None:
+        self._forget(waiter)
 
     def abandon(self, waiter: Waiter, reason: str) -> None:
         """Nobody waits any more: take the job back, wherever it is. Synchronous: needs no shield."""
@@ -174,10 +201,11 @@ class Results:
             await self._send(batch)
 
     async def _send(self, batch: list[Waiter]) -> None:
-        if not batch:
+        requests = [waiter.request for waiter in batch if waiter.request is not None]
+        if not requests:
             return
         try:
-            answers = await self._store.enqueue([waiter.request for waiter in batch])
+            answers = await self._store.enqueue(requests)
         except AM2ZError as error:
             if len(batch) > 1:
                 # One of them may be at fault; the others must not suffer.
@@ -187,7 +215,11 @@ class Results:
             self._forget(batch[0])
             batch[0].resolve(error)
             return
-        for waiter, answer in zip(batch, answers, strict=True):
+        for waiter, request, answer in zip(batch, requests, answers, strict=True):
+            if answer.status in ("stopped", "full"):
+                self._forget(waiter)
+                waiter.resolve(_refusal(request, answer))
+                continue
             joined = waiter.shared and answer.status == "dup"
             if waiter.state == "abandoned":
                 if not joined:
@@ -216,7 +248,7 @@ class Results:
         for waiter, view in zip(waiters, views, strict=True):
             waiter.asked = self._host.now()
             if view is None:
-                if waiter in self._waiting.get(waiter.id, ()):
+                if waiter.request is not None and waiter in self._waiting.get(waiter.id, ()):
                     logger.warning("job %s is unknown to the store: it is sent again", waiter.id)
                     waiter.state = "in line"
                     self._outgoing.append(waiter)

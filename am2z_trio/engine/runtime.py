@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
 import secrets
 import socket
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from math import inf
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 
 from am2z_trio.concurrency import TaskStatus
-from am2z_trio.model.codec import StateCodec
-from am2z_trio.model.errors import (
-    AM2ZError,
-    ConfigurationError,
-    ProcessorNotFoundError,
-    RuntimeStateError,
-)
+from am2z_trio.model.errors import RuntimeStateError, SessionStoppedError
 from am2z_trio.model.events import Event
 from am2z_trio.model.options import (
     JobOptions,
-    QueueOptions,
     RuntimeOptions,
     require,
     require_seconds,
 )
 from am2z_trio.model.records import (
-    NO_STATE,
-    WIRE_VERSION,
-    Enqueue,
-    JobSpec,
     QueueStats,
     plain_name,
     queue_name,
@@ -41,19 +29,17 @@ from am2z_trio.model.records import (
 from am2z_trio.store.ports import Store, StoreSettings
 
 from .bus import Bus, EventStream, Handler, Subscription
-from .job import Job, ProcessorResult, failed_result, read_result
+from .connection import ConnectionManager
+from .job import Job, ProcessorResult
 from .node import Node
 from .processor import Processor
 from .registry import Registry
-from .results import Waiter
+from .session import Session
 from .states import StateManager
+from .submissions import Ask, name_of, require_session
+from .worker_manager import WorkerManager
 
 S = TypeVar("S")
-
-PREPARED_AT_ONCE: Final = 500
-"""States `execute_many` encodes before it lets other tasks have a turn: some milliseconds."""
-
-CALLER_GONE: Final = "the caller went away"
 
 
 class RuntimeStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +61,21 @@ class RuntimeStats(msgspec.Struct, frozen=True, kw_only=True):
     connections: dict[str, str]
 
 
+class SessionStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One session in figures. The first three count its jobs on all nodes."""
+
+    session: str
+    waiting: int
+    active: int
+    delayed: int
+    running_here: int
+    """Jobs of it whose code runs on this node."""
+    workers_here: int
+    """Processors that have run for it on this node since it is here."""
+    version: int
+    """Of its state."""
+
+
 class Runtime:
     """What both runtimes do. Enter one of the subclasses: `async with LocalRuntime() as runtime`.
 
@@ -88,14 +89,15 @@ class Runtime:
         name = plain_name(options.node or socket.gethostname())
         self._name = name
         self._registry = Registry(options.max_state_bytes)
-        self._any_codec: StateCodec[Any] = StateCodec(Any, max_bytes=options.max_state_bytes)
         self._bus = Bus(name)
         self._node: Node | None = None
         self._entered: AsyncExitStack | None = None
-        self._job_ids = self._new_ids()
-        self._known_elsewhere: set[str] = set()
         self.state = StateManager(self._running)
         """The sessions' states: `get`, `set`, `update`, `delete`, `lock`."""
+        self.workers = WorkerManager(self)
+        """The workers of this node."""
+        self.connection = ConnectionManager(self)
+        """How this node stands with its store."""
 
     @property
     def _settings(self) -> StoreSettings:
@@ -109,11 +111,6 @@ class Runtime:
 
     def _open_store(self, node: str) -> AbstractAsyncContextManager[Store]:
         raise NotImplementedError
-
-    def _new_ids(self) -> itertools.count[int]:
-        # 80 random bits per runtime, then a counter: unique without asking anybody.
-        self._id_prefix = secrets.token_hex(10)
-        return itertools.count(1)
 
     # --- life -------------------------------------------------------------------------------
 
@@ -179,6 +176,16 @@ class Runtime:
         """This node's id in records and events; a new one each time the runtime is entered."""
         return self._running().id
 
+    @property
+    def is_entered(self) -> bool:
+        """Whether the runtime is inside its block, stopped or not."""
+        return self._node is not None
+
+    @property
+    def node(self) -> Node:
+        """The running node: for the engine's own rooms."""
+        return self._running()
+
     def _running(self) -> Node:
         if self._node is None:
             raise RuntimeStateError("the runtime is not running: use `async with runtime:`")
@@ -207,7 +214,7 @@ class Runtime:
 
         Returns whether it was known.
         """
-        name = _name_of(processor)
+        name = name_of(processor)
         if self._node is not None:
             self._node.stop_serving(queue_name(name))
         removed = self._registry.remove(name)
@@ -224,9 +231,7 @@ class Runtime:
 
     async def sync_processors(self) -> list[str]:
         """Names of all processors that any node has announced."""
-        known = await self._running().store.known_queues()
-        self._known_elsewhere = {info.processor for info in known}
-        return list(dict.fromkeys(info.processor for info in known))
+        return await self._running().submissions.known_processors()
 
     # --- running jobs -----------------------------------------------------------------------
 
@@ -251,22 +256,8 @@ class Runtime:
         does not fit or an unreachable Redis included. If this call is cancelled, or its scope's
         deadline passes, the job is cancelled wherever it is; a deadline also travels with it.
         """
-        name = _name_of(processor)
-        try:
-            codec, request = await self._request(processor, state, session, timeout, options, job_id)
-        except AM2ZError as error:
-            return failed_result(error, processor=name, session=session)
-        node = self._running()
-        spot = node.host.spot()
-        waiter = node.results.submit(request, spot, shared=job_id is not None)
-        try:
-            settled = await spot.park()
-        except BaseException:
-            node.results.abandon(waiter, CALLER_GONE)
-            raise
-        if isinstance(settled, AM2ZError):
-            return failed_result(settled, processor=name, session=session, job_id=waiter.id)
-        return read_result(settled, codec, processor=name, session=session)
+        ask = Ask(session=session, timeout=timeout, options=options, job_id=job_id)
+        return await self._running().submissions.execute(processor, state, ask)
 
     async def execute_many(
         self,
@@ -282,36 +273,8 @@ class Runtime:
         A state that fails is a failed result at its place and does not disturb the others. If this
         call is cancelled, every job of it that has not ended is.
         """
-        name = _name_of(processor)
-        node = self._running()
-        prepared: list[tuple[StateCodec[S], Waiter] | AM2ZError] = []
-        try:
-            for state in states:
-                try:
-                    codec, request = await self._request(processor, state, session, timeout, options, None)
-                except AM2ZError as error:
-                    prepared.append(error)
-                else:
-                    prepared.append((codec, node.results.submit(request)))
-                if len(prepared) % PREPARED_AT_ONCE == 0:
-                    await node.host.checkpoint()
-            results: list[ProcessorResult[S]] = []
-            for entry in prepared:
-                if isinstance(entry, AM2ZError):
-                    results.append(failed_result(entry, processor=name, session=session))
-                    continue
-                codec, waiter = entry
-                settled = await waiter.wait()
-                if isinstance(settled, AM2ZError):
-                    results.append(failed_result(settled, processor=name, session=session, job_id=waiter.id))
-                else:
-                    results.append(read_result(settled, codec, processor=name, session=session))
-        except BaseException:
-            for entry in prepared:
-                if not isinstance(entry, AM2ZError):
-                    node.results.abandon(entry[1], CALLER_GONE)
-            raise
-        return results
+        ask = Ask(session=session, timeout=timeout, options=options)
+        return await self._running().submissions.execute_many(processor, states, ask)
 
     async def submit(
         self,
@@ -328,103 +291,113 @@ class Runtime:
         The job does not end with the caller. Raises the error if it cannot be enqueued; cancelled
         while waiting, the job is taken back.
         """
-        codec, request = await self._request(processor, state, session, timeout, options, job_id)
-        node = self._running()
-        waiter = node.results.submit(
-            msgspec.structs.replace(request, deadline=None), shared=job_id is not None
-        )
-        try:
-            await waiter.wait_accepted()
-        except BaseException:
-            node.results.abandon(waiter, CALLER_GONE)
-            raise
-        if isinstance(waiter.outcome, AM2ZError):
-            raise waiter.outcome
+        ask = Ask(session=session, timeout=timeout, options=options, job_id=job_id)
+        codec, waiter = await self._running().submissions.submit(processor, state, ask)
         return Job(
             waiter,
             codec,
-            processor=request.spec.processor,
+            processor=name_of(processor),
             session=session,
             view=self._view,
             cancel=self._cancel,
         )
 
-    async def _request(
+    async def execute_in_session(
         self,
         processor: Processor[S] | str,
         state: S | None,
-        session: str | None,
-        timeout: float | None,
-        options: JobOptions | None,
-        job_id: str | None,
-    ) -> tuple[StateCodec[S], Enqueue]:
-        """Check everything about a job before it is sent, and write it down."""
-        node = self._running()
-        if node.stopped:
-            raise RuntimeStateError("the runtime is stopping: it accepts no more jobs")
-        name = _name_of(processor)
-        codec, queue_options = await self._look_up(processor, name)
-        require(
-            session is None or (isinstance(session, str) and session != ""),
-            "session",
-            session,
-            "must be a text that is not empty, or None",
-        )
-        if state is None and session is None:
-            raise ConfigurationError(
-                f"{name!r} was given neither a state nor a session whose stored state it could work on"
-            )
-        if timeout is not None:
-            require_seconds("timeout", timeout, zero=False)
-        require(
-            options is None or isinstance(options, JobOptions),
-            "options",
-            options,
-            "must be JobOptions",
-        )
-        require(
-            job_id is None or (isinstance(job_id, str) and 0 < len(job_id) <= 200),
-            "job_id",
-            job_id,
-            "must be a text of 1 to 200 characters",
-        )
-        chosen = options or queue_options.default_job_options
-        host = node.host
-        deadline = host.effective_deadline()
-        spec = JobSpec(
-            WIRE_VERSION,
-            job_id if job_id is not None else f"{self._id_prefix}-{next(self._job_ids):x}",
-            name,
-            session or "",
-            NO_STATE if state is None else msgspec.Raw(codec.encode(state)),
-            node.id,
-            timeout,
-            chosen.attempts,
-            chosen.backoff,
-        )
-        return codec, Enqueue(
-            spec=spec,
-            queue=queue_name(name),
-            priority=queue_options.priority if chosen.priority is None else chosen.priority,
-            delay=chosen.delay,
-            deadline=None if deadline == inf else deadline - host.now(),
-            max_stalled=queue_options.max_stalled_count,
-        )
+        session_id: str,
+        *,
+        timeout: float | None = None,
+        options: JobOptions | None = None,
+    ) -> ProcessorResult[S]:
+        """`execute` with `session=session_id`."""
+        return await self.execute(processor, state, session=session_id, timeout=timeout, options=options)
 
-    async def _look_up(self, processor: Processor[S] | str, name: str) -> tuple[StateCodec[S], QueueOptions]:
-        registered = self._registry.get(name)
-        if registered is not None:
-            return registered.codec, registered.processor.queue
-        if name not in self._known_elsewhere and name not in await self.sync_processors():
-            here = ", ".join(self._registry.names()) or "none"
-            raise ProcessorNotFoundError(
-                f"no node has registered a processor named {name!r} (registered here: {here})",
-                context={"processor": name},
-            )
-        if isinstance(processor, Processor):
-            codec: StateCodec[S] = StateCodec(processor.state_type, max_bytes=self._options.max_state_bytes)
-            return codec, processor.queue
-        return self._any_codec, QueueOptions()
+    # --- sessions ---------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def session(
+        self,
+        id: str,
+        *,
+        processors: Iterable[Processor[Any]] = (),
+        ttl: float | None = None,
+    ) -> AsyncIterator[Session]:
+        """Open a session around a block: `async with runtime.session("alice") as session`.
+
+        Like a nursery: leaving the block waits for the jobs that were submitted through it; when the block
+        fails or is cancelled, the session is stopped. When somebody else stops it, the block is cancelled
+        and `SessionStoppedError` raised. `processors` are registered if they are not yet; `ttl`: seconds
+        after its last write at which the session's state expires, `inf` for never. Any number of blocks,
+        on any nodes, may hold one session open.
+        """
+        require_session(id)
+        if ttl is not None and ttl != inf:
+            require_seconds("ttl", ttl, zero=False)
+        node = self._running()
+        node.require_room_for(id)
+        self.register(*(p for p in processors if p.name not in self._registry.names()))
+        hosted = node.sessions.open(id)
+        hosted.hold()
+        block = node.host.cancel_scope()
+        hosted.on_cancel(block.cancel)
+        session = Session(self, hosted)
+        try:
+            if ttl is not None:
+                await node.states.store.set_ttl(id, ttl)
+            with block:
+                yield session
+                await session.wait_submitted()
+        except BaseException:
+            hosted.cancel_scope.cancel()
+            raise
+        finally:
+            hosted.let_go()
+        if block.cancelled_caught:
+            await self.stop_session(id)
+            if hosted.stopped:
+                raise SessionStoppedError(f"session {id!r} was stopped", context={"session": id})
+
+    async def stop_session(self, id: str, grace: float = 0.0) -> None:
+        """Stop a session on every node: here this is one cancel of its scope.
+
+        Running jobs are cancelled at their next checkpoint, after `grace` seconds in which they may end
+        by themselves and nothing else begins; waiting ones end. All their callers get a
+        `SessionStoppedError`. Returns when no job, claim or key of the session is left but its state, and
+        no task of it on this node; nothing it ran can write any more. The session may then be used anew.
+        """
+        require_session(id)
+        require_seconds("grace", grace)
+        await self._running().stops.stop(id, grace)
+
+    async def get_active_sessions(self) -> list[str]:
+        """Ids of the sessions that are open on this node or have jobs on any, in no order."""
+        node = self._running()
+        return list(dict.fromkeys([*node.sessions.ids(), *await node.store.active_sessions()]))
+
+    async def clean_all_sessions(self) -> int:
+        """Stop every active session, on all nodes; returns how many. Their states stay."""
+        ids = await self.get_active_sessions()
+        for id in ids:
+            await self.stop_session(id)
+        return len(ids)
+
+    async def get_session_stats(self, id: str) -> SessionStats:
+        """One session in figures; all zero for one that nobody has used."""
+        require_session(id)
+        node = self._running()
+        counts = await node.store.session_counts(id)
+        hosted = node.sessions.get(id)
+        return SessionStats(
+            session=id,
+            waiting=counts.waiting,
+            active=counts.active,
+            delayed=counts.delayed,
+            running_here=0 if hosted is None else hosted.running,
+            workers_here=0 if hosted is None else len(hosted.workers),
+            version=(await node.states.store.read(id)).version,
+        )
 
     async def _view(self, job_id: str) -> Any:
         return (await self._running().store.view([job_id]))[0]
@@ -499,15 +472,3 @@ class Runtime:
         names: Sequence[str] = list(dict.fromkeys([*self._registry.names(), *await self.sync_processors()]))
         stats = await store.stats([queue_name(name) for name in names])
         return dict(zip(names, stats, strict=True))
-
-
-def _name_of(processor: Processor[Any] | str) -> str:
-    if isinstance(processor, Processor):
-        return processor.name
-    require(
-        isinstance(processor, str) and processor != "",
-        "processor",
-        processor,
-        "must be a processor or its name",
-    )
-    return processor

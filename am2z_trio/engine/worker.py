@@ -23,9 +23,11 @@ from am2z_trio.model.records import ClaimAnswer, SettleAnswer, Settlement
 from am2z_trio.policy.prefetch import Prefetch
 from am2z_trio.store.ports import Store
 
-from .claims import Claim, Claims
+from .capacity import Capacity
+from .claims import Claim, Claims, Stop
 from .executor import Executor, released
 from .registry import Registered
+from .sessions import HostedSession, Sessions
 from .settler import Settler
 
 logger: Final = logging.getLogger("am2z_trio.worker")
@@ -60,6 +62,8 @@ class Worker:
         *,
         queue: str,
         lookup: Callable[[], Registered | None],
+        sessions: Sessions,
+        capacity: Capacity,
         max_conflicts: int,
         on_lost: Callable[[], None],
     ) -> None:
@@ -70,6 +74,8 @@ class Worker:
         self._settler = settler
         self._claims = claims
         self._lookup = lookup
+        self._sessions = sessions
+        self._capacity = capacity
         self._max_conflicts = max_conflicts
         self._on_lost = on_lost
         self._prefetch = Prefetch()
@@ -77,6 +83,8 @@ class Worker:
         self._idle: list[Spot] = []
         self._slots = 0
         self._busy = 0
+        self._away = 0
+        self._returning: deque[Spot] = deque()
         self._roused = 0
         self._unsettled = 0
         self._parked = False
@@ -108,7 +116,7 @@ class Worker:
 
     @property
     def busy(self) -> int:
-        """Jobs whose code runs now."""
+        """Jobs whose code runs now, those included that wait for another job."""
         return self._busy
 
     def release_stranded(self) -> None:
@@ -122,12 +130,55 @@ class Worker:
         if answer.status == "conflict":
             self._rerun(claim, answer)
             return
-        if answer.status == "fenced":
+        if answer.status == "fenced" and settlement.outcome not in ("cancelled", "released"):
             logger.warning("job %s was taken away; what it did here is dropped", settlement.id)
         self._claims.remove(claim)
         self._unsettled -= 1
         if self._closing or not (self._parked or self._claiming):
             self._bell.wake()
+
+    # --- jobs that wait for other jobs ------------------------------------------------------
+
+    def step_aside(self, claim: Claim) -> None:
+        """The job waits for another one: its slot is free meanwhile, so that the other can run."""
+        self._away += 1
+        self._give_back_capacity(claim)
+        self._slot_is_free()
+        self._rouse()
+        if not (self._parked or self._claiming):
+            self._bell.wake()
+
+    async def step_back(self, claim: Claim) -> None:
+        """Wait for a slot, before any job that has not begun."""
+        if self._busy - self._away < self._concurrency():
+            self._away -= 1
+        else:
+            spot = self._host.spot()
+            self._returning.append(spot)
+            try:
+                await spot.park()
+            except BaseException:
+                if spot in self._returning:
+                    self._returning.remove(spot)
+                    self._away -= 1
+                raise
+        await self._capacity.acquire(first=True)
+        claim.counts = True
+
+    def _slot_is_free(self) -> None:
+        """A job that has waited for another one goes on first."""
+        if self._returning:
+            self._away -= 1
+            self._returning.popleft().wake()
+
+    def _give_back_capacity(self, claim: Claim) -> None:
+        if claim.counts:
+            claim.counts = False
+            self._capacity.release()
+
+    def _concurrency(self) -> int:
+        registered = self._lookup()
+        return 0 if registered is None else registered.processor.queue.concurrency
 
     # --- the feeder -------------------------------------------------------------------------
 
@@ -179,9 +230,9 @@ class Worker:
             return 0
         concurrency = registered.processor.queue.concurrency
         ahead = self._prefetch.ahead(concurrency)
-        free = concurrency + ahead - self._busy - len(self._buffer)
+        free = concurrency + ahead - (self._busy - self._away) - len(self._buffer)
         # Work that settles more slowly than it runs must not pile up.
-        return min(free, 2 * (concurrency + ahead) - self._unsettled, MOST_AT_ONCE)
+        return min(free, 2 * (concurrency + ahead) - (self._unsettled - self._away), MOST_AT_ONCE)
 
     def _take(self, answer: ClaimAnswer, want: int, began: float) -> None:
         host = self._host
@@ -232,11 +283,11 @@ class Worker:
         registered = self._lookup()
         if registered is None or self._nursery is None:
             return
-        concurrency = registered.processor.queue.concurrency
+        most = registered.processor.queue.concurrency + self._away
         for _ in range(min(ROUSED_AT_ONCE - self._roused, len(self._buffer) - self._roused)):
             if self._idle:
                 self._idle.pop().wake()
-            elif self._slots < concurrency:
+            elif self._slots < most:
                 self._slots += 1
                 self._nursery.start_soon(self._slot, name=f"{self.queue} slot")
             else:
@@ -250,8 +301,8 @@ class Worker:
         turn_ends = now() + SLICE
         while True:
             registered = self._lookup()
-            if registered is None or self._slots > registered.processor.queue.concurrency:
-                # Concurrency went down by a hot reload.
+            if registered is None or self._slots > registered.processor.queue.concurrency + self._away:
+                # Concurrency went down by a hot reload, or a job that had stepped aside is back.
                 self._slots -= 1
                 self._release_if_unserved(registered)
                 return
@@ -261,10 +312,18 @@ class Worker:
                 self._roused -= 1
                 turn_ends = now() + SLICE
                 continue
+            await self._capacity.acquire()
+            if not buffer:
+                self._capacity.release()
+                continue
             claim = buffer.popleft()
+            claim.counts = True
             if buffer:
                 self._rouse()
-            await self._run(claim, registered)
+            if claim.grant.spec.session:
+                await self._run_in_session(claim, registered, spot)
+            else:
+                await self._run(claim, registered, None)
             if claim.ended > turn_ends:
                 await host.checkpoint()
                 turn_ends = now() + SLICE
@@ -275,7 +334,27 @@ class Worker:
         elif self._buffer:
             self._rouse()
 
-    async def _run(self, claim: Claim, registered: Registered) -> None:
+    async def _run_in_session(self, claim: Claim, registered: Registered, spot: Spot) -> None:
+        """Run the job as a task of its session's nursery, and keep this slot until it has ended."""
+        session = self._sessions.open(claim.grant.spec.session)
+        session.enter(self.queue)
+        session.start_soon(self._run_as_task, claim, registered, session, spot)
+        try:
+            await spot.park()
+        except BaseException:
+            claim.cancel(Stop("released", "the worker was stopped"))
+            raise
+
+    async def _run_as_task(
+        self, claim: Claim, registered: Registered, session: HostedSession, spot: Spot
+    ) -> None:
+        try:
+            await self._run(claim, registered, session)
+        finally:
+            session.leave(self.queue)
+            spot.wake()
+
+    async def _run(self, claim: Claim, registered: Registered, session: HostedSession | None) -> None:
         self._busy += 1
         # If we are cancelled from above, the job goes back: `released` stands until it has run.
         settlement: Settlement | None = released(claim)
@@ -283,8 +362,14 @@ class Worker:
             settlement = await self._executor.run(claim, registered)
             self._prefetch.ran(claim.ended - claim.began)
             self.jobs_run += 1
+        except BaseException:
+            if session is not None and session.cancel_scope.cancel_called:
+                settlement = self._executor.session_stopped(claim)
+            raise
         finally:
             self._busy -= 1
+            self._give_back_capacity(claim)
+            self._slot_is_free()
             if settlement is None:
                 self._claims.remove(claim)
                 self._unsettled -= 1

@@ -140,6 +140,19 @@ class JobCancelledError(AM2ZError):
     severity = "low"
 
 
+class SessionStoppedError(JobCancelledError):
+    """The job's session was stopped, or is being stopped."""
+
+    code = "SESSION_STOPPED"
+
+
+class CallDepthExceededError(AM2ZError):
+    """Jobs have called jobs deeper than `max_call_depth`."""
+
+    code = "CALL_DEPTH_EXCEEDED"
+    severity = "high"
+
+
 class JobStalledError(AM2ZError):
     """The job was lost with its worker more often than its queue allows."""
 

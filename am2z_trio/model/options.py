@@ -148,6 +148,25 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class ResourceLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one node takes on. Beyond it, it refuses with a `ResourceError` that gives both figures."""
+
+    max_sessions: int | None = None
+    """Sessions that may be open on this node at a time."""
+    max_queue_size: int = 0
+    """Jobs that may wait in a processor's queue, on all nodes together, for one more to be accepted
+    from here; 0: any number."""
+    max_memory_mb: float | None = None
+    """Resident memory of this process, in MB, above which it accepts no jobs and claims none."""
+
+    def __post_init__(self) -> None:
+        if self.max_sessions is not None:
+            require_count("ResourceLimits.max_sessions", self.max_sessions)
+        require_count("ResourceLimits.max_queue_size", self.max_queue_size, least=0)
+        if self.max_memory_mb is not None:
+            require_seconds("ResourceLimits.max_memory_mb", self.max_memory_mb, zero=False)
+
+
 class RuntimeOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How one runtime (one node) behaves; the keyword arguments of both runtimes."""
 
@@ -171,6 +190,12 @@ class RuntimeOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Largest encoded state accepted, in either direction."""
     max_conflicts: int = 10
     """How often a processor is run again because its session's state moved, before it fails."""
+    max_call_depth: int = 10
+    """How deep jobs may call jobs; a job that nobody called is 0 deep."""
+    max_running: int | None = None
+    """Jobs that this node runs at a time, over all its processors; `None`: only theirs limit it."""
+    limits: ResourceLimits = ResourceLimits()
+    """What this node takes on."""
 
     def __post_init__(self) -> None:
         require(
@@ -200,6 +225,10 @@ class RuntimeOptions(msgspec.Struct, frozen=True, kw_only=True):
         require_count("state_history", self.state_history, least=0, most=1000)
         require_count("max_state_bytes", self.max_state_bytes, most=256 * 1024 * 1024)
         require_count("max_conflicts", self.max_conflicts, least=0)
+        require_count("max_call_depth", self.max_call_depth, least=0, most=1000)
+        if self.max_running is not None:
+            require_count("max_running", self.max_running)
+        require(isinstance(self.limits, ResourceLimits), "limits", self.limits, "must be ResourceLimits")
 
 
 def plain_prefix(text: str) -> bool:

@@ -66,6 +66,9 @@ class JobSpec(msgspec.Struct, frozen=True, array_like=True):
     """Overrides the processor's first backoff, in seconds."""
     depth: int = 0
     """How many jobs are above this one."""
+    parent: str = ""
+    """Id of the job that called this one; empty for none. What a child returns is its parent's affair
+    and is not committed as the session's state."""
 
 
 class Enqueue(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,13 +84,17 @@ class Enqueue(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds from now after which it must not be started any more."""
     max_stalled: int = 3
     """How often it may be lost with its worker before it fails for good."""
+    max_size: int = 0
+    """Most jobs that may wait in the queue for it to be accepted; 0: any number."""
 
 
 class EnqueueAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one job on its way in."""
 
-    status: Literal["queued", "dup", "stopped"]
-    """`stopped`: its session is being stopped; nothing was accepted."""
+    status: Literal["queued", "dup", "stopped", "full"]
+    """`stopped`: its session is being stopped. `full`: too many wait. Nothing was accepted then."""
+    waiting: int = 0
+    """For `full`: how many wait."""
     settled: Settled | None = None
     """For `dup`: the earlier outcome if the job has ended already."""
 

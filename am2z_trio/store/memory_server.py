@@ -343,6 +343,10 @@ class MemoryServer:
             return EnqueueAnswer(status="dup", settled=known.settled)
         if self._is_stopping(spec.session, now):
             return EnqueueAnswer(status="stopped")
+        counts = self._queue(request.queue).counts
+        waiting = counts.get("waiting", 0) + counts.get("later", 0)
+        if request.max_size and waiting >= request.max_size:
+            return EnqueueAnswer(status="full", waiting=waiting)
         job = _Job(
             spec=spec,
             queue=request.queue,
@@ -355,7 +359,6 @@ class MemoryServer:
         self._jobs[spec.id] = job
         if spec.session:
             self._live.setdefault(spec.session, {})[spec.id] = None
-        counts = self._queue(request.queue).counts
         counts[job.status] = counts.get(job.status, 0) + 1
         if job.status == "later":
             self._put_later(job, now + request.delay * 1000)

@@ -198,6 +198,7 @@ class RedisStore:
                 -1 if job.deadline is None else max(0, milliseconds(job.deadline)),
                 job.max_stalled,
                 1 if spec.state == NO_STATE else 0,
+                job.max_size,
             )
         answers = await self._eval(scripts.ENQUEUE, *args)
         return [_enqueue_answer(job.spec.id, row) for job, row in zip(jobs, answers, strict=True)]
@@ -388,6 +389,8 @@ def _enqueue_answer(job: str, row: list[bytes]) -> EnqueueAnswer:
         return _QUEUED
     if len(row) == 1:
         return EnqueueAnswer(status="stopped")
+    if len(row) == 2:
+        return EnqueueAnswer(status="full", waiting=int(row[1]))
     return EnqueueAnswer(status="dup", settled=_settled(job, *row))
 
 

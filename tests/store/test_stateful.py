@@ -203,6 +203,7 @@ class StoreMachine(RuleBasedStateMachine):
         delay=st.sampled_from([0.0, 0.0, 0.05, 3.0]),
         deadline=st.sampled_from([None, None, 0.2, 5.0]),
         max_stalled=st.integers(0, 2),
+        max_size=st.sampled_from([0, 0, 3]),
     )
     def enqueue(self, ids: list[str], session: str, stored: bool, origin: str, **options: Any) -> None:
         state = NO_STATE if stored and session else msgspec.Raw(msgspec.msgpack.encode(1))

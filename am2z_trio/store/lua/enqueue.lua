@@ -2,15 +2,23 @@
 --
 -- KEYS     anchor
 -- ARGV     clock, then per job: id, queue, spec, processor, session, session name, origin, priority,
---          delay ms, deadline ms (-1: none), max_stalled, works on stored state (1 or 0)
--- RETURNS  per job: {} accepted | {'stopped'} its session is being stopped | {status, reason, result} of
+--          delay ms, deadline ms (-1: none), max_stalled, works on stored state (1 or 0), most jobs that
+--          may wait (0: any number)
+-- RETURNS  per job: {} accepted | {'stopped'} its session is being stopped | {'full', jobs that wait} | {status, reason, result} of
 --          the known job (status may be any)
 -- INVARIANT  a job's record exists exactly when its id is in its queue, active or terminal. The first
 --          write is one that Redis refuses when memory is full, so a refusal leaves nothing behind.
 
 local now = read_clock(ARGV[1])
+
+local function waiting_in(queue)
+  local v = redis.call('HMGET', meta_key(queue), 'waiting', 'later')
+  local here = counted(queue)
+  return tonumber(v[1] or 0) + tonumber(v[2] or 0) + (here.waiting or 0) + (here.later or 0)
+end
+
 local answers = {}
-for i = 2, #ARGV, 12 do
+for i = 2, #ARGV, 13 do
   local id, queue, priority, delay = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 7]), tonumber(ARGV[i + 8])
   local key = job_key(id)
   local known = redis.call('HMGET', key, 'status', 'reason', 'result', 'origin')
@@ -23,6 +31,8 @@ for i = 2, #ARGV, 12 do
     answers[#answers + 1] = { known[1], known[2] or '', known[3] or '' }
   elseif ARGV[i + 4] ~= '' and is_stopping(ARGV[i + 5], now) then
     answers[#answers + 1] = { 'stopped' }
+  elseif ARGV[i + 12] ~= '0' and waiting_in(queue) >= tonumber(ARGV[i + 12]) then
+    answers[#answers + 1] = { 'full', waiting_in(queue) }
   else
     local status = delay > 0 and 'later' or 'waiting'
     local fields = { 'spec', ARGV[i + 2], 'status', status, 'queue', queue, 'processor', ARGV[i + 3],

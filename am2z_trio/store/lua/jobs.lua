@@ -36,6 +36,9 @@ local function count(queue, status, by)
   of_queue[status] = (of_queue[status] or 0) + by
 end
 
+-- What this script has counted of a queue and not yet written.
+local function counted(queue) return counts[queue] or {} end
+
 local events, listened = {}, nil
 local function tell(name, now, node, id, data)
   if listened == nil then

@@ -1,0 +1,116 @@
+"""A session as its user holds it: `async with runtime.session("alice") as session`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from am2z_trio.concurrency import CancelScope
+from am2z_trio.model.options import JobOptions
+
+from .job import Job, ProcessorResult
+from .locks import SessionLock
+from .processor import Processor
+from .sessions import HostedSession
+from .states import StateManager, Versioned
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+class SessionState:
+    """`runtime.state` for one session."""
+
+    def __init__(self, states: StateManager, session: str) -> None:
+        self._states = states
+        self._session = session
+
+    async def get(self, type: Any = Any) -> Versioned[Any] | None:
+        """As `StateManager.get`."""
+        return await self._states.get(self._session, type)
+
+    async def set(self, state: T, **options: Any) -> Versioned[T]:
+        """As `StateManager.set`."""
+        return await self._states.set(self._session, state, **options)
+
+    async def update(self, fn: Callable[[Any], T | Awaitable[T] | None], **options: Any) -> Versioned[T]:
+        """As `StateManager.update`."""
+        return await self._states.update(self._session, fn, **options)
+
+    async def delete(self) -> bool:
+        """As `StateManager.delete`."""
+        return await self._states.delete(self._session)
+
+    def lock(self, *, lease: float = 10.0) -> AbstractAsyncContextManager[SessionLock]:
+        """As `StateManager.lock`."""
+        return self._states.lock(self._session, lease=lease)
+
+
+class Session:
+    """An open session. Its methods are the runtime's, for this session."""
+
+    def __init__(self, runtime: Runtime, hosted: HostedSession) -> None:
+        self.id = hosted.id
+        self.state = SessionState(runtime.state, hosted.id)
+        self._runtime = runtime
+        self._hosted = hosted
+        self._submitted: list[Job[Any]] = []
+
+    @property
+    def cancel_scope(self) -> CancelScope:
+        """The scope of the session on this node. Cancelling it stops the session: its jobs, wherever
+        they are, and the block that opened it."""
+        return self._hosted.cancel_scope
+
+    async def execute(
+        self,
+        processor: Processor[S] | str,
+        state: S | None = None,
+        *,
+        timeout: float | None = None,
+        options: JobOptions | None = None,
+        job_id: str | None = None,
+    ) -> ProcessorResult[S]:
+        """As `Runtime.execute`."""
+        return await self._runtime.execute(
+            processor, state, session=self.id, timeout=timeout, options=options, job_id=job_id
+        )
+
+    async def execute_many(
+        self,
+        processor: Processor[S] | str,
+        states: Iterable[S],
+        *,
+        timeout: float | None = None,
+        options: JobOptions | None = None,
+    ) -> list[ProcessorResult[S]]:
+        """As `Runtime.execute_many`."""
+        return await self._runtime.execute_many(
+            processor, states, session=self.id, timeout=timeout, options=options
+        )
+
+    async def submit(
+        self,
+        processor: Processor[S] | str,
+        state: S | None = None,
+        *,
+        timeout: float | None = None,
+        options: JobOptions | None = None,
+        job_id: str | None = None,
+    ) -> Job[S]:
+        """As `Runtime.submit`; leaving the session's block waits for the job."""
+        job = await self._runtime.submit(
+            processor, state, session=self.id, timeout=timeout, options=options, job_id=job_id
+        )
+        self._submitted.append(job)
+        return job
+
+    async def wait_submitted(self) -> None:
+        """Wait until everything that was `submit`ted has ended."""
+        while self._submitted:
+            await self._submitted[-1].result()
+            self._submitted.pop()

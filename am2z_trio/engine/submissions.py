@@ -1,0 +1,265 @@
+"""Jobs on their way out: everything about a job is checked and written down before it is sent."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Iterable
+from math import inf
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from am2z_trio.concurrency import Host
+from am2z_trio.model.codec import StateCodec
+from am2z_trio.model.errors import (
+    AM2ZError,
+    CallDepthExceededError,
+    ConfigurationError,
+    ProcessorNotFoundError,
+    RuntimeStateError,
+)
+from am2z_trio.model.options import JobOptions, QueueOptions, RuntimeOptions, require, require_seconds
+from am2z_trio.model.records import NO_STATE, WIRE_VERSION, Enqueue, Grant, JobSpec, Settled, queue_name
+from am2z_trio.store.ports import Store
+
+from .job import ProcessorResult, failed_result, read_result
+from .processor import Processor
+from .registry import Registry
+from .results import Results, Waiter
+
+S = TypeVar("S")
+
+PREPARED_AT_ONCE: Final = 500
+"""States `execute_many` encodes before it lets other tasks have a turn: some milliseconds."""
+
+CALLER_GONE: Final = "the caller went away"
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller says about a job, apart from processor and state."""
+
+    session: str | None = None
+    timeout: float | None = None
+    options: JobOptions | None = None
+    job_id: str | None = None
+    parent: Grant | None = None
+    """The running job that calls, if one does."""
+
+
+class Submissions:
+    """The jobs that this node submits."""
+
+    def __init__(
+        self,
+        host: Host,
+        node: str,
+        options: RuntimeOptions,
+        registry: Registry,
+        store: Store,
+        results: Results,
+    ) -> None:
+        self._host = host
+        self._node = node
+        self._options = options
+        self._registry = registry
+        self._store = store
+        self._results = results
+        self._any_codec: StateCodec[Any] = StateCodec(Any, max_bytes=options.max_state_bytes)
+        self._known_elsewhere: set[str] = set()
+        # 80 random bits per node, then a counter: unique without asking anybody.
+        self._id_prefix = secrets.token_hex(10)
+        self._numbers = itertools.count(1)
+        self.closed = False
+        """No more jobs are accepted: the runtime is stopping."""
+        self.overload: AM2ZError | None = None
+        """Why no more jobs are accepted for now."""
+
+    async def known_processors(self) -> list[str]:
+        """Names of all processors that any node has announced."""
+        known = await self._store.known_queues()
+        self._known_elsewhere = {info.processor for info in known}
+        return list(dict.fromkeys(info.processor for info in known))
+
+    async def execute(self, processor: Processor[S] | str, state: S | None, ask: Ask) -> ProcessorResult[S]:
+        """Submit a job and wait for its outcome; cancelled meanwhile, the job is too."""
+        name = name_of(processor)
+        try:
+            codec, request = await self.prepare(processor, state, ask)
+        except AM2ZError as error:
+            return failed_result(error, processor=name, session=ask.session)
+        spot = self._host.spot()
+        waiter = self._results.submit(request, spot, shared=ask.job_id is not None)
+        try:
+            settled = await spot.park()
+        except BaseException:
+            self._results.abandon(waiter, CALLER_GONE)
+            raise
+        return _result(settled, codec, waiter, name, ask.session)
+
+    async def execute_many(
+        self, processor: Processor[S] | str, states: Iterable[S], ask: Ask
+    ) -> list[ProcessorResult[S]]:
+        """Submit jobs and wait for all outcomes; cancelled meanwhile, the jobs are too."""
+        name = name_of(processor)
+        prepared: list[tuple[StateCodec[S], Waiter] | AM2ZError] = []
+        try:
+            for state in states:
+                try:
+                    codec, request = await self.prepare(processor, state, ask)
+                except AM2ZError as error:
+                    prepared.append(error)
+                else:
+                    prepared.append((codec, self._results.submit(request)))
+                if len(prepared) % PREPARED_AT_ONCE == 0:
+                    await self._host.checkpoint()
+            results: list[ProcessorResult[S]] = []
+            for entry in prepared:
+                if isinstance(entry, AM2ZError):
+                    results.append(failed_result(entry, processor=name, session=ask.session))
+                else:
+                    codec, waiter = entry
+                    results.append(_result(await waiter.wait(), codec, waiter, name, ask.session))
+        except BaseException:
+            for entry in prepared:
+                if not isinstance(entry, AM2ZError):
+                    self._results.abandon(entry[1], CALLER_GONE)
+            raise
+        return results
+
+    async def submit(
+        self, processor: Processor[S] | str, state: S | None, ask: Ask
+    ) -> tuple[StateCodec[S], Waiter]:
+        """Submit a job that does not end with its caller; returns when the store has it."""
+        codec, request = await self.prepare(processor, state, ask)
+        waiter = self._results.submit(
+            msgspec.structs.replace(request, deadline=None), shared=ask.job_id is not None
+        )
+        try:
+            await waiter.wait_accepted()
+        except BaseException:
+            self._results.abandon(waiter, CALLER_GONE)
+            raise
+        if isinstance(waiter.outcome, AM2ZError):
+            raise waiter.outcome
+        return codec, waiter
+
+    def abandon(self, waiter: Waiter, reason: str) -> None:
+        """Nobody wants the job any more: take it back, wherever it is."""
+        self._results.abandon(waiter, reason)
+
+    async def prepare(
+        self, processor: Processor[S] | str, state: S | None, ask: Ask
+    ) -> tuple[StateCodec[S], Enqueue]:
+        """Check everything about a job, and write it down."""
+        if self.closed:
+            raise RuntimeStateError("the runtime is stopping: it accepts no more jobs")
+        if self.overload is not None:
+            raise self.overload
+        name = name_of(processor)
+        codec, queue_options = await self._look_up(processor, name)
+        _check(name, state, ask)
+        depth = self._depth(ask.parent)
+        chosen = ask.options or queue_options.default_job_options
+        deadline = self._host.effective_deadline()
+        spec = JobSpec(
+            WIRE_VERSION,
+            ask.job_id if ask.job_id is not None else f"{self._id_prefix}-{next(self._numbers):x}",
+            name,
+            ask.session or "",
+            NO_STATE if state is None else msgspec.Raw(codec.encode(state)),
+            self._node,
+            ask.timeout,
+            chosen.attempts,
+            chosen.backoff,
+            depth,
+            "" if ask.parent is None else ask.parent.spec.id,
+        )
+        return codec, Enqueue(
+            spec=spec,
+            queue=queue_name(name),
+            priority=queue_options.priority if chosen.priority is None else chosen.priority,
+            delay=chosen.delay,
+            deadline=None if deadline == inf else deadline - self._host.now(),
+            max_stalled=queue_options.max_stalled_count,
+            max_size=self._options.limits.max_queue_size,
+        )
+
+    def _depth(self, parent: Grant | None) -> int:
+        if parent is None:
+            return 0
+        depth = parent.spec.depth + 1
+        most = self._options.max_call_depth
+        if depth > most:
+            raise CallDepthExceededError(
+                f"{parent.spec.processor!r} is {depth - 1} calls deep and may call no further "
+                f"(max_call_depth={most})",
+                context={"processor": parent.spec.processor, "depth": depth, "max_call_depth": most},
+            )
+        return depth
+
+    async def _look_up(self, processor: Processor[S] | str, name: str) -> tuple[StateCodec[S], QueueOptions]:
+        registered = self._registry.get(name)
+        if registered is not None:
+            return registered.codec, registered.processor.queue
+        if name not in self._known_elsewhere and name not in await self.known_processors():
+            here = ", ".join(self._registry.names()) or "none"
+            raise ProcessorNotFoundError(
+                f"no node has registered a processor named {name!r} (registered here: {here})",
+                context={"processor": name},
+            )
+        if isinstance(processor, Processor):
+            codec: StateCodec[S] = StateCodec(processor.state_type, max_bytes=self._options.max_state_bytes)
+            return codec, processor.queue
+        return self._any_codec, QueueOptions()
+
+
+def name_of(processor: Processor[Any] | str) -> str:
+    """The name of a processor that is given as itself or by name."""
+    if isinstance(processor, Processor):
+        return processor.name
+    require(
+        isinstance(processor, str) and processor != "",
+        "processor",
+        processor,
+        "must be a processor or its name",
+    )
+    return processor
+
+
+def require_session(session: object) -> None:
+    """A session id is any text that is not empty."""
+    require(
+        isinstance(session, str) and session != "", "session", session, "must be a text that is not empty"
+    )
+
+
+def _check(name: str, state: object, ask: Ask) -> None:
+    if ask.session is not None:
+        require_session(ask.session)
+    if state is None and ask.session is None:
+        raise ConfigurationError(
+            f"{name!r} was given neither a state nor a session whose stored state it could work on"
+        )
+    if ask.timeout is not None:
+        require_seconds("timeout", ask.timeout, zero=False)
+    require(
+        ask.options is None or isinstance(ask.options, JobOptions),
+        "options",
+        ask.options,
+        "must be JobOptions",
+    )
+    require(
+        ask.job_id is None or (isinstance(ask.job_id, str) and 0 < len(ask.job_id) <= 200),
+        "job_id",
+        ask.job_id,
+        "must be a text of 1 to 200 characters",
+    )
+
+
+def _result(
+    settled: Settled | AM2ZError, codec: StateCodec[S], waiter: Waiter, name: str, session: str | None
+) -> ProcessorResult[S]:
+    if isinstance(settled, AM2ZError):
+        return failed_result(settled, processor=name, session=session, job_id=waiter.id)
+    return read_result(settled, codec, processor=name, session=session)
