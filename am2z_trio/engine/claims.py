@@ -45,6 +45,7 @@ class Claim:
             self.stop = stop
         if self.scope is not None:
             self.scope.cancel()
+        self.worker.on_stop(self)
 
     def settled(self, settlement: Settlement, answer: SettleAnswer) -> None:
         self.worker.on_settled(self, settlement, answer)

@@ -43,6 +43,7 @@ from .capacity import Capacity
 from .claims import Claim, Claims
 from .executor import Executor
 from .locks import Locks
+from .memory import resident_mb
 from .node_states import NodeStates
 from .registry import Registered, Registry
 from .results import Results
@@ -50,6 +51,7 @@ from .session_stops import SessionStops
 from .sessions import Sessions
 from .settler import Settler
 from .submissions import Ask, Submissions
+from .transactions import Transactions
 from .worker import Worker
 
 logger: Final = logging.getLogger("am2z_trio.node")
@@ -89,6 +91,7 @@ class Node:
         self.submissions = Submissions(self.host, node_id, options, registry, store, self.results)
         self.sessions = Sessions(self.host, self._on_session_cancelled)
         self.stops = SessionStops(self.host, store, self.sessions, self.results)
+        self.transactions = Transactions()
         self.capacity = Capacity(self.host, options.max_running)
         self.workers: dict[str, Worker] = {}
         self.started_at = self.host.now()
@@ -219,6 +222,7 @@ class Node:
             queue=queue,
             lookup=lambda: self._registry.get(name),
             sessions=self.sessions,
+            transactions=self.transactions,
             capacity=self.capacity,
             max_conflicts=self._options.max_conflicts,
             on_lost=self._lost,
@@ -330,8 +334,28 @@ class Node:
                 logger.warning("tick failed: %s", error)
                 await host.sleep(TICK)
 
+    def _watch_memory(self) -> None:
+        """Above the limit, accept no jobs and claim none until it is below again."""
+        limit = self._options.limits.max_memory_mb
+        if limit is None:
+            return
+        used = resident_mb()
+        over = used > limit
+        if over:
+            self.submissions.overload = ResourceError(
+                f"this process uses {used:,.0f} MB of memory, the limit is {limit:,.0f} (max_memory_mb)",
+                context={"used_mb": round(used), "limit_mb": limit},
+            )
+        else:
+            self.submissions.overload = None
+        for worker in self.workers.values():
+            if worker.held_back != over:
+                worker.held_back = over
+                worker.wake()
+
     async def _tick(self) -> None:
         store, host = self.store, self.host
+        self._watch_memory()
         if self._options.workers and not self._stopping:
             if not self._joined:
                 await self._join()

@@ -29,6 +29,7 @@ from .executor import Executor, released
 from .registry import Registered
 from .sessions import HostedSession, Sessions
 from .settler import Settler
+from .transactions import Transactions
 
 logger: Final = logging.getLogger("am2z_trio.worker")
 
@@ -63,6 +64,7 @@ class Worker:
         queue: str,
         lookup: Callable[[], Registered | None],
         sessions: Sessions,
+        transactions: Transactions,
         capacity: Capacity,
         max_conflicts: int,
         on_lost: Callable[[], None],
@@ -75,6 +77,7 @@ class Worker:
         self._claims = claims
         self._lookup = lookup
         self._sessions = sessions
+        self._transactions = transactions
         self._capacity = capacity
         self._max_conflicts = max_conflicts
         self._on_lost = on_lost
@@ -84,6 +87,7 @@ class Worker:
         self._slots = 0
         self._busy = 0
         self._away = 0
+        self._in_line = 0
         self._returning: deque[Spot] = deque()
         self._roused = 0
         self._unsettled = 0
@@ -95,6 +99,8 @@ class Worker:
         self._bell = host.spot()
         self._nursery: Nursery | None = None
         self.jobs_run = 0
+        self.held_back = False
+        """Claim nothing for now; what is claimed runs."""
 
     # --- told from outside, synchronously ---------------------------------------------------
 
@@ -124,6 +130,23 @@ class Worker:
         if self._buffer and self._host.now() - self._buffer[0].since > STRANDED:
             self._prefetch.ran(STRANDED * 100)
             self._release_buffer()
+        for claim in self._transactions.take(self.queue, self._host.now() - STRANDED):
+            # The one whose turn it is takes long, or waits for this very job.
+            self.resume(claim)
+
+    def on_stop(self, claim: Claim) -> None:
+        """A job is to stop: one that waits for its turn does not wait for that."""
+        if self._transactions.leave(claim):
+            self.resume(claim)
+
+    def resume(self, claim: Claim) -> None:
+        """A job that waited for its turn may run."""
+        self._in_line -= 1
+        if self._closing:
+            self._settler.submit(claim, released(claim))
+            return
+        self._buffer.append(claim)
+        self._rouse()
 
     def on_settled(self, claim: Claim, settlement: Settlement, answer: SettleAnswer) -> None:
         """The store has answered."""
@@ -132,10 +155,16 @@ class Worker:
             return
         if answer.status == "fenced" and settlement.outcome not in ("cancelled", "released"):
             logger.warning("job %s was taken away; what it did here is dropped", settlement.id)
-        self._claims.remove(claim)
-        self._unsettled -= 1
+        self._let_go(claim, settlement, answer)
         if self._closing or not (self._parked or self._claiming):
             self._bell.wake()
+
+    def _let_go(self, claim: Claim, settlement: Settlement | None, answer: SettleAnswer | None) -> None:
+        self._claims.remove(claim)
+        self._unsettled -= 1
+        following = self._transactions.end(claim, settlement, answer)
+        if following is not None:
+            following.worker.resume(following)
 
     # --- jobs that wait for other jobs ------------------------------------------------------
 
@@ -226,11 +255,11 @@ class Worker:
 
     def _want(self) -> int:
         registered = self._lookup()
-        if registered is None:
+        if registered is None or self.held_back:
             return 0
         concurrency = registered.processor.queue.concurrency
         ahead = self._prefetch.ahead(concurrency)
-        free = concurrency + ahead - (self._busy - self._away) - len(self._buffer)
+        free = concurrency + ahead - (self._busy - self._away) - len(self._buffer) - self._in_line
         # Work that settles more slowly than it runs must not pile up.
         return min(free, 2 * (concurrency + ahead) - (self._unsettled - self._away), MOST_AT_ONCE)
 
@@ -252,7 +281,10 @@ class Worker:
         for grant in grants:
             claim = Claim(grant, self, now)
             self._claims.add(claim)
-            self._buffer.append(claim)
+            if self._transactions.may_run(claim):
+                self._buffer.append(claim)
+            else:
+                self._in_line += 1
         self._unsettled += len(grants)
         if self._closing:
             self._release_buffer()
@@ -260,6 +292,9 @@ class Worker:
             self._rouse()
 
     def _release_buffer(self) -> None:
+        for claim in self._transactions.take(self.queue):
+            self._in_line -= 1
+            self._settler.submit(claim, released(claim))
         while self._buffer:
             claim = self._buffer.popleft()
             self._settler.submit(claim, released(claim))
@@ -371,8 +406,7 @@ class Worker:
             self._give_back_capacity(claim)
             self._slot_is_free()
             if settlement is None:
-                self._claims.remove(claim)
-                self._unsettled -= 1
+                self._let_go(claim, None, None)
             else:
                 self._settler.submit(claim, settlement)
             if self._closing or not (self._parked or self._claiming):
