@@ -25,7 +25,20 @@ class Stop(msgspec.Struct, frozen=True):
 class Claim:
     """One claimed job. `scope` exists while its code runs."""
 
-    __slots__ = ("began", "conflicts", "counts", "ended", "grant", "scope", "since", "stop", "worker")
+    __slots__ = (
+        "began",
+        "calls",
+        "conflicts",
+        "counts",
+        "ended",
+        "grant",
+        "path",
+        "root",
+        "scope",
+        "since",
+        "stop",
+        "worker",
+    )
 
     def __init__(self, grant: Grant, worker: Worker, since: float) -> None:
         self.grant = grant
@@ -34,6 +47,12 @@ class Claim:
         self.scope: CancelScope | None = None
         self.stop: Stop | None = None
         self.conflicts = 0
+        self.calls = 0
+        """Jobs it waits for now."""
+        self.root = self
+        """The job in the store that this is part of: itself, unless it is run inline."""
+        self.path = ""
+        """Where in its root an inline call is."""
         self.counts = False
         """Whether it takes up room in the node's capacity now."""
         self.began = self.ended = since

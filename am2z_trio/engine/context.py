@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
@@ -32,6 +32,18 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     """The node it runs on."""
 
 
+class CallRequest(NamedTuple):
+    """What `Context.call` was asked for."""
+
+    processor: Processor[Any] | str
+    state: Any
+    key: str
+    session: str | None
+    timeout: float | None
+    options: JobOptions | None
+    inline: bool
+
+
 class JobRuntime:
     """The little of the runtime a processor may use."""
 
@@ -46,6 +58,7 @@ class Context:
 
     __slots__ = (
         "_call",
+        "_calls",
         "_emit",
         "_nursery",
         "_report",
@@ -92,6 +105,7 @@ class Context:
         self._emit = emit
         self._report = report
         self._call = call
+        self._calls = 0
         self._nursery: Nursery | None = None
 
     @property
@@ -128,16 +142,31 @@ class Context:
         processor: Processor[S] | str,
         state: S | None = None,
         *,
+        key: str | None = None,
+        session: str | None = None,
         timeout: float | None = None,
         options: JobOptions | None = None,
+        inline: bool = False,
     ) -> S:
         """Run another processor as a job of its own and return the state it returned; raises its error.
 
         The job belongs to this one's session, inherits its deadline, and is cancelled with it, wherever
-        it runs. What it returns is not committed: that is for this job to do. While this job waits, its
-        slot is free for others, so a processor may call itself even where one may run at a time.
+        it runs. What it returns is not committed: that is for this job to do; in a `session` of its own
+        it is. While this job waits, its slot is free for others, so a processor may call itself even
+        where one may run at a time.
+
+        The call is durable: when this job is run again, after a crash or for another attempt, a call that
+        has completed is answered with its outcome, given the same `key`, processor and state. The key is
+        the call's number in this run by default; calls that are made side by side should be given theirs.
+
+        `inline` runs the processor right here, with its timeout, retries and events and no queue between;
+        it is then run again with this job.
         """
-        return cast(S, await self._call(processor, state, timeout, options))
+        if key is None:
+            self._calls += 1
+            key = f"#{self._calls}"
+        request = CallRequest(processor, state, key, session, timeout, options, inline)
+        return cast(S, await self._call(request, self))
 
     async def update_progress(self, progress: float) -> None:
         """Record progress, 0 to 1 or any other number. Refused silently when the job was taken away."""

@@ -29,7 +29,7 @@ from am2z_trio.model.errors import (
     record_of,
 )
 from am2z_trio.model.integrity import verified
-from am2z_trio.model.options import JobOptions, RetryPolicy
+from am2z_trio.model.options import RetryPolicy
 from am2z_trio.model.records import (
     NO_STATE,
     SESSION_STOPPED,
@@ -42,7 +42,7 @@ from am2z_trio.model.records import (
 from am2z_trio.policy.retry import backoff_delay, wants_retry
 
 from .claims import Claim
-from .context import Context, Meta
+from .context import CallRequest, Context, Meta
 from .job_state import JobState
 from .node_states import NodeStates
 from .registry import Registered
@@ -51,7 +51,7 @@ logger: Final = logging.getLogger("am2z_trio.jobs")
 
 Emit = Callable[[str, Any, Grant], None]
 Report = Callable[[Grant, float], Awaitable[None]]
-Call = Callable[[Claim, Any, Any, float | None, JobOptions | None], Awaitable[Any]]
+Call = Callable[[Claim, CallRequest, Context], Awaitable[Any]]
 
 ONE_ATTEMPT: Final = RetryPolicy(max_attempts=1)
 
@@ -72,10 +72,13 @@ class Executor:
         self._report = report
         self._call_job = call
 
-    async def run(self, claim: Claim, registered: Registered) -> Settlement | None:
+    async def run(
+        self, claim: Claim, registered: Registered, *, stored: JobState | None = None
+    ) -> Settlement | None:
         """Run the job once and return how to settle it; `None` if the claim is lost.
 
-        Cancellation from above passes through: the caller hands the job back then.
+        Cancellation from above passes through: the caller hands the job back then. `stored`: the
+        session's state as an enclosing job sees it, for one that is run inline.
         """
         claim.began = began = self._now()
         started = time.time()
@@ -89,8 +92,7 @@ class Executor:
         output: Any = None
         error: AM2ZError | None = None
         state: Any = None
-        stored: JobState | None = None
-        if spec.session or processor.takes_context:
+        if stored is None and (spec.session or processor.takes_context):
             stored = JobState(self._states, grant, processor.state_type)
         if claim.stop is not None:
             scope.cancel()
@@ -162,7 +164,7 @@ class Executor:
             self._emit(event, data, grant)
 
         async def report(progress: float) -> None:
-            await self._report(grant, progress)
+            await self._report(claim.root.grant, progress)
 
         return Context(
             processor=spec.processor,

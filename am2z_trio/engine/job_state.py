@@ -24,12 +24,12 @@ T = TypeVar("T")
 class JobState:
     """The stored state of the job's session, as the job sees it."""
 
-    __slots__ = ("_blob", "_is_child", "_kind", "_record", "_session", "_states")
+    __slots__ = ("_blob", "_commits", "_kind", "_record", "_session", "_states")
 
     def __init__(self, states: NodeStates, grant: Grant, kind: Any) -> None:
         self._states = states
         self._session = grant.spec.session
-        self._is_child = grant.spec.parent != "" and grant.spec.state != NO_STATE
+        self._commits = grant.spec.commits or grant.spec.state == NO_STATE
         self._kind = kind
         self._record: StateRecord | None = grant.stored
         self._blob: bytes | None = None
@@ -77,7 +77,7 @@ class JobState:
             return None
         if self._blob is not None:
             blob = self._blob
-        elif self._is_child:
+        elif not self._commits:
             return None
         expected = None if self._record is None else self._record.mark
         return Commit(blob=blob, checksum=checksum(blob), expected=expected)

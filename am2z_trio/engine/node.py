@@ -25,7 +25,7 @@ from am2z_trio.concurrency import CancelScope, Host, Nursery, TaskStatus, curren
 from am2z_trio.concurrency.groups import unwrapped
 from am2z_trio.model.errors import AM2ZError, ResourceError, RuntimeStateError
 from am2z_trio.model.events import Event
-from am2z_trio.model.options import JobOptions, RuntimeOptions
+from am2z_trio.model.options import RuntimeOptions
 from am2z_trio.model.records import (
     CancelRequest,
     Grant,
@@ -39,8 +39,10 @@ from am2z_trio.model.records import (
 from am2z_trio.store.ports import Store
 
 from .bus import Bus
+from .calls import Calls
 from .capacity import Capacity
 from .claims import Claim, Claims
+from .context import CallRequest, Context
 from .executor import Executor
 from .locks import Locks
 from .memory import resident_mb
@@ -50,7 +52,7 @@ from .results import Results
 from .session_stops import SessionStops
 from .sessions import Sessions
 from .settler import Settler
-from .submissions import Ask, Submissions
+from .submissions import Submissions
 from .transactions import Transactions
 from .worker import Worker
 
@@ -98,6 +100,7 @@ class Node:
         self._options = options
         self._registry = registry
         self._bus = bus
+        self._calls = Calls(self.host, self.submissions, registry, self._tell)
         self._executor = Executor(
             self.host, node_id, self.states, emit=self._emit, report=self._report, call=self._call
         )
@@ -396,22 +399,15 @@ class Node:
 
     # --- what processors may do -------------------------------------------------------------
 
+    def _tell(self, name: str, data: Any, grant: Grant) -> None:
+        self._emit(name, data, grant)
+
     def _emit(self, name: str, data: Any, grant: Grant) -> None:
         spec = grant.spec
         self._bus.emit(Event(name, 0, self.id, spec.id, spec.processor, spec.session, data))
 
-    async def _call(
-        self, claim: Claim, processor: Any, state: Any, timeout: float | None, options: JobOptions | None
-    ) -> Any:
-        """Run a job for a running job, which gives its slot away meanwhile."""
-        grant = claim.grant
-        ask = Ask(session=grant.spec.session or None, timeout=timeout, options=options, parent=grant)
-        claim.worker.step_aside(claim)
-        try:
-            result = await self.submissions.execute(processor, state, ask)
-        finally:
-            await claim.worker.step_back(claim)
-        return result.unwrap()
+    async def _call(self, claim: Claim, request: CallRequest, context: Context) -> Any:
+        return await self._calls.call(self._executor, claim, request, context)
 
     async def _report(self, grant: Grant, progress: float) -> None:
         await self.store.report(grant.spec.id, grant.token, progress)

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
 from am2z_trio.concurrency import Event, Host, Spot, TaskStatus
-from am2z_trio.model.errors import AM2ZError, ResourceError, SessionStoppedError
+from am2z_trio.model.errors import AM2ZError, JobCancelledError, ResourceError, SessionStoppedError
 from am2z_trio.model.records import Enqueue, EnqueueAnswer, Settled
 from am2z_trio.store.ports import Store
 
@@ -96,6 +96,8 @@ def _refusal(request: Enqueue, answer: EnqueueAnswer) -> AM2ZError:
             f"session {spec.session!r} is being stopped: it accepts no jobs",
             context={"session": spec.session},
         )
+    if answer.status == "orphan":
+        return JobCancelledError("the job that called it has ended", context={"parent": spec.parent})
     return ResourceError(
         f"{answer.waiting:,} jobs wait for {spec.processor!r}, the limit is {request.max_size:,} "
         "(max_queue_size)",
@@ -216,7 +218,7 @@ class Results:
             batch[0].resolve(error)
             return
         for waiter, request, answer in zip(batch, requests, answers, strict=True):
-            if answer.status in ("stopped", "full"):
+            if answer.status in ("stopped", "full", "orphan"):
                 self._forget(waiter)
                 waiter.resolve(_refusal(request, answer))
                 continue

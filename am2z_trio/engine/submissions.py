@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import secrets
 from collections.abc import Iterable
@@ -45,6 +46,12 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     job_id: str | None = None
     parent: Grant | None = None
     """The running job that calls, if one does."""
+    root: str = ""
+    """The job in the store that it is part of."""
+    key: str = ""
+    """Which of its calls this is."""
+    commits: bool = True
+    """Whether what a child returns is committed in its session."""
 
 
 class Submissions:
@@ -89,7 +96,8 @@ class Submissions:
         except AM2ZError as error:
             return failed_result(error, processor=name, session=ask.session)
         spot = self._host.spot()
-        waiter = self._results.submit(request, spot, shared=ask.job_id is not None)
+        shared = ask.job_id is not None
+        waiter = self._results.submit(request, spot, shared=shared)
         try:
             settled = await spot.park()
         except BaseException:
@@ -159,21 +167,27 @@ class Submissions:
         name = name_of(processor)
         codec, queue_options = await self._look_up(processor, name)
         _check(name, state, ask)
-        depth = self._depth(ask.parent)
+        depth = 0 if ask.parent is None else self.depth_below(ask.parent)
         chosen = ask.options or queue_options.default_job_options
         deadline = self._host.effective_deadline()
+        blob = NO_STATE if state is None else msgspec.Raw(codec.encode(state))
+        if ask.root:
+            id = child_id(ask.root, ask.key, name, bytes(blob))
+        else:
+            id = ask.job_id if ask.job_id is not None else f"{self._id_prefix}-{next(self._numbers):x}"
         spec = JobSpec(
             WIRE_VERSION,
-            ask.job_id if ask.job_id is not None else f"{self._id_prefix}-{next(self._numbers):x}",
+            id,
             name,
             ask.session or "",
-            NO_STATE if state is None else msgspec.Raw(codec.encode(state)),
+            blob,
             self._node,
             ask.timeout,
             chosen.attempts,
             chosen.backoff,
             depth,
-            "" if ask.parent is None else ask.parent.spec.id,
+            ask.root,
+            ask.commits,
         )
         return codec, Enqueue(
             spec=spec,
@@ -183,11 +197,11 @@ class Submissions:
             deadline=None if deadline == inf else deadline - self._host.now(),
             max_stalled=queue_options.max_stalled_count,
             max_size=self._options.limits.max_queue_size,
+            again=ask.root != "",
         )
 
-    def _depth(self, parent: Grant | None) -> int:
-        if parent is None:
-            return 0
+    def depth_below(self, parent: Grant) -> int:
+        """How deep a job that this one calls is; raises `CallDepthExceededError` where that is too deep."""
         depth = parent.spec.depth + 1
         most = self._options.max_call_depth
         if depth > most:
@@ -212,6 +226,12 @@ class Submissions:
             codec: StateCodec[S] = StateCodec(processor.state_type, max_bytes=self._options.max_state_bytes)
             return codec, processor.queue
         return self._any_codec, QueueOptions()
+
+
+def child_id(root: str, key: str, processor: str, state: bytes) -> str:
+    """The id of a durable call: the same for the same call of the same job, and no other."""
+    digest = hashlib.sha256(processor.encode() + b"\0" + state).hexdigest()[:16]
+    return f"{root}/{key}:{digest}"
 
 
 def name_of(processor: Processor[Any] | str) -> str:

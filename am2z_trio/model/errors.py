@@ -9,8 +9,8 @@ the same class, code, message and context arrive, with the remote traceback as t
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final, Literal
 
 import msgspec
 
@@ -58,8 +58,12 @@ class AM2ZError(Exception):
             self.__cause__ = cause
         if retryable is not None:
             self.retryable = retryable
-        #: Where it was raised on another node, as text; empty for an error of this process.
+        self.causes: Sequence[AM2ZError] = ()
+        """The errors of parts, for a composition's; they travel as themselves."""
+        self.partial_state: Any = None
+        """How far a chain had come when it failed."""
         self.remote_traceback = ""
+        """Where it was raised on another node, as text; empty for an error of this process."""
 
     @property
     def cause(self) -> BaseException | None:
@@ -166,6 +170,69 @@ class JobNotFoundError(AM2ZError):
     code = "JOB_NOT_FOUND"
 
 
+class StepFailedError(AM2ZError):
+    """A chain's step failed. `causes[0]` is its error, `partial_state` what the steps before had reached.
+
+    The context names the step (`failed`) and those that have `completed`, with commas. It may be
+    retried if the step's error may.
+    """
+
+    code = "STEP_FAILED"
+
+    def __init__(
+        self, composition: str, failed: str, completed: Sequence[str], state: Any, error: AM2ZError
+    ) -> None:
+        done = ", ".join(completed)
+        super().__init__(
+            f"{composition!r} failed at {failed!r} (completed: {done or 'nothing'}): {error.message}",
+            context={"composition": composition, "failed": failed, "completed": done},
+            retryable=error.retryable,
+        )
+        self.causes = (error,)
+        self.partial_state = state
+
+    @property
+    def failed(self) -> str:
+        """Name of the processor that failed."""
+        return str(self.context["failed"])
+
+    @property
+    def completed(self) -> list[str]:
+        """Names of the processors that had completed, in order."""
+        done = str(self.context["completed"])
+        return done.split(", ") if done else []
+
+
+class ParallelError(AM2ZError):
+    """Parts of a parallel or batch failed. `causes` holds every failure, `cause` them as a group."""
+
+    code = "PARALLEL"
+
+    def __init__(self, composition: str, failures: Mapping[str, AM2ZError], parts: int) -> None:
+        names = ", ".join(failures)
+        super().__init__(
+            f"{len(failures)} of {parts} parts of {composition!r} failed: {names}",
+            context={"composition": composition, "failed": names, "parts": parts},
+            retryable=all(error.retryable for error in failures.values()),
+        )
+        self.causes = tuple(failures.values())
+        self.__cause__ = ExceptionGroup(self.message, self.causes)
+
+
+class RouteNotFoundError(AM2ZError):
+    """A route's key names none of its processors, and there is no fallback."""
+
+    code = "ROUTE_NOT_FOUND"
+    category = "validation"
+
+
+class MergeConflictError(AM2ZError):
+    """Two parts of a parallel changed the same place of the state differently."""
+
+    code = "MERGE_CONFLICT"
+    category = "state"
+
+
 class StateConflictError(AM2ZError):
     """The session's state kept moving while the processor ran, beyond the bound on re-runs."""
 
@@ -237,6 +304,9 @@ class ResourceError(AM2ZError):
     retryable = True
 
 
+NIL: Final = msgspec.Raw(b"\xc0")
+
+
 class RemoteCause(Exception):
     """Stands for an exception of another process: its class name and text."""
 
@@ -253,6 +323,9 @@ class ErrorRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     cause: str = ""
     """`module.Class: text` of the cause, empty for none."""
     traceback: str = ""
+    causes: list[ErrorRecord] = []
+    partial: msgspec.Raw = NIL
+    """An encoded state; nil for none."""
 
 
 def record_of(error: AM2ZError) -> ErrorRecord:
@@ -268,7 +341,16 @@ def record_of(error: AM2ZError) -> ErrorRecord:
         cause="" if cause is None else "".join(traceback.format_exception_only(cause)).strip(),
         traceback=error.remote_traceback
         or "".join(traceback.format_exception(cause if cause is not None else error)),
+        causes=[record_of(part) for part in error.causes],
+        partial=_encoded(error.partial_state),
     )
+
+
+def _encoded(state: Any) -> msgspec.Raw:
+    try:
+        return msgspec.Raw(msgspec.msgpack.encode(state))
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return NIL
 
 
 def error_of(record: ErrorRecord) -> AM2ZError:
@@ -284,4 +366,10 @@ def error_of(record: ErrorRecord) -> AM2ZError:
         retryable=record.retryable,
     )
     error.remote_traceback = record.traceback
+    if record.causes:
+        error.causes = tuple(error_of(part) for part in record.causes)
+        several = isinstance(error, ParallelError)
+        error.__cause__ = ExceptionGroup(error.message, error.causes) if several else error.causes[0]
+    if record.partial != NIL:
+        error.partial_state = msgspec.msgpack.decode(record.partial)
     return error

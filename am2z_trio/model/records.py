@@ -22,6 +22,12 @@ WIRE_VERSION: Final = 1
 SESSION_STOPPED: Final = "session stopped"
 """Why the store ended a job whose session was stopped: its caller's error is `SessionStoppedError`."""
 
+PARENT_ENDED: Final = "the job that called it has ended"
+"""Why the store ended a job, or asked for it to end, whose parent was over."""
+
+CHILD_TTL: Final = 7 * 24 * 3600.0
+"""Seconds the outcome of a child is kept for its parent, which may be run again; less once that ends."""
+
 NO_STATE: Final = msgspec.Raw(b"\xc0")
 """In `JobSpec.state`, nil: the job works on the stored state of its session."""
 
@@ -67,8 +73,9 @@ class JobSpec(msgspec.Struct, frozen=True, array_like=True):
     depth: int = 0
     """How many jobs are above this one."""
     parent: str = ""
-    """Id of the job that called this one; empty for none. What a child returns is its parent's affair
-    and is not committed as the session's state."""
+    """Id of the job that called this one; empty for none."""
+    commits: bool = True
+    """Whether what it returns becomes its session's state; what a child returns is its parent's affair."""
 
 
 class Enqueue(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,13 +93,16 @@ class Enqueue(msgspec.Struct, frozen=True, kw_only=True):
     """How often it may be lost with its worker before it fails for good."""
     max_size: int = 0
     """Most jobs that may wait in the queue for it to be accepted; 0: any number."""
+    again: bool = False
+    """A known job of this id that has ended without completing is run again."""
 
 
 class EnqueueAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one job on its way in."""
 
-    status: Literal["queued", "dup", "stopped", "full"]
-    """`stopped`: its session is being stopped. `full`: too many wait. Nothing was accepted then."""
+    status: Literal["queued", "dup", "stopped", "full", "orphan"]
+    """`stopped`: its session is being stopped. `full`: too many wait. `orphan`: the job that called it
+    has ended. Nothing was accepted then."""
     waiting: int = 0
     """For `full`: how many wait."""
     settled: Settled | None = None

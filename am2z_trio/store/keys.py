@@ -7,6 +7,7 @@ builds the others by functions that are rendered here, from the same table.
 | key | type | holds |
 |---|---|---|
 | `job:<id>` | hash | spec, status, queue, claim (node, token), attempt, counts, outcome |
+| `job:<id>:children` | set | ids of the jobs it has called |
 | `q:<queue>:wait` | list | ids, first in first out; ids that wait no more are skipped at claim |
 | `q:<queue>@<s>:wait` | list | the same for the jobs of one session |
 | `q:<queue>:ready` | list | sessions that have jobs waiting here, each once; served in turn |
@@ -39,6 +40,7 @@ from typing import Final
 
 TEMPLATES: Final = {
     "job": "job:%s",
+    "children": "job:%s:children",
     "wait": "q:%s:wait",
     "ready": "q:%s:ready",
     "prio": "q:%s:prio",

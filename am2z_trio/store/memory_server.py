@@ -20,7 +20,9 @@ import msgspec
 from am2z_trio.model.codec import NIL
 from am2z_trio.model.events import Event
 from am2z_trio.model.records import (
+    CHILD_TTL,
     NO_STATE,
+    PARENT_ENDED,
     SESSION_STOPPED,
     CancelRequest,
     ClaimAnswer,
@@ -69,6 +71,7 @@ class _Job:
     cancel_reason: str | None = None
     settled: Settled | None = None
     forget_at: float = inf
+    children: dict[str, None] = field(default_factory=dict[str, None])
     origins: list[str] = field(default_factory=list[str])
     """Nodes that wait for the outcome: every one that has enqueued this id."""
 
@@ -152,7 +155,7 @@ class MemoryServer:
         self._sweeps: dict[str, int] = {}
         self._fence = itertools.count(1)
         self._arrival = itertools.count(1)
-        self._forget: deque[tuple[float, str]] = deque()
+        self._forget: list[tuple[float, str]] = []
         self._inboxes: dict[str, Listener] = {}
         self._watchers: dict[str, Listener] = {}
         self._outbox: list[tuple[str, InboxMessage]] = []
@@ -282,8 +285,9 @@ class MemoryServer:
         job.settled = Settled(job.spec.id, status, reason, msgspec.Raw(result) if result else NIL)
         job.spec = msgspec.structs.replace(job.spec, state=NO_STATE)  # the input is no longer needed
         job.token = job.node = ""
-        job.forget_at = now + self.settings.result_ttl * 1000
-        self._forget.append((job.forget_at, job.spec.id))
+        # A parent that is run again asks its children for their outcomes, however late.
+        self._keep_until(job, now + (CHILD_TTL if job.spec.parent else self.settings.result_ttl) * 1000)
+        self._end_children(job, now, SESSION_STOPPED if reason == SESSION_STOPPED else PARENT_ENDED)
         self._outbox.extend((origin, job.settled) for origin in job.origins)
         job.origins = []
         if session := job.spec.session:
@@ -291,6 +295,46 @@ class MemoryServer:
             live.pop(job.spec.id)
             if not live:
                 del self._live[session]
+
+    def _keep_until(self, job: _Job, until: float) -> None:
+        job.forget_at = until
+        heapq.heappush(self._forget, (until, job.spec.id))
+
+    def _end_children(self, job: _Job, now: float, why: str) -> None:
+        """What a job has called ends with it; outcomes are kept no longer than its own."""
+        children, job.children = job.children, {}
+        for child_id in children:
+            child = self._jobs.get(child_id)
+            if child is None:
+                continue
+            if child.status in TERMINAL:
+                self._keep_until(child, now + self.settings.result_ttl * 1000)
+            elif child.status == "active":
+                child.cancel_reason = why
+                self._outbox.append((child.node, CancelRequest(child_id, child.token, why)))
+            else:
+                self._drop_priority(child)
+                self._end(child, "cancel", now, reason=why)
+                self._tell("job:cancelled", child, now, data={"attempt": child.attempt})
+
+    def _forget_ghost(self, job_id: str) -> None:
+        """A job that is run again must not be in a list from before, where a cancelled one stays."""
+        old = self._jobs.get(job_id)
+        if old is None:
+            return
+        queue, session = self._queue(old.queue), old.spec.session
+        jobs = queue.by_session.get(session) if session else queue.waiting
+        while jobs and job_id in jobs:
+            jobs.remove(job_id)
+            if not jobs and session:
+                del queue.by_session[session]
+                queue.ready.remove(session)
+
+    def _drop_priority(self, job: _Job) -> None:
+        if job.priority and job.status == "waiting":
+            urgent = self._queue(job.queue).prioritised
+            urgent[:] = [entry for entry in urgent if entry[2] != job.spec.id]
+            heapq.heapify(urgent)
 
     def _drop_claim(self, job: _Job, settled_as: str | None) -> str:
         """Retire the claim's token; returns the node that held it.
@@ -321,7 +365,7 @@ class MemoryServer:
 
     def _collect(self, now: float) -> None:
         while self._forget and self._forget[0][0] <= now:
-            _, job_id = self._forget.popleft()
+            _, job_id = heapq.heappop(self._forget)
             job = self._jobs.get(job_id)
             if job is not None and job.forget_at <= now:
                 del self._jobs[job_id]
@@ -337,12 +381,17 @@ class MemoryServer:
     def _enqueue(self, request: Enqueue, now: float) -> EnqueueAnswer:
         spec = request.spec
         known = self._jobs.get(spec.id)
+        if known is not None and request.again and known.status in TERMINAL and known.status != "completed":
+            known = None
         if known is not None:
             if known.status not in TERMINAL and spec.origin and spec.origin not in known.origins:
                 known.origins.append(spec.origin)
             return EnqueueAnswer(status="dup", settled=known.settled)
         if self._is_stopping(spec.session, now):
             return EnqueueAnswer(status="stopped")
+        parent = self._jobs.get(spec.parent)
+        if spec.parent and (parent is None or parent.status in TERMINAL):
+            return EnqueueAnswer(status="orphan")
         counts = self._queue(request.queue).counts
         waiting = counts.get("waiting", 0) + counts.get("later", 0)
         if request.max_size and waiting >= request.max_size:
@@ -356,7 +405,10 @@ class MemoryServer:
             origins=[spec.origin] if spec.origin else [],
             status=follow(None, "delay" if request.delay > 0 else "enqueue"),
         )
+        self._forget_ghost(spec.id)
         self._jobs[spec.id] = job
+        if parent is not None:
+            parent.children[spec.id] = None
         if spec.session:
             self._live.setdefault(spec.session, {})[spec.id] = None
         counts[job.status] = counts.get(job.status, 0) + 1
@@ -495,10 +547,7 @@ class MemoryServer:
             job.cancel_reason = reason
             self._outbox.append((job.node, CancelRequest(job_id, job.token, reason)))
         elif before not in TERMINAL:
-            urgent = self._queue(job.queue).prioritised
-            if job.priority and before == "waiting":
-                urgent[:] = [entry for entry in urgent if entry[2] != job_id]
-                heapq.heapify(urgent)
+            self._drop_priority(job)
             self._end(job, "cancel", now, reason=reason)
             self._tell("job:cancelled", job, now, data={"attempt": job.attempt})
         self.deliver()
@@ -531,8 +580,10 @@ class MemoryServer:
         """End the session's jobs; returns the running ones, where those are spared."""
         self._stopping[session] = now + refuse * 1000
         spared: list[str] = []
-        for job_id in list(self._live.get(session, ())):
+        for job_id in sorted(self._live.get(session, ())):
             job = self._jobs[job_id]
+            if job.status in TERMINAL:
+                continue  # ended with its parent a moment ago
             holder = job.node
             if job.status == "active":
                 if not running:
@@ -542,10 +593,8 @@ class MemoryServer:
                     continue
                 self._outbox.append((holder, CancelRequest(job_id, job.token, SESSION_STOPPED)))
                 self._drop_claim(job, None)
-            elif job.priority:
-                urgent = self._queue(job.queue).prioritised
-                urgent[:] = [entry for entry in urgent if entry[2] != job_id]
-                heapq.heapify(urgent)
+            else:
+                self._drop_priority(job)
             self._end(job, "cancel", now, reason=SESSION_STOPPED)
             self._tell("job:cancelled", job, now, holder, {"attempt": job.attempt})
         if running:

@@ -199,6 +199,8 @@ class RedisStore:
                 job.max_stalled,
                 1 if spec.state == NO_STATE else 0,
                 job.max_size,
+                spec.parent,
+                1 if job.again else 0,
             )
         answers = await self._eval(scripts.ENQUEUE, *args)
         return [_enqueue_answer(job.spec.id, row) for job, row in zip(jobs, answers, strict=True)]
@@ -388,7 +390,7 @@ def _enqueue_answer(job: str, row: list[bytes]) -> EnqueueAnswer:
     if not row:
         return _QUEUED
     if len(row) == 1:
-        return EnqueueAnswer(status="stopped")
+        return EnqueueAnswer(status="orphan" if row[0] == b"orphan" else "stopped")
     if len(row) == 2:
         return EnqueueAnswer(status="full", waiting=int(row[1]))
     return EnqueueAnswer(status="dup", settled=_settled(job, *row))

@@ -204,11 +204,18 @@ class StoreMachine(RuleBasedStateMachine):
         deadline=st.sampled_from([None, None, 0.2, 5.0]),
         max_stalled=st.integers(0, 2),
         max_size=st.sampled_from([0, 0, 3]),
+        parent=st.sampled_from(["", "", *IDS]),
+        again=st.booleans(),
     )
-    def enqueue(self, ids: list[str], session: str, stored: bool, origin: str, **options: Any) -> None:
+    def enqueue(
+        self, ids: list[str], session: str, stored: bool, origin: str, parent: str, **options: Any
+    ) -> None:
         state = NO_STATE if stored and session else msgspec.Raw(msgspec.msgpack.encode(1))
         requests = [
-            Enqueue(spec=JobSpec(WIRE_VERSION, job, options["queue"], session, state, origin), **options)
+            Enqueue(
+                spec=JobSpec(WIRE_VERSION, job, options["queue"], session, state, origin, parent=parent),
+                **options,
+            )
             for job in ids
         ]
         self.same(self.server.enqueue(requests, self.now), drive(self.stores["n1"].enqueue(requests)))

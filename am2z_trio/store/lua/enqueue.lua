@@ -3,8 +3,9 @@
 -- KEYS     anchor
 -- ARGV     clock, then per job: id, queue, spec, processor, session, session name, origin, priority,
 --          delay ms, deadline ms (-1: none), max_stalled, works on stored state (1 or 0), most jobs that
---          may wait (0: any number)
--- RETURNS  per job: {} accepted | {'stopped'} its session is being stopped | {'full', jobs that wait} | {status, reason, result} of
+--          may wait (0: any number), parent or '', run again if it has ended without completing (1 or 0)
+-- RETURNS  per job: {} accepted | {'stopped'} its session is being stopped | {'orphan'} its parent
+--          has ended | {'full', jobs that wait} | {status, reason, result} of
 --          the known job (status may be any)
 -- INVARIANT  a job's record exists exactly when its id is in its queue, active or terminal. The first
 --          write is one that Redis refuses when memory is full, so a refusal leaves nothing behind.
@@ -17,12 +18,28 @@ local function waiting_in(queue)
   return tonumber(v[1] or 0) + tonumber(v[2] or 0) + (here.waiting or 0) + (here.later or 0)
 end
 
+local function runs(parent)
+  local status = redis.call('HGET', job_key(parent), 'status')
+  return status and not ENDED[status]
+end
+
+-- The record of a job that is run again goes, and what a cancelled one has left in its list.
+local function forget(id)
+  local v = redis.call('HMGET', job_key(id), 'queue', 'skey')
+  local list = wait_key(v[2] and v[1] .. '@' .. v[2] or v[1])
+  if redis.call('LREM', list, 0, id) > 0 and v[2] and redis.call('EXISTS', list) == 0 then
+    redis.call('LREM', ready_key(v[1]), 0, v[2])
+  end
+  redis.call('DEL', job_key(id))
+end
+
 local answers = {}
-for i = 2, #ARGV, 13 do
+for i = 2, #ARGV, 15 do
   local id, queue, priority, delay = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 7]), tonumber(ARGV[i + 8])
   local key = job_key(id)
   local known = redis.call('HMGET', key, 'status', 'reason', 'result', 'origin')
-  if known[1] then
+  local again = known[1] and ARGV[i + 14] == '1' and ENDED[known[1]] and known[1] ~= 'completed'
+  if known[1] and not again then
     local origin = ARGV[i + 6]
     if not ENDED[known[1]] and origin ~= '' and not string.find('\n' .. (known[4] or '') .. '\n', '\n' .. origin .. '\n', 1, true) then
       -- One more node waits for this job.
@@ -31,9 +48,12 @@ for i = 2, #ARGV, 13 do
     answers[#answers + 1] = { known[1], known[2] or '', known[3] or '' }
   elseif ARGV[i + 4] ~= '' and is_stopping(ARGV[i + 5], now) then
     answers[#answers + 1] = { 'stopped' }
+  elseif ARGV[i + 13] ~= '' and not runs(ARGV[i + 13]) then
+    answers[#answers + 1] = { 'orphan' }
   elseif ARGV[i + 12] ~= '0' and waiting_in(queue) >= tonumber(ARGV[i + 12]) then
     answers[#answers + 1] = { 'full', waiting_in(queue) }
   else
+    if again then forget(id) end
     local status = delay > 0 and 'later' or 'waiting'
     local fields = { 'spec', ARGV[i + 2], 'status', status, 'queue', queue, 'processor', ARGV[i + 3],
       'origin', ARGV[i + 6], 'max_stalled', ARGV[i + 10] }
@@ -53,6 +73,13 @@ for i = 2, #ARGV, 13 do
     end
     if ARGV[i + 11] == '1' then
       fields[n + 1], fields[n + 2] = 'stored', '1'
+    end
+    n = #fields
+    local parent = ARGV[i + 13]
+    if parent ~= '' then
+      fields[n + 1], fields[n + 2] = 'parent', parent
+      redis.call('SADD', children_key(parent), id)
+      redis.call('HSET', job_key(parent), 'calls', '1')
     end
     redis.call('HSET', key, unpack(fields))
     if skey then

@@ -4,6 +4,8 @@
 -- `finish()`: one PUBLISH per node, one HINCRBY per queue and status, however many jobs it touched.
 
 local NIL = '\192'
+local CALLER_GONE = 'the job that called it has ended'
+local CHILD_TTL_MS = 604800000
 local STOPPED = 'session stopped'
 local ENDED = { completed = true, failed = true, cancelled = true }
 local STATUS_OF = { complete = 'completed', fail = 'failed', cancel = 'cancelled', stall = 'failed', expire = 'failed' }
@@ -129,10 +131,11 @@ end
 -- them need is read by those.
 local function load(id)
   local v = redis.call('HMGET', job_key(id), 'status', 'token', 'last_token', 'queue', 'node', 'origin', 'attempt',
-    'cancel', 'skey')
+    'cancel', 'skey', 'calls', 'parent')
   if not v[1] then return nil end
   return { id = id, status = v[1], token = v[2] or '', last_token = v[3], queue = v[4], node = v[5] or '',
-    origin = v[6] or '', attempt = tonumber(v[7] or 1), cancel = v[8], skey = v[9] or nil }
+    origin = v[6] or '', attempt = tonumber(v[7] or 1), cancel = v[8], skey = v[9] or nil, calls = v[10],
+    parent = v[11] }
 end
 
 -- Whether the session's jobs are being ended: none is queued again then.
@@ -145,8 +148,27 @@ local function priority_of(id)
   return tonumber(redis.call('HGET', job_key(id), 'priority') or 0)
 end
 
+-- What a job has called ends with it, down the tree; outcomes are kept no longer than its own.
+local end_job
+local function end_children(id, now, ttl, why)
+  for _, child_id in ipairs(redis.call('SMEMBERS', children_key(id))) do
+    local child = load(child_id)
+    if child and ENDED[child.status] then
+      redis.call('PEXPIRE', job_key(child_id), ttl)
+    elseif child and child.status == 'active' then
+      redis.call('HSET', job_key(child_id), 'cancel', why)
+      post(child.node, '\148' .. cmsgpack.pack('cancel', child_id, child.token, why))
+    elseif child then
+      redis.call('ZREM', later_key(child.queue), child_id)
+      redis.call('ZREM', prio_key(child.queue), child_id)
+      end_job(child, 'cancel', now, ttl, why, '', '')
+    end
+  end
+  redis.call('DEL', children_key(id))
+end
+
 -- Ends a job: only what a later look needs stays, for `ttl` ms. `result` is msgpack or ''.
-local function end_job(job, transition, now, ttl, reason, result, node)
+function end_job(job, transition, now, ttl, reason, result, node)
   local key, status = job_key(job.id), STATUS_OF[transition]
   redis.call('HDEL', key, 'spec', 'node', 'token')
   if job.last_outcome then
@@ -155,7 +177,9 @@ local function end_job(job, transition, now, ttl, reason, result, node)
   else
     redis.call('HSET', key, 'status', status, 'reason', reason, 'result', result)
   end
-  redis.call('PEXPIRE', key, ttl)
+  -- A parent that is run again asks its children for their outcomes, however late.
+  redis.call('PEXPIRE', key, job.parent and CHILD_TTL_MS or ttl)
+  if job.calls then end_children(job.id, now, ttl, reason == STOPPED and STOPPED or CALLER_GONE) end
   if job.skey then
     redis.call('SREM', jobs_key(job.skey), job.id)
     if redis.call('EXISTS', jobs_key(job.skey)) == 0 then redis.call('HDEL', sessions_key(), job.skey) end

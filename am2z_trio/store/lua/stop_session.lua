@@ -17,6 +17,7 @@ redis.call('HDEL', key, 'stopping')
 redis.call('HSET', key, 'stopping', whole(now + tonumber(ARGV[9])))
 local page = redis.call('SSCAN', jobs_key(name), ARGV[6], 'COUNT', ARGV[7])
 local answer = { page[1], 0 }
+table.sort(page[2])
 for _, id in ipairs(page[2]) do
   local job = load(id)
   if not job or ENDED[job.status] then

@@ -1,0 +1,108 @@
+"""Jobs that call jobs: as jobs of their own, durable, or inline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from am2z_trio.concurrency import Host
+from am2z_trio.model.codec import RecordDecoder
+from am2z_trio.model.errors import ConfigurationError, error_of
+from am2z_trio.model.records import Grant, ResultRecord, Settlement
+
+from .claims import Claim
+from .context import CallRequest, Context
+from .executor import Executor
+from .registry import Registry
+from .submissions import Ask, Submissions, name_of
+
+Tell = Callable[[str, Any, Grant], None]
+
+_decode_result = RecordDecoder[ResultRecord](ResultRecord)
+
+
+class Calls:
+    """The calls of this node's running jobs."""
+
+    def __init__(self, host: Host, submissions: Submissions, registry: Registry, tell: Tell) -> None:
+        self._host = host
+        self._submissions = submissions
+        self._registry = registry
+        self._tell = tell
+
+    async def call(self, executor: Executor, claim: Claim, request: CallRequest, context: Context) -> Any:
+        """Run a job for a running job and return what it returned, or raise its error."""
+        if request.inline:
+            return await self._run_inline(executor, claim, request, context)
+        root = claim.root
+        spec = root.grant.spec
+        own_session = request.session is not None
+        ask = Ask(
+            session=request.session if own_session else spec.session or None,
+            timeout=request.timeout,
+            options=request.options,
+            parent=claim.grant,
+            root=spec.id,
+            key=f"{claim.path}{request.key}",
+            commits=own_session,
+        )
+        root.calls += 1
+        if root.calls == 1:
+            root.worker.step_aside(root)
+        try:
+            result = await self._submissions.execute(request.processor, request.state, ask)
+        finally:
+            root.calls -= 1
+            if root.calls == 0:
+                await root.worker.step_back(root)
+        return result.unwrap()
+
+    async def _run_inline(
+        self, executor: Executor, claim: Claim, request: CallRequest, context: Context
+    ) -> Any:
+        name = name_of(request.processor)
+        registered = self._registry.get(name)
+        if registered is None:
+            raise ConfigurationError(
+                f"{name!r} is not registered on this node, so it cannot be run inline",
+                context={"processor": name},
+            )
+        root = claim.root
+        depth = self._submissions.depth_below(claim.grant)
+        if request.state is None:
+            raise ConfigurationError(f"{name!r} was called inline without a state")
+        child = Claim(claim.grant, claim.worker, self._host.now())
+        child.root, child.path = root, f"{claim.path}{request.key}/"
+        spec = msgspec.structs.replace(
+            claim.grant.spec,
+            id=f"{root.grant.spec.id}/{claim.path}{request.key}",
+            processor=name,
+            state=msgspec.Raw(registered.codec.encode(request.state)),
+            timeout=request.timeout,
+            attempts=None if request.options is None else request.options.attempts,
+            backoff=None if request.options is None else request.options.backoff,
+            depth=depth,
+            parent=root.grant.spec.id,
+        )
+        grant = msgspec.structs.replace(claim.grant, spec=spec, attempt=1, remaining=None)
+        while True:
+            child.grant = grant
+            self._tell("job:started", {"attempt": grant.attempt}, grant)
+            settlement = await executor.run(child, registered, stored=context.state)
+            assert settlement is not None
+            if settlement.outcome != "retry":
+                break
+            self._tell("job:retrying", {"attempt": grant.attempt}, grant)
+            await self._host.sleep(settlement.delay)
+            grant = msgspec.structs.replace(grant, attempt=grant.attempt + 1)
+        self._tell(f"job:{settlement.outcome}", {"attempt": grant.attempt}, grant)
+        return registered.codec.decode(_outcome(settlement).state)
+
+
+def _outcome(settlement: Settlement) -> ResultRecord:
+    record = _decode_result(settlement.result)
+    if record.error is not None:
+        raise error_of(record.error)
+    return record

@@ -1,0 +1,330 @@
+"""Processors made of processors: plans as plain data, and one interpreter.
+
+A composition is a processor: it has a queue, a timeout and a retry policy of its own, is registered with
+its parts, and composes further. Its plan says what it is made of; `run` carries a plan out with
+`ctx.call`, so every part is a durable call: a composition that is run again, after a crash or a
+failure, does not run the parts again that have completed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, Generic, TypeVar
+
+import anyio
+import msgspec
+
+from am2z_trio.model.errors import (
+    AM2ZError,
+    ParallelError,
+    RouteNotFoundError,
+    StepFailedError,
+)
+from am2z_trio.model.options import QueueOptions, RetryPolicy, require
+
+from .context import Context
+from .merge import merge_changes
+from .processor import Processor
+
+S = TypeVar("S")
+P = TypeVar("P")
+
+Merge = Callable[[Any, list[Any]], Any]
+
+UNSET: Final = msgspec.UNSET
+
+
+class ChainPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One after the other, each on what the one before returned."""
+
+    steps: tuple[Processor[Any], ...]
+    inline: bool
+
+
+class ParallelPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """All at once, each on the same state; `merge` makes one state of theirs."""
+
+    children: tuple[Processor[Any], ...]
+    merge: Merge | None
+    collect: bool
+    inline: bool
+
+
+class RoutePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The one that `key(state)` names, or the fallback."""
+
+    key: Callable[[Any], str]
+    routes: dict[str, Processor[Any]]
+    fallback: Processor[Any] | None
+    inline: bool
+
+
+class BatchPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One processor on every payload at once; `merge` makes one state of the results."""
+
+    processor: Processor[Any]
+    payloads: Callable[[Any], Iterable[Any]]
+    merge: Merge
+    inline: bool
+
+
+Plan = ChainPlan | ParallelPlan | RoutePlan | BatchPlan
+
+
+class Payload(msgspec.Struct, Generic[P], frozen=True):
+    """A batch's payload that names a session of its own, in which its result is committed."""
+
+    state: P
+    session: str
+
+
+class Composition(Processor[S], Generic[S]):
+    """A processor that is made of processors."""
+
+    __slots__ = ("plan",)
+
+    def __init__(self, name: str, plan: Plan, parts: Sequence[Processor[Any]], **options: Any) -> None:
+        if options.get("timeout") is UNSET:
+            options["timeout"] = _default_timeout(plan, parts)
+        self.plan = plan
+        super().__init__(partial(run, plan), name=name, depends_on=parts, **options)
+
+
+def chain(
+    name: str,
+    steps: Sequence[Processor[S]],
+    *,
+    inline: bool = False,
+    timeout: float | msgspec.UnsetType | None = UNSET,
+    retry: RetryPolicy | None = None,
+    queue: QueueOptions | None = None,
+    description: str = "",
+) -> Composition[S]:
+    """Run processors one after the other.
+
+    If one fails, the chain fails with a `StepFailedError` that names it and the completed ones, and
+    holds the state they have reached. `inline` runs the steps where the chain runs, with no queue between
+    them; they are then run again with the chain. Default timeout: all that the steps may take, their
+    retries included; none if one of them has none.
+    """
+    _require_processors("chain.steps", steps)
+    plan = ChainPlan(steps=tuple(steps), inline=inline)
+    return Composition(
+        name,
+        plan,
+        steps,
+        state_type=steps[0].state_type,
+        timeout=timeout,
+        retry=retry,
+        queue=queue,
+        description=description or f"Chain of {', '.join(step.name for step in steps)}.",
+    )
+
+
+def parallel(
+    name: str,
+    children: Sequence[Processor[S]],
+    *,
+    merge: Callable[[S, list[S]], S] | None = None,
+    collect: bool = False,
+    inline: bool = False,
+    timeout: float | msgspec.UnsetType | None = UNSET,
+    retry: RetryPolicy | None = None,
+    queue: QueueOptions | None = None,
+    description: str = "",
+) -> Composition[S]:
+    """Run processors side by side on the same state.
+
+    `merge(state, results)` makes one state of theirs, results in the order of the children; by default
+    every child's changes are taken together, and changes that contradict each other are a
+    `MergeConflictError`. If one fails, the others are cancelled, unless `collect` says to wait for
+    them; either way the parallel fails with a `ParallelError` that holds every failure. Default timeout:
+    what the slowest child may take.
+    """
+    _require_processors("parallel.children", children)
+    require(merge is None or callable(merge), "parallel.merge", merge, "must be a function (state, results)")
+    plan = ParallelPlan(children=tuple(children), merge=merge, collect=collect, inline=inline)
+    return Composition(
+        name,
+        plan,
+        children,
+        state_type=children[0].state_type,
+        timeout=timeout,
+        retry=retry,
+        queue=queue,
+        description=description or f"Parallel of {', '.join(child.name for child in children)}.",
+    )
+
+
+def route(
+    name: str,
+    key: Callable[[S], str],
+    routes: Mapping[str, Processor[S]],
+    *,
+    fallback: Processor[S] | None = None,
+    inline: bool = False,
+    timeout: float | msgspec.UnsetType | None = UNSET,
+    retry: RetryPolicy | None = None,
+    queue: QueueOptions | None = None,
+    description: str = "",
+) -> Composition[S]:
+    """Run the processor that `key(state)` names, or `fallback`; neither is a `RouteNotFoundError`."""
+    require(callable(key), "route.key", key, "must be a function of the state")
+    require(
+        isinstance(routes, Mapping) and bool(routes),
+        "route.routes",
+        routes,
+        "must be processors by their keys",
+    )
+    parts = [*routes.values(), *([] if fallback is None else [fallback])]
+    _require_processors("route.routes", parts)
+    plan = RoutePlan(key=key, routes=dict(routes), fallback=fallback, inline=inline)
+    return Composition(
+        name,
+        plan,
+        list(dict.fromkeys(parts)),
+        state_type=parts[0].state_type,
+        timeout=timeout,
+        retry=retry,
+        queue=queue,
+        description=description or f"Route to {', '.join(part.name for part in parts)}.",
+    )
+
+
+def batch(
+    name: str,
+    processor: Processor[P],
+    payloads: Callable[[S], Iterable[P | Payload[P]]],
+    *,
+    merge: Callable[[S, list[P]], S],
+    state_type: type[S] | Any = Any,
+    inline: bool = False,
+    timeout: float | msgspec.UnsetType | None = UNSET,
+    retry: RetryPolicy | None = None,
+    queue: QueueOptions | None = None,
+    description: str = "",
+) -> Composition[S]:
+    """Run one processor on many payloads side by side: map, and reduce by `merge(state, results)`.
+
+    `payloads(state)` says which; one that is a `Payload` is run in the session it names, and committed
+    there. The rest is as with `parallel`.
+    """
+    _require_processors("batch.processor", [processor])
+    require(callable(payloads), "batch.payloads", payloads, "must be a function of the state")
+    require(callable(merge), "batch.merge", merge, "must be a function (state, results)")
+    plan = BatchPlan(processor=processor, payloads=payloads, merge=merge, inline=inline)
+    return Composition(
+        name,
+        plan,
+        [processor],
+        state_type=state_type,
+        timeout=timeout,
+        retry=retry,
+        queue=queue,
+        description=description or f"Batch of {processor.name}.",
+    )
+
+
+# --- the interpreter ------------------------------------------------------------------------------
+
+
+async def run(plan: Plan, state: Any, ctx: Context) -> Any:
+    """Carry a plan out."""
+    if isinstance(plan, ChainPlan):
+        return await _run_chain(plan, state, ctx)
+    if isinstance(plan, ParallelPlan):
+        calls = [(child, state, None) for child in plan.children]
+        results = await _run_all(calls, ctx, collect=plan.collect, inline=plan.inline)
+        if plan.merge is not None:
+            return plan.merge(state, results)
+        return merge_changes(state, [child.name for child in plan.children], results)
+    if isinstance(plan, RoutePlan):
+        return await _run_route(plan, state, ctx)
+    batch_calls: list[tuple[Processor[Any], Any, str | None]] = [
+        (plan.processor, payload.state, payload.session)
+        if isinstance(payload, Payload)
+        else (plan.processor, payload, None)
+        for payload in plan.payloads(state)
+    ]
+    return plan.merge(state, await _run_all(batch_calls, ctx, collect=False, inline=plan.inline))
+
+
+async def _run_chain(plan: ChainPlan, state: Any, ctx: Context) -> Any:
+    completed: list[str] = []
+    for index, step in enumerate(plan.steps):
+        try:
+            state = await ctx.call(step, state, key=str(index), inline=plan.inline)
+        except AM2ZError as error:
+            raise StepFailedError(ctx.processor, step.name, completed, state, error) from error
+        completed.append(step.name)
+    return state
+
+
+async def _run_route(plan: RoutePlan, state: Any, ctx: Context) -> Any:
+    key = plan.key(state)
+    chosen = plan.routes.get(key, plan.fallback)
+    if chosen is None:
+        raise RouteNotFoundError(
+            f"{ctx.processor!r} has no route {key!r} and no fallback (routes: {', '.join(plan.routes)})",
+            context={"processor": ctx.processor, "key": key},
+        )
+    return await ctx.call(chosen, state, key="route", inline=plan.inline)
+
+
+async def _run_all(
+    calls: Sequence[tuple[Processor[Any], Any, str | None]], ctx: Context, *, collect: bool, inline: bool
+) -> list[Any]:
+    results: list[Any] = [None] * len(calls)
+    failures: dict[int, AM2ZError] = {}
+
+    async def one(index: int) -> None:
+        processor, state, session = calls[index]
+        try:
+            results[index] = await ctx.call(
+                processor, state, key=str(index), session=session, inline=inline and session is None
+            )
+        except AM2ZError as error:
+            failures[index] = error
+            if not collect:
+                tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        for index in range(len(calls)):
+            tasks.start_soon(one, index)
+    if failures:
+        raise ParallelError(
+            ctx.processor, {f"{calls[i][0].name}[{i}]": failures[i] for i in sorted(failures)}, len(calls)
+        )
+    return results
+
+
+# --- options --------------------------------------------------------------------------------------
+
+
+def _require_processors(field: str, parts: object) -> None:
+    require(
+        isinstance(parts, Sequence) and len(parts) > 0 and all(isinstance(part, Processor) for part in parts),
+        field,
+        parts,
+        "must be processors, at least one",
+    )
+
+
+def _default_timeout(plan: Plan, parts: Sequence[Processor[Any]]) -> float | None:
+    if isinstance(plan, BatchPlan):
+        return None  # nobody knows how many payloads there will be
+    budgets: list[float] = []
+    for part in parts:
+        if part.timeout is None:
+            return None
+        budgets.append(_budget(part.timeout, part.retry))
+    return sum(budgets) if isinstance(plan, ChainPlan) else max(budgets)
+
+
+def _budget(timeout: float, retry: RetryPolicy | None) -> float:
+    """The longest a processor may take with all its attempts, waiting for slots not counted."""
+    if retry is None:
+        return timeout
+    grown = (retry.backoff * retry.backoff_multiplier**i for i in range(min(retry.max_attempts - 1, 64)))
+    return timeout * retry.max_attempts + sum(min(pause, retry.max_backoff) for pause in grown)
