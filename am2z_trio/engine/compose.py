@@ -256,7 +256,7 @@ async def _run_chain(plan: ChainPlan, state: Any, ctx: Context) -> Any:
         try:
             state = await ctx.call(step, state, key=str(index), inline=plan.inline)
         except AM2ZError as error:
-            raise StepFailedError(ctx.processor, step.name, completed, state, error) from error
+            raise _step_failed(ctx.processor, step.name, completed, state, error) from error
         completed.append(step.name)
     return state
 
@@ -293,10 +293,36 @@ async def _run_all(
         for index in range(len(calls)):
             tasks.start_soon(one, index)
     if failures:
-        raise ParallelError(
-            ctx.processor, {f"{calls[i][0].name}[{i}]": failures[i] for i in sorted(failures)}, len(calls)
-        )
+        named = {f"{calls[i][0].name}[{i}]": failures[i] for i in sorted(failures)}
+        raise _parallel_failed(ctx.processor, named, len(calls))
     return results
+
+
+def _step_failed(
+    composition: str, failed: str, completed: Sequence[str], state: Any, error: AM2ZError
+) -> StepFailedError:
+    done = ", ".join(completed)
+    step_failed = StepFailedError(
+        f"{composition!r} failed at {failed!r} (completed: {done or 'nothing'}): {error.message}",
+        context={"composition": composition, "failed": failed, "completed": done},
+        retryable=error.retryable,
+    )
+    step_failed.causes = (error,)
+    step_failed.partial_state = state
+    return step_failed
+
+
+def _parallel_failed(composition: str, failures: Mapping[str, AM2ZError], parts: int) -> ParallelError:
+    names = ", ".join(failures)
+    message = f"{len(failures)} of {parts} parts of {composition!r} failed: {names}"
+    parallel_failed = ParallelError(
+        message,
+        context={"composition": composition, "failed": names, "parts": parts},
+        cause=ExceptionGroup(message, list(failures.values())),
+        retryable=all(error.retryable for error in failures.values()),
+    )
+    parallel_failed.causes = tuple(failures.values())
+    return parallel_failed
 
 
 # --- options --------------------------------------------------------------------------------------

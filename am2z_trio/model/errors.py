@@ -179,27 +179,15 @@ class StepFailedError(AM2ZError):
 
     code = "STEP_FAILED"
 
-    def __init__(
-        self, composition: str, failed: str, completed: Sequence[str], state: Any, error: AM2ZError
-    ) -> None:
-        done = ", ".join(completed)
-        super().__init__(
-            f"{composition!r} failed at {failed!r} (completed: {done or 'nothing'}): {error.message}",
-            context={"composition": composition, "failed": failed, "completed": done},
-            retryable=error.retryable,
-        )
-        self.causes = (error,)
-        self.partial_state = state
-
     @property
     def failed(self) -> str:
         """Name of the processor that failed."""
-        return str(self.context["failed"])
+        return str(self.context.get("failed", ""))
 
     @property
     def completed(self) -> list[str]:
         """Names of the processors that had completed, in order."""
-        done = str(self.context["completed"])
+        done = str(self.context.get("completed", ""))
         return done.split(", ") if done else []
 
 
@@ -207,16 +195,6 @@ class ParallelError(AM2ZError):
     """Parts of a parallel or batch failed. `causes` holds every failure, `cause` them as a group."""
 
     code = "PARALLEL"
-
-    def __init__(self, composition: str, failures: Mapping[str, AM2ZError], parts: int) -> None:
-        names = ", ".join(failures)
-        super().__init__(
-            f"{len(failures)} of {parts} parts of {composition!r} failed: {names}",
-            context={"composition": composition, "failed": names, "parts": parts},
-            retryable=all(error.retryable for error in failures.values()),
-        )
-        self.causes = tuple(failures.values())
-        self.__cause__ = ExceptionGroup(self.message, self.causes)
 
 
 class RouteNotFoundError(AM2ZError):
