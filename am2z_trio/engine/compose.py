@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 import anyio
 import msgspec
@@ -241,13 +241,15 @@ async def run(plan: Plan, state: Any, ctx: Context) -> Any:
         return merge_changes(state, [child.name for child in plan.children], results)
     if isinstance(plan, RoutePlan):
         return await _run_route(plan, state, ctx)
-    batch_calls: list[tuple[Processor[Any], Any, str | None]] = [
-        (plan.processor, payload.state, payload.session)
-        if isinstance(payload, Payload)
-        else (plan.processor, payload, None)
-        for payload in plan.payloads(state)
-    ]
+    batch_calls = [(plan.processor, *_payload(payload)) for payload in plan.payloads(state)]
     return plan.merge(state, await _run_all(batch_calls, ctx, collect=False, inline=plan.inline))
+
+
+def _payload(payload: Any) -> tuple[Any, str | None]:
+    if isinstance(payload, Payload):
+        named = cast("Payload[Any]", payload)
+        return named.state, named.session
+    return payload, None
 
 
 async def _run_chain(plan: ChainPlan, state: Any, ctx: Context) -> Any:
@@ -328,13 +330,9 @@ def _parallel_failed(composition: str, failures: Mapping[str, AM2ZError], parts:
 # --- options --------------------------------------------------------------------------------------
 
 
-def _require_processors(field: str, parts: object) -> None:
-    require(
-        isinstance(parts, Sequence) and len(parts) > 0 and all(isinstance(part, Processor) for part in parts),
-        field,
-        parts,
-        "must be processors, at least one",
-    )
+def _require_processors(field: str, parts: Sequence[object]) -> None:
+    ok = isinstance(parts, Sequence) and len(parts) > 0 and all(isinstance(part, Processor) for part in parts)
+    require(ok, field, parts, "must be processors, at least one")
 
 
 def _default_timeout(plan: Plan, parts: Sequence[Processor[Any]]) -> float | None:

@@ -65,5 +65,6 @@ def _with(state: Any, changes: dict[str, Any]) -> Any:
         return msgspec.structs.replace(state, **changes)
     if is_dataclass(state) and not isinstance(state, type):
         return replace(state, **changes)
-    merged = {**state, **changes}
+    merged: dict[Any, Any] = dict(state)
+    merged.update(changes)
     return {key: value for key, value in merged.items() if value is not _ABSENT}
