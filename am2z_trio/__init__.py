@@ -37,6 +37,7 @@ from am2z_trio.model.errors import (
     AM2ZError,
     AuthenticationError,
     CallDepthExceededError,
+    CircuitOpenError,
     ConfigurationError,
     DeadlineExceededError,
     DuplicateProcessorError,
@@ -64,7 +65,14 @@ from am2z_trio.model.errors import (
     ValidationError,
 )
 from am2z_trio.model.events import Event
-from am2z_trio.model.options import JobOptions, QueueOptions, ResourceLimits, RetryPolicy, RuntimeOptions
+from am2z_trio.model.options import (
+    CircuitBreaker,
+    JobOptions,
+    QueueOptions,
+    ResourceLimits,
+    RetryPolicy,
+    RuntimeOptions,
+)
 from am2z_trio.model.records import QueueStats
 from am2z_trio.model.redis_options import RedisOptions
 
@@ -72,6 +80,8 @@ __all__ = [
     "AM2ZError",
     "AuthenticationError",
     "CallDepthExceededError",
+    "CircuitBreaker",
+    "CircuitOpenError",
     "Composition",
     "ConfigurationError",
     "ConnectionManager",

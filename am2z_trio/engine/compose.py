@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar
 
 import anyio
 import msgspec
@@ -245,10 +245,9 @@ async def run(plan: Plan, state: Any, ctx: Context) -> Any:
     return plan.merge(state, await _run_all(batch_calls, ctx, collect=False, inline=plan.inline))
 
 
-def _payload(payload: Any) -> tuple[Any, str | None]:
+def _payload(payload: Any | Payload[Any]) -> tuple[Any, str | None]:
     if isinstance(payload, Payload):
-        named = cast("Payload[Any]", payload)
-        return named.state, named.session
+        return payload.state, payload.session  # pyright: ignore
     return payload, None
 
 

@@ -19,6 +19,7 @@ from am2z_trio.concurrency.groups import unwrapped
 from am2z_trio.model import codec
 from am2z_trio.model.errors import (
     AM2ZError,
+    CircuitOpenError,
     DeadlineExceededError,
     JobCancelledError,
     ProcessorExecutionError,
@@ -34,6 +35,7 @@ from am2z_trio.model.records import (
     NO_STATE,
     SESSION_STOPPED,
     WIRE_VERSION,
+    AttemptError,
     Grant,
     ResultRecord,
     Settlement,
@@ -41,6 +43,7 @@ from am2z_trio.model.records import (
 )
 from am2z_trio.policy.retry import backoff_delay, wants_retry
 
+from .circuits import NO_FAULT, Circuits
 from .claims import Claim
 from .context import CallRequest, Context, Meta
 from .job_state import JobState
@@ -53,16 +56,29 @@ Emit = Callable[[str, Any, Grant], None]
 Report = Callable[[Grant, float], Awaitable[None]]
 Call = Callable[[Claim, CallRequest, Context], Awaitable[Any]]
 
+KEPT_ERRORS: Final = 20
+"""Errors of earlier attempts that are kept with a job."""
+
+_decode_errors: Final = codec.RecordDecoder[list[AttemptError]](list[AttemptError])
+
 ONE_ATTEMPT: Final = RetryPolicy(max_attempts=1)
 
 
 class Executor:
     """Runs claimed jobs of one node."""
 
-    __slots__ = ("_call_job", "_emit", "_host", "_node", "_now", "_report", "_states")
+    __slots__ = ("_call_job", "_circuits", "_emit", "_host", "_node", "_now", "_report", "_states")
 
     def __init__(
-        self, host: Host, node: str, states: NodeStates, *, emit: Emit, report: Report, call: Call
+        self,
+        host: Host,
+        node: str,
+        states: NodeStates,
+        circuits: Circuits,
+        *,
+        emit: Emit,
+        report: Report,
+        call: Call,
     ) -> None:
         self._host = host
         self._now = host.now
@@ -71,6 +87,7 @@ class Executor:
         self._emit = emit
         self._report = report
         self._call_job = call
+        self._circuits = circuits
 
     async def run(
         self, claim: Claim, registered: Registered, *, stored: JobState | None = None
@@ -100,6 +117,8 @@ class Executor:
         try:
             state = _input_state(grant, registered)
             with scope:
+                if processor.breaker is not None:
+                    await self._circuits.enter(processor)
                 output = await self._call(registered, state, stored, claim, scope, started)
         except AM2ZError as raised:
             error = raised
@@ -119,6 +138,10 @@ class Executor:
             error = _stopped(stop.reason)
         elif scope.cancelled_caught:
             error = _deadline_error(processor.name, timeout, remaining)
+        if processor.breaker is not None:
+            await self._circuits.tell(processor, error)
+        if error is not None and self._falls_back(claim, registered, error):
+            output, error = await self._fall_back(claim, registered, state, stored, scope, started, error)
         if error is None:
             try:
                 if output is None:
@@ -127,6 +150,36 @@ class Executor:
             except AM2ZError as refused:
                 error = refused
         return self._failed(grant, registered, error, started, execution_time)
+
+    def _falls_back(self, claim: Claim, registered: Registered, error: AM2ZError) -> bool:
+        """For good: the circuit is open, or no attempt is left. Never for a job that was cancelled."""
+        if registered.processor.fallback is None or error.category in NO_FAULT:
+            return False
+        if isinstance(error, CircuitOpenError):
+            return True
+        return not wants_retry(_retry_policy(claim.grant, registered), error, claim.grant.attempt)
+
+    async def _fall_back(
+        self,
+        claim: Claim,
+        registered: Registered,
+        state: Any,
+        stored: JobState | None,
+        scope: CancelScope,
+        started: float,
+        error: AM2ZError,
+    ) -> tuple[Any, AM2ZError | None]:
+        fallback = registered.processor.fallback
+        assert fallback is not None
+        stored = stored or JobState(self._states, claim.grant, registered.processor.state_type)
+        context = self._context(claim, stored, scope, started)
+        request = CallRequest(fallback, state, "fallback", None, None, None, inline=True)
+        logger.warning("%r falls back to %r: %s", registered.processor.name, fallback.name, error)
+        try:
+            return await self._call_job(claim, request, context), None
+        except AM2ZError as worse:
+            worse.__cause__ = worse.__cause__ or error
+            return None, worse
 
     async def _call(
         self,
@@ -206,7 +259,7 @@ class Executor:
             id=spec.id,
             token=grant.token,
             outcome="completed",
-            result=self._result(grant.attempt, msgspec.Raw(blob), None, started, execution_time),
+            result=self._result(grant, msgspec.Raw(blob), None, started, execution_time),
             commit=None if stored is None else stored.commit(blob),
         )
 
@@ -219,7 +272,7 @@ class Executor:
         execution_time: float,
     ) -> Settlement:
         spec = grant.spec
-        result = self._result(grant.attempt, codec.NIL, error, started, execution_time)
+        result = self._result(grant, codec.NIL, error, started, execution_time)
         if isinstance(error, JobCancelledError):
             return Settlement(
                 id=spec.id,
@@ -231,13 +284,19 @@ class Executor:
         policy = _retry_policy(grant, registered)
         if _retries(policy, error, grant):
             delay = backoff_delay(policy, grant.attempt, random.random())
-            return Settlement(id=spec.id, token=grant.token, outcome="retry", delay=delay)
+            if isinstance(error, CircuitOpenError):
+                delay = max(delay, float(error.context["wait"]))
+            history = _earlier(grant)
+            told = msgspec.structs.replace(record_of(error), traceback="")
+            history.append(AttemptError(grant.attempt, int(time.time() * 1000), told))
+            errors = codec.encode_record(history[-KEPT_ERRORS:])
+            return Settlement(id=spec.id, token=grant.token, outcome="retry", delay=delay, result=errors)
         return Settlement(id=spec.id, token=grant.token, outcome="failed", result=result)
 
     def session_stopped(self, claim: Claim) -> Settlement:
         """The session was stopped here while the job ran: it ends, and does not go back."""
         grant, error = claim.grant, _stopped(SESSION_STOPPED)
-        result = self._result(grant.attempt, codec.NIL, error, time.time(), 0.0)
+        result = self._result(grant, codec.NIL, error, time.time(), 0.0)
         return Settlement(
             id=grant.spec.id, token=grant.token, outcome="cancelled", reason=SESSION_STOPPED, result=result
         )
@@ -245,7 +304,7 @@ class Executor:
     def refuse(self, job: Unreadable) -> Settlement:
         """A record that cannot be read must not come back for ever: fail it."""
         error = ValidationError(f"the job's record cannot be read: {job.reason}", context={"job": job.id})
-        result = self._result(0, codec.NIL, error, time.time(), 0.0)
+        result = self._result(None, codec.NIL, error, time.time(), 0.0)
         return Settlement(id=job.id, token=job.token, outcome="failed", result=result)
 
     def conflict_exhausted(self, claim: Claim) -> Settlement:
@@ -256,12 +315,12 @@ class Executor:
             f"{grant.spec.processor!r} ran (max_conflicts)",
             context={"session": grant.spec.session, "conflicts": claim.conflicts},
         )
-        result = self._result(grant.attempt, codec.NIL, error, time.time(), 0.0)
+        result = self._result(grant, codec.NIL, error, time.time(), 0.0)
         return Settlement(id=grant.spec.id, token=grant.token, outcome="failed", result=result)
 
     def _result(
         self,
-        attempt: int,
+        grant: Grant | None,
         state: msgspec.Raw,
         error: AM2ZError | None,
         started: float,
@@ -272,12 +331,22 @@ class Executor:
                 WIRE_VERSION,
                 state,
                 None if error is None else record_of(error),
-                attempt,
+                0 if grant is None else grant.attempt,
                 int(started * 1000),
                 execution_time,
                 self._node,
+                [] if grant is None or not grant.errors else _earlier(grant),
             )
         )
+
+
+def _earlier(grant: Grant) -> list[AttemptError]:
+    if not grant.errors:
+        return []
+    try:
+        return _decode_errors(grant.errors)
+    except ValidationError:
+        return []
 
 
 def released(claim: Claim) -> Settlement:

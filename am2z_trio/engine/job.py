@@ -39,6 +39,8 @@ class ResultMetadata(msgspec.Struct, frozen=True, kw_only=True):
     """The attempt that decided; 0 if none was made."""
     node: str = ""
     """The node it ran on; empty if it never ran."""
+    earlier_errors: list[AM2ZError] = []
+    """Why the attempts before failed, in order; the last twenty."""
     started_at: datetime | None = None
     """When the last attempt began, UTC, by that node's clock."""
 
@@ -103,6 +105,7 @@ def read_result(
             session_id=session,
             attempt=record.attempt,
             node=record.node,
+            earlier_errors=[error_of(earlier.error) for earlier in record.earlier],
             started_at=datetime.fromtimestamp(record.started / 1000, UTC),
         ),
     )

@@ -34,7 +34,7 @@ def merge_changes(before: Any, names: Sequence[str], outcomes: Sequence[Any]) ->
         ]
         if changed:
             changes[place] = _agreed(repr(place), changed)
-    return _with(before, changes)
+    return _with(before, parts, changes)
 
 
 def _agreed(place: str, changed: Sequence[tuple[str, Any]]) -> Any:
@@ -58,13 +58,11 @@ def _parts(state: Any) -> dict[str, Any] | None:
     return None
 
 
-def _with(state: Any, changes: dict[str, Any]) -> Any:
+def _with(state: Any, parts: dict[str, Any], changes: dict[str, Any]) -> Any:
     if not changes:
         return state
     if isinstance(state, msgspec.Struct):
         return msgspec.structs.replace(state, **changes)
     if is_dataclass(state) and not isinstance(state, type):
         return replace(state, **changes)
-    merged: dict[Any, Any] = dict(state)
-    merged.update(changes)
-    return {key: value for key, value in merged.items() if value is not _ABSENT}
+    return {key: value for key, value in {**parts, **changes}.items() if value is not _ABSENT}

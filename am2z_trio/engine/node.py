@@ -41,6 +41,7 @@ from am2z_trio.store.ports import Store
 from .bus import Bus
 from .calls import Calls
 from .capacity import Capacity
+from .circuits import Circuits
 from .claims import Claim, Claims
 from .context import CallRequest, Context
 from .executor import Executor
@@ -102,7 +103,13 @@ class Node:
         self._bus = bus
         self._calls = Calls(self.host, self.submissions, registry, self._tell)
         self._executor = Executor(
-            self.host, node_id, self.states, emit=self._emit, report=self._report, call=self._call
+            self.host,
+            node_id,
+            self.states,
+            Circuits(store),
+            emit=self._emit,
+            report=self._report,
+            call=self._call,
         )
         self._services: CancelScope | None = None
         self._sessions: Nursery | None = None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from am2z_trio.model.errors import ConfigurationError, DuplicateProcessorError
-from am2z_trio.model.options import QueueOptions, RetryPolicy, require, require_seconds
+from am2z_trio.model.options import CircuitBreaker, QueueOptions, RetryPolicy, require, require_seconds
 
 S = TypeVar("S")
 R = TypeVar("R")
@@ -27,8 +27,10 @@ class Processor(Generic[S]):
     """
 
     __slots__ = (
+        "breaker",
         "depends_on",
         "description",
+        "fallback",
         "fn",
         "is_async",
         "name",
@@ -49,6 +51,8 @@ class Processor(Generic[S]):
         retry: RetryPolicy | None = None,
         queue: QueueOptions | None = None,
         depends_on: Sequence[Processor[Any]] = (),
+        breaker: CircuitBreaker | None = None,
+        fallback: Processor[S] | None = None,
         state_type: Any = None,
         _names: Mapping[str, Any] | None = None,
     ) -> None:
@@ -79,7 +83,15 @@ class Processor(Generic[S]):
             "must be QueueOptions",
         )
         self.queue = queue or QueueOptions()
-        self.depends_on = tuple(depends_on)
+        require(
+            breaker is None or isinstance(breaker, CircuitBreaker),
+            "Processor.breaker",
+            breaker,
+            "must be a CircuitBreaker",
+        )
+        self.breaker = breaker
+        self.fallback = fallback
+        self.depends_on = (*depends_on, *([] if fallback is None else [fallback]))
         for dependency in self.depends_on:
             require(
                 isinstance(dependency, Processor),
@@ -123,6 +135,8 @@ def processor(
     retry: RetryPolicy | None = None,
     queue: QueueOptions | None = None,
     depends_on: Sequence[Processor[Any]] = (),
+    breaker: CircuitBreaker | None = None,
+    fallback: Processor[Any] | None = None,
     state_type: Any = None,
 ) -> Callable[[Callable[Concatenate[S, P], R]], ProcessorFunction[S, P, R]]: ...
 
@@ -136,6 +150,9 @@ def processor(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     * `retry`: a `RetryPolicy`; default: one attempt
     * `queue`: `QueueOptions`: concurrency, priority and so on
     * `depends_on`: processors to register along with this one
+    * `breaker`: a `CircuitBreaker`, shared by all nodes; default: none
+    * `fallback`: a processor that is run on the same state, right there, when this one has failed for
+      good or its circuit is open; what it returns is the job's result
     * `state_type`: instead of the first parameter's annotation
 
     Raises `ConfigurationError` for a bad option, at once.

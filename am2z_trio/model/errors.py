@@ -170,6 +170,14 @@ class JobNotFoundError(AM2ZError):
     code = "JOB_NOT_FOUND"
 
 
+class CircuitOpenError(AM2ZError):
+    """The processor has failed so often that it is not called for a while; `context["wait"]` seconds."""
+
+    code = "CIRCUIT_OPEN"
+    category = "resource"
+    retryable = True
+
+
 class StepFailedError(AM2ZError):
     """A chain's step failed. `causes[0]` is its error, `partial_state` what the steps before had reached.
 

@@ -102,6 +102,27 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
             )
 
 
+class CircuitBreaker(msgspec.Struct, frozen=True, kw_only=True):
+    """When to stop calling a processor that keeps failing. All nodes share one circuit per processor.
+
+    Closed: jobs run. After `failures` in a row it opens: jobs fail at once with `CircuitOpenError`, or
+    take the processor's fallback. After `recovery` seconds it is half-open: `half_open` jobs are let
+    through; the first success closes it, a failure opens it again.
+    """
+
+    failures: int = 5
+    """Failed attempts in a row that open the circuit. Bad states and cancelled jobs do not count."""
+    recovery: float = 30.0
+    """Seconds it stays open."""
+    half_open: int = 1
+    """Jobs let through to see whether it works again."""
+
+    def __post_init__(self) -> None:
+        require_count("CircuitBreaker.failures", self.failures)
+        require_seconds("CircuitBreaker.recovery", self.recovery, zero=False)
+        require_count("CircuitBreaker.half_open", self.half_open)
+
+
 class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How one job is queued; `None` leaves the choice to the processor."""
 

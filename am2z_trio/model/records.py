@@ -184,6 +184,18 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds until the job's deadline; `None` for no deadline."""
     stored: StateRecord | None = None
     """The session's state, for a job that works on it; otherwise `None`."""
+    errors: bytes = b""
+    """Encoded `AttemptError`s of the attempts before; empty for none."""
+
+
+class Permit(msgspec.Struct, frozen=True, kw_only=True):
+    """A circuit breaker's answer."""
+
+    allowed: bool
+    state: str
+    """`closed`, `open` or `half-open`."""
+    wait: float = 0.0
+    """Seconds until it may be asked again, where it is not allowed."""
 
 
 class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
@@ -223,7 +235,8 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     token: str
     outcome: Literal["completed", "failed", "retry", "cancelled", "released"]
     result: bytes = b""
-    """An encoded `ResultRecord`, for `completed`, `failed` and `cancelled`."""
+    """An encoded `ResultRecord`, for `completed`, `failed` and `cancelled`; for `retry`, what the next
+    attempt is granted as `errors`."""
     reason: str = ""
     """Why, in a few words, for `cancelled`."""
     delay: float = 0.0
@@ -241,6 +254,15 @@ class SettleAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """For `conflict`: the state as it is now. The claim is kept."""
 
 
+class AttemptError(msgspec.Struct, frozen=True, array_like=True):
+    """Why an earlier attempt failed."""
+
+    attempt: int
+    at: int
+    """When, in ms since the epoch by the worker's clock."""
+    error: ErrorRecord
+
+
 class ResultRecord(msgspec.Struct, frozen=True, array_like=True):
     """What a job's caller gets to hear."""
 
@@ -255,6 +277,8 @@ class ResultRecord(msgspec.Struct, frozen=True, array_like=True):
     """How long the last attempt's code ran, in seconds."""
     node: str
     """The node that ran it."""
+    earlier: list[AttemptError] = []
+    """Why the attempts before failed, the last twenty."""
 
 
 class Settled(msgspec.Struct, frozen=True, array_like=True, tag="settled"):

@@ -28,6 +28,7 @@ builds the others by functions that are rendered here, from the same table.
 | `expiries` | zset | sessions by the time their state expires |
 | `lock:<s>` | hash | token, fencing number and end of the lease of the lock's holder |
 | `lock:<s>:line` | zset | who waits for the lock, by arrival |
+| `breaker:<p>` | hash | state of a processor's circuit breaker |
 | `fence` | string | counts claims and locks: first half of a token, fencing number |
 | `events` | channel | typed events |
 
@@ -60,6 +61,7 @@ TEMPLATES: Final = {
     "expiries": "expiries",
     "lock": "lock:%s",
     "line": "lock:%s:line",
+    "breaker": "breaker:%s",
     "fence": "fence",
     "events": "events",
 }

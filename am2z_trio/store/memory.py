@@ -9,12 +9,14 @@ from am2z_trio.concurrency import Host, TaskStatus, current_host
 from am2z_trio.model.errors import RuntimeStateError
 from am2z_trio.model.events import Event
 from am2z_trio.model.integrity import verified
+from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
     ClaimAnswer,
     Enqueue,
     EnqueueAnswer,
     JobView,
     LockAnswer,
+    Permit,
     QueueInfo,
     QueueStats,
     SessionCounts,
@@ -27,7 +29,7 @@ from am2z_trio.model.records import (
 )
 
 from .memory_server import MemoryServer
-from .ports import Listener, StateStore
+from .ports import BreakerStep, Listener, StateStore
 
 
 class MemoryStore:
@@ -114,6 +116,10 @@ class MemoryStore:
     async def session_counts(self, session: str) -> SessionCounts:
         await self._checkpoint()
         return self._server.session_stats(session)
+
+    async def breaker(self, processor: str, step: BreakerStep, policy: CircuitBreaker) -> Permit:
+        await self._checkpoint()
+        return self._server.breaker(processor, step, policy, self._now())
 
     async def announce(self, queues: Sequence[QueueInfo]) -> None:
         await self._checkpoint()

@@ -19,6 +19,7 @@ import msgspec
 
 from am2z_trio.model.codec import NIL
 from am2z_trio.model.events import Event
+from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
     CHILD_TTL,
     NO_STATE,
@@ -32,6 +33,7 @@ from am2z_trio.model.records import (
     InboxMessage,
     JobSpec,
     JobView,
+    Permit,
     QueueInfo,
     QueueStats,
     SessionCounts,
@@ -43,9 +45,10 @@ from am2z_trio.model.records import (
     Wake,
 )
 from am2z_trio.model.transitions import TERMINAL, Status, Transition, follow
+from am2z_trio.policy.breaker import Breaker
 
 from .memory_states import MemoryStates
-from .ports import Listener, StoreSettings
+from .ports import BreakerStep, Listener, StoreSettings
 
 BATCH: Final = 100
 """Most jobs, nodes or queues that one housekeeping step touches."""
@@ -68,6 +71,7 @@ class _Job:
     token: str = ""
     last_token: str = ""
     last_outcome: str = ""
+    errors: bytes = b""
     cancel_reason: str | None = None
     settled: Settled | None = None
     forget_at: float = inf
@@ -149,6 +153,7 @@ class MemoryServer:
         self._infos: dict[str, QueueInfo] = {}
         self._live: dict[str, dict[str, None]] = {}
         self._stopping: dict[str, float] = {}
+        self._breakers: dict[str, Breaker] = {}
         self._nodes: dict[str, _Node] = {}
         self._active: dict[str, dict[str, str]] = {}
         self._claims: dict[tuple[str, str], tuple[int | None, list[tuple[str, str]]]] = {}
@@ -473,6 +478,7 @@ class MemoryServer:
             deliveries=job.deliveries,
             remaining=None if job.deadline == inf else max(0.0, (job.deadline - now) / 1000),
             stored=stored,
+            errors=job.errors,
         )
 
     def _next_due(self, queue_name: str, now: float) -> float | None:
@@ -511,6 +517,7 @@ class MemoryServer:
         if outcome == "retry" and job.cancel_reason is None:
             self._tell("job:retrying", job, now, node, {"attempt": job.attempt})
             job.attempt += 1
+            job.errors = settlement.result or job.errors
             if settlement.delay > 0:
                 self._count(job, "retry_later")
                 self._put_later(job, now + settlement.delay * 1000)
@@ -615,6 +622,12 @@ class MemoryServer:
         return SessionCounts(
             waiting=found.count("waiting"), active=found.count("active"), delayed=found.count("later")
         )
+
+    def breaker(self, processor: str, step: BreakerStep, policy: CircuitBreaker, now: float) -> Permit:
+        circuit = self._breakers.setdefault(processor, Breaker())
+        if step == "enter":
+            return circuit.enter(policy, now)
+        return circuit.succeed() if step == "succeed" else circuit.fail(policy, now)
 
     # --- queues -----------------------------------------------------------------------------
 

@@ -14,12 +14,13 @@ consistent.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from am2z_trio.concurrency import TaskStatus
 from am2z_trio.model.events import Event
+from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
     ClaimAnswer,
     Enqueue,
@@ -27,6 +28,7 @@ from am2z_trio.model.records import (
     InboxMessage,
     JobView,
     LockAnswer,
+    Permit,
     QueueInfo,
     QueueStats,
     SessionCounts,
@@ -68,6 +70,9 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds after its last write at which a session's state expires; `None`: never."""
     state_history: int = 0
     """Earlier states that are kept per session."""
+
+
+BreakerStep = Literal["enter", "succeed", "fail"]
 
 
 class StateStore(Protocol):
@@ -215,6 +220,10 @@ class Store(Protocol):
 
     async def session_counts(self, session: str) -> SessionCounts:
         """The session's jobs that have not ended; a large number is not counted in one step."""
+        ...
+
+    async def breaker(self, processor: str, step: BreakerStep, policy: CircuitBreaker) -> Permit:
+        """One step of the processor's circuit breaker, as `policy.breaker` says; the circuit is shared."""
         ...
 
     # --- queues -----------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from am2z_trio.concurrency.groups import unwrapped
 from am2z_trio.model.codec import NIL, RecordDecoder, encode_record
 from am2z_trio.model.errors import RuntimeStateError, ValidationError
 from am2z_trio.model.events import Event
+from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
     NO_STATE,
     ClaimAnswer,
@@ -25,6 +26,7 @@ from am2z_trio.model.records import (
     InboxMessage,
     JobSpec,
     JobView,
+    Permit,
     QueueInfo,
     QueueStats,
     SessionCounts,
@@ -44,7 +46,7 @@ from am2z_trio.wire.scripts import Script
 from . import scripts
 from .keys import anchor, spell
 from .lease import LeaseKeeper
-from .ports import Listener, StateStore, StoreSettings
+from .ports import BreakerStep, Listener, StateStore, StoreSettings
 from .redis_states import RedisStates, milliseconds, require_text, state_record
 
 logger: Final = logging.getLogger("am2z_trio.store")
@@ -292,6 +294,19 @@ class RedisStore:
             if cursor == b"0":
                 return SessionCounts(waiting=counts[0], active=counts[1], delayed=counts[2])
 
+    async def breaker(self, processor: str, step: BreakerStep, policy: CircuitBreaker) -> Permit:
+        allowed, state, wait = await self._eval(
+            scripts.BREAKER,
+            self._clock,
+            plain_name(processor),
+            step,
+            secrets.token_hex(8),
+            policy.failures,
+            milliseconds(policy.recovery),
+            policy.half_open,
+        )
+        return Permit(allowed=bool(allowed), state=state.decode(), wait=wait / 1000)
+
     async def announce(self, queues: Sequence[QueueInfo]) -> None:
         args: list[Argument] = [self._clock]
         for info in queues:
@@ -404,6 +419,7 @@ def _grant(
     remaining: int,
     state: list[bytes] | bytes,
     _id: bytes,
+    errors: bytes,
 ) -> Grant:
     return Grant(
         spec=_decode_spec(spec),
@@ -411,6 +427,7 @@ def _grant(
         attempt=attempt,
         deliveries=deliveries,
         remaining=None if remaining < 0 else remaining / 1000,
+        errors=errors,
         stored=None if state == b"" else state_record(cast("list[bytes]", state)),
     )
 

@@ -22,6 +22,7 @@ def _script(name: str, *steps: str) -> Script:
 
 
 ANNOUNCE: Final = _script("announce")
+BREAKER: Final = _script("breaker")
 CANCEL: Final = _script("cancel", "jobs")
 CLAIM: Final = _script("claim", "jobs", "states")
 ENQUEUE: Final = _script("enqueue", "jobs")

@@ -28,6 +28,7 @@ from hypothesis.stateful import (
 )
 
 from am2z_trio.model.codec import checksum
+from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
     NO_STATE,
     WIRE_VERSION,
@@ -270,7 +271,7 @@ class StoreMachine(RuleBasedStateMachine):
             id=job,
             token=token,
             outcome=outcome,
-            result=msgspec.msgpack.encode([value]) if outcome in ("completed", "failed") else b"",
+            result=msgspec.msgpack.encode([value]) if outcome in ("completed", "failed", "retry") else b"",
             reason="as drawn" if outcome == "cancelled" else "",
             delay=delay if outcome == "retry" else 0.0,
             commit=commit,
@@ -307,6 +308,15 @@ class StoreMachine(RuleBasedStateMachine):
     def set_ttl(self, session: str, ttl: float) -> None:
         self.server.states.set_ttl(session, ttl, self.now)
         drive(self.stores["n1"].states.set_ttl(session, ttl))
+
+    @rule(
+        node=st.sampled_from(NODES),
+        step=st.sampled_from(["enter", "enter", "succeed", "fail", "fail"]),
+    )
+    def breaker(self, node: str, step: Any) -> None:
+        policy = CircuitBreaker(failures=2, recovery=1.0, half_open=1)
+        ours = self.server.breaker("p", step, policy, self.now)
+        self.same(ours, drive(self.stores[node].breaker("p", step, policy)))
 
     # --- session states and locks -----------------------------------------------------------
 

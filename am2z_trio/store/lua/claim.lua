@@ -3,7 +3,7 @@
 -- KEYS     anchor
 -- ARGV     clock, node, queue, seq, limit, nonce, result ttl ms
 -- RETURNS  {'lost'} | {'stale'} | {'ok', ms until the next delayed job or -1, grant ...}
---          grant: {spec, token, attempt, deliveries, ms to the deadline or -1, row of read_state or '', id}
+--          grant: {spec, token, attempt, deliveries, ms to the deadline or -1, row of read_state or '', id, errors}
 -- INVARIANT  a token is granted once: the nonce is the caller's, so a server that was rolled back and
 --          repeats counter values does not repeat tokens. The same seq gives the same grants.
 
@@ -15,7 +15,7 @@ local function granted(id, token, v)
   if v[5] then remaining = math.max(0, tonumber(v[5]) - now) end
   local session = v[6] and redis.call('HGET', job_key(id), 'skey')
   local state = session and state_row(session, now) or ''
-  return { v[2], token, tonumber(v[3] or 1), tonumber(v[4] or 0), remaining, state, id }
+  return { v[2], token, tonumber(v[3] or 1), tonumber(v[4] or 0), remaining, state, id, v[7] or '' }
 end
 
 local lease = redis.call('ZSCORE', nodes_key(), node)
@@ -28,7 +28,7 @@ if last then
     local answer = { 'ok', next_due(queue, now) }
     for index, id in ipairs(last[4]) do
       local token = whole(last[3] + index - 1) .. ':' .. last[2]
-      local v = redis.call('HMGET', job_key(id), 'token', 'spec', 'attempt', 'deliveries', 'deadline', 'stored')
+      local v = redis.call('HMGET', job_key(id), 'token', 'spec', 'attempt', 'deliveries', 'deadline', 'stored', 'errors')
       if v[1] == token then answer[#answer + 1] = granted(id, token, v) end
     end
     return answer
@@ -69,7 +69,7 @@ while #found < limit do
   local ids = next_ids()
   if #ids == 0 then break end
   for _, id in ipairs(ids) do
-    local v = redis.call('HMGET', job_key(id), 'status', 'spec', 'attempt', 'deliveries', 'deadline', 'stored')
+    local v = redis.call('HMGET', job_key(id), 'status', 'spec', 'attempt', 'deliveries', 'deadline', 'stored', 'errors')
     if v[1] == 'waiting' then
       if v[5] and now > tonumber(v[5]) then
         local job = load(id)

@@ -38,6 +38,7 @@ local function settle(id, token, outcome, result, reason, delay, commits, versio
     redis.call('HDEL', job_key(id), 'node', 'token')
     redis.call('HSET', job_key(id), 'status', status, 'attempt', job.attempt + 1, 'last_token', token,
       'last_outcome', 'retry')
+    if result ~= '' then redis.call('HSET', job_key(id), 'errors', result) end
     count(job.queue, 'active', -1)
     count(job.queue, status, 1)
     if delay > 0 then

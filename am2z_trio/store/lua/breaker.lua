@@ -1,0 +1,37 @@
+-- One step of a circuit breaker, shared by all nodes: may I call, it succeeded, it failed.
+--
+-- KEYS     anchor
+-- ARGV     clock, processor name, step (enter, succeed or fail), id of the step, failures, recovery ms, half-open
+-- RETURNS  {1 if allowed, state, ms to wait}
+-- INVARIANT  the same as policy/breaker.py; the same step again changes nothing more.
+
+local now, key, step = read_clock(ARGV[1]), breaker_key(ARGV[2]), ARGV[3]
+local most, recovery, half_open = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local v = redis.call('HMGET', key, 'state', 'failures', 'until', 'probes', 'step', 'allowed')
+local state, failures = v[1] or 'closed', tonumber(v[2] or 0)
+local till, probes, allowed = tonumber(v[3] or 0), tonumber(v[4] or 0), 1
+
+if v[5] == ARGV[4] then
+  allowed = tonumber(v[6])
+elseif step == 'enter' then
+  if state == 'closed' then return { 1, 'closed', 0 } end
+  if now >= till then state, probes, till = 'half-open', 0, now + recovery end
+  if state == 'half-open' and probes < half_open then
+    probes = probes + 1
+  else
+    return { 0, state, till - now }
+  end
+elseif step == 'succeed' then
+  if state == 'closed' and failures == 0 then return { 1, 'closed', 0 } end
+  if state ~= 'open' then state, failures = 'closed', 0 end
+else
+  if state == 'closed' then failures = failures + 1 end
+  if state == 'half-open' or (state == 'closed' and failures >= most) then
+    state, failures, till = 'open', 0, now + recovery
+  end
+  allowed = state == 'closed' and 1 or 0
+end
+redis.call('HSET', key, 'state', state, 'failures', failures, 'until', whole(till), 'probes', probes, 'step', ARGV[4],
+  'allowed', allowed)
+redis.call('PEXPIRE', key, recovery + 86400000)
+return { allowed, state, 0 }
