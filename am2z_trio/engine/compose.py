@@ -247,7 +247,7 @@ async def run(plan: Plan, state: Any, ctx: Context) -> Any:
 
 def _payload(payload: Any | Payload[Any]) -> tuple[Any, str | None]:
     if isinstance(payload, Payload):
-        return payload.state, payload.session  # pyright: ignore
+        return payload.state, payload.session  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     return payload, None
 
 
