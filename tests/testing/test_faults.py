@@ -723,22 +723,71 @@ async def test_all_confirmations_of_a_subscription_are_its_answer(redis_url: str
         assert proxy.hits["drop reply"] == 1
 
 
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_the_last_confirmation_completes_the_answer(redis_url: str, protocol: int) -> None:
+    kind = b">" if protocol == 3 else b"*"
+    subscribed = [
+        kind + b"3\r\n" + bulk("subscribe") + bulk(c) + b":%d\r\n" % n for n, c in ((1, "a"), (2, "b"))
+    ]
+    async with open_proxy(redis_url) as proxy:
+        async with open_raw(proxy) as raw:
+            await raw.ask(f"HELLO {protocol}")
+            proxy.next(CutAfterReply(match=b"SUBSCRIBE"))
+            await raw.send("SUBSCRIBE a b", "PING")
+            assert await raw.rest() == (b"".join(subscribed), "close")
+        async with open_raw(proxy) as raw:
+            await raw.ask(f"HELLO {protocol}")
+            # Without a channel it is about all there are.
+            proxy.next(CutAfterReply(match=b"UNSUBSCRIBE"))
+            await raw.send("SUBSCRIBE a b", "UNSUBSCRIBE", "PING")
+            got, how = await raw.rest()
+            assert how == "close"
+            assert got.count(b"\r\nunsubscribe\r\n") == 2
+
+
 async def test_messages_of_resp2_answer_nobody(redis_server: RedisProcess, redis_url: str) -> None:
     async with open_proxy(redis_url) as proxy, open_raw(proxy) as raw:
         await raw.send("SUBSCRIBE a")
         await raw.exactly(b"*" + confirmation("subscribe", "a")[1:])
-        proxy.next(Blackhole(match=b"PING", direction="requests"))
-        await raw.send("PING one")
+        proxy.set(Blackhole(direction="requests"))
+        proxy.next(DropReply(match=b"PING", skip=1, ending="close"))
+        await raw.send("PING one", "PING two")
         await proxy.wait_hits("blackhole")
         # It comes while a PING is in line, and is not its answer.
         redis_server.call("PUBLISH", "a", "hello")
         await raw.exactly(b"*" + push("message", "a", "hello")[1:])
-        proxy.next(DropReply(match=b"PING", ending="close"))
         proxy.heal()
         await raw.exactly(b"*" + push("pong", "one")[1:])
+
+
+async def test_a_message_does_not_pass_for_the_reply_that_is_dropped(
+    redis_server: RedisProcess, redis_url: str
+) -> None:
+    async with open_proxy(redis_url) as proxy, open_raw(proxy) as raw:
+        await raw.send("SUBSCRIBE a")
+        await raw.exactly(b"*" + confirmation("subscribe", "a")[1:])
+        proxy.set(Blackhole(direction="requests"))
         proxy.next(DropReply(match=b"PING", ending="close"))
-        await raw.send("PING two")
+        await raw.send("PING it")
+        await proxy.wait_hits("blackhole")
+        redis_server.call("PUBLISH", "a", "hello")
+        await raw.exactly(b"*" + push("message", "a", "hello")[1:])
+        proxy.heal()
         assert await raw.rest() == (b"", "close")
+        assert proxy.hits["drop reply"] == 1
+
+
+async def test_a_fault_of_a_reply_that_was_healed_before_it_came_is_none(
+    redis_server: RedisProcess, redis_url: str
+) -> None:
+    async with open_proxy(redis_url) as proxy, open_raw(proxy) as raw:
+        proxy.next(Blackhole(direction="replies", match=b"BLPOP"))
+        await raw.send("BLPOP list 0")
+        await proxy.wait_until(lambda: proxy.requests == 1)
+        proxy.heal()
+        redis_server.call("LPUSH", "list", "it")
+        await raw.exactly(b"*2\r\n" + bulk("list") + bulk("it"))
+        assert not proxy.hits
 
 
 async def test_a_refused_subscription_has_one_answer(spawn_redis: SpawnRedis) -> None:
@@ -920,9 +969,9 @@ def test_under_any_plan_an_increment_counts_once_or_is_unknown(
             while proxy.hits["deliver late"] < late:
                 await client.call("PING")
             # Each fault that has met its request has had its effect; a slice needs something to cut.
-            for name in set(names):
-                if name not in ("slice", "delay"):
-                    await proxy.wait_hits(name, names.count(name))
+            for fault in plan[:met]:
+                if not isinstance(fault, Slice | Delay):
+                    await proxy.wait_hits(fault.name, names.count(fault.name))
 
     anyio.run(play, backend=anyio_backend)
     tally.check(int(redis_server.call("GET", "n") or 0))

@@ -229,8 +229,6 @@ class Link:
                         await self._forward("replies", b"".join(passing))
                         passing = []
                     await self._befall_reply(request, frame, complete)
-                if self._last is not None and not line.waiting:
-                    break
             if scanner.broken:
                 self._opaque = True
                 passing.append(scanner.take_rest())
