@@ -29,13 +29,15 @@ _UNPAIRED: Final = frozenset({b"MONITOR", b"SYNC", b"PSYNC"})
 class Request:
     """A request on its way. Most are alike: see `PLAIN`."""
 
-    __slots__ = ("confirms", "counted", "fault", "hit", "left")
+    __slots__ = ("confirms", "counted", "fault", "heals", "hit", "left")
 
     def __init__(self, *, counted: bool = True, confirms: bytes = b"", left: int = 1) -> None:
         self.counted = counted
         """Not part of a greeting."""
         self.fault: Fault | None = None
         """What is to happen to its reply."""
+        self.heals = 0
+        """How often all had been healed when it met its fault."""
         self.hit: Hit | None = None
         """What is to be counted when that has happened."""
         self.confirms = confirms

@@ -55,6 +55,8 @@ class Owner(Protocol):
 
     def answered(self, count: int) -> None: ...
 
+    def changed(self) -> None: ...
+
     async def wait_until(self, condition: Callable[[], bool]) -> None: ...
 
 
@@ -227,8 +229,6 @@ class Link:
                         await self._forward("replies", b"".join(passing))
                         passing = []
                     await self._befall_reply(request, frame, complete)
-                if self._last is not None and not line.waiting:
-                    break
             if scanner.broken:
                 self._opaque = True
                 passing.append(scanner.take_rest())
@@ -250,6 +250,7 @@ class Link:
             return None, request
         if request.counted:
             self._owner.requests += 1
+            self._owner.changed()
             fault = self._schedule.meet(frame)
             if fault is not None:
                 return fault, request
@@ -272,13 +273,16 @@ class Link:
         self._line.waiting.append(request)
         own: ByteFault | None = None
         if isinstance(fault, ByteFault):
-            if fault.direction != "requests":
+            # A blackhole that is to swallow both swallows both from now on.
+            if fault.direction == "replies" or (
+                fault.direction == "both" and not isinstance(fault, Blackhole)
+            ):
                 request.fault = fault
             if fault.direction != "replies":
                 own = fault
         else:
             request.fault = fault
-        request.hit = hit
+        request.hit, request.heals = hit, self._schedule.heals
         if isinstance(own, Blackhole):
             self._dark["requests"] = own
             if own.direction == "both":
@@ -291,6 +295,9 @@ class Link:
         fault, hit = request.fault, request.hit
         if isinstance(fault, DropReply):
             pass
+        elif isinstance(fault, Blackhole | Delay | Slice) and request.heals != self._schedule.heals:
+            # Healed before the reply came.
+            await self._forward("replies", frame)
         elif isinstance(fault, Blackhole):
             self._dark["replies"] = fault
             await self._forward("replies", frame)

@@ -33,8 +33,8 @@ LOGGED: Final = 10_000
 class FaultProxy:
     """A proxy that runs. Made by `open_fault_proxy`; to be used in its event loop only.
 
-    Methods without `wait_` or `await` act at once and never wait. A request that a fault has met
-    meets it, even if all is healed before its reply has come.
+    Methods that are not async act at once. A request whose connection is to end with it has met its
+    fate: healing before the reply has come does not save it.
     """
 
     def __init__(self, url: str, server: Address, greeting: frozenset[bytes], tasks: TaskGroup) -> None:
