@@ -225,6 +225,11 @@ def spawn_redis() -> Iterator[SpawnRedis]:
         server.close()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--mutant NAME`: shrink and print the counterexample that kills this mutant (with `-s`)."""
+    parser.addoption("--mutant", default="", help="print the shrunk counterexample of one mutant")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what uses Redis, so that it can be run against another server too: `-m redis`."""
     for item in items:

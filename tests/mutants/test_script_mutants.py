@@ -1,0 +1,142 @@
+"""Seeded bugs in the Redis scripts: each must be found by the test that holds them to the specification.
+
+A mutant is a replacement of a piece of Lua that must be there exactly once, so that a mutant which no
+longer applies is found, too. To see how short its counterexample is: `pytest -s --mutant <name>`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from am2z_trio.store import scripts
+from am2z_trio.wire.scripts import Script
+from tests.store.test_stateful import NO_EXPLAIN, SessionMachine, StoreMachine
+
+
+class Mutant(NamedTuple):
+    scripts: tuple[str, ...]
+    before: str
+    after: str
+
+
+HOLDS = "if not holds_lock(ARGV[2], ARGV[3], now) then return 0 end"
+COMPARE = "(whole(state.version) ~= version or state.sha ~= sha)"
+
+MUTANTS = {
+    "finish without token": Mutant(("SETTLE",), "if job.token ~= token then return { 'fenced' } end", ""),
+    "finish without compare": Mutant(("SETTLE",), COMPARE, "false"),
+    "finish: compare on version only": Mutant(("SETTLE",), COMPARE, "whole(state.version) ~= version"),
+    "finish twice": Mutant(("SETTLE",), "if job.last_token == token then", "if false then"),
+    "reap that keeps the token": Mutant(
+        ("TICK", "JOIN", "LEAVE", "SETTLE", "RECONCILE"),
+        "redis.call('HDEL', job_key(job.id), 'node', 'token')",
+        "redis.call('HDEL', job_key(job.id), 'node')",
+    ),
+    "reap that does not count": Mutant(("TICK",), "'stalls', 1)", "'stalls', 0)"),
+    "claim without replay": Mutant(("CLAIM",), "if seq == last[1] then", "if false then"),
+    "late duplicate of a claim is served": Mutant(
+        ("CLAIM",), "if seq < last[1] then return { 'stale' } end", ""
+    ),
+    "a known job is queued again": Mutant(("ENQUEUE",), "if known[1] and not again then", "if false then"),
+    "wake-up lost": Mutant(("ENQUEUE",), "if nobody[queue] then return end", "do return end"),
+    "write without compare": Mutant(("WRITE_STATE",), COMPARE, "false"),
+    "write: compare on version only": Mutant(("WRITE_STATE",), COMPARE, "whole(state.version) ~= version"),
+    "write applied again": Mutant(("WRITE_STATE",), "if seq == receipt[1] then", "if false then"),
+    "late duplicate of a write is applied": Mutant(
+        ("WRITE_STATE",), "if seq < receipt[1] then return { 'stale' } end", ""
+    ),
+    "write under a lock that was lost": Mutant(
+        ("WRITE_STATE",), "if token ~= '' and not holds_lock(name, token, now) then", "if false then"
+    ),
+    "version reset on delete": Mutant(
+        ("WRITE_STATE",), "'version', whole(version), 'gone', why", "'version', '0', 'gone', why"
+    ),
+    "an expired state is read": Mutant(("READ_STATE",), "(v[6] and tonumber(v[6]) <= now)", "false"),
+    "release without token": Mutant(
+        ("RELEASE_LOCK",), "if redis.call('HGET', lock_key(name), 'token') == token then", "if true then"
+    ),
+    "renew without owner check": Mutant(("RENEW_LOCK",), HOLDS, ""),
+    "renew of an expired lease": Mutant(
+        ("RENEW_LOCK",), "return lock[1] == token and tonumber(lock[2]) >= now", "return lock[1] == token"
+    ),
+    "two holders": Mutant(
+        ("ACQUIRE_LOCK",), "local held = lock[1] and tonumber(lock[3]) >= now", "local held = false"
+    ),
+    "fencing number that does not grow": Mutant(
+        ("ACQUIRE_LOCK", "RELEASE_LOCK"), "local fence = redis.call('INCR', fence_key())", "local fence = 1"
+    ),
+    "a handed-on lock is not announced": Mutant(
+        ("RELEASE_LOCK",), "redis.call('PUBLISH', inbox_key(node), '\\145\\147'", "local _ = ('\\145\\147'"
+    ),
+    "stop that tells no node": Mutant(
+        ("STOP_SESSION",), "post(job.node, '\\148' .. cmsgpack.pack('cancel', id, job.token, STOPPED))", ""
+    ),
+    "a stopping session accepts jobs": Mutant(
+        ("ENQUEUE",), "return till and tonumber(till) > now", "return false"
+    ),
+    "a child outlives its parent": Mutant(
+        ("SETTLE", "CANCEL", "TICK"), "if job.calls then end_children(", "if false then end_children("
+    ),
+    "an open circuit lets jobs through": Mutant(("BREAKER",), "return { 0, state,", "return { 1, state,"),
+}
+
+
+OF_SESSIONS = {
+    "WRITE_STATE",
+    "READ_STATE",
+    "ACQUIRE_LOCK",
+    "RENEW_LOCK",
+    "RELEASE_LOCK",
+    "STOP_SESSION",
+    "BREAKER",
+}
+
+
+def machine_for(name: str) -> type[StoreMachine]:
+    """The machine that has the steps a mutant is about; fewer kinds of steps find bugs sooner."""
+    of_sessions = OF_SESSIONS & {*MUTANTS[name].scripts} or "session" in name
+    return SessionMachine if of_sessions else StoreMachine
+
+
+def mutate(monkeypatch: pytest.MonkeyPatch, mutant: Mutant) -> None:
+    for name in mutant.scripts:
+        script: Script = getattr(scripts, name)
+        assert script.source.count(mutant.before) == 1, f"the mutant does not apply to {name}"
+        changed = Script(script.name, script.source.replace(mutant.before, mutant.after))
+        monkeypatch.setattr(scripts, name, changed)
+
+
+def explore(redis_server: Any, machine: type[StoreMachine], *, shrink: bool) -> None:
+    with redis_server.client() as connection:
+
+        class Machine(machine):  # type: ignore[valid-type, misc]
+            pass
+
+        Machine.connection = connection
+        run_state_machine_as_test(
+            Machine,
+            settings=settings(
+                max_examples=400,
+                stateful_step_count=40,
+                deadline=None,
+                derandomize=True,
+                database=None,
+                report_multiple_bugs=False,
+                suppress_health_check=list(HealthCheck),
+                phases=NO_EXPLAIN if shrink else [Phase.generate],
+            ),
+        )
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_the_mutant_dies(name, redis_server, monkeypatch, request):
+    mutate(monkeypatch, MUTANTS[name])
+    shrink = request.config.getoption("--mutant") == name
+    with pytest.raises(AssertionError) as found:
+        explore(redis_server, machine_for(name), shrink=shrink)
+    if shrink:
+        print("\n".join(getattr(found.value, "__notes__", [])))
