@@ -87,6 +87,9 @@ class _Certificate:
                 self._read.append((result.version, operation, result.value))
             return ""
         assert isinstance(result, Wrote | Updated)
+        if result.version < 0:
+            self._open.append(operation)
+            return ""
         other = self._written.get(result.version)
         if other is not None:
             return f"two writes made version {result.version}:\n  {other[0]}\n  {operation}"

@@ -83,7 +83,7 @@ class Seen(_Tagged, frozen=True, tag=True):
 
 
 class Wrote(_Tagged, frozen=True, tag=True):
-    """Done; the version it made."""
+    """Done; the version it made, or -1 where that is not known."""
 
     version: int
 
