@@ -5,7 +5,8 @@
 after those that returned before it was invoked; a set of operations that led to the same state before
 is not tried again. Keys are checked by themselves. One thing is ours: an operation that is right now and
 leaves the state as it is, is put next at once and never tried elsewhere. Wherever a right order
-has it, it may stand here as well, for it changes nothing for the others; so reads cost no search.
+has it, it may stand here as well, for it changes nothing for the others; so reads cost no search. And of
+operations of unknown outcome that nobody could tell apart, the one that was invoked first goes first.
 
 `brute_force` tries every order and is what `check` is tested against.
 """
@@ -20,7 +21,7 @@ import msgspec
 
 from .history import by_key
 from .models import ILLEGAL, Model
-from .operations import Operation, Read
+from .operations import Operation, Read, Write
 
 DEFAULT_BUDGET: Final = 5_000_000
 """Steps of the search per key before it gives up: tens of seconds."""
@@ -128,6 +129,7 @@ class _Search:
         for position in range(1, count):
             at = self._return_at if self._is_return[position] else self._call_at
             at[self._op[position]] = position
+        self._twin = _twins(part)
 
     def run(self) -> bool | None:
         """Whether there is an order; `None` when the budget is used up."""
@@ -145,7 +147,8 @@ class _Search:
             if position and not self._is_return[position]:
                 index = self._op[position]
                 operation = part[index]
-                after = step(state, operation)
+                twin = self._twin[index]
+                after = ILLEGAL if twin >= 0 and not done >> twin & 1 else step(state, operation)
                 certain = operation.returned is not None
                 forced = certain and after == state
                 if after is not ILLEGAL and (forced or self._is_new(tried, done | 1 << index, after)):
@@ -186,6 +189,23 @@ class _Search:
         for position in (self._return_at[index], self._call_at[index]):
             if position:
                 self._next[self._previous[position]] = self._previous[self._next[position]] = position
+
+
+def _twins(part: Sequence[Operation]) -> list[int]:
+    """For each operation of unknown outcome the one before it that does the same; -1 for none.
+
+    Writes of values that nobody was told of do the same: they count the version up.
+    """
+    told = [getattr(o.result, "value", None) for o in part]
+    twins, last = [-1] * len(part), dict[Any, int]()
+    for index, operation in enumerate(part):
+        if operation.returned is None:
+            call = operation.call
+            unseen = isinstance(call, Write) and call.value not in told
+            kind: Any = Write if unseen else call
+            twins[index] = last.get(kind, -1)
+            last[kind] = index
+    return twins
 
 
 def _without_unknown_reads(part: Sequence[Operation]) -> list[Operation]:
