@@ -117,7 +117,8 @@ class Client:
             async def __aexit__(self, *error) -> bool | None:
                 with client.call("l", Release(lock.fencing)):
                     pass  # it is given back without waiting for an answer
-                return await manager.__aexit__(*error)
+                swallowed = await manager.__aexit__(*error)
+                return bool(swallowed)
 
         return Holding()
 
@@ -161,4 +162,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "hold":
         trio.run(hold, sys.argv[2])
     else:
-        trio.run(main, *sys.argv[1:])
+        url, history, seed, count = sys.argv[1:]
+        trio.run(main, url, history, seed, count)

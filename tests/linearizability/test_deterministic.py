@@ -215,7 +215,11 @@ LOCKING = st.lists(
     st.lists(st.sampled_from(["locked", "locked", "get"]), min_size=1, max_size=2), min_size=2, max_size=3
 )
 FORGETTING = st.just([["set", "add"], ["get", "set"]])
-QUICK = settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+QUICK = settings(
+    deadline=None,
+    max_examples=150,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
 
 
 def explore(data: st.DataObject, programs: list[list[str]]) -> None:

@@ -126,7 +126,11 @@ def explore(redis_server: Any, machine: type[StoreMachine], *, shrink: bool) -> 
                 derandomize=True,
                 database=None,
                 report_multiple_bugs=False,
-                suppress_health_check=list(HealthCheck),
+                suppress_health_check=[
+                    HealthCheck.too_slow,
+                    HealthCheck.data_too_large,
+                    HealthCheck.filter_too_much,
+                ],
                 phases=NO_EXPLAIN if shrink else [Phase.generate],
             ),
         )
