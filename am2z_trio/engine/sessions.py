@@ -132,11 +132,13 @@ class Sessions:
     """The sessions that are here now."""
 
     def __init__(self, host: Host, on_cancelled: Callable[[str], None]) -> None:
-        """`on_cancelled(id)` is called when a session's own scope was cancelled."""
+        """`on_cancelled(id)` is called when a session's scope was cancelled by nobody but its user."""
         self._host = host
         self._on_cancelled = on_cancelled
         self._by_id: dict[str, HostedSession] = {}
         self._nursery: Nursery | None = None
+        self.stopping: set[str] = set()
+        """Sessions that this node is stopping in the store."""
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -151,6 +153,11 @@ class Sessions:
     def get(self, id: str) -> HostedSession | None:
         return self._by_id.get(id)
 
+    def is_stopping(self, id: str) -> bool:
+        """Whether no job of it may begin here."""
+        session = self._by_id.get(id)
+        return id in self.stopping or (session is not None and session.cancel_scope.cancel_called)
+
     def open(self, id: str) -> HostedSession:
         """The session, made on first use. To be entered or held before the next await."""
         session = self._by_id.get(id)
@@ -162,7 +169,7 @@ class Sessions:
 
     async def _run(self, session: HostedSession) -> None:
         await session.run(self._forget)
-        if session.cancel_scope.cancel_called:
+        if session.cancel_scope.cancel_called and not session.stopped:
             self._on_cancelled(session.id)
 
     def _forget(self, session: HostedSession) -> None:

@@ -355,7 +355,11 @@ class Worker:
             claim.counts = True
             if buffer:
                 self._rouse()
-            if claim.grant.spec.session:
+            session = claim.grant.spec.session
+            if session and self._sessions.is_stopping(session):
+                self._give_back_capacity(claim)
+                self._settler.submit(claim, self._executor.session_stopped(claim))
+            elif session:
                 await self._run_in_session(claim, registered, spot)
             else:
                 await self._run(claim, registered, None)

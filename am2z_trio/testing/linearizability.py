@@ -21,7 +21,7 @@ import msgspec
 
 from .history import by_key
 from .models import ILLEGAL, Model
-from .operations import Operation, Read, Write
+from .operations import Add, Operation, Read, Updated, Write, Wrote
 
 DEFAULT_BUDGET: Final = 5_000_000
 """Steps of the search per key before it gives up: tens of seconds."""
@@ -130,6 +130,8 @@ class _Search:
             at = self._return_at if self._is_return[position] else self._call_at
             at[self._op[position]] = position
         self._twin = _twins(part)
+        told = [o.result.version for o in part if isinstance(o.result, Wrote | Updated)]
+        self._told = {version for version in told if version >= 0}
 
     def run(self) -> bool | None:
         """Whether there is an order; `None` when the budget is used up."""
@@ -150,6 +152,8 @@ class _Search:
                 twin = self._twin[index]
                 after = ILLEGAL if twin >= 0 and not done >> twin & 1 else step(state, operation)
                 certain = operation.returned is not None
+                if not certain and after is not ILLEGAL and self._leads_nowhere(state, after):
+                    after = ILLEGAL
                 forced = certain and after == state
                 if after is not ILLEGAL and (forced or self._is_new(tried, done | 1 << index, after)):
                     path.append((index, state, forced))
@@ -170,6 +174,11 @@ class _Search:
             else:
                 return False
         return True
+
+    def _leads_nowhere(self, state: Any, after: Any) -> bool:
+        """An operation of unknown outcome that changes nothing need not happen, and none can have made
+        the version that somebody was told to have made."""
+        return after == state or self._model.version(after) in self._told
 
     @staticmethod
     def _is_new(tried: set[tuple[int, Any]], done: int, state: Any) -> bool:
@@ -194,14 +203,16 @@ class _Search:
 def _twins(part: Sequence[Operation]) -> list[int]:
     """For each operation of unknown outcome the one before it that does the same; -1 for none.
 
-    Writes of values that nobody was told of do the same: they count the version up.
+    Writes of values that nobody was told of do the same: they count the version up. Not where somebody
+    adds to a value, and so may have been told of it after all.
     """
+    adds = any(isinstance(o.call, Add) for o in part)
     told = [getattr(o.result, "value", None) for o in part]
     twins, last = [-1] * len(part), dict[Any, int]()
     for index, operation in enumerate(part):
         if operation.returned is None:
             call = operation.call
-            unseen = isinstance(call, Write) and call.value not in told
+            unseen = not adds and isinstance(call, Write) and call.value not in told
             kind: Any = Write if unseen else call
             twins[index] = last.get(kind, -1)
             last[kind] = index

@@ -45,6 +45,10 @@ class Model(Protocol):
         """The next state, or `ILLEGAL`."""
         ...
 
+    def version(self, state: Any) -> int:
+        """How many writes have made this state, where every write counts; else -1."""
+        ...
+
 
 class Value(NamedTuple):
     """State of `VersionedState`."""
@@ -57,6 +61,9 @@ class VersionedState:
     """A value with a version that every write and deletion counts up, and that never goes back."""
 
     initial = Value()
+
+    def version(self, state: Value) -> int:
+        return state.version
 
     def step(self, state: Value, operation: Operation) -> Any:
         call, result = operation.call, operation.result
@@ -108,6 +115,9 @@ class LockedState:
     def __init__(self, slack: int = 0) -> None:
         self._slack = slack
         self._states = VersionedState()
+
+    def version(self, state: Lock) -> int:
+        return -1  # a lock changes hands without one
 
     def step(self, state: Lock, operation: Operation) -> Any:
         call, result = operation.call, operation.result

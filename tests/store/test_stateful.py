@@ -408,6 +408,9 @@ class SessionMachine(StoreMachine):
         ttl=st.sampled_from([None, None, 0.3, 5.0, inf]),
         lock=st.sampled_from(["", "", *LOCKS]),
     )
+    def a_write(self, **how: Any) -> None:
+        self.write(**how)
+
     def write(
         self, node: str, session: str, value: int | None, expected: str, ttl: float | None, lock: str
     ) -> None:
@@ -435,6 +438,13 @@ class SessionMachine(StoreMachine):
     def _write(self, node: str, write: StateWrite) -> None:
         ours = self.server.states.write(node, write, self.now)
         self.same(ours, drive(self.stores[node].states.write(write)))
+
+    @rule(node=st.sampled_from(NODES), session=st.sampled_from(SESSIONS))
+    def a_write_is_overtaken(self, node: str, session: str) -> None:
+        """By a later one of its node, and then arrives once more."""
+        for value in (4, 5):
+            self.write(node, session, value, "any", None, "")
+        self._write(*self.writes[-2])
 
     @precondition(lambda self: self.writes)
     @rule(data=st.data())

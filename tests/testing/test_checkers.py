@@ -160,6 +160,11 @@ def test_an_unknown_write_may_show_up_late_or_never():
         certify(history).assert_ok()
 
 
+def test_a_lost_write_that_was_built_upon_is_not_mistaken_for_another():
+    history = [op(0, None, Write(10)), op(2, None, Write(20)), op(5, 7, Add(1), Updated(2, 21))]
+    check(history, STATE).assert_ok()
+
+
 def test_the_explanation_is_the_shortest_beginning():
     history = [op(10 * i, 10 * i + 5, Add(1), Updated(i + 1, i + 1)) for i in range(50)]
     history[20] = op(200, 205, Add(1), Updated(21, 99))
