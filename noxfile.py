@@ -7,9 +7,11 @@ Redis of the system's where there is none.
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nox
@@ -121,6 +123,22 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
-    """Run the suite with many more examples of each property. Takes hours."""
+    """Look for rare failures with new seeds, for so many minutes: `nox -s soak -- 30` (default 10)."""
     session.install("-e", ".[embedded,cli,test]")
-    session.run("pytest", *session.posargs, env={"HYPOTHESIS_PROFILE": "soak"})
+    minutes = float(session.posargs[0]) if session.posargs else 10.0
+    ends, round = time.monotonic() + minutes * 60, 0
+    while time.monotonic() < ends:
+        round += 1
+        seed = random.randrange(10**6)
+        session.log(f"round {round}, seed {seed}, {(ends - time.monotonic()) / 60:.1f} minutes left")
+        session.run(
+            "pytest",
+            "-q",
+            "-k",
+            "not mutant",
+            f"--hypothesis-seed={seed}",
+            "tests/linearizability",
+            "tests/store/test_stateful.py",
+            "tests/e2e",
+            env={"AM2Z_SOAK_SEED": str(seed), "CI": ""},
+        )

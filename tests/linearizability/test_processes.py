@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import sys
@@ -24,6 +25,7 @@ from am2z_trio.testing.operations import Add, Operation, Updated
 CLIENT = str(Path(__file__).with_name("client.py"))
 OPERATIONS = 1_200
 """Per process."""
+SEED = int(os.environ.get("AM2Z_SOAK_SEED", "1"))
 MATCH = b"EVALSHA"
 FAULTS = (
     DropReply(match=MATCH),
@@ -65,9 +67,9 @@ def verify(history: list[Operation]) -> None:
 @pytest.mark.trio
 async def test_three_processes_over_a_network_that_breaks(redis_url: str, tmp_path: Path) -> None:
     async with open_fault_proxy(redis_url) as proxy:
-        proxy.chance(0.004, FAULTS, random.Random(11))
+        proxy.chance(0.004, FAULTS, random.Random(SEED))
         with anyio.fail_after(90):
-            history = await run_clients(proxy.url, tmp_path, [1, 2, 3])
+            history = await run_clients(proxy.url, tmp_path, [SEED, SEED + 1, SEED + 2])
         hits: Any = proxy.hits
         assert sum(hits.values()) >= 10, hits
     verify(history)

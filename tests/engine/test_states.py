@@ -1,0 +1,411 @@
+"""`runtime.state`, its locks, and `ctx.state`, as their users see them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from math import inf
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from am2z_trio import (
+    ConfigurationError,
+    Context,
+    LockLostError,
+    MemoryStateManager,
+    PayloadTooLargeError,
+    RedisStateManager,
+    RuntimeStateError,
+    StateConflictError,
+    StateIntegrityError,
+    ValidationError,
+    processor,
+)
+from am2z_trio.model.codec import StateCodec, checksum
+from am2z_trio.model.records import plain_name
+from am2z_trio.store.keys import spell
+
+pytestmark = pytest.mark.anyio
+
+
+class Cart(msgspec.Struct, frozen=True):
+    items: list[str] = []
+    total: float = 0.0
+
+
+@processor
+async def plus_one(n: int) -> int:
+    return n + 1
+
+
+async def test_a_state_is_written_read_and_taken_away_and_versions_only_grow(make_runtime):
+    async with make_runtime() as runtime:
+        state = runtime.state
+        assert await state.get("s") is None
+        assert (await state.exists("s"), await state.get_version("s")) == (False, 0)
+        first = await state.set("s", Cart(["a"], 1.0))
+        assert (first.state, first.version) == (Cart(["a"], 1.0), 1)
+        found = await state.get("s", Cart)
+        assert found == first
+        assert found.created == found.updated
+        assert (await state.get("s")).state == {"items": ["a"], "total": 1.0}
+        second = await state.update("s", lambda cart: Cart([*cart.items, "b"], cart.total), type=Cart)
+        assert (second.state.items, second.version) == (["a", "b"], 2)
+        assert second.created == first.created
+        assert await state.delete("s")
+        assert not await state.delete("s")
+        assert (await state.exists("s"), await state.get_version("s")) == (False, 3)
+        assert (await state.set("s", 1)).version == 4
+        assert await state.get("other") is None
+
+
+async def test_writing_may_expect_what_was_read(make_runtime):
+    async with make_runtime() as runtime:
+        seen = await runtime.state.set("s", 1)
+        newer = await runtime.state.set("s", 2, expected=seen)
+        with pytest.raises(StateConflictError, match="not version 1 any more: it is version 2"):
+            await runtime.state.set("s", 3, expected=seen)
+        assert (await runtime.state.get("s")).state == 2
+        await runtime.state.set("s", 3, expected=newer)
+
+
+async def test_a_hundred_updaters_all_succeed_in_the_order_they_came(make_runtime):
+    order: list[int] = []
+    async with make_runtime() as runtime:
+
+        async def one(number: int) -> None:
+            def add(n: int | None) -> int:
+                order.append(number)
+                return (n or 0) + 1
+
+            await runtime.state.update("s", add, max_conflicts=0)
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(100):
+                tasks.start_soon(one, number)
+        assert (await runtime.state.get("s")).state == 100
+    assert len(order) == 100
+    assert sorted(order) == list(range(100))
+
+
+async def test_an_update_is_made_again_on_what_others_wrote_meanwhile(make_runtime):
+    seen: list[Any] = []
+    async with make_runtime() as runtime:
+        await runtime.state.set("s", 1)
+
+        async def add(n: int) -> int:
+            seen.append(n)
+            if len(seen) < 4:
+                await runtime.state.set("s", 10 * len(seen))
+            return n + 1
+
+        assert (await runtime.state.update("s", add)).state == 31
+        assert seen == [1, 10, 20, 30]
+        seen.clear()
+        with pytest.raises(StateConflictError, match="max_conflicts"):
+            await runtime.state.update("s", add, max_conflicts=1)
+
+
+async def test_what_an_update_may_do(make_runtime):
+    async with make_runtime() as runtime:
+        state = runtime.state
+        with pytest.raises(ValidationError, match="made none"):
+            await state.update("s", lambda n: None)
+        await state.set("s", 1)
+        assert (await state.update("s", lambda n: None)).version == 1
+        with pytest.raises(ZeroDivisionError):
+            await state.update("s", lambda n: n / 0)
+
+        async def nested(n: int) -> int:
+            await state.update("t", lambda m: (m or 0) + 1)
+            with pytest.raises(RuntimeStateError, match="wait for itself"):
+                await state.update("s", lambda m: m)
+            return n + 1
+
+        with anyio.fail_after(10):
+            assert (await state.update("s", nested)).state == 2
+        with anyio.move_on_after(0):
+            await state.update("s", lambda n: n + 1)
+        assert (await state.update("s", lambda n: n + 1)).state in (3, 4)
+
+
+async def test_states_expire_after_their_last_write(make_runtime):
+    async with make_runtime(state_ttl=0.15) as runtime:
+        state = runtime.state
+        await state.set("default", 1)
+        await state.set("never", 1, ttl=inf)
+        with anyio.fail_after(10):
+            while await state.exists("default"):
+                await anyio.sleep(0.01)
+        assert await state.get_version("default") == 1
+        assert (await state.get("never")).state == 1
+        assert (await state.update("default", lambda n: (n or 0) + 5)).version == 2
+
+
+async def test_history_keeps_the_newest(make_runtime):
+    async with make_runtime(state_history=3) as runtime:
+        for n in range(5):
+            await runtime.state.set("s", n)
+        assert [(v.version, v.state) for v in await runtime.state.history("s")] == [(5, 4), (4, 3), (3, 2)]
+        await runtime.state.delete("s")
+        assert await runtime.state.history("s") == []
+
+
+@pytest.mark.parametrize("what", ["blob", "sha", "no sha", "no blob", "neither"])
+async def test_a_state_that_was_changed_from_outside_is_never_data(redis_url, redis_server, what):
+    key = spell("am2z", "session", plain_name("s"))
+    from am2z_trio import QueueRuntime
+
+    async with QueueRuntime(redis_url) as runtime:
+        runtime.register(plus_one)
+        await runtime.state.set("s", 1)
+        if what in ("blob", "sha"):
+            redis_server.call("HSET", key, what, "0" * 64)
+        else:
+            fields = {"no sha": ["sha"], "no blob": ["blob"], "neither": ["sha", "blob"]}[what]
+            redis_server.call("HDEL", key, *fields)
+        with pytest.raises(StateIntegrityError, match="changed by something else"):
+            await runtime.state.get("s")
+        with pytest.raises(StateIntegrityError):
+            await runtime.state.update("s", lambda n: n + 1)
+        result = await runtime.execute(plus_one, session="s")
+        assert isinstance(result.error, StateIntegrityError)
+        await runtime.state.set("s", 7)
+        assert (await runtime.execute(plus_one, session="s")).unwrap() == 8
+
+
+async def test_bad_calls_and_large_states_are_refused_clearly(make_runtime, redis_url):
+    runtime = make_runtime(max_state_bytes=200_000)
+    with pytest.raises(RuntimeStateError, match="not running"):
+        await runtime.state.get("s")
+    async with runtime:
+        for bad in ("", None, 3):
+            with pytest.raises(ConfigurationError, match="session="):
+                await runtime.state.get(bad)
+        with pytest.raises(ConfigurationError, match="ttl="):
+            await runtime.state.set("s", 1, ttl=-1)
+        with pytest.raises(ValidationError, match="delete it"):
+            await runtime.state.set("s", None)
+        with pytest.raises(ValidationError, match=r"the set at \$\['tags'\]"):
+            await runtime.state.set("s", {"tags": {1}})
+        await runtime.state.set("s", {"tags": {1}}, type=dict[str, set[int]])
+        assert (await runtime.state.get("s", dict[str, set[int]])).state == {"tags": {1}}
+        await runtime.state.set("large", "x" * 100_000)
+        assert len((await runtime.state.get("large")).state) == 100_000
+        with pytest.raises(PayloadTooLargeError):
+            await runtime.state.set("s", "x" * 300_000)
+    for alone in (RedisStateManager(redis_url), MemoryStateManager()):
+        async with alone as state:
+            assert (await state.set("s", {"a": 1})).version == (await state.get_version("s"))
+
+
+# --- encoding -------------------------------------------------------------------------------------
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+@dataclass
+class Inner:
+    when: dt.datetime
+    day: dt.date
+    price: Decimal
+    id: uuid.UUID
+
+
+class Cat(msgspec.Struct, frozen=True, tag=True):
+    lives: int
+
+
+class Dog(msgspec.Struct, frozen=True, tag=True):
+    name: str
+
+
+class Everything(msgspec.Struct):
+    text: str
+    number: float
+    raw: bytes
+    tags: set[int]
+    frozen: frozenset[str]
+    pair: tuple[int, str]
+    colour: Colour
+    inner: Inner
+    pets: list[Cat | Dog]
+    mapping: dict[str, str]
+    maybe: int | None
+
+
+TEXT = st.text(max_size=5)
+EVERYTHING = st.builds(
+    Everything,
+    text=TEXT,
+    number=st.floats(allow_nan=False) | st.integers(-1000, 1000),
+    raw=st.binary(max_size=5),
+    tags=st.sets(st.integers(-(2**40), 2**40), max_size=4),
+    frozen=st.frozensets(TEXT, max_size=4),
+    pair=st.tuples(st.integers(0, 9), TEXT),
+    colour=st.sampled_from(Colour),
+    inner=st.builds(
+        Inner,
+        when=st.datetimes(timezones=st.just(dt.UTC)) | st.datetimes(),
+        day=st.dates(),
+        price=st.decimals(allow_nan=False, allow_infinity=False, places=2, min_value=-99, max_value=99),
+        id=st.uuids(),
+    ),
+    pets=st.lists(st.builds(Cat, st.integers(0, 9)) | st.builds(Dog, TEXT), max_size=3),
+    mapping=st.dictionaries(TEXT, TEXT, max_size=4),
+    maybe=st.none() | st.integers(0, 9),
+)
+CODEC: StateCodec[Everything] = StateCodec(Everything)
+
+
+@given(EVERYTHING)
+def test_whatever_msgspec_decodes_comes_back_and_equal_states_have_equal_checksums(state):
+    blob = CODEC.encode_exactly(state)
+    again = CODEC.decode(blob)
+    assert again == state
+    assert checksum(CODEC.encode_exactly(again)) == checksum(blob)
+
+
+@given(st.dictionaries(TEXT, st.integers(), max_size=5), st.randoms())
+def test_the_order_of_a_dict_does_not_matter(mapping, random):
+    items = list(mapping.items())
+    random.shuffle(items)
+    codec: StateCodec[Any] = StateCodec(dict[str, float])
+    try:
+        blob = codec.encode_exactly(mapping)
+    except ValidationError:
+        return  # an integer too large for a double, or for 64 bits
+    assert codec.encode_exactly({key: float(value) for key, value in items}) == blob
+
+
+@pytest.mark.parametrize(
+    "state", [object(), {"a": object()}, {1: "a"}, [1, {2}], 2**70, float("nan"), "\ud800"]
+)
+def test_what_cannot_be_kept_is_refused(state):
+    with pytest.raises(ValidationError):
+        StateCodec(Any).encode_exactly(state)
+
+
+# --- locks ----------------------------------------------------------------------------------------
+
+
+async def test_a_lock_has_one_holder_and_grows_its_number(make_runtime):
+    holders, numbers = 0, list[int]()
+    async with make_runtime() as runtime:
+
+        async def one() -> None:
+            nonlocal holders
+            async with runtime.state.lock("s") as lock:
+                holders += 1
+                assert holders == 1
+                numbers.append(lock.fencing)
+                value = await lock.read()
+                await anyio.lowlevel.checkpoint()
+                await lock.write((value or 0) + 1)
+                holders -= 1
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(30):
+                tasks.start_soon(one)
+        assert (await runtime.state.get("s")).state == 30
+    assert numbers == sorted(set(numbers))
+
+
+async def test_a_lock_is_no_deadlock_for_its_own_holder_and_waits_no_longer_than_asked(make_runtime):
+    async with make_runtime() as runtime, runtime.state.lock("s") as outer:
+        with pytest.raises(RuntimeStateError, match="wait for itself"):
+            async with runtime.state.lock("s"):
+                pass
+        async with runtime.state.lock("t"):
+            pass
+
+        async def other() -> None:
+            with anyio.move_on_after(0.05) as scope:
+                async with runtime.state.lock("s"):
+                    raise AssertionError("two holders")
+            assert scope.cancelled_caught
+
+        # In a context of its own, as an unrelated task is.
+        import contextvars
+
+        context = contextvars.Context()
+        async with anyio.create_task_group() as tasks:
+            context.run(tasks.start_soon, other)
+        await runtime.state.set("s", "behind its back")
+        assert await outer.read() == "behind its back"
+        await runtime.state.set("s", "again")
+        with pytest.raises(StateConflictError, match="without the lock"):
+            await outer.write("mine")
+
+
+async def test_losing_the_lock_cancels_the_block(make_runtime):
+    async with make_runtime() as runtime:
+        entered, cancelled = False, False
+        with pytest.raises(LockLostError, match="lost"), anyio.fail_after(20):
+            async with runtime.state.lock("s", lease=0.2):
+                entered = True
+                # Somebody takes it away behind the holder's back.
+                await runtime.stop_session("s")
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    cancelled = True
+        assert entered
+        assert cancelled
+        async with runtime.state.lock("s"):
+            pass
+
+
+async def test_a_lock_is_renewed_while_its_block_runs_and_freed_by_an_exception(make_runtime):
+    async with make_runtime() as runtime:
+        with pytest.raises(ZeroDivisionError):
+            async with runtime.state.lock("s", lease=0.2) as lock:
+                with anyio.move_on_after(0.7):
+                    await anyio.sleep_forever()
+                await lock.write("after three leases")
+                raise ZeroDivisionError
+        with anyio.fail_after(5):
+            async with runtime.state.lock("s") as lock:
+                assert await lock.read() == "after three leases"
+
+
+# --- ctx.state ------------------------------------------------------------------------------------
+
+
+async def test_what_a_processor_updates_lands_with_its_result_or_not_at_all(make_runtime):
+    @processor
+    async def add_item(item: str, ctx: Context) -> str:
+        await ctx.state.update(lambda cart: [*(cart or []), item], type=list[str])
+        if item == "bad":
+            raise OSError("no")
+        assert (await ctx.state.read(list[str]))[-1] == item
+        return f"added {item}"
+
+    async with make_runtime() as runtime:
+        runtime.register(add_item)
+        assert (await runtime.execute(add_item, "a", session="s")).unwrap() == "added a"
+        assert not (await runtime.execute(add_item, "bad", session="s")).success
+        async with anyio.create_task_group() as tasks:
+            for n in range(8):
+                tasks.start_soon(_add, runtime, add_item, str(n))
+        found = await runtime.state.get("s", list[str])
+        assert sorted(found.state) == ["0", "1", "2", "3", "4", "5", "6", "7", "a"]
+        assert found.version == 9
+        error = (await runtime.execute(add_item, "x")).error
+        assert isinstance(error, RuntimeStateError)
+        assert "no session" in str(error)
+
+
+async def _add(runtime: Any, add_item: Any, item: str) -> None:
+    (await runtime.execute(add_item, item, session="s")).unwrap()
