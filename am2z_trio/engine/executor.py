@@ -111,12 +111,14 @@ class Executor:
         state: Any = None
         if stored is None and (spec.session or processor.takes_context):
             stored = JobState(self._states, grant, processor.state_type)
-        if claim.stop is not None:
-            scope.cancel()
         claim.scope = scope
         try:
             state = _input_state(grant, registered)
             with scope:
+                if claim.stop is not None or remaining <= 0:
+                    # Too late: its code is not begun.
+                    scope.cancel()
+                    await self._host.checkpoint()
                 if processor.breaker is not None:
                     await self._circuits.enter(processor)
                 output = await self._call(registered, state, stored, claim, scope, started)
@@ -295,10 +297,23 @@ class Executor:
 
     def session_stopped(self, claim: Claim) -> Settlement:
         """The session was stopped here while the job ran: it ends, and does not go back."""
-        grant, error = claim.grant, _stopped(SESSION_STOPPED)
-        result = self._result(grant, codec.NIL, error, time.time(), 0.0)
+        return self._cancelled(claim, SESSION_STOPPED)
+
+    def unbegun(self, claim: Claim) -> Settlement | None:
+        """How to settle a job that is to stop, or whose session is, before its code has begun; `None`
+        if the claim is lost."""
+        stop = claim.stop
+        if stop is None:
+            return self._cancelled(claim, SESSION_STOPPED)
+        if stop.kind == "lost":
+            return None
+        return released(claim) if stop.kind == "released" else self._cancelled(claim, stop.reason)
+
+    def _cancelled(self, claim: Claim, reason: str) -> Settlement:
+        grant = claim.grant
+        result = self._result(grant, codec.NIL, _stopped(reason), time.time(), 0.0)
         return Settlement(
-            id=grant.spec.id, token=grant.token, outcome="cancelled", reason=SESSION_STOPPED, result=result
+            id=grant.spec.id, token=grant.token, outcome="cancelled", reason=reason, result=result
         )
 
     def refuse(self, job: Unreadable) -> Settlement:

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from am2z_trio.concurrency import CancelScope, Host, Nursery, TaskStatus, current_host
 from am2z_trio.concurrency.groups import unwrapped
-from am2z_trio.model.errors import AM2ZError, ResourceError, RuntimeStateError
+from am2z_trio.model.errors import AM2ZError, ResourceError, RuntimeStateError, SessionStoppedError
 from am2z_trio.model.events import Event
 from am2z_trio.model.options import RuntimeOptions
 from am2z_trio.model.records import (
@@ -51,7 +51,7 @@ from .node_states import NodeStates
 from .registry import Registered, Registry
 from .results import Results
 from .session_stops import SessionStops
-from .sessions import Sessions
+from .sessions import HostedSession, Sessions
 from .settler import Settler
 from .submissions import Submissions
 from .transactions import Transactions
@@ -97,6 +97,7 @@ class Node:
         self.transactions = Transactions()
         self.capacity = Capacity(self.host, options.max_running)
         self.workers: dict[str, Worker] = {}
+        """By queue: those that serve now. One that was replaced may still let its jobs end."""
         self.started_at = self.host.now()
         self._options = options
         self._registry = registry
@@ -113,7 +114,7 @@ class Node:
         )
         self._services: CancelScope | None = None
         self._sessions: Nursery | None = None
-        self._worker_scopes: dict[str, CancelScope] = {}
+        self._at_work: set[Worker] = set()
         self._joined = False
         self._lease_seen = self.host.now()
         self._stopped = self.host.event()
@@ -151,7 +152,7 @@ class Node:
         for worker in self.workers.values():
             worker.close()
         with self.host.cancel_scope(deadline=self.host.now() + grace):
-            await self.wait_for_workers(lambda: not self.workers)
+            await self.wait_for_workers(lambda: not self._at_work)
         self._cancel_sessions()
         await self._sessions_over.wait()
         self._stopped.set()
@@ -188,6 +189,7 @@ class Node:
             try:
                 await self._sessions_over.wait()
                 await self.settler.wait_idle()
+                await self.stops.wait_idle()
                 self._bus.emit(Event("runtime:stopped", 0, self.id))
                 await self._bus.flush()
                 if self._joined:
@@ -238,6 +240,7 @@ class Node:
             on_lost=self._lost,
         )
         self.workers[queue] = worker
+        self._at_work.add(worker)
         self._sessions.start_soon(self._work, worker, registered, name=f"worker {name}")
 
     def stop_serving(self, queue: str) -> None:
@@ -254,6 +257,7 @@ class Node:
                 await nursery.start(worker.run)
         finally:
             self._jobs_run_before += worker.jobs_run
+            self._at_work.discard(worker)
             if self.workers.get(worker.queue) is worker:
                 del self.workers[worker.queue]
             self._worker_ended.set()
@@ -261,16 +265,21 @@ class Node:
     async def wait_for_workers(self, condition: Callable[[], bool]) -> None:
         """Wait until the workers of this node are as `condition` wants them."""
         while not condition():
-            self._worker_ended = self.host.event()
+            if self._worker_ended.is_set():
+                self._worker_ended = self.host.event()
             await self._worker_ended.wait()
+
+    def is_at_work(self, worker: Worker) -> bool:
+        """Whether it has not ended: it serves, or lets its jobs end."""
+        return worker in self._at_work
 
     @property
     def jobs_run(self) -> int:
-        return self._jobs_run_before + sum(worker.jobs_run for worker in self.workers.values())
+        return self._jobs_run_before + sum(worker.jobs_run for worker in self._at_work)
 
     @property
     def busy(self) -> int:
-        return sum(worker.busy for worker in self.workers.values())
+        return sum(worker.busy for worker in self._at_work)
 
     # --- what the store tells us (Listener) -------------------------------------------------
 
@@ -308,10 +317,28 @@ class Node:
     # --- sessions ---------------------------------------------------------------------------
 
     def _on_session_cancelled(self, session: str) -> None:
-        if not self._stopping:
-            self.stops.on_cancelled(session)
+        self.stops.on_cancelled(session)
 
-    def require_room_for(self, session: str) -> None:
+    def require_open(self, session: str) -> None:
+        """Raise the error that says why the session cannot be opened here now."""
+        if self._stopping:
+            raise RuntimeStateError("the runtime is stopping: it opens no more sessions")
+        if self.sessions.is_stopping(session):
+            raise SessionStoppedError(
+                f"session {session!r} is being stopped: it can be opened anew when that is over",
+                context={"session": session},
+            )
+        self._require_room_for(session)
+
+    async def open_session(self, session: str) -> HostedSession:
+        """The session, held; after the end of a stop that is under way here."""
+        await self.stops.wait_stopped(session)
+        self.require_open(session)
+        hosted = self.sessions.open(session)
+        hosted.hold()
+        return hosted
+
+    def _require_room_for(self, session: str) -> None:
         """Raise `ResourceError` if one more session would be too many here."""
         most = self._options.limits.max_sessions
         if most is not None and self.sessions.get(session) is None and len(self.sessions) >= most:

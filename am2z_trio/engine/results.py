@@ -242,8 +242,12 @@ class Results:
             for waiter in waiters
             if waiter.state in ("sent", "joined") and (everyone or now - waiter.asked >= LOOK_AFTER)
         ]
-        for start in range(0, len(due), BATCH):
-            await self._look_at(due[start : start + BATCH])
+        await self.look_at(due)
+
+    async def look_at(self, waiters: list[Waiter]) -> None:
+        """Read the records of these jobs now."""
+        for start in range(0, len(waiters), BATCH):
+            await self._look_at(waiters[start : start + BATCH])
 
     async def _look_at(self, waiters: list[Waiter]) -> None:
         views = await self._store.view([waiter.id for waiter in waiters])

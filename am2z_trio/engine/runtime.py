@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from math import inf
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
@@ -40,6 +40,9 @@ from .submissions import Ask, name_of, require_session
 from .worker_manager import WorkerManager
 
 S = TypeVar("S")
+
+PARTING: Final = 2.0
+"""Seconds that a failing block waits for the end of its session's tasks."""
 
 
 class RuntimeStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -328,20 +331,19 @@ class Runtime:
 
         Like a nursery: leaving the block waits for the jobs that were submitted through it; when the block
         fails or is cancelled, the session is stopped. When somebody else stops it, the block is cancelled
-        and `SessionStoppedError` raised. `processors` are registered if they are not yet; `ttl`: seconds
-        after its last write at which the session's state expires, `inf` for never. Any number of blocks,
-        on any nodes, may hold one session open.
+        and `SessionStoppedError` raised. A stop that this node has begun is waited for first. `processors`
+        are registered if they are not yet; `ttl`: seconds after its last write at which the session's state
+        expires, `inf` for never. Any number of blocks, on any nodes, may hold one session open.
         """
         require_session(id)
         if ttl is not None and ttl != inf:
             require_seconds("ttl", ttl, zero=False)
         node = self._running()
-        node.require_room_for(id)
         self.register(*(p for p in processors if p.name not in self._registry.names()))
-        hosted = node.sessions.open(id)
-        hosted.hold()
+        hosted = await node.open_session(id)
         block = node.host.cancel_scope()
-        hosted.on_cancel(block.cancel)
+        cancel_block = block.cancel
+        hosted.on_cancel(cancel_block)
         session = Session(self, hosted)
         try:
             if ttl is not None:
@@ -350,14 +352,21 @@ class Runtime:
                 yield session
                 await session.wait_submitted()
         except BaseException:
-            hosted.cancel_scope.cancel()
+            node.stops.stop_nowait(hosted)
+            # Like a nursery's, its tasks end before the block is left. Bounded: the store may be away,
+            # and the block may be part of a job of this very session.
+            with node.host.cancel_scope(deadline=node.host.now() + PARTING, shield=True):
+                await node.stops.wait_stopped(id)
             raise
         finally:
+            hosted.off_cancel(cancel_block)
             hosted.let_go()
         if block.cancelled_caught:
-            await self.stop_session(id)
+            # Whoever has stopped it may have opened it anew by now: it is not stopped once more.
+            await hosted.wait_over()
             if hosted.stopped:
                 raise SessionStoppedError(f"session {id!r} was stopped", context={"session": id})
+            await node.stops.wait_stopped(id)
 
     async def stop_session(self, id: str, grace: float = 0.0) -> None:
         """Stop a session on every node: here this is one cancel of its scope.

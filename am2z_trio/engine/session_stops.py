@@ -10,7 +10,7 @@ from am2z_trio.model.errors import AM2ZError
 from am2z_trio.store.ports import Store
 
 from .results import Results
-from .sessions import Sessions
+from .sessions import HostedSession, Sessions
 
 logger: Final = logging.getLogger("am2z_trio.sessions")
 
@@ -45,24 +45,61 @@ class SessionStops:
         """Stop a session; returns when no task of it is left here and no job of it anywhere.
 
         With a grace, running jobs may end by themselves for so many seconds; nothing else is begun.
+        Cancelled, the session is stopped all the same, without further grace; nobody waits for it then.
         """
-        if grace > 0:
-            spared = await self._store.stop_session(session, running=False, refuse=grace + REFUSE)
-            waiters = [self._results.watch(job) for job in spared]
-            with self._host.cancel_scope(deadline=self._host.now() + grace):
-                for waiter in waiters:
-                    await waiter.wait()
-            for waiter in waiters:
-                self._results.unwatch(waiter)
-        hosted = self._sessions.get(session)
-        drain = self._begin(session)
-        if hosted is not None:
-            hosted.stop()
+        try:
+            if grace > 0:
+                with self._sessions.stopping(session):
+                    await self._spare(session, grace)
+        finally:
+            hosted = self._sessions.get(session)
+            drain = self._begin(session)
+            if hosted is not None:
+                hosted.stop()
         await drain.done.wait()
         if drain.error is not None:
             raise drain.error
         if hosted is not None:
             await hosted.wait_over()
+
+    async def _spare(self, session: str, grace: float) -> None:
+        """End what waits, and give what runs some time."""
+        spared = await self._store.stop_session(session, running=False, refuse=grace + REFUSE)
+        waiters = [self._results.watch(job) for job in spared]
+        try:
+            with self._host.cancel_scope(deadline=self._host.now() + grace):
+                # One may have ended before it was watched.
+                await self._results.look_at(waiters)
+                for waiter in waiters:
+                    await waiter.wait()
+        finally:
+            for waiter in waiters:
+                self._results.unwatch(waiter)
+
+    def stop_nowait(self, hosted: HostedSession) -> None:
+        """Begin to stop a session whose block has failed here. Whoever else holds it open hears of it."""
+        if not hosted.cancel_scope.cancel_called:
+            self._begin(hosted.id)
+            hosted.stop()
+
+    async def wait_stopped(self, session: str) -> None:
+        """Wait until no stop of the session that was begun here is under way; one with grace apart.
+
+        What is opened then is not hit by it any more.
+        """
+        while True:
+            drain, hosted = self._drains.get(session), self._sessions.get(session)
+            if drain is not None:
+                await drain.done.wait()
+            elif hosted is not None and hosted.cancel_scope.cancel_called:
+                await hosted.wait_over()
+            else:
+                return
+
+    async def wait_idle(self) -> None:
+        """Wait until nothing is being stopped in the store."""
+        for drain in list(self._drains.values()):
+            await drain.done.wait()
 
     def is_stopping(self, session: str) -> bool:
         """Whether this node is stopping the session itself."""
@@ -77,17 +114,16 @@ class SessionStops:
         if drain is None:
             assert self._nursery is not None
             drain = self._drains[session] = _Drain(self._host.event())
-            self._sessions.stopping.add(session)
             self._nursery.start_soon(self._drain, session, drain, name=f"stop session {session:.40}")
         return drain
 
     async def _drain(self, session: str, drain: _Drain) -> None:
         try:
-            await self._store.stop_session(session, running=True, refuse=REFUSE)
+            with self._sessions.stopping(session):
+                await self._store.stop_session(session, running=True, refuse=REFUSE)
         except AM2ZError as error:
             logger.warning("session %r could not be stopped in the store: %s", session, error)
             drain.error = error
         finally:
             del self._drains[session]
-            self._sessions.stopping.discard(session)
             drain.done.set()

@@ -6,12 +6,40 @@ it open. Its jobs run as tasks of its nursery, so stopping it is one cancel of i
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from am2z_trio.concurrency import CancelScope, Host, Nursery
 
 Start = Callable[..., Awaitable[Any]]
+
+
+class SessionWorker:
+    """A processor's part of a session on this node."""
+
+    __slots__ = ("_host", "_idle", "pinned", "queue", "running")
+
+    def __init__(self, host: Host, queue: str) -> None:
+        self.queue = queue
+        self.running = 0
+        """Jobs of it that run now."""
+        self.pinned = False
+        """Asked for by itself, not only by a job: it keeps the session here."""
+        self._host = host
+        self._idle = host.event()
+
+    def left(self) -> None:
+        """One of its jobs has ended."""
+        self.running -= 1
+        if not self.running:
+            self._idle.set()
+            self._idle = self._host.event()
+
+    async def wait_idle(self) -> None:
+        """Wait until none of its jobs runs."""
+        if self.running:
+            await self._idle.wait()
 
 
 class HostedSession:
@@ -21,7 +49,6 @@ class HostedSession:
         "_bell",
         "_early",
         "_host",
-        "_idle",
         "_nursery",
         "_over",
         "_watchers",
@@ -37,8 +64,8 @@ class HostedSession:
         self.id: Final = id
         self.cancel_scope: Final[CancelScope] = host.cancel_scope()
         """Cancelling it stops the session on this node: every job of it is cancelled."""
-        self.workers: dict[str, int] = {}
-        """Queue → jobs of it that run here now, for every queue the session is served of."""
+        self.workers: dict[str, SessionWorker] = {}
+        """By queue, for every queue the session is served of."""
         self.holders = 0
         """How many blocks and callers keep it open."""
         self.running = 0
@@ -50,7 +77,6 @@ class HostedSession:
         self._early: list[tuple[Start, tuple[Any, ...]]] = []
         self._bell = host.spot()
         self._watchers: list[Callable[[], None]] = []
-        self._idle = host.event()
 
     def start_soon(self, fn: Start, *args: Any) -> None:
         """Run a task in the session's nursery."""
@@ -59,17 +85,39 @@ class HostedSession:
         else:
             self._nursery.start_soon(fn, *args, name=f"session {self.id:.40}")
 
-    def enter(self, queue: str) -> None:
-        """A job of this queue begins to run here."""
-        self.running += 1
-        self.workers[queue] = self.workers.get(queue, 0) + 1
+    def worker(self, queue: str) -> SessionWorker:
+        """The session's worker for a queue, made on first use."""
+        worker = self.workers.get(queue)
+        if worker is None:
+            worker = self.workers[queue] = SessionWorker(self._host, queue)
+        return worker
 
-    def leave(self, queue: str) -> None:
+    def enter(self, queue: str) -> SessionWorker:
+        """A job of this queue begins to run here; whoever it is tells `leave` with what this returns."""
+        worker = self.worker(queue)
+        self.running += 1
+        worker.running += 1
+        return worker
+
+    def leave(self, worker: SessionWorker) -> None:
+        """A job has ended."""
         self.running -= 1
-        if queue in self.workers:
-            self.workers[queue] -= 1
-        self._idle.set()
+        worker.left()
         self._perhaps_over()
+
+    def pin(self, queue: str) -> None:
+        """Have a worker for this queue although it may have no jobs."""
+        worker = self.worker(queue)
+        if not worker.pinned:
+            worker.pinned = True
+            self.hold()
+
+    def take_worker(self, queue: str) -> SessionWorker | None:
+        """Take a worker away; a job that begins later gets a new one."""
+        worker = self.workers.pop(queue, None)
+        if worker is not None and worker.pinned:
+            self.let_go()
+        return worker
 
     def hold(self) -> None:
         """Keep the session here although it may have no jobs."""
@@ -83,6 +131,10 @@ class HostedSession:
         """Call `watcher` when the session's scope has been cancelled."""
         self._watchers.append(watcher)
 
+    def off_cancel(self, watcher: Callable[[], None]) -> None:
+        """Call it no more."""
+        self._watchers.remove(watcher)
+
     def stop(self) -> None:
         """Cancel every job of the session on this node, and the blocks that hold it open."""
         self.stopped = True
@@ -93,13 +145,6 @@ class HostedSession:
     async def wait_over(self) -> None:
         """Wait until no task of the session is left here."""
         await self._over.wait()
-
-    async def wait_idle(self, queue: str) -> None:
-        """Wait until no job of this queue runs here, and take its worker away."""
-        while self.workers.get(queue, 0) > 0:
-            self._idle = self._host.event()
-            await self._idle.wait()
-        self.workers.pop(queue, None)
 
     @property
     def is_over(self) -> bool:
@@ -137,8 +182,7 @@ class Sessions:
         self._on_cancelled = on_cancelled
         self._by_id: dict[str, HostedSession] = {}
         self._nursery: Nursery | None = None
-        self.stopping: set[str] = set()
-        """Sessions that this node is stopping in the store."""
+        self._stopping: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -156,7 +200,18 @@ class Sessions:
     def is_stopping(self, id: str) -> bool:
         """Whether no job of it may begin here."""
         session = self._by_id.get(id)
-        return id in self.stopping or (session is not None and session.cancel_scope.cancel_called)
+        return id in self._stopping or (session is not None and session.cancel_scope.cancel_called)
+
+    @contextmanager
+    def stopping(self, id: str) -> Iterator[None]:
+        """While the block runs, this node is stopping the session: it begins no job of it."""
+        self._stopping[id] = self._stopping.get(id, 0) + 1
+        try:
+            yield
+        finally:
+            self._stopping[id] -= 1
+            if not self._stopping[id]:
+                del self._stopping[id]
 
     def open(self, id: str) -> HostedSession:
         """The session, made on first use. To be entered or held before the next await."""

@@ -27,7 +27,7 @@ from .capacity import Capacity
 from .claims import Claim, Claims, Stop
 from .executor import Executor, released
 from .registry import Registered
-from .sessions import HostedSession, Sessions
+from .sessions import HostedSession, Sessions, SessionWorker
 from .settler import Settler
 from .transactions import Transactions
 
@@ -192,6 +192,9 @@ class Worker:
                     self._away -= 1
                 raise
         await self._capacity.acquire(first=True)
+        if claim.counts:
+            # Another call of it has come back meanwhile.
+            self._capacity.release()
         claim.counts = True
 
     def _slot_is_free(self) -> None:
@@ -356,9 +359,8 @@ class Worker:
             if buffer:
                 self._rouse()
             session = claim.grant.spec.session
-            if session and self._sessions.is_stopping(session):
-                self._give_back_capacity(claim)
-                self._settler.submit(claim, self._executor.session_stopped(claim))
+            if claim.stop is not None or (session and self._sessions.is_stopping(session)):
+                self._drop(claim)
             elif session:
                 await self._run_in_session(claim, registered, spot)
             else:
@@ -366,6 +368,15 @@ class Worker:
             if claim.ended > turn_ends:
                 await host.checkpoint()
                 turn_ends = now() + SLICE
+
+    def _drop(self, claim: Claim) -> None:
+        """End a job that is to stop before its code has begun."""
+        self._give_back_capacity(claim)
+        settlement = self._executor.unbegun(claim)
+        if settlement is None:
+            self._let_go(claim, None, None)
+        else:
+            self._settler.submit(claim, settlement)
 
     def _release_if_unserved(self, registered: Registered | None) -> None:
         if registered is None:
@@ -376,8 +387,8 @@ class Worker:
     async def _run_in_session(self, claim: Claim, registered: Registered, spot: Spot) -> None:
         """Run the job as a task of its session's nursery, and keep this slot until it has ended."""
         session = self._sessions.open(claim.grant.spec.session)
-        session.enter(self.queue)
-        session.start_soon(self._run_as_task, claim, registered, session, spot)
+        place = session.enter(self.queue)
+        session.start_soon(self._run_as_task, claim, registered, session, place, spot)
         try:
             await spot.park()
         except BaseException:
@@ -385,12 +396,12 @@ class Worker:
             raise
 
     async def _run_as_task(
-        self, claim: Claim, registered: Registered, session: HostedSession, spot: Spot
+        self, claim: Claim, registered: Registered, session: HostedSession, place: SessionWorker, spot: Spot
     ) -> None:
         try:
             await self._run(claim, registered, session)
         finally:
-            session.leave(self.queue)
+            session.leave(place)
             spot.wake()
 
     async def _run(self, claim: Claim, registered: Registered, session: HostedSession | None) -> None:
@@ -398,6 +409,9 @@ class Worker:
         # If we are cancelled from above, the job goes back: `released` stands until it has run.
         settlement: Settlement | None = released(claim)
         try:
+            if session is not None and session.cancel_scope.cancel_called:
+                # Stopped since the slot has looked: its code is not begun.
+                await self._host.checkpoint()
             settlement = await self._executor.run(claim, registered)
             self._prefetch.ran(claim.ended - claim.began)
             self.jobs_run += 1

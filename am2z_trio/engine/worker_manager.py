@@ -51,13 +51,16 @@ class WorkerManager:
         if not self.has_worker(processor, session):
             return False
         if session is None:
+            worker = node.workers[queue]
             node.stop_serving(queue)
-            await node.wait_for_workers(lambda: queue not in node.workers)
+            await node.wait_for_workers(lambda: not node.is_at_work(worker))
             return True
         hosted = node.sessions.get(session)
         assert hosted is not None
+        stopped = hosted.take_worker(queue)
+        assert stopped is not None
         node.claims.cancel_all(session, queue, Stop("cancelled", "its worker was stopped"))
-        await hosted.wait_idle(queue)
+        await stopped.wait_idle()
         return True
 
     async def stop_all(self) -> int:
@@ -68,9 +71,10 @@ class WorkerManager:
         node, count = self._runtime.node, self.get_worker_count()
         for session in node.sessions.ids():
             await self._runtime.stop_session(session)
-        for queue in list(node.workers):
-            node.stop_serving(queue)
-        await node.wait_for_workers(lambda: not node.workers)
+        stopped = list(node.workers.values())
+        for worker in stopped:
+            worker.close()
+        await node.wait_for_workers(lambda: not any(map(node.is_at_work, stopped)))
         return count
 
     def create_session_worker(self, processor: Processor[Any] | str, session: str) -> None:
@@ -85,11 +89,8 @@ class WorkerManager:
                 context={"processor": processor},
             )
         node = self._runtime.node
-        node.require_room_for(session)
-        hosted = node.sessions.open(session)
-        if not hosted.workers:
-            hosted.hold()
-        hosted.workers.setdefault(queue_name(name_of(processor)), 0)
+        node.require_open(session)
+        node.sessions.open(session).pin(queue_name(name_of(processor)))
 
     async def stop_session_workers(self, session: str) -> int:
         """Stop the session, which here is one cancel of its scope. Returns how many workers it had here."""

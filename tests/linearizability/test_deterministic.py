@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 import pytest
@@ -310,13 +311,13 @@ def version_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def stale_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    real, cache = GatedNode.read, dict[tuple[int, str], Any]()
+    real, caches = GatedNode.read, WeakKeyDictionary[GatedNode, dict[str, Any]]()
 
     async def read(self: GatedNode, session: str) -> Any:
-        key = (id(self), session)
-        if key not in cache:
-            cache[key] = await real(self, session)
-        return cache[key]
+        cache = caches.setdefault(self, {})
+        if session not in cache:
+            cache[session] = await real(self, session)
+        return cache[session]
 
     monkeypatch.setattr(GatedNode, "read", read)
 
