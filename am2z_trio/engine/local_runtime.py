@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from am2z_trio.model.options import RuntimeOptions
+from am2z_trio.model.options import ResourceLimits, RuntimeOptions
 from am2z_trio.store.memory import MemoryStore
 from am2z_trio.store.memory_server import MemoryServer
 from am2z_trio.store.ports import Store
@@ -26,6 +26,9 @@ class LocalRuntime(Runtime):
         state_history: int = 0,
         max_state_bytes: int = RuntimeOptions().max_state_bytes,
         max_conflicts: int = RuntimeOptions().max_conflicts,
+        max_call_depth: int = RuntimeOptions().max_call_depth,
+        max_running: int | None = None,
+        limits: ResourceLimits | None = None,
     ) -> None:
         """Options are those of `RuntimeOptions`; here records are kept for a minute by default."""
         super().__init__(
@@ -37,6 +40,9 @@ class LocalRuntime(Runtime):
                 state_history=state_history,
                 max_state_bytes=max_state_bytes,
                 max_conflicts=max_conflicts,
+                max_call_depth=max_call_depth,
+                max_running=max_running,
+                limits=limits or ResourceLimits(),
             )
         )
         self._server = MemoryServer(self._settings)

@@ -112,14 +112,17 @@ class Node:
             report=self._report,
             call=self._call,
         )
-        self._services: CancelScope | None = None
+        self._services: CancelScope = self.host.cancel_scope(shield=True)
+        self._serving = self.host.event()
         self._sessions: Nursery | None = None
         self._at_work: set[Worker] = set()
         self._joined = False
+        self._joining = False
         self._lease_seen = self.host.now()
         self._stopped = self.host.event()
         self._stopping = False
         self._sessions_over = self.host.event()
+        self._sessions_over.set()
         self._worker_ended = self.host.event()
         self._jobs_run_before = 0
         self._tick_bell = self.host.spot()
@@ -132,8 +135,10 @@ class Node:
         """Run the node around a block. Only `Cancelled` and the block's own exceptions leave it."""
         with unwrapped():
             async with self.host.open_nursery() as outer:
-                await outer.start(self._run_services, name="am2z services")
+                # Not `outer.start`: a host that is cancelled meanwhile would wait for a shielded task.
+                outer.start_soon(self._run_services, name="am2z services")
                 try:
+                    await self._serving.wait()
                     await outer.start(self._run_sessions, name="am2z sessions")
                     for registered in self._registry.all():
                         self.serve(registered)
@@ -159,14 +164,18 @@ class Node:
 
     async def _run_sessions(self, *, task_status: TaskStatus) -> None:
         """Own the sessions. A task of its own, so that cancelling them spares the host's block."""
+        self._sessions_over = self.host.event()
         try:
             async with self.host.open_nursery() as self._sessions:
                 self.sessions.own(self._sessions)
                 task_status.started()
-                await self.host.event().wait()
+                try:
+                    await self.host.event().wait()
+                finally:
+                    # From now on the nursery takes no more tasks.
+                    self._sessions = None
+                    self.sessions.own(None)
         finally:
-            self._sessions = None
-            self.sessions.own(None)
             self._sessions_over.set()
 
     def _cancel_sessions(self) -> None:
@@ -190,28 +199,30 @@ class Node:
                 await self._sessions_over.wait()
                 await self.settler.wait_idle()
                 await self.stops.wait_idle()
-                self._bus.emit(Event("runtime:stopped", 0, self.id))
-                await self._bus.flush()
-                if self._joined:
+                if self._serving.is_set():
+                    self._bus.emit(Event("runtime:stopped", 0, self.id))
+                    await self._bus.flush()
+                if self._joining:
                     await self.store.leave()
             except AM2ZError as error:
                 logger.warning("the node could not sign off: %s", error)
         self.results.fail_all(RuntimeStateError("the runtime was left while the job was under way"))
-        if self._services is not None:
-            self._services.cancel()
+        self._services.cancel()
 
-    async def _run_services(self, *, task_status: TaskStatus) -> None:
-        with unwrapped(), self.host.cancel_scope(shield=True) as self._services:
+    async def _run_services(self) -> None:
+        with unwrapped(), self._services:
             async with self.host.open_nursery() as nursery:
                 self.stops.own(nursery)
                 await nursery.start(self.store.run, self)
                 await nursery.start(self.settler.run)
                 await nursery.start(self.results.run)
                 await nursery.start(self._bus.run, self.host, self.store)
+                # Cancelled while a service started, its store may be closed by now.
+                await self.host.checkpoint()
                 if self._options.workers:
                     await self._join()
                 nursery.start_soon(self._tick_forever)
-                task_status.started()
+                self._serving.set()
 
     # --- workers ----------------------------------------------------------------------------
 
@@ -321,7 +332,7 @@ class Node:
 
     def require_open(self, session: str) -> None:
         """Raise the error that says why the session cannot be opened here now."""
-        if self._stopping:
+        if self._stopping or self.sessions.closed:
             raise RuntimeStateError("the runtime is stopping: it opens no more sessions")
         if self.sessions.is_stopping(session):
             raise SessionStoppedError(
@@ -350,6 +361,7 @@ class Node:
     # --- lease and housekeeping -------------------------------------------------------------
 
     async def _join(self) -> None:
+        self._joining = True
         await self.store.join()
         self._joined = True
         self._lease_seen = self.host.now()

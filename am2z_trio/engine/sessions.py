@@ -53,6 +53,7 @@ class HostedSession:
         "_over",
         "_watchers",
         "cancel_scope",
+        "closed",
         "holders",
         "id",
         "running",
@@ -71,6 +72,8 @@ class HostedSession:
         self.running = 0
         self.stopped = False
         """Stopped by `stop`, not by its own scope alone."""
+        self.closed = False
+        """It takes no more tasks: it is over, or cancelled."""
         self._host = host
         self._over = host.event()
         self._nursery: Nursery | None = None
@@ -159,12 +162,15 @@ class HostedSession:
         try:
             with self.cancel_scope:
                 async with self._host.open_nursery() as self._nursery:
-                    early, self._early = self._early, []
-                    for fn, args in early:
-                        self.start_soon(fn, *args)
-                    while not self.is_over:
-                        await self._bell.park()
-                    forget(self)
+                    try:
+                        early, self._early = self._early, []
+                        for fn, args in early:
+                            self.start_soon(fn, *args)
+                        while not self.is_over:
+                            await self._bell.park()
+                        forget(self)
+                    finally:
+                        self.closed = True
         finally:
             forget(self)
             self._over.set()
@@ -213,10 +219,15 @@ class Sessions:
             if not self._stopping[id]:
                 del self._stopping[id]
 
+    @property
+    def closed(self) -> bool:
+        """The node takes no more sessions: it is cancelled, or at its end."""
+        return self._nursery is None
+
     def open(self, id: str) -> HostedSession:
-        """The session, made on first use. To be entered or held before the next await."""
+        """The session, made on first use. To be entered or held before the next await; not when `closed`."""
         session = self._by_id.get(id)
-        if session is None or session.cancel_scope.cancel_called:
+        if session is None or session.closed or session.cancel_scope.cancel_called:
             assert self._nursery is not None
             session = self._by_id[id] = HostedSession(self._host, id)
             self._nursery.start_soon(self._run, session, name=f"session {id:.40}")

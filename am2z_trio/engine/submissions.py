@@ -194,7 +194,8 @@ class Submissions:
             queue=queue_name(name),
             priority=queue_options.priority if chosen.priority is None else chosen.priority,
             delay=chosen.delay,
-            deadline=None if deadline == inf else deadline - self._host.now(),
+            # A caller that is cancelled already has the deadline -inf.
+            deadline=None if deadline == inf else max(0.0, deadline - self._host.now()),
             max_stalled=queue_options.max_stalled_count,
             max_size=self._options.limits.max_queue_size,
             again=ask.root != "",

@@ -242,6 +242,9 @@ class Worker:
             seq = self._claims.begin()
             try:
                 answer = await self._store.claim(self.queue, seq, want)
+                # Before the claims hear that this call is over: they may know who is to stop.
+                self._claiming = False
+                self._take(answer, want, began)
                 if answer.unreadable:
                     await self._store.settle([self._executor.refuse(job) for job in answer.unreadable])
             except AM2ZError as error:
@@ -252,8 +255,6 @@ class Worker:
                 continue
             finally:
                 self._claims.end()
-            self._claiming = False
-            self._take(answer, want, began)
         await self._store.unpark(self.queue)
 
     def _want(self) -> int:
@@ -361,6 +362,9 @@ class Worker:
             session = claim.grant.spec.session
             if claim.stop is not None or (session and self._sessions.is_stopping(session)):
                 self._drop(claim)
+            elif session and self._sessions.closed:
+                self._give_back_capacity(claim)
+                self._settler.submit(claim, released(claim))
             elif session:
                 await self._run_in_session(claim, registered, spot)
             else:
