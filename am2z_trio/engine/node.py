@@ -166,8 +166,9 @@ class Node:
         """Own the sessions. A task of its own, so that cancelling them spares the host's block."""
         self._sessions_over = self.host.event()
         try:
-            async with self.host.open_nursery() as self._sessions:
-                self.sessions.own(self._sessions)
+            async with self.host.open_nursery() as nursery:
+                self._sessions = nursery
+                self.sessions.own(nursery)
                 task_status.started()
                 try:
                     await self.host.event().wait()

@@ -216,17 +216,18 @@ class Worker:
 
     async def run(self, *, task_status: TaskStatus) -> None:
         """Serve until closed or cancelled; cancelled jobs are handed back through the settler."""
-        try:
-            async with self._host.open_nursery() as self._nursery:
+        async with self._host.open_nursery() as self._nursery:
+            try:
                 task_status.started()
                 await self._feed()
                 while self._busy or self._unsettled:
                     await self._bell.park()
                 self._nursery.cancel_scope.cancel()
-        finally:
-            self._closing = True
-            self._release_buffer()
-            self._claims.has_strays = self._claims.has_strays or self._claiming
+            finally:
+                # From now on the nursery takes no more slots.
+                self._closing = True
+                self._release_buffer()
+                self._claims.has_strays = self._claims.has_strays or self._claiming
 
     async def _feed(self) -> None:
         host, bell = self._host, self._bell
