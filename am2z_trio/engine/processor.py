@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Protocol, TypeVar, overload
 
 from am2z_trio.model.errors import ConfigurationError, DuplicateProcessorError
 from am2z_trio.model.options import CircuitBreaker, QueueOptions, RetryPolicy, require, require_seconds
 
+if TYPE_CHECKING:
+    from .context import Context
+
 S = TypeVar("S")
-R = TypeVar("R")
-P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
 
 MAX_NAME = 200
 
@@ -112,20 +114,82 @@ class Processor(Generic[S]):
         return f"<processor {self.name!r}>"
 
 
-class ProcessorFunction(Processor[S], Generic[S, P, R]):
-    """What `@processor` makes: a `Processor` that can still be called like the function it wraps."""
+class StateFunction(Processor[S], Generic[S, R_co]):
+    """What `@processor` makes of `(state)`: a `Processor` that can still be called as the function."""
 
     __slots__ = ()
 
-    def __call__(self, state: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, state: S, /) -> R_co:
         """Call the function itself: no queue, no timeout, no retry. For tests and plain reuse."""
-        return self.fn(state, *args, **kwargs)  # type: ignore[no-any-return]
+        return self.fn(state)  # type: ignore[no-any-return]
+
+
+class ContextFunction(Processor[S], Generic[S, R_co]):
+    """What `@processor` makes of `(state, ctx)`: a `Processor` that can still be called as the function."""
+
+    __slots__ = ()
+
+    def __call__(self, state: S, ctx: Context, /) -> R_co:
+        """Call the function itself: no queue, no timeout, no retry. For tests and plain reuse."""
+        return self.fn(state, ctx)  # type: ignore[no-any-return]
+
+
+# A function returns the state it takes, or `None`, at once or when awaited; so that a type checker
+# refuses others, and knows what calling the function itself gives, each of the eight is spelled out.
+
+
+class Decorator(Protocol):
+    """What `@processor(...)` with options is."""
+
+    @overload
+    def __call__(
+        self, fn: Callable[[S], Coroutine[Any, Any, S]], /
+    ) -> StateFunction[S, Coroutine[Any, Any, S]]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[[S], Coroutine[Any, Any, S | None]], /
+    ) -> StateFunction[S, Coroutine[Any, Any, S | None]]: ...
+    @overload
+    def __call__(self, fn: Callable[[S], S], /) -> StateFunction[S, S]: ...
+    @overload
+    def __call__(self, fn: Callable[[S], S | None], /) -> StateFunction[S, S | None]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[[S, Context], Coroutine[Any, Any, S]], /
+    ) -> ContextFunction[S, Coroutine[Any, Any, S]]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[[S, Context], Coroutine[Any, Any, S | None]], /
+    ) -> ContextFunction[S, Coroutine[Any, Any, S | None]]: ...
+    @overload
+    def __call__(self, fn: Callable[[S, Context], S], /) -> ContextFunction[S, S]: ...
+    @overload
+    def __call__(self, fn: Callable[[S, Context], S | None], /) -> ContextFunction[S, S | None]: ...
+    def __call__(self, fn: Any, /) -> Any: ...
 
 
 @overload
-def processor(fn: Callable[Concatenate[S, P], R], /) -> ProcessorFunction[S, P, R]: ...
-
-
+def processor(fn: Callable[[S], Coroutine[Any, Any, S]], /) -> StateFunction[S, Coroutine[Any, Any, S]]: ...
+@overload
+def processor(
+    fn: Callable[[S], Coroutine[Any, Any, S | None]], /
+) -> StateFunction[S, Coroutine[Any, Any, S | None]]: ...
+@overload
+def processor(fn: Callable[[S], S], /) -> StateFunction[S, S]: ...
+@overload
+def processor(fn: Callable[[S], S | None], /) -> StateFunction[S, S | None]: ...
+@overload
+def processor(
+    fn: Callable[[S, Context], Coroutine[Any, Any, S]], /
+) -> ContextFunction[S, Coroutine[Any, Any, S]]: ...
+@overload
+def processor(
+    fn: Callable[[S, Context], Coroutine[Any, Any, S | None]], /
+) -> ContextFunction[S, Coroutine[Any, Any, S | None]]: ...
+@overload
+def processor(fn: Callable[[S, Context], S], /) -> ContextFunction[S, S]: ...
+@overload
+def processor(fn: Callable[[S, Context], S | None], /) -> ContextFunction[S, S | None]: ...
 @overload
 def processor(
     *,
@@ -138,7 +202,7 @@ def processor(
     breaker: CircuitBreaker | None = None,
     fallback: Processor[Any] | None = None,
     state_type: Any = None,
-) -> Callable[[Callable[Concatenate[S, P], R]], ProcessorFunction[S, P, R]]: ...
+) -> Decorator: ...
 
 
 def processor(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
@@ -162,7 +226,8 @@ def processor(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     names = frame.f_back.f_locals if frame is not None and frame.f_back is not None else {}
 
     def wrap(wrapped: Callable[..., Any]) -> Processor[Any]:
-        return ProcessorFunction[Any, ..., Any](wrapped, _names=names, **options)
+        made = StateFunction[Any, Any](wrapped, _names=names, **options)
+        return ContextFunction[Any, Any](wrapped, _names=names, **options) if made.takes_context else made
 
     return wrap if fn is None else wrap(fn)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from am2z_trio.concurrency import CancelScope
 from am2z_trio.model.options import JobOptions
@@ -37,7 +37,13 @@ class SessionState:
         """As `StateManager.set`."""
         return await self._states.set(self._session, state, **options)
 
-    async def update(self, fn: Callable[[Any], T | Awaitable[T] | None], **options: Any) -> Versioned[T]:
+    @overload
+    async def update(self, fn: Callable[[Any], Awaitable[T | None]], **options: Any) -> Versioned[T]: ...
+
+    @overload
+    async def update(self, fn: Callable[[Any], T | None], **options: Any) -> Versioned[T]: ...
+
+    async def update(self, fn: Callable[[Any], Any], **options: Any) -> Versioned[Any]:
         """As `StateManager.update`."""
         return await self._states.update(self._session, fn, **options)
 

@@ -108,14 +108,34 @@ class StateManager:
             raise _conflict(session, f"is not version {0 if mark is None else mark[0]} any more", answer)
         return versioned(answer.current, state)
 
+    @overload
     async def update(
         self,
         session: str,
-        fn: Callable[[Any], T | Awaitable[T] | None],
+        fn: Callable[[Any], Awaitable[T | None]],
         *,
         type: Any = None,
         max_conflicts: int | None = None,
-    ) -> Versioned[T]:
+    ) -> Versioned[T]: ...
+
+    @overload
+    async def update(
+        self,
+        session: str,
+        fn: Callable[[Any], T | None],
+        *,
+        type: Any = None,
+        max_conflicts: int | None = None,
+    ) -> Versioned[T]: ...
+
+    async def update(
+        self,
+        session: str,
+        fn: Callable[[Any], Any],
+        *,
+        type: Any = None,
+        max_conflicts: int | None = None,
+    ) -> Versioned[Any]:
         """Replace the state by `fn(state)`, as if nobody else had touched it meanwhile.
 
         `fn`, plain or async, gets the state, or `None` if there is none, and returns the next one;
@@ -142,7 +162,7 @@ class StateManager:
                 if after is None:
                     if not record.exists:
                         raise ValidationError(f"session {session!r} has no state and the update made none")
-                    return versioned(record, cast(T, before))
+                    return versioned(record, before)
                 answer = await states.write(session, states.encode(after, type), expected=record.mark)
                 if answer.status == "applied":
                     return versioned(answer.current, after)
