@@ -74,7 +74,35 @@ async def held(n: int) -> int:
     return n + 1
 
 
+@processor
+async def sleeper(n: int, ctx: Context) -> int:
+    """Sleep until cancelled, and clean up in a bounded way then."""
+    mark("sleeper-runs")
+    try:
+        await anyio.sleep_forever()
+    finally:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(1):
+            await anyio.sleep(0.01)
+            mark("sleeper-ended")
+    return n
+
+
+@processor
+async def calls_sleeper(n: int, ctx: Context) -> int:
+    """Call `sleeper`, which another process serves."""
+    try:
+        return await ctx.call("sleeper", n)
+    finally:
+        mark("caller-ended")
+
+
 runtime = QueueRuntime(os.environ.get("E2E_REDIS", "redis://localhost"), lease=1, shutdown_grace=20)
 runtime.register(double, first_hangs, first_hangs_in_thread, slow_plus_one, deaf_plus_one, held)
 
 idle = QueueRuntime(os.environ.get("E2E_REDIS", "redis://localhost"))
+
+parents = QueueRuntime(os.environ.get("E2E_REDIS", "redis://localhost"))
+parents.register(calls_sleeper)
+
+children = QueueRuntime(os.environ.get("E2E_REDIS", "redis://localhost"))
+children.register(sleeper)

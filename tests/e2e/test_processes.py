@@ -13,7 +13,7 @@ import anyio
 import msgspec
 import pytest
 
-from am2z_trio import ProcessorResult, QueueRuntime
+from am2z_trio import ProcessorResult, QueueRuntime, SessionStoppedError
 from am2z_trio.model.records import queue_name
 from am2z_trio.store import keys
 from tests.conftest import RedisProcess
@@ -374,6 +374,42 @@ async def test_a_cancelled_clients_jobs_stop_on_the_worker(redis_url, redis_serv
         assert claims(redis_server) == 0
         assert (await client.execute("double", 4)).unwrap() == 8
     assert not worker.ended()
+
+
+@pytest.mark.parametrize("how", ["cancelled", "deadline", "session stopped", "killed"])
+async def test_what_a_caller_began_ends_with_it_in_every_process(
+    redis_url, redis_server, processes, tmp_path: Path, how: str
+):
+    """The caller here, its job in a second process, that job's child in a third."""
+    processes.worker(target="served:children")
+    parent = processes.worker(target="served:parents")
+    async with QueueRuntime(redis_url, workers=False) as client:
+        async with calling(client, "calls_sleeper", 1, session="s") as call:
+            await until((tmp_path / "sleeper-runs").exists, "the child to run")
+            if how == "deadline":
+                with anyio.move_on_after(0.2) as scope:
+                    await client.execute("calls_sleeper", 1)
+                assert scope.cancelled_caught
+            elif how == "session stopped":
+                await client.stop_session("s")
+                assert isinstance((await call.result()).error, SessionStoppedError)
+            elif how == "killed":
+                # The parent's process ends, and its job is not wanted any more when it would come back.
+                parent.process.kill()
+        await until((tmp_path / "sleeper-ended").exists, "the child to be cancelled and to clean up")
+        if how != "killed":
+            await until((tmp_path / "caller-ended").exists, "the parent to be cancelled")
+        await until(lambda: claims(redis_server) == 0, "the claims to be given up")
+        # What a deadline has ended may have ended by the worker's own clock: then it has failed.
+        jobs = 2 if how == "deadline" else 1
+        for name in ("calls_sleeper", "sleeper"):
+
+            def ended(name: str = name) -> bool:
+                found = counts(redis_server, name)
+                return set(found) <= {"cancelled", "failed"} and sum(found.values()) == jobs
+
+            await until(ended, f"{name} to end")
+        assert await client.get_active_sessions() == []
 
 
 async def test_a_worker_without_processors_does_not_start(processes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import anyio
@@ -10,6 +11,7 @@ import pytest
 from am2z_trio import (
     Context,
     JobCancelledError,
+    JobOptions,
     ProcessorNotFoundError,
     QueueOptions,
     QueueRuntime,
@@ -419,6 +421,115 @@ async def test_a_hundred_running_jobs_go_back_when_the_host_is_cancelled(redis_u
             await slow.wait_running(200)
             for job in jobs:
                 await job.cancel()
+
+
+@pytest.mark.parametrize(
+    ("away", "end"), [("killed", "left"), ("hanging", "cancelled"), ("killed", "stopped")]
+)
+async def test_the_end_is_bounded_when_redis_is_away(spawn_redis, away, end):
+    slow, server = Slow(), spawn_redis()
+    with anyio.fail_after(30), anyio.CancelScope() as host:
+        async with QueueRuntime(server.url, shutdown_grace=0.1) as runtime:
+            runtime.register(slow.processor)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(runtime.execute, slow.processor, 1)
+                await slow.wait_running(1)
+                server.kill() if away == "killed" else server.pause()
+                if end == "cancelled":
+                    host.cancel()
+                elif end == "stopped":
+                    await runtime.stop()
+                tasks.cancel_scope.cancel()
+    # Only cancellation has left the block, and the processor has ended before it was left.
+    assert slow.stopped == ["None/1"]
+    if away == "hanging":
+        server.resume()
+
+
+async def test_entering_can_be_cancelled_while_redis_hangs(spawn_redis):
+    server = spawn_redis()
+    server.pause()
+    with anyio.fail_after(30), anyio.move_on_after(0.1) as scope:
+        async with QueueRuntime(server.url):
+            pytest.fail("entered")
+    assert scope.cancelled_caught
+    server.resume()
+
+
+async def test_a_stopped_session_leaves_no_key_but_its_state(redis_url, redis_server):
+    slow = Slow(concurrency=2)
+    async with QueueRuntime(redis_url) as runtime:
+        runtime.register(slow.processor, plus_one)
+        await runtime.execute(plus_one, 1)
+        with redis_server.client() as admin:
+            before = set(admin.scan_iter())
+        async with anyio.create_task_group() as tasks:
+            await runtime.state.set("s", 1, ttl=60)
+            for n in range(5):
+                tasks.start_soon(partial(runtime.execute, slow.processor, n, session="s"))
+            tasks.start_soon(
+                partial(runtime.execute, plus_one, 1, session="s", options=JobOptions(delay=60, priority=1))
+            )
+            await slow.wait_running(2)
+            while (await runtime.get_session_stats("s")).delayed < 1:
+                await anyio.sleep(0.005)
+            await runtime.stop_session("s")
+        with redis_server.client() as admin:
+            left = {key.decode() for key in set(admin.scan_iter()) - before}
+            # What its jobs have become is kept for a while, as for all jobs.
+            outcomes = {key for key in left if ":job:" in key}
+            assert all(admin.ttl(key) > 0 for key in outcomes)
+        base = "{am2z:0}:"
+        assert left - outcomes - {f"{base}q:slow:meta"} == {f"{base}session:s", f"{base}expiries"}
+
+
+async def test_a_processors_cleanup_runs_when_its_session_is_stopped(make_runtime):
+    cleaned: list[str] = []
+    running = anyio.Event()
+
+    @processor
+    async def careful(n: int, ctx: Context) -> int:
+        ctx.nursery.start_soon(anyio.sleep_forever)
+        try:
+            running.set()
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(5):
+                await anyio.sleep(0.01)
+                cleaned.append(ctx.execution_id)
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(careful)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(runtime.execute, careful, 1, session="s", job_id="it"))
+            await running.wait()
+            await runtime.stop_session("s")
+            assert cleaned == ["it"]
+
+
+async def test_a_job_of_a_stopped_session_can_write_no_more(make_runtime):
+    """It does not hear that it is cancelled; its state is refused, and a new job's is not."""
+    running, go_on = anyio.Event(), anyio.Event()
+
+    @processor
+    async def deaf(n: int) -> int:
+        running.set()
+        with anyio.CancelScope(shield=True):
+            await go_on.wait()
+        return 1_000
+
+    async with make_runtime() as runtime:
+        runtime.register(deaf, plus_one)
+        await runtime.state.set("s", 1)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(runtime.execute, deaf, session="s"))
+            await running.wait()
+            tasks.start_soon(runtime.stop_session, "s")
+            while (await runtime.get_session_stats("s")).active:
+                await anyio.sleep(0.001)
+            go_on.set()
+        assert (await runtime.execute(plus_one, session="s")).unwrap() == 2
 
 
 async def test_bad_calls_are_refused_clearly(make_runtime):
