@@ -9,7 +9,8 @@ import anyio
 
 from am2z_trio.model.codec import StateCodec
 from am2z_trio.model.errors import ConfigurationError, ValidationError
-from am2z_trio.model.records import queue_name
+from am2z_trio.model.options import QueueOptions, RateLimit
+from am2z_trio.model.records import Flow, queue_name
 
 from .processor import Processor, with_dependencies
 
@@ -17,11 +18,12 @@ from .processor import Processor, with_dependencies
 class Registered:
     """A processor as this node runs it."""
 
-    __slots__ = ("_threads", "codec", "processor", "queue")
+    __slots__ = ("_threads", "codec", "flow", "processor", "queue")
 
     def __init__(self, processor: Processor[Any], max_state_bytes: int) -> None:
         self.processor = processor
         self.queue = queue_name(processor.name)
+        self.flow = _flow(processor.queue)
         try:
             self.codec: StateCodec[Any] = StateCodec(processor.state_type, max_bytes=max_state_bytes)
         except ValidationError as error:
@@ -34,6 +36,19 @@ class Registered:
         if self._threads is None:
             self._threads = anyio.CapacityLimiter(self.processor.queue.concurrency)
         return self._threads
+
+
+def _flow(options: QueueOptions) -> Flow:
+    limiter = options.limiter
+    if options.rate_limit_rpm is not None:
+        limiter = RateLimit(max=options.rate_limit_rpm, duration=60)
+    return Flow(
+        starts=0 if limiter is None else limiter.max,
+        per=0 if limiter is None else limiter.duration,
+        set_aside=limiter is not None and not limiter.bounce_back,
+        most_active=options.global_concurrency or 0,
+        per_session=options.session_concurrency or 0,
+    )
 
 
 class Registry:

@@ -100,7 +100,7 @@ def _refusal(request: Enqueue, answer: EnqueueAnswer) -> AM2ZError:
         return JobCancelledError("the job that called it has ended", context={"parent": spec.parent})
     return ResourceError(
         f"{answer.waiting:,} jobs wait for {spec.processor!r}, the limit is {request.max_size:,} "
-        "(max_queue_size)",
+        "(max_queue_size, QueueOptions.max_size)",
         context={"processor": spec.processor, "waiting": answer.waiting, "limit": request.max_size},
     )
 

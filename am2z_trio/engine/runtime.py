@@ -225,6 +225,22 @@ class Runtime:
             self._tell("processor:unregistered", name)
         return removed is not None
 
+    async def pause(self, processor: Processor[Any] | str) -> None:
+        """Start no job of the processor on any node, until `resume`; what runs goes on, what comes waits.
+
+        Its waiting jobs count as paused. A pause outlives the runtime and has no end of its own.
+        """
+        await self._pause(processor, True)
+
+    async def resume(self, processor: Processor[Any] | str) -> None:
+        """Start jobs of the processor again."""
+        await self._pause(processor, False)
+
+    async def _pause(self, processor: Processor[Any] | str, on: bool) -> None:
+        name = name_of(processor)
+        await self._running().store.pause(queue_name(name), on)
+        self._tell("queue:paused" if on else "queue:resumed", name)
+
     def _tell(self, event: str, processor: str) -> None:
         self._bus.emit(Event(event, 0, self._running().id, processor=processor))
 

@@ -197,7 +197,7 @@ class Submissions:
             # A caller that is cancelled already has the deadline -inf.
             deadline=None if deadline == inf else max(0.0, deadline - self._host.now()),
             max_stalled=queue_options.max_stalled_count,
-            max_size=self._options.limits.max_queue_size,
+            max_size=_smaller(self._options.limits.max_queue_size, queue_options.max_size),
             again=ask.root != "",
         )
 
@@ -227,6 +227,11 @@ class Submissions:
             codec: StateCodec[S] = StateCodec(processor.state_type, max_bytes=self._options.max_state_bytes)
             return codec, processor.queue
         return self._any_codec, QueueOptions()
+
+
+def _smaller(one: int, other: int) -> int:
+    """Of two limits, 0 for none."""
+    return min(one, other) if one and other else one or other
 
 
 def child_id(root: str, key: str, processor: str, state: bytes) -> str:

@@ -19,7 +19,7 @@ import msgspec
 
 from am2z_trio.concurrency import Host, Nursery, Spot, TaskStatus
 from am2z_trio.model.errors import AM2ZError
-from am2z_trio.model.records import ClaimAnswer, SettleAnswer, Settlement
+from am2z_trio.model.records import FREE, ClaimAnswer, Flow, SettleAnswer, Settlement
 from am2z_trio.policy.prefetch import Prefetch
 from am2z_trio.store.ports import Store
 
@@ -242,7 +242,7 @@ class Worker:
             self._claiming = True
             seq = self._claims.begin()
             try:
-                answer = await self._store.claim(self.queue, seq, want)
+                answer = await self._store.claim(self.queue, seq, want, self._flow())
                 # Before the claims hear that this call is over: they may know who is to stop.
                 self._claiming = False
                 self._take(answer, want, began)
@@ -267,6 +267,10 @@ class Worker:
         free = concurrency + ahead - (self._busy - self._away) - len(self._buffer) - self._in_line
         # Work that settles more slowly than it runs must not pile up.
         return min(free, 2 * (concurrency + ahead) - (self._unsettled - self._away), MOST_AT_ONCE)
+
+    def _flow(self) -> Flow:
+        registered = self._lookup()
+        return FREE if registered is None else registered.flow
 
     def _take(self, answer: ClaimAnswer, want: int, began: float) -> None:
         host = self._host

@@ -145,11 +145,45 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
             require_count("JobOptions.priority", self.priority, least=0, most=MAX_PRIORITY)
 
 
+class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """How many jobs of a processor may be started in a time, over all nodes.
+
+    Exact: within any `duration` seconds no more than `max` are started, attempts after the first
+    included. What may not be started yet keeps its place in the queue; with `bounce_back=False` it is
+    delayed until it may, and counts as delayed, so that jobs of other sessions and priorities pass it.
+    """
+
+    max: int
+    duration: float
+    """Seconds."""
+    bounce_back: bool = True
+
+    def __post_init__(self) -> None:
+        require_count("RateLimit.max", self.max, most=1_000_000)
+        require_seconds("RateLimit.duration", self.duration, zero=False)
+        require(
+            isinstance(self.bounce_back, bool),
+            "RateLimit.bounce_back",
+            self.bounce_back,
+            "must be True or False",
+        )
+
+
 class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a processor's jobs are queued and worked off."""
+    """How a processor's jobs are queued and worked off. Every node that serves it should say the same."""
 
     concurrency: int = 10
     """Jobs of this processor that one node runs at a time."""
+    global_concurrency: int | None = None
+    """Jobs of it that all nodes together run at a time; `None`: as many as the nodes do."""
+    session_concurrency: int | None = None
+    """Jobs of it that are run of one session at a time, on all nodes together; 1 puts them in a row."""
+    limiter: RateLimit | None = None
+    """How many may be started in a time."""
+    rate_limit_rpm: int | None = None
+    """Short for a `limiter` of so many per minute."""
+    max_size: int = 0
+    """Jobs that may wait for one more to be accepted; beyond it, a `ResourceError`. 0: any number."""
     priority: int = 0
     """Priority of jobs that do not name one."""
     max_stalled_count: int = 3
@@ -159,6 +193,23 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         require_count("QueueOptions.concurrency", self.concurrency, most=100_000)
+        for name in ("global_concurrency", "session_concurrency", "rate_limit_rpm"):
+            value = getattr(self, name)
+            if value is not None:
+                require_count(f"QueueOptions.{name}", value, most=1_000_000)
+        require(
+            self.limiter is None or isinstance(self.limiter, RateLimit),
+            "QueueOptions.limiter",
+            self.limiter,
+            "must be a RateLimit",
+        )
+        require(
+            self.limiter is None or self.rate_limit_rpm is None,
+            "QueueOptions.rate_limit_rpm",
+            self.rate_limit_rpm,
+            "goes without a limiter: it is short for one",
+        )
+        require_count("QueueOptions.max_size", self.max_size, least=0)
         require_count("QueueOptions.priority", self.priority, least=0, most=MAX_PRIORITY)
         require_count("QueueOptions.max_stalled_count", self.max_stalled_count, least=0)
         require(

@@ -188,6 +188,23 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """Encoded `AttemptError`s of the attempts before; empty for none."""
 
 
+class Flow(msgspec.Struct, frozen=True, kw_only=True):
+    """What limits a queue, on all nodes together. Zeros: nothing does."""
+
+    starts: int = 0
+    """Jobs that may be started within any `per` seconds."""
+    per: float = 0.0
+    set_aside: bool = False
+    """What may not be started yet is delayed until it may, instead of staying where it is."""
+    most_active: int = 0
+    """Jobs that may be active at a time."""
+    per_session: int = 0
+    """Jobs of one session that may be active at a time."""
+
+
+FREE: Final = Flow()
+
+
 class Permit(msgspec.Struct, frozen=True, kw_only=True):
     """A circuit breaker's answer."""
 

@@ -4,7 +4,7 @@ A job is in exactly one status. The memory store asks this table before every ch
 scripts are compared with the memory store operation by operation, so both follow it.
 
 ```
-           enqueue ─► waiting ◄──── promote ──── later ◄─ enqueue (delay)
+           enqueue ─► waiting ◄─ promote, defer ─► later ◄─ enqueue (delay)
                        │  ▲ ▲                      ▲
                  claim │  │ └─ release, reap       │ retry
                        ▼  │                        │
@@ -27,6 +27,7 @@ Transition = Literal[
     "enqueue",
     "delay",
     "promote",
+    "defer",
     "claim",
     "complete",
     "fail",
@@ -45,6 +46,7 @@ _TABLE: Final[dict[Transition, tuple[frozenset[Status | None], Status]]] = {
     "enqueue": (frozenset({None}), "waiting"),
     "delay": (frozenset({None}), "later"),
     "promote": (frozenset({"later"}), "waiting"),
+    "defer": (frozenset({"waiting"}), "later"),
     "claim": (frozenset({"waiting"}), "active"),
     "complete": (frozenset({"active"}), "completed"),
     "fail": (frozenset({"active"}), "failed"),

@@ -14,7 +14,10 @@ builds the others by functions that are rendered here, from the same table.
 | `q:<queue>:prio` | zset | ids with a priority: priority x 2^32 + arrival |
 | `q:<queue>:later` | zset | delayed and backing-off ids, by due time |
 | `q:<queue>:lot` | zset | nodes parked on the queue |
-| `q:<queue>:meta` | hash | names of processor and session, counts by status, arrivals |
+| `q:<queue>:starts` | zset | tokens by when they were granted, where a rate limit counts them |
+| `q:<queue>:running` | hash | session → its active jobs here, where their number is limited |
+| `q:<queue>:blocked` | set | sessions with jobs waiting here and as many active as may be |
+| `q:<queue>:meta` | hash | names, counts by status, arrivals; `paused`, `held`, `per_session`: its flow |
 | `queues` | zset | announced queues, in order of their first announcement |
 | `nodes` | zset | nodes that may claim, by lease deadline; -1: being reaped |
 | `suspects` | hash | nodes without a subscriber, and since when |
@@ -47,6 +50,9 @@ TEMPLATES: Final = {
     "prio": "q:%s:prio",
     "later": "q:%s:later",
     "lot": "q:%s:lot",
+    "starts": "q:%s:starts",
+    "running": "q:%s:running",
+    "blocked": "q:%s:blocked",
     "meta": "q:%s:meta",
     "queues": "queues",
     "nodes": "nodes",

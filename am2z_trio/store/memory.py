@@ -11,9 +11,11 @@ from am2z_trio.model.events import Event
 from am2z_trio.model.integrity import verified
 from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
+    FREE,
     ClaimAnswer,
     Enqueue,
     EnqueueAnswer,
+    Flow,
     JobView,
     LockAnswer,
     Permit,
@@ -82,9 +84,9 @@ class MemoryStore:
         await self._checkpoint()
         return self._server.enqueue(jobs, self._now())
 
-    async def claim(self, queue: str, seq: int, limit: int) -> ClaimAnswer:
+    async def claim(self, queue: str, seq: int, limit: int, flow: Flow = FREE) -> ClaimAnswer:
         await self._checkpoint()
-        return self._server.claim(self._node, queue, seq, limit, self._now())
+        return self._server.claim(self._node, queue, seq, limit, self._now(), flow)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[SettleAnswer]:
         await self._checkpoint()
@@ -132,6 +134,10 @@ class MemoryStore:
     async def unpark(self, queue: str) -> None:
         await self._checkpoint()
         self._server.unpark(self._node, queue, self._now())
+
+    async def pause(self, queue: str, on: bool) -> None:
+        await self._checkpoint()
+        self._server.pause(queue, on)
 
     async def stats(self, queues: Sequence[str]) -> list[QueueStats]:
         await self._checkpoint()

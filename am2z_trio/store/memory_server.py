@@ -22,6 +22,7 @@ from am2z_trio.model.events import Event
 from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
     CHILD_TTL,
+    FREE,
     NO_STATE,
     PARENT_ENDED,
     SESSION_STOPPED,
@@ -29,6 +30,7 @@ from am2z_trio.model.records import (
     ClaimAnswer,
     Enqueue,
     EnqueueAnswer,
+    Flow,
     Grant,
     InboxMessage,
     JobSpec,
@@ -88,7 +90,18 @@ class _Queue:
     by_session: dict[str, deque[str]] = field(default_factory=dict[str, deque[str]])
     """What waits of each session; none is empty."""
     ready: deque[str] = field(default_factory=deque[str])
-    """The sessions in `by_session`, in the order in which they are served."""
+    """The sessions in `by_session` that are not blocked, in the order in which they are served."""
+    blocked: dict[str, None] = field(default_factory=dict[str, None])
+    """Sessions with as many active jobs as they may have."""
+    running: dict[str, int] = field(default_factory=dict[str, int])
+    """Active jobs of each session, where their number is limited."""
+    per_session: int = 0
+    """The limit, as the last claim named it."""
+    starts: deque[float] = field(default_factory=deque[float])
+    """When jobs were granted, where a rate limit counts them."""
+    held: bool = False
+    """The last claim left jobs waiting because enough were active: who frees one wakes a node."""
+    paused: bool = False
     prioritised: list[tuple[int, int, str]] = field(default_factory=list[tuple[int, int, str]])
     later: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
     lot: dict[str, float] = field(default_factory=dict[str, float])
@@ -121,12 +134,55 @@ class _Queue:
                     return
                 session = self.ready.popleft()
                 jobs = self.by_session[session]
-                ids = _take(jobs, min(share, room()))
+                most = min(share, room())
+                if self.per_session:
+                    most = min(most, self.per_session - self.running.get(session, 0))
+                    if most <= 0:
+                        self.blocked[session] = None
+                        continue
+                ids = _take(jobs, most)
                 if jobs:
                     self.ready.append(session)
                 else:
                     del self.by_session[session]
                 yield ids
+
+    def leave(self, session: str) -> bool:
+        """A job of the session is active no more; whether the session may go on now."""
+        if not self.per_session:
+            return False
+        left = self.running.get(session, 0) - 1
+        if left > 0:
+            self.running[session] = left
+        else:
+            self.running.pop(session, None)
+        return self._unblock(session)
+
+    def _unblock(self, session: str) -> bool:
+        if session not in self.blocked:
+            return False
+        del self.blocked[session]
+        if session not in self.by_session:
+            return False
+        self.ready.append(session)
+        return True
+
+    def limit_sessions(self, most: int) -> None:
+        """Take over a claim's limit; with another one, nobody is blocked at first."""
+        if most == self.per_session:
+            return
+        if not most:
+            self.running.clear()
+        for session in sorted(self.blocked):
+            self._unblock(session)
+        self.per_session = most
+
+    def drop(self, session: str) -> None:
+        """Nothing waits of this session."""
+        self.by_session.pop(session, None)
+        self.blocked.pop(session, None)
+        if session in self.ready:
+            self.ready.remove(session)
 
 
 def _take(jobs: deque[str], most: int) -> list[str]:
@@ -158,6 +214,7 @@ class MemoryServer:
         self._active: dict[str, dict[str, str]] = {}
         self._claims: dict[tuple[str, str], tuple[int | None, list[tuple[str, str]]]] = {}
         self._sweeps: dict[str, int] = {}
+        self._freed: dict[str, None] = {}
         self._fence = itertools.count(1)
         self._arrival = itertools.count(1)
         self._forget: list[tuple[float, str]] = []
@@ -193,6 +250,10 @@ class MemoryServer:
 
     def deliver(self) -> None:
         """Send the messages that have gathered."""
+        freed, self._freed = self._freed, {}
+        for name in freed:
+            if self._queue(name).held:
+                self._wake(name)
         outbox, self._outbox = self._outbox, []
         for node, message in outbox:
             listener = self._inboxes.get(node)
@@ -216,6 +277,8 @@ class MemoryServer:
     def _count(self, job: _Job, transition: Transition) -> None:
         """Change the job's status by the table, and the queue's counts with it."""
         old, new = job.status, follow(job.status, transition)
+        if old == "active":
+            self._freed[job.queue] = None
         counts = self._queue(job.queue).counts
         counts[old] = counts.get(old, 0) - 1
         counts[new] = counts.get(new, 0) + 1
@@ -332,8 +395,7 @@ class MemoryServer:
         while jobs and job_id in jobs:
             jobs.remove(job_id)
             if not jobs and session:
-                del queue.by_session[session]
-                queue.ready.remove(session)
+                queue.drop(session)
 
     def _drop_priority(self, job: _Job) -> None:
         if job.priority and job.status == "waiting":
@@ -351,6 +413,8 @@ class MemoryServer:
         if settled_as is not None:
             job.last_token, job.last_outcome = job.token, settled_as
         job.token = job.node = ""
+        if job.spec.session and self._queue(job.queue).leave(job.spec.session):
+            self._wake(job.queue)
         return node
 
     def _return(self, job: _Job, transition: Transition, now: float, settled_as: str | None = None) -> bool:
@@ -424,7 +488,9 @@ class MemoryServer:
         self._tell("job:enqueued", job, now)
         return EnqueueAnswer(status="queued")
 
-    def claim(self, node: str, queue_name: str, seq: int, limit: int, now: float) -> ClaimAnswer:
+    def claim(
+        self, node: str, queue_name: str, seq: int, limit: int, now: float, flow: Flow = FREE
+    ) -> ClaimAnswer:
         holder = self._nodes.get(node)
         if holder is None or holder.lease_until < 0:
             return ClaimAnswer(grants=[], lost=True)
@@ -440,8 +506,14 @@ class MemoryServer:
             return ClaimAnswer(grants=standing, next_due=self._next_due(queue_name, now))
         self._promote(queue_name, now)
         queue = self._queue(queue_name)
+        queue.limit_sessions(flow.per_session)
+        while queue.starts and queue.starts[0] <= now - flow.per * 1000:
+            queue.starts.popleft()
+        starts = flow.starts - len(queue.starts) if flow.starts else limit
+        active = flow.most_active - queue.counts.get("active", 0) if flow.most_active else limit
+        room = 0 if queue.paused else min(limit, starts, active)
         grants: list[Grant] = []
-        for ids in queue.batches(lambda: limit - len(grants)):
+        for ids in queue.batches(lambda: room - len(grants)):
             for job_id in ids:
                 job = self._jobs.get(job_id)
                 if job is None or job.status != "waiting":
@@ -450,12 +522,31 @@ class MemoryServer:
                     self._end(job, "expire", now, reason="deadline")
                     self._tell("job:failed", job, now, data={"attempt": job.attempt})
                     continue
+                session = job.spec.session
+                if session and flow.per_session:
+                    if queue.running.get(session, 0) >= flow.per_session:
+                        # One with a priority: it goes on with its session.
+                        queue.by_session.setdefault(session, deque()).append(job_id)
+                        queue.blocked[session] = None
+                        if session in queue.ready:
+                            queue.ready.remove(session)
+                        continue
+                    queue.running[session] = queue.running.get(session, 0) + 1
                 self._count(job, "claim")
                 job.deliveries += 1
                 job.node, job.token = node, f"{next(self._fence)}:m"
                 self._active.setdefault(node, {})[job.spec.id] = job.token
                 self._tell("job:started", job, now, node, {"attempt": job.attempt})
                 grants.append(self._grant(job, now))
+        queue.held = bool(flow.most_active) and len(grants) >= active and queue.has_work and not queue.paused
+        due = None if queue.paused else self._next_due(queue_name, now)
+        if flow.starts:
+            queue.starts.extend([now] * len(grants))
+            if len(grants) >= starts and queue.has_work and not queue.paused:
+                again = queue.starts[0] + flow.per * 1000
+                if flow.set_aside:
+                    self._set_aside(queue, again)
+                due = min(inf if due is None else due, (again - now) / 1000)
         if len(grants) < limit:
             queue.lot[node] = now
         else:
@@ -465,7 +556,18 @@ class MemoryServer:
             [(grant.spec.id, grant.token) for grant in grants],
         )
         self.deliver()
-        return ClaimAnswer(grants=grants, next_due=self._next_due(queue_name, now))
+        return ClaimAnswer(grants=grants, next_due=due)
+
+    def _set_aside(self, queue: _Queue, due: float) -> None:
+        """Delay what may not be started yet, a millisecond apart so that it stays in order."""
+        moved: list[_Job] = []
+        for ids in queue.batches(lambda: BATCH - len(moved)):
+            for job_id in ids:
+                job = self._jobs.get(job_id)
+                if job is not None and job.status == "waiting":
+                    self._count(job, "defer")
+                    self._put_later(job, due + len(moved))
+                    moved.append(job)
 
     def _grant(self, job: _Job, now: float) -> Grant:
         stored = None
@@ -607,8 +709,7 @@ class MemoryServer:
         if running:
             del self._stopping[session]
             for queue in self._queues.values():
-                if queue.by_session.pop(session, None) is not None:
-                    queue.ready.remove(session)
+                queue.drop(session)
             self.states.drop_lock(session)
             self._outbox.extend((name, SessionStopped(session)) for name in self._nodes)
         self.deliver()
@@ -645,13 +746,24 @@ class MemoryServer:
             self._wake(queue_name)
         self.deliver()
 
+    def pause(self, queue_name: str, on: bool) -> None:
+        queue = self._queue(queue_name)
+        goes_on = queue.paused and not on
+        queue.paused = on
+        while goes_on and self._wake(queue_name):
+            pass
+        self.deliver()
+
     def stats(self, queues: Sequence[str]) -> list[QueueStats]:
-        return [self._stats(self._queue(name).counts) for name in queues]
+        return [self._stats(self._queue(name)) for name in queues]
 
     @staticmethod
-    def _stats(counts: dict[str, int]) -> QueueStats:
+    def _stats(queue: _Queue) -> QueueStats:
+        counts = queue.counts
+        waiting = counts.get("waiting", 0)
         return QueueStats(
-            waiting=counts.get("waiting", 0),
+            waiting=0 if queue.paused else waiting,
+            paused=waiting if queue.paused else 0,
             active=counts.get("active", 0),
             completed=counts.get("completed", 0),
             failed=counts.get("failed", 0),
@@ -699,7 +811,7 @@ class MemoryServer:
         for name in swept:
             queue = self._queue(name)
             due = self._next_due(name, now)
-            if queue.lot and (queue.has_work or (due is not None and due <= 0)):
+            if queue.lot and not queue.paused and (queue.has_work or (due is not None and due <= 0)):
                 self._wake(name)
         self.states.expire(now)
         self.deliver()

@@ -22,9 +22,11 @@ from am2z_trio.concurrency import TaskStatus
 from am2z_trio.model.events import Event
 from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
+    FREE,
     ClaimAnswer,
     Enqueue,
     EnqueueAnswer,
+    Flow,
     InboxMessage,
     JobView,
     LockAnswer,
@@ -156,8 +158,11 @@ class Store(Protocol):
         """
         ...
 
-    async def claim(self, queue: str, seq: int, limit: int) -> ClaimAnswer:
+    async def claim(self, queue: str, seq: int, limit: int, flow: Flow = FREE) -> ClaimAnswer:
         """Take up to `limit` jobs; fewer than `limit` also parks this node on the queue.
+
+        `flow` is what limits the queue; all nodes that serve it say the same. A rate limit makes
+        `next_due` the time at which it may go on; the other limits wake a node when there is room.
 
         `seq` grows with every call of this node on this queue. The same `seq` again gives those
         grants of the first call that still stand; a smaller one is a late duplicate and is
@@ -238,6 +243,14 @@ class Store(Protocol):
 
     async def unpark(self, queue: str) -> None:
         """This node no longer serves the queue: leave its lot, and pass a wake-up on."""
+        ...
+
+    async def pause(self, queue: str, on: bool) -> None:
+        """Grant no job of the queue from now on, or again.
+
+        Linearization point: the mark in the queue's record. Every node that is parked on it is woken
+        when it goes on.
+        """
         ...
 
     async def stats(self, queues: Sequence[str]) -> list[QueueStats]:

@@ -18,10 +18,12 @@ from am2z_trio.model.errors import RuntimeStateError, ValidationError
 from am2z_trio.model.events import Event
 from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
+    FREE,
     NO_STATE,
     ClaimAnswer,
     Enqueue,
     EnqueueAnswer,
+    Flow,
     Grant,
     InboxMessage,
     JobSpec,
@@ -207,9 +209,21 @@ class RedisStore:
         answers = await self._eval(scripts.ENQUEUE, *args)
         return [_enqueue_answer(job.spec.id, row) for job, row in zip(jobs, answers, strict=True)]
 
-    async def claim(self, queue: str, seq: int, limit: int) -> ClaimAnswer:
+    async def claim(self, queue: str, seq: int, limit: int, flow: Flow = FREE) -> ClaimAnswer:
         answer = await self._eval(
-            scripts.CLAIM, self._clock, self._node, queue, seq, limit, secrets.token_hex(4), self._ttl
+            scripts.CLAIM,
+            self._clock,
+            self._node,
+            queue,
+            seq,
+            limit,
+            secrets.token_hex(4),
+            self._ttl,
+            flow.starts,
+            milliseconds(flow.per),
+            1 if flow.set_aside else 0,
+            flow.most_active,
+            flow.per_session,
         )
         kind = answer[0]
         if kind != b"ok":
@@ -328,17 +342,21 @@ class RedisStore:
     async def unpark(self, queue: str) -> None:
         await self._eval(scripts.UNPARK, self._node, queue)
 
+    async def pause(self, queue: str, on: bool) -> None:
+        await self._eval(scripts.PAUSE, queue, 1 if on else 0)
+
     async def stats(self, queues: Sequence[str]) -> list[QueueStats]:
         return [
             QueueStats(
-                waiting=waiting,
+                waiting=0 if paused else waiting,
+                paused=waiting if paused else 0,
                 active=active,
                 completed=completed,
                 failed=failed,
                 delayed=later,
                 cancelled=cancelled,
             )
-            for waiting, active, completed, failed, later, cancelled in await self._eval(
+            for waiting, active, completed, failed, later, cancelled, paused in await self._eval(
                 scripts.STATS, *queues
             )
         ]

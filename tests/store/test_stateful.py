@@ -30,11 +30,13 @@ from hypothesis.stateful import (
 from am2z_trio.model.codec import checksum
 from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
+    FREE,
     NO_STATE,
     WIRE_VERSION,
     ClaimAnswer,
     Commit,
     Enqueue,
+    Flow,
     InboxMessage,
     JobSpec,
     Settlement,
@@ -54,6 +56,15 @@ LOCKS = {"l1": ("n1", 0.4), "l2": ("n2", 6.0), "l3": ("n1", 6.0)}
 """Tokens that ask for locks, of which node, and for how many seconds."""
 NODES = ("n1", "n2", "n3")
 QUEUES = ("p", "q")
+FLOWS = [
+    FREE,
+    FREE,
+    Flow(starts=1, per=0.4),
+    Flow(starts=2, per=6, set_aside=True),
+    Flow(most_active=1),
+    Flow(per_session=1),
+    Flow(per_session=2, most_active=3),
+]
 SESSIONS = ("s", "t")
 IDS = [f"j{i}" for i in range(6)]
 EXAMPLES = 120 if settings().max_examples <= 100 else settings().max_examples
@@ -126,6 +137,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.seq: dict[str, int] = dict.fromkeys(NODES, 0)
         self.writes: list[tuple[str, StateWrite]] = []
         self.last_claims: list[tuple[str, str, int, int, ClaimAnswer]] = []
+        self.flow = FREE
         self.claims: list[tuple[str, str, str]] = []
         """(job, the specification's token, Redis's token) of every grant ever."""
         for node in NODES:
@@ -192,6 +204,17 @@ class StoreMachine(RuleBasedStateMachine):
         self.server.unpark(node, queue, self.now)
         drive(self.stores[node].unpark(queue))
 
+    # --- queues -----------------------------------------------------------------------------
+
+    @rule(flow=st.sampled_from(FLOWS))
+    def the_flow_is_limited(self, flow: Flow) -> None:
+        self.flow = flow
+
+    @rule(queue=st.sampled_from(QUEUES), on=st.booleans())
+    def pause(self, queue: str, on: bool) -> None:
+        self.server.pause(queue, on)
+        drive(self.stores["n1"].pause(queue, on))
+
     # --- jobs -------------------------------------------------------------------------------
 
     @rule(
@@ -230,8 +253,8 @@ class StoreMachine(RuleBasedStateMachine):
         self._claim(node, queue, self.seq[node], limit)
 
     def _claim(self, node: str, queue: str, seq: int, limit: int) -> None:
-        expected = self.server.claim(node, queue, seq, limit, self.now)
-        answer = drive(self.stores[node].claim(queue, seq, limit))
+        expected = self.server.claim(node, queue, seq, limit, self.now, self.flow)
+        answer = drive(self.stores[node].claim(queue, seq, limit, self.flow))
         assert [g.spec.id for g in expected.grants] == [g.spec.id for g in answer.grants]
         for ours, theirs in zip(expected.grants, answer.grants, strict=True):
             self.claims.append((ours.spec.id, ours.token, theirs.token))

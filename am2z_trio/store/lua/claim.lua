@@ -1,14 +1,19 @@
 -- Take up to `limit` jobs; fewer than that parks the node on the queue.
 --
 -- KEYS     anchor
--- ARGV     clock, node, queue, seq, limit, nonce, result ttl ms
+-- ARGV     clock, node, queue, seq, limit, nonce, result ttl ms, flow: starts, per ms, set aside (1 or 0),
+--          most active, most active per session (0: not limited)
 -- RETURNS  {'lost'} | {'stale'} | {'ok', ms until the next delayed job or -1, grant ...}
 --          grant: {spec, token, attempt, deliveries, ms to the deadline or -1, row of read_state or '', id, errors}
 -- INVARIANT  a token is granted once: the nonce is the caller's, so a server that was rolled back and
---          repeats counter values does not repeat tokens. The same seq gives the same grants.
+--          repeats counter values does not repeat tokens. The same seq gives the same grants. No window of
+--          `per` ms sees more than `starts` grants; no more are active than may be.
 
 local now = read_clock(ARGV[1])
 local node, queue, seq, limit, nonce, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7]
+
+local flow_starts, flow_per, set_aside = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] == '1'
+local most_active, per_session = tonumber(ARGV[11]), tonumber(ARGV[12])
 
 local function granted(id, token, v)
   local remaining = -1
@@ -38,11 +43,35 @@ end
 promote(queue, now)
 local found, records = {}, {}
 
+local meta = redis.call('HMGET', meta_key(queue), 'paused', 'held', 'per_session', 'active')
+if tonumber(meta[3] or 0) ~= per_session then
+  -- With another limit, nobody is blocked at first.
+  if per_session == 0 then
+    redis.call('DEL', running_key(queue))
+    redis.call('HDEL', meta_key(queue), 'per_session')
+  else
+    redis.call('HSET', meta_key(queue), 'per_session', per_session)
+  end
+  local blocked = redis.call('SMEMBERS', blocked_key(queue))
+  table.sort(blocked)
+  for _, skey in ipairs(blocked) do
+    if redis.call('EXISTS', wait_key(queue .. '@' .. skey)) == 1 then redis.call('RPUSH', ready_key(queue), skey) end
+  end
+  redis.call('DEL', blocked_key(queue))
+end
+local room = meta[1] and 0 or limit
+local starts, active_room = limit, limit
+if flow_starts > 0 then
+  redis.call('ZREMRANGEBYSCORE', starts_key(queue), '-inf', whole(now - flow_per))
+  starts = flow_starts - redis.call('ZCARD', starts_key(queue))
+end
+if most_active > 0 then active_room = most_active - tonumber(meta[4] or 0) end
+room = math.min(room, starts, active_room)
+
 -- Jobs without a session and every session with jobs are parties, which are served in turn; jobs with a
 -- priority come after all of them. Each party gets its share of the room, and the rest goes round again.
 local parties, turn, share = 0, 0, 0
-local function next_ids()
-  local room = limit - #found
+local function next_ids(room)
   if turn >= parties then
     local ready, shared = redis.call('LLEN', ready_key(queue)), redis.call('EXISTS', wait_key(queue))
     parties, turn = ready + shared, 0
@@ -59,14 +88,37 @@ local function next_ids()
   end
   turn = turn + 1
   local skey = redis.call('LPOP', ready_key(queue))
+  local most = math.min(share, room)
+  if per_session > 0 then
+    most = math.min(most, per_session - tonumber(redis.call('HGET', running_key(queue), skey) or 0))
+    if most <= 0 then
+      redis.call('SADD', blocked_key(queue), skey)
+      return next_ids(room)
+    end
+  end
   local list = wait_key(queue .. '@' .. skey)
-  local ids = redis.call('LPOP', list, math.min(share, room))
+  local ids = redis.call('LPOP', list, most)
   if redis.call('EXISTS', list) == 1 then redis.call('RPUSH', ready_key(queue), skey) end
   return ids
 end
 
-while #found < limit do
-  local ids = next_ids()
+-- Counts the job among the active ones of its session, if there is room for it. If not, one with a
+-- priority goes on with its session.
+local function enter_session(id)
+  local skey = redis.call('HGET', job_key(id), 'skey')
+  if not skey then return true end
+  if tonumber(redis.call('HGET', running_key(queue), skey) or 0) < per_session then
+    redis.call('HINCRBY', running_key(queue), skey, 1)
+    return true
+  end
+  redis.call('RPUSH', wait_key(queue .. '@' .. skey), id)
+  redis.call('SADD', blocked_key(queue), skey)
+  redis.call('LREM', ready_key(queue), 0, skey)
+  return false
+end
+
+while #found < room do
+  local ids = next_ids(room - #found)
   if #ids == 0 then break end
   for _, id in ipairs(ids) do
     local v = redis.call('HMGET', job_key(id), 'status', 'spec', 'attempt', 'deliveries', 'deadline', 'stored', 'errors')
@@ -74,7 +126,7 @@ while #found < limit do
       if v[5] and now > tonumber(v[5]) then
         local job = load(id)
         end_job(job, 'expire', now, ttl, 'deadline', '', '')
-      else
+      elseif per_session == 0 or enter_session(id) then
         found[#found + 1] = id
         records[#records + 1] = v
       end
@@ -105,12 +157,46 @@ if #found > 0 then
   count(queue, 'waiting', -#found)
   count(queue, 'active', #found)
 end
+local held = most_active > 0 and not meta[1] and #found >= active_room and has_work(queue)
+if held and not meta[2] then
+  redis.call('HSET', meta_key(queue), 'held', '1')
+elseif meta[2] and not held then
+  redis.call('HDEL', meta_key(queue), 'held')
+end
+local due = meta[1] and -1 or next_due(queue, now)
+if flow_starts > 0 then
+  for index = 1, #found do
+    redis.call('ZADD', starts_key(queue), whole(now), whole(first + index - 1) .. ':' .. nonce)
+  end
+  redis.call('PEXPIRE', starts_key(queue), flow_per)
+  if not meta[1] and #found >= starts and has_work(queue) then
+    local again = tonumber(redis.call('ZRANGE', starts_key(queue), 0, 0, 'WITHSCORES')[2]) + flow_per
+    if set_aside then
+      -- A millisecond apart, so that they stay in order.
+      local moved = 0
+      while moved < 100 do
+        local ids = next_ids(100 - moved)
+        if #ids == 0 then break end
+        for _, id in ipairs(ids) do
+          if redis.call('HGET', job_key(id), 'status') == 'waiting' then
+            redis.call('HSET', job_key(id), 'status', 'later')
+            count(queue, 'waiting', -1)
+            count(queue, 'later', 1)
+            put_later(queue, id, again + moved)
+            moved = moved + 1
+          end
+        end
+      end
+    end
+    if due < 0 or again - now < due then due = again - now end
+  end
+end
 if #found < limit then
   redis.call('ZADD', lot_key(queue), whole(now), node)
 else
   redis.call('ZREM', lot_key(queue), node)
 end
 redis.call('HSET', claims_key(node), queue, cmsgpack.pack({ seq, nonce, first, found }))
-answer[2] = next_due(queue, now)
+answer[2] = due
 finish()
 return answer

@@ -29,6 +29,7 @@ local function forget(id)
   local list = wait_key(v[2] and v[1] .. '@' .. v[2] or v[1])
   if redis.call('LREM', list, 0, id) > 0 and v[2] and redis.call('EXISTS', list) == 0 then
     redis.call('LREM', ready_key(v[1]), 0, v[2])
+    redis.call('SREM', blocked_key(v[1]), v[2])
   end
   redis.call('DEL', job_key(id))
 end

@@ -41,6 +41,17 @@ end
 -- What this script has counted of a queue and not yet written.
 local function counted(queue) return counts[queue] or {} end
 
+-- How the queue's flow is limited, as the last claim has left it: {held, per_session}.
+local flows = {}
+local function flow_of(queue)
+  local flow = flows[queue]
+  if not flow then
+    flow = redis.call('HMGET', meta_key(queue), 'held', 'per_session')
+    flows[queue] = flow
+  end
+  return flow
+end
+
 local events, listened = {}, nil
 local function tell(name, now, node, id, data)
   if listened == nil then
@@ -52,11 +63,14 @@ local function tell(name, now, node, id, data)
   end
 end
 
+local wake
 local function finish()
   for _, queue in ipairs(counts_order) do
     for status, by in pairs(counts[queue]) do
       if by ~= 0 then redis.call('HINCRBY', meta_key(queue), status, by) end
     end
+    -- There is room for one more where as many were active as may be.
+    if (counts[queue].active or 0) < 0 and flow_of(queue)[1] then wake(queue) end
   end
   for _, node in ipairs(outbox_order) do
     redis.call('PUBLISH', inbox_key(node), packed_list(outbox[node]))
@@ -67,7 +81,7 @@ end
 -- Takes parked nodes out of the queue's lot until one hears of it. A PUBLISH that nobody received
 -- means that the node is gone.
 local nobody = {}
-local function wake(queue)
+function wake(queue)
   if nobody[queue] then return end
   while true do
     local parked = redis.call('ZPOPMIN', lot_key(queue))
@@ -192,11 +206,22 @@ function end_job(job, transition, now, ttl, reason, result, node)
   tell('job:' .. status, now, node, job.id, { attempt = job.attempt })
 end
 
+-- A job of the session is active no more: where their number is limited, the next one may be claimed.
+local function leave_session(queue, skey)
+  if not flow_of(queue)[2] then return end
+  if redis.call('HINCRBY', running_key(queue), skey, -1) <= 0 then redis.call('HDEL', running_key(queue), skey) end
+  if redis.call('SREM', blocked_key(queue), skey) == 1 and redis.call('EXISTS', wait_key(queue .. '@' .. skey)) == 1 then
+    redis.call('RPUSH', ready_key(queue), skey)
+    wake(queue)
+  end
+end
+
 -- Retires the claim's token. The removal comes first: it is allowed when memory is full. `settled_as`
 -- is nil for a claim that is taken away: its token was never settled with, so it is fenced from now on.
 local function drop_claim(job, settled_as)
   redis.call('HDEL', active_key(job.node), job.id)
   if settled_as then job.last_token, job.last_outcome = job.token, settled_as end
+  if job.skey then leave_session(job.queue, job.skey) end
 end
 
 -- Gives a claimed job back to the front of its queue, unless somebody wants it cancelled.

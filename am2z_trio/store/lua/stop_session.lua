@@ -47,6 +47,7 @@ if everything and answer[1] == '0' then
   else
     for _, queue in ipairs(redis.call('ZRANGE', queues_key(), 0, -1)) do
       if redis.call('DEL', wait_key(queue .. '@' .. name)) == 1 then redis.call('LREM', ready_key(queue), 0, name) end
+      redis.call('SREM', blocked_key(queue), name)
     end
     redis.call('HDEL', sessions_key(), name)
     redis.call('HDEL', key, 'stopping')

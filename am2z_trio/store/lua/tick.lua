@@ -72,7 +72,7 @@ end
 
 local queues = redis.call('ZRANGE', queues_key(), offset, offset + batch - 1)
 for _, queue in ipairs(queues) do
-  if redis.call('ZCARD', lot_key(queue)) > 0 then
+  if redis.call('ZCARD', lot_key(queue)) > 0 and not redis.call('HGET', meta_key(queue), 'paused') then
     local due = next_due(queue, now)
     if due == 0 or has_work(queue) then wake(queue) end
   end

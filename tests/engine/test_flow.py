@@ -1,0 +1,195 @@
+"""Flow control: rate limits, sizes, pauses, concurrency over all nodes and per session."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import anyio
+import pytest
+
+from am2z_trio import (
+    ConfigurationError,
+    Context,
+    JobOptions,
+    QueueOptions,
+    QueueRuntime,
+    RateLimit,
+    ResourceError,
+    processor,
+)
+from am2z_trio.engine.runtime import Runtime
+
+pytestmark = pytest.mark.anyio
+
+
+class Gauge:
+    """A processor that counts how many of it run at a time."""
+
+    def __init__(self, **options: Any) -> None:
+        self.now: dict[str, int] = {}
+        self.most: dict[str, int] = {}
+        self.order: list[int] = []
+
+        @processor(queue=QueueOptions(**options))
+        async def gauge(n: int, ctx: Context) -> int:
+            self.order.append(n)
+            for key in ("all", ctx.session_id or ""):
+                self.now[key] = self.now.get(key, 0) + 1
+                self.most[key] = max(self.most.get(key, 0), self.now[key])
+            await anyio.sleep(0.005)
+            for key in ("all", ctx.session_id or ""):
+                self.now[key] -= 1
+            return n
+
+        self.processor = gauge
+
+
+async def run_all(runtime: Runtime, gauge: Gauge, sessions: list[str | None], count: int) -> None:
+    async with anyio.create_task_group() as tasks:
+        for session in sessions:
+            tasks.start_soon(
+                partial(runtime.execute_many, gauge.processor, range(1, count + 1), session=session)
+            )
+
+
+async def test_all_nodes_together_run_no_more_than_may_be_active(redis_url):
+    gauge = Gauge(concurrency=10, global_concurrency=3)
+    async with QueueRuntime(redis_url) as one, QueueRuntime(redis_url) as other:
+        one.register(gauge.processor)
+        other.register(gauge.processor)
+        with anyio.fail_after(30):
+            await run_all(one, gauge, [None, "a"], 30)
+        assert gauge.most["all"] == 3
+        assert one.get_stats().jobs_run + other.get_stats().jobs_run == 60
+
+
+async def test_global_concurrency_in_one_node(make_runtime):
+    gauge = Gauge(concurrency=10, global_concurrency=2)
+    async with make_runtime() as runtime:
+        runtime.register(gauge.processor)
+        with anyio.fail_after(30):
+            await run_all(runtime, gauge, [None], 20)
+    assert gauge.most["all"] == 2
+
+
+@pytest.mark.parametrize("priority", [0, 1])
+async def test_no_more_of_a_session_than_may_run_and_the_others_side_by_side(make_runtime, priority):
+    gauge = Gauge(concurrency=10, session_concurrency=1, priority=priority)
+    async with make_runtime() as runtime:
+        runtime.register(gauge.processor)
+        with anyio.fail_after(30):
+            await run_all(runtime, gauge, ["a", "b", "c"], 10)
+        assert (gauge.most["a"], gauge.most["b"], gauge.most["c"]) == (1, 1, 1)
+        assert gauge.most["all"] == 3
+        # In a row: in the order in which they came.
+        gauge.order.clear()
+        with anyio.fail_after(30):
+            await run_all(runtime, gauge, ["a"], 10)
+        assert gauge.order == list(range(1, 11))
+
+
+@pytest.mark.parametrize("bounce_back", [True, False])
+async def test_a_rate_limit_holds_in_every_window(make_runtime, bounce_back):
+    started: list[float] = []
+    limiter = RateLimit(max=5, duration=0.2, bounce_back=bounce_back)
+
+    @processor(queue=QueueOptions(limiter=limiter))
+    async def limited(n: int) -> int:
+        started.append(anyio.current_time())
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(limited)
+        grants: list[int] = []
+
+        def note(event: Any) -> None:
+            grants.append(event.at)
+
+        runtime.on("job:started", note)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(runtime.execute_many, limited, range(1, 18)))
+            with anyio.fail_after(30):
+                while len(started) < 5:
+                    await anyio.sleep(0.005)
+            stats = (await runtime.get_queue_stats())["limited"]
+            if len(started) == 5:
+                assert (stats.waiting > 0, stats.delayed > 0) == (bounce_back, not bounce_back)
+        with anyio.fail_after(30):
+            while len(grants) < 17:
+                await anyio.sleep(0.005)
+    # By the store's clock, in ms: the sixth after any job starts at least a window later.
+    assert all(later - earlier >= 200 for earlier, later in zip(grants, grants[5:], strict=False))
+
+
+async def test_rate_limit_rpm_is_a_limit_per_minute(make_runtime):
+    @processor(queue=QueueOptions(rate_limit_rpm=2))
+    async def rare(n: int) -> int:
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(rare)
+        with anyio.move_on_after(0.3) as scope:
+            await runtime.execute_many(rare, [1, 2, 3])
+        assert scope.cancelled_caught
+        stats = (await runtime.get_queue_stats())["rare"]
+        assert (stats.completed, stats.cancelled) == (2, 1)
+
+
+async def test_a_paused_queue_starts_nothing_until_it_is_resumed(make_runtime):
+    gauge = Gauge()
+    async with make_runtime() as runtime:
+        runtime.register(gauge.processor)
+        await runtime.execute(gauge.processor, 1)
+        async with runtime.events("queue:*") as events:
+            await runtime.pause(gauge.processor)
+            jobs = [await runtime.submit(gauge.processor, n, session="s") for n in (1, 2)]
+            late = await runtime.submit(gauge.processor, 3, options=JobOptions(delay=0.01))
+            with anyio.fail_after(20):
+                while (await late.status()) != "waiting":
+                    await anyio.sleep(0.05)
+                    await runtime.node.store.tick()
+                    await runtime.submit(gauge.processor, 9)
+            stats = (await runtime.get_queue_stats())["gauge"]
+            assert (stats.waiting, stats.active) == (0, 0)
+            assert stats.paused >= 3
+            assert gauge.order == [1]
+            await runtime.resume("gauge")
+            with anyio.fail_after(20):
+                for job in (*jobs, late):
+                    assert (await job.result()).success
+                assert [(await anext(events)).name, (await anext(events)).name] == [
+                    "queue:paused",
+                    "queue:resumed",
+                ]
+
+
+async def test_a_full_queue_refuses_with_figures(make_runtime):
+    gauge = Gauge(max_size=2)
+    async with make_runtime() as runtime:
+        runtime.register(gauge.processor)
+        await runtime.pause(gauge.processor)
+        for n in (1, 2):
+            await runtime.submit(gauge.processor, n)
+        with pytest.raises(ResourceError, match=r"2 jobs wait for 'gauge', the limit is 2"):
+            await runtime.submit(gauge.processor, 3)
+        await runtime.resume(gauge.processor)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: RateLimit(max=0, duration=1), "RateLimit.max=0"),
+        (lambda: RateLimit(max=1, duration=0), "RateLimit.duration=0"),
+        (lambda: QueueOptions(rate_limit_rpm=0), "rate_limit_rpm=0"),
+        (
+            lambda: QueueOptions(rate_limit_rpm=1, limiter=RateLimit(max=1, duration=1)),
+            "goes without a limiter",
+        ),
+        (lambda: QueueOptions(session_concurrency=-1), "session_concurrency=-1"),
+        (lambda: QueueOptions(max_size=-1), "max_size=-1"),
+    ],
+)
+def test_bad_limits_are_refused(make, words):
+    with pytest.raises(ConfigurationError, match=words.replace(".", r"\.")):
+        make()
