@@ -14,7 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from am2z_trio.store import scripts
 from am2z_trio.wire.scripts import Script
-from tests.store.test_stateful import NO_EXPLAIN, SessionMachine, StoreMachine
+from tests.store.test_stateful import NO_EXPLAIN, FlowMachine, SessionMachine, StoreMachine
 
 
 class Mutant(NamedTuple):
@@ -81,10 +81,32 @@ MUTANTS = {
     "a child outlives its parent": Mutant(
         ("SETTLE", "CANCEL", "TICK"), "if job.calls then end_children(", "if false then end_children("
     ),
+    "a rate limit that counts nothing": Mutant(
+        ("CLAIM",), "starts = flow_starts - redis.call('ZCARD', starts_key(queue))", "starts = flow_starts"
+    ),
+    "room for one more is not announced": Mutant(
+        ("SETTLE", "TICK"), "and flow_of(queue)[1] then wake(queue) end", "and false then wake(queue) end"
+    ),
+    "a job that ended still counts in its session": Mutant(
+        ("SETTLE", "CANCEL", "TICK"),
+        "if redis.call('HINCRBY', running_key(queue), skey, -1) <= 0",
+        "if false",
+    ),
+    "a blocked session is forgotten": Mutant(
+        ("SETTLE", "TICK", "LEAVE", "JOIN"), "redis.call('SREM', blocked_key(queue), skey) == 1", "false"
+    ),
+    "a paused queue grants": Mutant(("CLAIM",), "local room = meta[1] and 0 or limit", "local room = limit"),
     "an open circuit lets jobs through": Mutant(("BREAKER",), "return { 0, state,", "return { 1, state,"),
 }
 
 
+OF_FLOW = {
+    "a rate limit that counts nothing",
+    "room for one more is not announced",
+    "a job that ended still counts in its session",
+    "a blocked session is forgotten",
+    "a paused queue grants",
+}
 OF_SESSIONS = {
     "WRITE_STATE",
     "READ_STATE",
@@ -98,6 +120,8 @@ OF_SESSIONS = {
 
 def machine_for(name: str) -> type[StoreMachine]:
     """The machine that has the steps a mutant is about; fewer kinds of steps find bugs sooner."""
+    if name in OF_FLOW:
+        return FlowMachine
     of_sessions = OF_SESSIONS & {*MUTANTS[name].scripts} or "session" in name
     return SessionMachine if of_sessions else StoreMachine
 

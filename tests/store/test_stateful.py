@@ -21,6 +21,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -57,8 +58,6 @@ LOCKS = {"l1": ("n1", 0.4), "l2": ("n2", 6.0), "l3": ("n1", 6.0)}
 NODES = ("n1", "n2", "n3")
 QUEUES = ("p", "q")
 FLOWS = [
-    FREE,
-    FREE,
     Flow(starts=1, per=0.4),
     Flow(starts=2, per=6, set_aside=True),
     Flow(most_active=1),
@@ -203,17 +202,6 @@ class StoreMachine(RuleBasedStateMachine):
     def unpark(self, node: str, queue: str) -> None:
         self.server.unpark(node, queue, self.now)
         drive(self.stores[node].unpark(queue))
-
-    # --- queues -----------------------------------------------------------------------------
-
-    @rule(flow=st.sampled_from(FLOWS))
-    def the_flow_is_limited(self, flow: Flow) -> None:
-        self.flow = flow
-
-    @rule(queue=st.sampled_from(QUEUES), on=st.booleans())
-    def pause(self, queue: str, on: bool) -> None:
-        self.server.pause(queue, on)
-        drive(self.stores["n1"].pause(queue, on))
 
     # --- jobs -------------------------------------------------------------------------------
 
@@ -516,7 +504,53 @@ class SessionMachine(StoreMachine):
             self.same(held, drive(store.release(session, token, lease)))
 
 
-@pytest.mark.parametrize("machine", [StoreMachine, SessionMachine])
+class FlowMachine(StoreMachine):
+    """Few kinds of steps, with limits on the flow."""
+
+    node_vanishes = node_comes_back = join = leave = reconcile = unpark = report = None  # type: ignore[assignment]
+    enqueue = work_is_taken = None  # type: ignore[assignment]
+
+    @initialize(flow=st.sampled_from(FLOWS))
+    def the_flow_is_limited(self, flow: Flow) -> None:
+        self.flow = flow
+
+    @rule(flow=st.sampled_from([FREE, *FLOWS]), again=st.integers(0, 9))
+    def the_limit_is_another(self, flow: Flow, again: int) -> None:
+        if again == 0:
+            self.flow = flow
+
+    @rule(queue=st.sampled_from(["p", "p", "q"]), on=st.sampled_from([True, False, False]))
+    def pause(self, queue: str, on: bool) -> None:
+        self.server.pause(queue, on)
+        drive(self.stores["n1"].pause(queue, on))
+
+    @rule(
+        ids=st.lists(st.sampled_from(IDS), min_size=1, max_size=5, unique=True),
+        session=st.sampled_from(["", "s", "s", "t"]),
+        priority=st.sampled_from([0, 0, 0, 1]),
+    )
+    def jobs_come(self, ids: list[str], session: str, priority: int) -> None:
+        raw = msgspec.Raw(msgspec.msgpack.encode(1))
+        requests = [
+            Enqueue(spec=JobSpec(WIRE_VERSION, job, "p", session, raw, ""), queue="p", priority=priority)
+            for job in ids
+        ]
+        self.same(self.server.enqueue(requests, self.now), drive(self.stores["n1"].enqueue(requests)))
+
+    @rule(node=st.sampled_from(["n1", "n2"]))
+    def all_there_is_is_claimed(self, node: str) -> None:
+        self._claim_next(node, "p", 9)
+
+    @precondition(lambda self: self.claims)
+    @rule(outcome=st.sampled_from(["completed", "failed", "released"]))
+    def the_last_one_ends(self, outcome: Any) -> None:
+        job, token, redis_token = self.claims.pop()
+        ours = Settlement(id=job, token=token, outcome=outcome)
+        theirs = msgspec.structs.replace(ours, token=redis_token)
+        self.same(self.server.settle([ours], self.now), drive(self.stores["n2"].settle([theirs])))
+
+
+@pytest.mark.parametrize("machine", [StoreMachine, SessionMachine, FlowMachine])
 def test_redis_does_what_the_specification_does(machine: type[StoreMachine], redis_server: Any) -> None:
     with redis_server.client() as connection:
 
