@@ -237,6 +237,7 @@ async def test_a_busy_server_is_waited_for(spawn_redis: SpawnRedis) -> None:
         while len(client._postponed) < 6:
             await current_host().checkpoint()
         cancelled.scope.cancel()
+        await cancelled.ended()
         server.call("SCRIPT", "KILL")
         assert [await call.ended() for call in calls] == [str(n).encode() for n in range(5)]
         assert await client.call("GET", "k") is None
