@@ -23,6 +23,7 @@ Floors, each importing only those below: `cli` and `testing`, `engine`, `store`,
 from am2z_trio.engine.compose import Composition, Payload, batch, chain, parallel, route
 from am2z_trio.engine.connection import ConnectionManager, Health
 from am2z_trio.engine.context import Context
+from am2z_trio.engine.dead_letters import DeadLetter, DeadLetters
 from am2z_trio.engine.job import Job, ProcessorResult
 from am2z_trio.engine.local_runtime import LocalRuntime
 from am2z_trio.engine.locks import SessionLock
@@ -71,6 +72,7 @@ from am2z_trio.model.options import (
     QueueOptions,
     RateLimit,
     ResourceLimits,
+    Retention,
     RetryPolicy,
     RuntimeOptions,
 )
@@ -87,6 +89,8 @@ __all__ = [
     "ConfigurationError",
     "ConnectionManager",
     "Context",
+    "DeadLetter",
+    "DeadLetters",
     "DeadlineExceededError",
     "DuplicateProcessorError",
     "Event",
@@ -117,6 +121,7 @@ __all__ = [
     "RedisStateManager",
     "ResourceError",
     "ResourceLimits",
+    "Retention",
     "RouteNotFoundError",
     "RetryPolicy",
     "RuntimeOptions",

@@ -93,7 +93,7 @@ class Node:
         self.results = Results(self.host, store, before_send=bus.watch)
         self.submissions = Submissions(self.host, node_id, options, registry, store, self.results)
         self.sessions = Sessions(self.host, self._on_session_cancelled)
-        self.stops = SessionStops(self.host, store, self.sessions, self.results)
+        self.stops = SessionStops(self.host, store, self.sessions, self.results, on_stopped=self._on_stopped)
         self.transactions = Transactions()
         self.capacity = Capacity(self.host, options.max_running)
         self.workers: dict[str, Worker] = {}
@@ -102,7 +102,7 @@ class Node:
         self._options = options
         self._registry = registry
         self._bus = bus
-        self._calls = Calls(self.host, self.submissions, registry, self._tell)
+        self._calls = Calls(self.host, self.submissions, registry, self._emit)
         self._executor = Executor(
             self.host,
             node_id,
@@ -142,7 +142,7 @@ class Node:
                     await outer.start(self._run_sessions, name="am2z sessions")
                     for registered in self._registry.all():
                         self.serve(registered)
-                    self._bus.emit(Event("runtime:started", 0, self.id))
+                    self.tell("runtime:started")
                     yield
                     await self.stop(self._options.shutdown_grace)
                 finally:
@@ -201,7 +201,7 @@ class Node:
                 await self.settler.wait_idle()
                 await self.stops.wait_idle()
                 if self._serving.is_set():
-                    self._bus.emit(Event("runtime:stopped", 0, self.id))
+                    self.tell("runtime:stopped")
                     await self._bus.flush()
                 if self._joining:
                     await self.store.leave()
@@ -267,7 +267,9 @@ class Node:
             await self.store.announce([info])
             async with self.host.open_nursery() as nursery:
                 await nursery.start(worker.run)
+                self.tell("worker:started", processor=registered.processor.name)
         finally:
+            self.tell("worker:stopped", processor=registered.processor.name)
             self._jobs_run_before += worker.jobs_run
             self._at_work.discard(worker)
             if self.workers.get(worker.queue) is worker:
@@ -327,6 +329,9 @@ class Node:
         self._tick_bell.wake()
 
     # --- sessions ---------------------------------------------------------------------------
+
+    def _on_stopped(self, session: str) -> None:
+        self.tell("session:stopped", session=session)
 
     def _on_session_cancelled(self, session: str) -> None:
         self.stops.on_cancelled(session)
@@ -444,10 +449,13 @@ class Node:
             return "the lease has not been renewed for most of its time"
         return ""
 
-    # --- what processors may do -------------------------------------------------------------
+    # --- events -----------------------------------------------------------------------------
 
-    def _tell(self, name: str, data: Any, grant: Grant) -> None:
-        self._emit(name, data, grant)
+    def tell(self, event: str, *, processor: str = "", session: str = "") -> None:
+        """Publish an event of this node, soon."""
+        self._bus.emit(Event(event, 0, self.id, processor=processor, session=session))
+
+    # --- what processors may do -------------------------------------------------------------
 
     def _emit(self, name: str, data: Any, grant: Grant) -> None:
         spec = grant.spec

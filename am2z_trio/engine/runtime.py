@@ -30,6 +30,7 @@ from am2z_trio.store.ports import Store, StoreSettings
 
 from .bus import Bus, EventStream, Handler, Subscription
 from .connection import ConnectionManager
+from .dead_letters import DeadLetters
 from .job import Job, ProcessorResult
 from .node import Node
 from .processor import Processor
@@ -101,6 +102,8 @@ class Runtime:
         """The workers of this node."""
         self.connection = ConnectionManager(self)
         """How this node stands with its store."""
+        self.dead_letters = DeadLetters(self)
+        """The jobs that have failed for good, on all nodes."""
 
     @property
     def _settings(self) -> StoreSettings:
@@ -206,7 +209,7 @@ class Runtime:
         if self._node is not None:
             for registered in added:
                 self._node.serve(registered)
-                self._tell("processor:registered", registered.processor.name)
+                self._node.tell("processor:registered", processor=registered.processor.name)
 
     def register_many(self, processors: Iterable[Processor[Any]]) -> None:
         """`register`, for a list."""
@@ -222,7 +225,7 @@ class Runtime:
             self._node.stop_serving(queue_name(name))
         removed = self._registry.remove(name)
         if removed is not None and self._node is not None:
-            self._tell("processor:unregistered", name)
+            self._node.tell("processor:unregistered", processor=name)
         return removed is not None
 
     async def pause(self, processor: Processor[Any] | str) -> None:
@@ -239,10 +242,7 @@ class Runtime:
     async def _pause(self, processor: Processor[Any] | str, on: bool) -> None:
         name = name_of(processor)
         await self._running().store.pause(queue_name(name), on)
-        self._tell("queue:paused" if on else "queue:resumed", name)
-
-    def _tell(self, event: str, processor: str) -> None:
-        self._bus.emit(Event(event, 0, self._running().id, processor=processor))
+        self._running().tell("queue:paused" if on else "queue:resumed", processor=name)
 
     def list_processors(self) -> list[str]:
         """Names of the processors registered here, in order."""
@@ -357,6 +357,7 @@ class Runtime:
         node = self._running()
         self.register(*(p for p in processors if p.name not in self._registry.names()))
         hosted = await node.open_session(id)
+        node.tell("session:opened", session=id)
         block = node.host.cancel_scope()
         cancel_block = block.cancel
         hosted.on_cancel(cancel_block)
@@ -377,6 +378,7 @@ class Runtime:
         finally:
             hosted.off_cancel(cancel_block)
             hosted.let_go()
+            node.tell("session:closed", session=id)
         if block.cancelled_caught:
             # Whoever has stopped it may have opened it anew by now: it is not stopped once more.
             await hosted.wait_over()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from am2z_trio.concurrency import Event, Host, Nursery
@@ -29,11 +30,20 @@ class _Drain:
 class SessionStops:
     """The sessions that this node is stopping."""
 
-    def __init__(self, host: Host, store: Store, sessions: Sessions, results: Results) -> None:
+    def __init__(
+        self,
+        host: Host,
+        store: Store,
+        sessions: Sessions,
+        results: Results,
+        *,
+        on_stopped: Callable[[str], None],
+    ) -> None:
         self._host = host
         self._store = store
         self._sessions = sessions
         self._results = results
+        self._on_stopped = on_stopped
         self._drains: dict[str, _Drain] = {}
         self._nursery: Nursery | None = None
 
@@ -121,6 +131,7 @@ class SessionStops:
         try:
             with self._sessions.stopping(session):
                 await self._store.stop_session(session, running=True, refuse=REFUSE)
+            self._on_stopped(session)
         except AM2ZError as error:
             logger.warning("session %r could not be stopped in the store: %s", session, error)
             drain.error = error

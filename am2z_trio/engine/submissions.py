@@ -20,7 +20,14 @@ from am2z_trio.model.errors import (
     ProcessorNotFoundError,
     RuntimeStateError,
 )
-from am2z_trio.model.options import JobOptions, QueueOptions, RuntimeOptions, require, require_seconds
+from am2z_trio.model.options import (
+    JobOptions,
+    QueueOptions,
+    Retention,
+    RuntimeOptions,
+    require,
+    require_seconds,
+)
 from am2z_trio.model.records import NO_STATE, WIRE_VERSION, Enqueue, Grant, JobSpec, Settled, queue_name
 from am2z_trio.store.ports import Store
 
@@ -199,6 +206,9 @@ class Submissions:
             max_stalled=queue_options.max_stalled_count,
             max_size=_smaller(self._options.limits.max_queue_size, queue_options.max_size),
             again=ask.root != "",
+            debounce=chosen.debounce or "",
+            on_complete=Retention.of(chosen.remove_on_complete),
+            on_fail=Retention.of(chosen.remove_on_fail),
         )
 
     def depth_below(self, parent: Grant) -> int:

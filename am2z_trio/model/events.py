@@ -8,6 +8,11 @@
 | `job:retrying` | an attempt failed and another follows | `attempt`: the one that failed |
 | `job:completed` `job:failed` `job:cancelled` | it has ended | `attempt` |
 | `job:stalled` | its worker was lost; it waits again | – |
+| `job:dead` | it has failed for good and is a dead letter; follows `job:failed` | `attempt` |
+| `session:opened` `session:closed` | a block has opened it on one node, or was left | – |
+| `session:stopped` | all its jobs have ended because somebody stopped it | – |
+| `worker:started` `worker:stopped` | on one node, a processor is served, or no longer | – |
+| `queue:paused` `queue:resumed` | on all nodes | – |
 | `processor:registered` `processor:unregistered` | on one node | – |
 | `runtime:started` `runtime:stopped` | on one node | – |
 | `connection:…` | `connected`, `lost`, `reconnecting`, `ready`, on one node | – |

@@ -123,6 +123,30 @@ class CircuitBreaker(msgspec.Struct, frozen=True, kw_only=True):
         require_count("CircuitBreaker.half_open", self.half_open)
 
 
+class Retention(msgspec.Struct, frozen=True, kw_only=True):
+    """How long the record of an ended job is kept. Never less than a minute: its callers must hear of it."""
+
+    age: float | None = None
+    """Seconds; `None`: the usual time."""
+    count: int | None = None
+    """Only so many of its queue, the newest; `None`: the usual number."""
+
+    def __post_init__(self) -> None:
+        if self.age is not None:
+            require_seconds("Retention.age", self.age)
+        if self.count is not None:
+            require_count("Retention.count", self.count, least=0)
+
+    @classmethod
+    def of(cls, value: bool | int | Retention | None) -> Retention | None:
+        """What `remove_on_complete` and `remove_on_fail` say; `None` for what is usual."""
+        if value is True:
+            return cls(age=0.0)
+        if value is False or value is None or isinstance(value, Retention):
+            return value or None
+        return cls(count=value)
+
+
 class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How one job is queued; `None` leaves the choice to the processor."""
 
@@ -134,8 +158,34 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds before it may start."""
     priority: int | None = None
     """0 goes first, then 1 (most urgent) and up; overrides the queue's."""
+    debounce: str | None = None
+    """A job of this processor with the same key that has not begun gives way to this one: it ends as
+    cancelled. With a `delay`, the last of a burst is run once the burst is over."""
+    remove_on_complete: bool | int | Retention | None = None
+    """Which completed jobs' records go before the usual time (`result_ttl`): `True`: all, after a minute; a
+    number: all but so many; or a `Retention`."""
+    remove_on_fail: bool | int | Retention | None = None
+    """The same for jobs that have failed for good. Usual is to keep the last 1,000 for seven days, as dead
+    letters."""
 
     def __post_init__(self) -> None:
+        if self.debounce is not None:
+            require(
+                isinstance(self.debounce, str) and self.debounce != "",
+                "JobOptions.debounce",
+                self.debounce,
+                "must be a text that is not empty",
+            )
+        for name in ("remove_on_complete", "remove_on_fail"):
+            value = getattr(self, name)
+            require(
+                value is None
+                or isinstance(value, bool | Retention)
+                or (isinstance(value, int) and value >= 0),
+                f"JobOptions.{name}",
+                value,
+                "must be True, False, how many to keep, or a Retention",
+            )
         if self.attempts is not None:
             require_count("JobOptions.attempts", self.attempts)
         if self.backoff is not None:

@@ -14,6 +14,7 @@ from typing import Final, Literal
 import msgspec
 
 from .errors import ErrorRecord
+from .options import Retention
 from .transitions import Status, Terminal
 
 WIRE_VERSION: Final = 1
@@ -22,11 +23,24 @@ WIRE_VERSION: Final = 1
 SESSION_STOPPED: Final = "session stopped"
 """Why the store ended a job whose session was stopped: its caller's error is `SessionStoppedError`."""
 
+DEBOUNCED: Final = "a later job took its place (debounce)"
+"""Why the store ended a job that had not begun when another one of the same key came."""
+
 PARENT_ENDED: Final = "the job that called it has ended"
 """Why the store ended a job, or asked for it to end, whose parent was over."""
 
 CHILD_TTL: Final = 7 * 24 * 3600.0
 """Seconds the outcome of a child is kept for its parent, which may be run again; less once that ends."""
+
+DEAD_TTL: Final = 7 * 24 * 3600.0
+"""Seconds a job that has failed for good is kept as a dead letter, unless its options say otherwise."""
+
+DEAD_COUNT: Final = 1000
+"""Dead letters of one queue that are kept, the newest."""
+
+KEPT: Final = 60.0
+"""Seconds an ended job's record is kept whatever its options say: its callers may not have heard of it yet,
+and a repeated submission must find it."""
 
 NO_STATE: Final = msgspec.Raw(b"\xc0")
 """In `JobSpec.state`, nil: the job works on the stored state of its session."""
@@ -95,6 +109,10 @@ class Enqueue(msgspec.Struct, frozen=True, kw_only=True):
     """Most jobs that may wait in the queue for it to be accepted; 0: any number."""
     again: bool = False
     """A known job of this id that has ended without completing is run again."""
+    debounce: str = ""
+    """A job of this queue with the same key that has not begun gives way to this one; empty: none does."""
+    on_complete: Retention | None = None
+    on_fail: Retention | None = None
 
 
 class EnqueueAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -339,6 +357,17 @@ class SessionStopped(msgspec.Struct, frozen=True, array_like=True, tag="stopped"
 InboxMessage = Settled | Wake | CancelRequest | LockGranted | SessionStopped
 
 
+class DeadJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that has failed for good, with what is needed to look at it and to run it again."""
+
+    spec: JobSpec
+    attempt: int
+    stalls: int
+    failed: int
+    """When, in ms since the epoch by the store's clock."""
+    settled: Settled
+
+
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
     """A job as anyone may look at it."""
 
@@ -362,6 +391,8 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     delayed: int = 0
     paused: int = 0
     cancelled: int = 0
+    dead: int = 0
+    """Dead letters: failed jobs that are kept to be looked at, retried or dropped."""
 
 
 class SessionCounts(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ scripts are compared with the memory store operation by operation, so both follo
                      active ───────────────────────┘
                        │
                        ├─► completed      (cancel also ends waiting and later,
-                       ├─► failed          expire also ends waiting,
+                       ├─► failed          expire also ends waiting, revive begins anew,
                        └─► cancelled       stall ends active)
 ```
 """
@@ -38,6 +38,7 @@ Transition = Literal[
     "stall",
     "expire",
     "cancel",
+    "revive",
 ]
 
 TERMINAL: Final[frozenset[Status]] = frozenset({"completed", "failed", "cancelled"})
@@ -57,6 +58,7 @@ _TABLE: Final[dict[Transition, tuple[frozenset[Status | None], Status]]] = {
     "stall": (frozenset({"active"}), "failed"),
     "expire": (frozenset({"waiting"}), "failed"),
     "cancel": (frozenset({"waiting", "later", "active"}), "cancelled"),
+    "revive": (frozenset({"failed"}), "waiting"),
 }
 
 

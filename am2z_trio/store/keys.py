@@ -14,6 +14,9 @@ builds the others by functions that are rendered here, from the same table.
 | `q:<queue>:prio` | zset | ids with a priority: priority x 2^32 + arrival |
 | `q:<queue>:later` | zset | delayed and backing-off ids, by due time |
 | `q:<queue>:lot` | zset | nodes parked on the queue |
+| `q:<queue>:dead` | zset | ids of dead letters, by when they go |
+| `q:<queue>:done` | zset | ids of completed jobs, where their number is limited |
+| `q:<queue>:debounce:<key>` | string | id of the last job with this key |
 | `q:<queue>:starts` | zset | tokens by when they were granted, where a rate limit counts them |
 | `q:<queue>:running` | hash | session → its active jobs here, where their number is limited |
 | `q:<queue>:blocked` | set | sessions with jobs waiting here and as many active as may be |
@@ -50,6 +53,9 @@ TEMPLATES: Final = {
     "prio": "q:%s:prio",
     "later": "q:%s:later",
     "lot": "q:%s:lot",
+    "dead": "q:%s:dead",
+    "done": "q:%s:done",
+    "debounce": "q:%s",
     "starts": "q:%s:starts",
     "running": "q:%s:running",
     "blocked": "q:%s:blocked",

@@ -13,6 +13,7 @@ from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
     FREE,
     ClaimAnswer,
+    DeadJob,
     Enqueue,
     EnqueueAnswer,
     Flow,
@@ -31,7 +32,7 @@ from am2z_trio.model.records import (
 )
 
 from .memory_server import MemoryServer
-from .ports import BreakerStep, Listener, StateStore
+from .ports import BreakerStep, Listener, ReviveAnswer, StateStore
 
 
 class MemoryStore:
@@ -135,13 +136,29 @@ class MemoryStore:
         await self._checkpoint()
         self._server.unpark(self._node, queue, self._now())
 
+    async def dead_page(self, queue: str, offset: int, limit: int) -> list[str]:
+        await self._checkpoint()
+        return self._server.dead_page(queue, offset, limit, self._now())
+
+    async def dead_jobs(self, jobs: Sequence[str]) -> list[DeadJob | None]:
+        await self._checkpoint()
+        return self._server.dead_jobs(jobs, self._now())
+
+    async def revive(self, jobs: Sequence[str]) -> list[ReviveAnswer]:
+        await self._checkpoint()
+        return self._server.revive(jobs, self._now())
+
+    async def bury(self, jobs: Sequence[str]) -> None:
+        await self._checkpoint()
+        self._server.bury(jobs, self._now())
+
     async def pause(self, queue: str, on: bool) -> None:
         await self._checkpoint()
         self._server.pause(queue, on)
 
     async def stats(self, queues: Sequence[str]) -> list[QueueStats]:
         await self._checkpoint()
-        return self._server.stats(queues)
+        return self._server.stats(queues, self._now())
 
     async def join(self) -> None:
         await self._checkpoint()

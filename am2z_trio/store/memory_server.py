@@ -19,15 +19,20 @@ import msgspec
 
 from am2z_trio.model.codec import NIL
 from am2z_trio.model.events import Event
-from am2z_trio.model.options import CircuitBreaker
+from am2z_trio.model.options import CircuitBreaker, Retention
 from am2z_trio.model.records import (
     CHILD_TTL,
+    DEAD_COUNT,
+    DEAD_TTL,
+    DEBOUNCED,
     FREE,
+    KEPT,
     NO_STATE,
     PARENT_ENDED,
     SESSION_STOPPED,
     CancelRequest,
     ClaimAnswer,
+    DeadJob,
     Enqueue,
     EnqueueAnswer,
     Flow,
@@ -50,7 +55,7 @@ from am2z_trio.model.transitions import TERMINAL, Status, Transition, follow
 from am2z_trio.policy.breaker import Breaker
 
 from .memory_states import MemoryStates
-from .ports import BreakerStep, Listener, StoreSettings
+from .ports import BreakerStep, Listener, ReviveAnswer, StoreSettings
 
 BATCH: Final = 100
 """Most jobs, nodes or queues that one housekeeping step touches."""
@@ -77,6 +82,9 @@ class _Job:
     cancel_reason: str | None = None
     settled: Settled | None = None
     forget_at: float = inf
+    failed_at: float = 0.0
+    on_complete: Retention | None = None
+    on_fail: Retention | None = None
     children: dict[str, None] = field(default_factory=dict[str, None])
     origins: list[str] = field(default_factory=list[str])
     """Nodes that wait for the outcome: every one that has enqueued this id."""
@@ -104,6 +112,10 @@ class _Queue:
     paused: bool = False
     prioritised: list[tuple[int, int, str]] = field(default_factory=list[tuple[int, int, str]])
     later: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
+    dead: dict[str, float] = field(default_factory=dict[str, float])
+    """Dead letters, by when they go."""
+    done: dict[str, float] = field(default_factory=dict[str, float])
+    """Completed jobs whose number is limited, by when they completed."""
     lot: dict[str, float] = field(default_factory=dict[str, float])
     counts: dict[str, int] = field(default_factory=dict[str, int])
 
@@ -215,6 +227,7 @@ class MemoryServer:
         self._claims: dict[tuple[str, str], tuple[int | None, list[tuple[str, str]]]] = {}
         self._sweeps: dict[str, int] = {}
         self._freed: dict[str, None] = {}
+        self._debounced: dict[tuple[str, str], tuple[str, float]] = {}
         self._fence = itertools.count(1)
         self._arrival = itertools.count(1)
         self._forget: list[tuple[float, str]] = []
@@ -268,6 +281,8 @@ class MemoryServer:
         if self._watchers:
             spec = job.spec
             self._events.append(Event(name, int(now), node, spec.id, spec.processor, spec.session, data))
+            if name == "job:failed" and not spec.parent:
+                self._tell("job:dead", job, now, node, data)
 
     # --- small steps that operations share --------------------------------------------------
 
@@ -351,10 +366,11 @@ class MemoryServer:
         status = job.status
         assert status in ("completed", "failed", "cancelled")
         job.settled = Settled(job.spec.id, status, reason, msgspec.Raw(result) if result else NIL)
-        job.spec = msgspec.structs.replace(job.spec, state=NO_STATE)  # the input is no longer needed
+        dead = status == "failed" and not job.spec.parent
+        if not dead:
+            job.spec = msgspec.structs.replace(job.spec, state=NO_STATE)  # the input is no longer needed
         job.token = job.node = ""
-        # A parent that is run again asks its children for their outcomes, however late.
-        self._keep_until(job, now + (CHILD_TTL if job.spec.parent else self.settings.result_ttl) * 1000)
+        self._retain(job, dead, now)
         self._end_children(job, now, SESSION_STOPPED if reason == SESSION_STOPPED else PARENT_ENDED)
         self._outbox.extend((origin, job.settled) for origin in job.origins)
         job.origins = []
@@ -363,6 +379,43 @@ class MemoryServer:
             live.pop(job.spec.id)
             if not live:
                 del self._live[session]
+
+    def _retain(self, job: _Job, dead: bool, now: float) -> None:
+        """Keep the record of a job that has ended for as long as it may be asked for."""
+        if job.spec.parent:
+            # A parent that is run again asks its children for their outcomes, however late.
+            self._keep_until(job, now + CHILD_TTL * 1000)
+            return
+        queue, usual = self._queue(job.queue), Retention(age=self.settings.result_ttl)
+        if dead:
+            usual = Retention(age=DEAD_TTL, count=DEAD_COUNT)
+        own = (job.on_fail if dead else job.on_complete if job.status == "completed" else None) or usual
+        age = usual.age if own.age is None else max(own.age, KEPT)
+        count = usual.count if own.count is None else own.count
+        assert age is not None
+        self._keep_until(job, now + age * 1000)
+        if dead:
+            job.failed_at = now
+            queue.dead[job.spec.id] = job.forget_at
+        elif count is not None:
+            queue.done[job.spec.id] = now
+        if count is not None:
+            self._trim(queue.dead if dead else queue.done, count, now)
+
+    def _trim(self, kept: dict[str, float], count: int, now: float) -> None:
+        over = len(kept) - count
+        if over <= 0:
+            return
+        for job_id in sorted(kept, key=lambda name: (kept[name], name))[:over]:
+            del kept[job_id]
+            self._bury(job_id, now)
+
+    def _bury(self, job_id: str, now: float) -> None:
+        job = self._jobs.get(job_id)
+        if job is not None and job.status in TERMINAL:
+            self._queue(job.queue).dead.pop(job_id, None)
+            job.spec = msgspec.structs.replace(job.spec, state=NO_STATE)
+            self._keep_until(job, min(job.forget_at, now + KEPT * 1000))
 
     def _keep_until(self, job: _Job, until: float) -> None:
         job.forget_at = until
@@ -385,12 +438,9 @@ class MemoryServer:
                 self._end(child, "cancel", now, reason=why)
                 self._tell("job:cancelled", child, now, data={"attempt": child.attempt})
 
-    def _forget_ghost(self, job_id: str) -> None:
+    def _forget_in_lists(self, old: _Job) -> None:
         """A job that is run again must not be in a list from before, where a cancelled one stays."""
-        old = self._jobs.get(job_id)
-        if old is None:
-            return
-        queue, session = self._queue(old.queue), old.spec.session
+        job_id, queue, session = old.spec.id, self._queue(old.queue), old.spec.session
         jobs = queue.by_session.get(session) if session else queue.waiting
         while jobs and job_id in jobs:
             jobs.remove(job_id)
@@ -438,6 +488,9 @@ class MemoryServer:
             job = self._jobs.get(job_id)
             if job is not None and job.forget_at <= now:
                 del self._jobs[job_id]
+                queue = self._queue(job.queue)
+                queue.dead.pop(job_id, None)
+                queue.done.pop(job_id, None)
 
     # --- jobs -------------------------------------------------------------------------------
 
@@ -462,11 +515,21 @@ class MemoryServer:
         if spec.parent and (parent is None or parent.status in TERMINAL):
             return EnqueueAnswer(status="orphan")
         counts = self._queue(request.queue).counts
-        waiting = counts.get("waiting", 0) + counts.get("later", 0)
+        replaced = self._replaced_by(request, now)
+        waiting = counts.get("waiting", 0) + counts.get("later", 0) - (replaced is not None)
         if request.max_size and waiting >= request.max_size:
             return EnqueueAnswer(status="full", waiting=waiting)
+        if replaced is not None:
+            self._drop_priority(replaced)
+            self._end(replaced, "cancel", now, reason=DEBOUNCED)
+            self._tell("job:cancelled", replaced, now, data={"attempt": replaced.attempt})
+        if request.debounce:
+            until = now + (request.delay + self.settings.result_ttl) * 1000
+            self._debounced[request.queue, request.debounce] = (spec.id, until)
         job = _Job(
             spec=spec,
+            on_complete=request.on_complete,
+            on_fail=request.on_fail,
             queue=request.queue,
             priority=request.priority,
             deadline=inf if request.deadline is None else now + max(0.0, request.deadline) * 1000,
@@ -474,7 +537,9 @@ class MemoryServer:
             origins=[spec.origin] if spec.origin else [],
             status=follow(None, "delay" if request.delay > 0 else "enqueue"),
         )
-        self._forget_ghost(spec.id)
+        old = self._jobs.get(spec.id)
+        if old is not None:
+            self._forget_in_lists(old)
         self._jobs[spec.id] = job
         if parent is not None:
             parent.children[spec.id] = None
@@ -487,6 +552,11 @@ class MemoryServer:
             self._put(job)
         self._tell("job:enqueued", job, now)
         return EnqueueAnswer(status="queued")
+
+    def _replaced_by(self, request: Enqueue, now: float) -> _Job | None:
+        job_id, until = self._debounced.get((request.queue, request.debounce), ("", -inf))
+        job = self._jobs.get(job_id) if request.debounce and until > now else None
+        return job if job is not None and job.status in ("waiting", "later") else None
 
     def claim(
         self, node: str, queue_name: str, seq: int, limit: int, now: float, flow: Flow = FREE
@@ -680,6 +750,66 @@ class MemoryServer:
             settled=job.settled,
         )
 
+    # --- dead letters -----------------------------------------------------------------------
+
+    def dead_page(self, queue: str, offset: int, limit: int, now: float) -> list[str]:
+        self._collect(now)
+        dead = self._queue(queue).dead
+        return sorted(dead, key=lambda name: (dead[name], name), reverse=True)[offset : offset + limit]
+
+    def _dead(self, job_id: str) -> _Job | None:
+        job = self._jobs.get(job_id)
+        return job if job is not None and job_id in self._queue(job.queue).dead else None
+
+    def dead_jobs(self, jobs: Sequence[str], now: float) -> list[DeadJob | None]:
+        self._collect(now)
+        return [self._dead_job(job_id) for job_id in jobs]
+
+    def _dead_job(self, job_id: str) -> DeadJob | None:
+        job = self._dead(job_id)
+        if job is None or job.settled is None:
+            return None
+        return DeadJob(
+            spec=job.spec,
+            attempt=job.attempt,
+            stalls=job.stalls,
+            failed=int(job.failed_at),
+            settled=job.settled,
+        )
+
+    def revive(self, jobs: Sequence[str], now: float) -> list[ReviveAnswer]:
+        self._collect(now)
+        answers: list[ReviveAnswer] = [self._revive(job_id, now) for job_id in jobs]
+        self.deliver()
+        return answers
+
+    def _revive(self, job_id: str, now: float) -> ReviveAnswer:
+        job = self._jobs.get(job_id)
+        if job is None:
+            return "gone"
+        if job.status != "failed":
+            return "queued"
+        dead, session = self._queue(job.queue).dead, job.spec.session
+        if job_id not in dead:
+            return "gone"
+        if self._is_stopping(session, now):
+            return "stopped"
+        del dead[job_id]
+        self._count(job, "revive")
+        job.attempt, job.stalls, job.deadline, job.forget_at = 1, 0, inf, inf
+        job.progress, job.settled, job.cancel_reason = 0.0, None, None
+        if session:
+            self._live.setdefault(session, {})[job_id] = None
+        self._forget_in_lists(job)
+        self._put(job)
+        self._tell("job:enqueued", job, now)
+        return "queued"
+
+    def bury(self, jobs: Sequence[str], now: float) -> None:
+        for job_id in jobs:
+            if self._dead(job_id) is not None:
+                self._bury(job_id, now)
+
     # --- sessions ---------------------------------------------------------------------------
 
     def _is_stopping(self, session: str, now: float) -> bool:
@@ -754,7 +884,8 @@ class MemoryServer:
             pass
         self.deliver()
 
-    def stats(self, queues: Sequence[str]) -> list[QueueStats]:
+    def stats(self, queues: Sequence[str], now: float) -> list[QueueStats]:
+        self._collect(now)
         return [self._stats(self._queue(name)) for name in queues]
 
     @staticmethod
@@ -769,6 +900,7 @@ class MemoryServer:
             failed=counts.get("failed", 0),
             delayed=counts.get("later", 0),
             cancelled=counts.get("cancelled", 0),
+            dead=len(queue.dead),
         )
 
     # --- nodes ------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
     FREE,
     ClaimAnswer,
+    DeadJob,
     Enqueue,
     EnqueueAnswer,
     Flow,
@@ -75,6 +76,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 BreakerStep = Literal["enter", "succeed", "fail"]
+ReviveAnswer = Literal["queued", "stopped", "gone"]
+"""`stopped`: its session is being stopped; `gone`: there is no such dead letter."""
 
 
 class StateStore(Protocol):
@@ -243,6 +246,26 @@ class Store(Protocol):
 
     async def unpark(self, queue: str) -> None:
         """This node no longer serves the queue: leave its lot, and pass a wake-up on."""
+        ...
+
+    async def dead_page(self, queue: str, offset: int, limit: int) -> list[str]:
+        """Ids of the queue's dead letters, the last to go first: by default that is the newest."""
+        ...
+
+    async def dead_jobs(self, jobs: Sequence[str]) -> list[DeadJob | None]:
+        """Look at dead letters; `None` for what is none, or cannot be read."""
+        ...
+
+    async def revive(self, jobs: Sequence[str]) -> list[ReviveAnswer]:
+        """Queue dead letters again, each as if it had just come: a first attempt, no deadline, nobody who
+        waits. `queued` also for one that was, and runs or has ended otherwise by now.
+
+        Linearization point per job: its id is in its queue. One parked node is woken per job.
+        """
+        ...
+
+    async def bury(self, jobs: Sequence[str]) -> None:
+        """Drop dead letters: payloads go at once, outcomes a minute later."""
         ...
 
     async def pause(self, queue: str, on: bool) -> None:

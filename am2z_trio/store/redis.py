@@ -16,11 +16,12 @@ from am2z_trio.concurrency.groups import unwrapped
 from am2z_trio.model.codec import NIL, RecordDecoder, encode_record
 from am2z_trio.model.errors import RuntimeStateError, ValidationError
 from am2z_trio.model.events import Event
-from am2z_trio.model.options import CircuitBreaker
+from am2z_trio.model.options import CircuitBreaker, Retention
 from am2z_trio.model.records import (
     FREE,
     NO_STATE,
     ClaimAnswer,
+    DeadJob,
     Enqueue,
     EnqueueAnswer,
     Flow,
@@ -48,7 +49,7 @@ from am2z_trio.wire.scripts import Script
 from . import scripts
 from .keys import anchor, spell
 from .lease import LeaseKeeper
-from .ports import BreakerStep, Listener, StateStore, StoreSettings
+from .ports import BreakerStep, Listener, ReviveAnswer, StateStore, StoreSettings
 from .redis_states import RedisStates, milliseconds, require_text, state_record
 
 logger: Final = logging.getLogger("am2z_trio.store")
@@ -184,7 +185,7 @@ class RedisStore:
         return 0 if self._given_clock is None else self._given_clock()
 
     async def enqueue(self, jobs: Sequence[Enqueue]) -> list[EnqueueAnswer]:
-        args: list[Argument] = [self._clock]
+        args: list[Argument] = [self._clock, self._ttl]
         for job in jobs:
             spec = job.spec
             require_text(spec.id)
@@ -205,6 +206,8 @@ class RedisStore:
                 job.max_size,
                 spec.parent,
                 1 if job.again else 0,
+                plain_name(job.debounce) if job.debounce else "",
+                _keep(job),
             )
         answers = await self._eval(scripts.ENQUEUE, *args)
         return [_enqueue_answer(job.spec.id, row) for job, row in zip(jobs, answers, strict=True)]
@@ -342,6 +345,20 @@ class RedisStore:
     async def unpark(self, queue: str) -> None:
         await self._eval(scripts.UNPARK, self._node, queue)
 
+    async def dead_page(self, queue: str, offset: int, limit: int) -> list[str]:
+        ids = await self._eval(scripts.DEAD_PAGE, self._clock, queue, offset, limit)
+        return [job.decode() for job in ids]
+
+    async def dead_jobs(self, jobs: Sequence[str]) -> list[DeadJob | None]:
+        rows = await self._eval(scripts.DEAD_JOBS, *jobs)
+        return [_dead_job(job, row) if row else None for job, row in zip(jobs, rows, strict=True)]
+
+    async def revive(self, jobs: Sequence[str]) -> list[ReviveAnswer]:
+        return [answer.decode() for answer in await self._eval(scripts.REVIVE, self._clock, *jobs)]
+
+    async def bury(self, jobs: Sequence[str]) -> None:
+        await self._eval(scripts.BURY, *jobs)
+
     async def pause(self, queue: str, on: bool) -> None:
         await self._eval(scripts.PAUSE, queue, 1 if on else 0)
 
@@ -355,9 +372,10 @@ class RedisStore:
                 failed=failed,
                 delayed=later,
                 cancelled=cancelled,
+                dead=dead,
             )
-            for waiting, active, completed, failed, later, cancelled, paused in await self._eval(
-                scripts.STATS, *queues
+            for waiting, active, completed, failed, later, cancelled, paused, dead in await self._eval(
+                scripts.STATS, self._clock, *queues
             )
         ]
 
@@ -470,6 +488,28 @@ def _settled(job: str, status: bytes, reason: bytes, result: bytes) -> Settled |
     if name not in TERMINAL:
         return None
     return Settled(job, cast(Terminal, name), reason.decode(), msgspec.Raw(result) if result else NIL)
+
+
+def _keep(job: Enqueue) -> str:
+    """How long its record is kept, as the scripts read it."""
+    if job.on_complete is None and job.on_fail is None:
+        return ""
+    numbers: list[int] = []
+    for own in (job.on_complete or Retention(), job.on_fail or Retention()):
+        numbers.append(-1 if own.age is None else milliseconds(own.age))
+        numbers.append(-1 if own.count is None else own.count)
+    return " ".join(map(str, numbers))
+
+
+def _dead_job(job: str, row: list[bytes]) -> DeadJob | None:
+    spec, attempt, stalls, failed, reason, result = row
+    try:
+        read = _decode_spec(spec)
+    except ValidationError:
+        return None
+    settled = _settled(job, b"failed", reason, result)
+    assert settled is not None
+    return DeadJob(spec=read, attempt=int(attempt), stalls=int(stalls), failed=int(failed), settled=settled)
 
 
 def _view(job: str, row: list[bytes]) -> JobView:

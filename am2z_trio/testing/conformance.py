@@ -17,7 +17,7 @@ needs a backend of its own that holds nothing yet.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -25,7 +25,9 @@ from am2z_trio.concurrency import CancelScope, Host, Nursery, TaskStatus, curren
 from am2z_trio.model.codec import NIL, checksum
 from am2z_trio.model.errors import StateIntegrityError
 from am2z_trio.model.events import Event
+from am2z_trio.model.options import Retention
 from am2z_trio.model.records import (
+    DEBOUNCED,
     FREE,
     NO_STATE,
     WIRE_VERSION,
@@ -239,10 +241,10 @@ def job(
     state: bytes | None = b"\x01",
     priority: int = 0,
     delay: float = 0.0,
-    deadline: float | None = None,
-    max_stalled: int = 3,
+    parent: str = "",
+    **options: Any,
 ) -> Enqueue:
-    """Make one job; `state=None` works on the stored state."""
+    """Make one job; `state=None` works on the stored state. `options` are `Enqueue`'s."""
     spec = JobSpec(
         version=WIRE_VERSION,
         id=id,
@@ -250,10 +252,9 @@ def job(
         session=session,
         state=NO_STATE if state is None else msgspec.Raw(state),
         origin=origin,
+        parent=parent,
     )
-    return Enqueue(
-        spec=spec, queue=queue, priority=priority, delay=delay, deadline=deadline, max_stalled=max_stalled
-    )
+    return Enqueue(spec=spec, queue=queue, priority=priority, delay=delay, **options)
 
 
 def commit(text: str, expected: StateRecord | tuple[int, str] | None = (0, "")) -> Commit:
@@ -488,7 +489,7 @@ class StoreConformance:
         assert (await a.view("late")).settled == settled("late", "failed", "deadline")
         assert await a.status("past") == "failed"
         assert await a.heard() == [settled("late", "failed", "deadline")]
-        assert await a.stats() == QueueStats(active=1, failed=2)
+        assert await a.stats() == QueueStats(active=1, failed=2, dead=2)
 
     async def test_a_deadline_counts_from_the_enqueue_and_may_pass_while_active(self, bench: Bench) -> None:
         a = await bench.node()
@@ -516,7 +517,7 @@ class StoreConformance:
         answer = await a.settle(await a.claim_one(), "failed", result=b"\xa2no")
         assert answer == SettleAnswer(status="applied", outcome="failed")
         assert await a.heard() == [settled("j", "failed", result=b"\xa2no")]
-        assert await a.stats() == QueueStats(failed=1)
+        assert await a.stats() == QueueStats(failed=1, dead=1)
 
     async def test_cancelled(self, bench: Bench) -> None:
         a = await bench.node()
@@ -952,7 +953,7 @@ class StoreConformance:
         await a.settle(j1, "failed")
         await a.settle(j2, "cancelled")
         await a.settle(j3, "retry", delay=3.0)
-        assert await a.stats() == QueueStats(waiting=2, completed=1, failed=1, cancelled=1, delayed=2)
+        assert await a.stats() == QueueStats(waiting=2, completed=1, failed=1, dead=1, cancelled=1, delayed=2)
 
     # --- nodes ------------------------------------------------------------------------------
 
@@ -1042,7 +1043,7 @@ class StoreConformance:
             await a.store.join()
         assert await b.heard() == [settled("j", "failed", "stalled")]
         assert (await b.view("j")).settled == settled("j", "failed", "stalled")
-        assert await b.stats() == QueueStats(failed=1)
+        assert await b.stats() == QueueStats(failed=1, dead=1)
 
     async def test_leave_hands_back_without_using_budget(self, bench: Bench) -> None:
         a, b = await bench.node("a"), await bench.node("b")
@@ -1173,14 +1174,20 @@ class StoreConformance:
         bench.clock.advance(SETTINGS.lease + 1)
         await b.store.tick()
         heard = [(event.name, event.job, event.node) for event in await b.events()]
-        assert heard[:3] == [
+        assert heard[:4] == [
             ("job:failed", "f", "a"),
+            ("job:dead", "f", "a"),
             ("job:cancelled", "c", "a"),
             ("job:cancelled", "w", ""),
         ]
-        assert sorted(heard[3:]) == [("job:failed", "s0", "a"), ("job:stalled", "s", "a")]
+        assert sorted(heard[4:]) == [
+            ("job:dead", "s0", "a"),
+            ("job:failed", "s0", "a"),
+            ("job:stalled", "s", "a"),
+        ]
         await b.claim(9)
         assert sorted((event.name, event.job) for event in await b.events()) == [
+            ("job:dead", "d"),
             ("job:failed", "d"),
             ("job:started", "s"),
         ]
@@ -1303,6 +1310,96 @@ class StoreConformance:
         await b.store.pause("q", False)
         assert (await a.heard(), await b.heard()) == ([Wake("q")], [Wake("q")])
         assert _ids(await a.claim(5)) == ["j1", "j2"]
+
+    # --- dead letters, retention, debounce --------------------------------------------------
+
+    async def test_what_failed_for_good_is_kept_and_can_be_queued_again(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await a.store.enqueue([job(f"j{n}", origin="a", session="s") for n in range(3)])
+        for grant in await a.claim(3):
+            bench.clock.advance(0.001)
+            await a.settle(grant, "failed", result=b"\x93")
+        assert await a.store.dead_page("q", 0, 2) == ["j2", "j1"]
+        assert await a.store.dead_page("q", 2, 2) == ["j0"]
+        dead, none = await a.store.dead_jobs(["j1", "nobody"])
+        assert none is None
+        assert dead is not None
+        assert (dead.spec, dead.attempt, dead.settled) == (
+            job("j1", origin="a", session="s").spec,
+            1,
+            settled("j1", "failed", result=b"\x93"),
+        )
+        await a.heard()
+        assert await b.claim(1) == []
+        for _ in range(2):
+            # However often it arrives.
+            assert await a.store.revive(["j1", "nobody"]) == ["queued", "gone"]
+        assert await b.heard() == [Wake("q")]
+        assert await a.store.dead_page("q", 0, 9) == ["j2", "j0"]
+        assert (await a.store.session_counts("s")).waiting == 1
+        (grant,) = await b.claim(9)
+        assert (grant.spec.id, grant.attempt, grant.deliveries) == ("j1", 1, 2)
+        await b.settle(grant)
+        assert await a.store.revive(["j1"]) == ["queued"]
+        assert await a.stats() == QueueStats(completed=1, failed=2, dead=2)
+        # Whoever waited has heard of the failure; nobody waits for the second life.
+        assert await a.heard() == []
+
+    async def test_dead_letters_are_dropped(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("j0"), job("j1")])
+        for grant in await a.claim(2):
+            await a.settle(grant, "failed")
+        await a.store.bury(["j0", "nobody"])
+        assert await a.store.dead_page("q", 0, 9) == ["j1"]
+        assert await a.store.revive(["j0"]) == ["gone"]
+        # Its outcome stays for a while.
+        assert await a.status("j0") == "failed"
+
+    async def test_a_stopping_session_revives_nothing(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("j", session="s")])
+        await a.settle(await a.claim_one(), "failed")
+        await a.store.stop_session("s", running=False, refuse=5.0)
+        assert await a.store.revive(["j"]) == ["stopped"]
+        bench.clock.advance(5.001)
+        assert await a.store.revive(["j"]) == ["queued"]
+
+    async def test_a_childs_failure_is_its_parents(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("p")])
+        await a.claim_one()
+        await a.store.enqueue([job("c", parent="p")])
+        await a.settle(await a.claim_one(), "failed")
+        assert await a.store.dead_page("q", 0, 9) == []
+
+    async def test_only_so_many_ended_jobs_are_kept(self, bench: Bench) -> None:
+        a = await bench.node()
+        keep = Retention(count=2)
+        jobs = [job(f"j{n}", on_fail=keep, on_complete=keep) for n in range(8)]
+        await a.store.enqueue(jobs)
+        for number, grant in enumerate(await a.claim(8)):
+            bench.clock.advance(0.001)
+            await a.settle(grant, "failed" if number < 4 else "completed")
+        assert await a.store.dead_page("q", 0, 9) == ["j3", "j2"]
+        # What is not kept goes a minute later, as callers may not have heard of it yet.
+        assert await a.status("j0") == "failed"
+        assert await a.status("j4") == "completed"
+
+    async def test_a_job_gives_way_to_a_later_one_of_the_same_key(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        first = job("j1", debounce="k", delay=1.0, origin="a")
+        await a.store.enqueue([first])
+        await a.store.enqueue([first])
+        await a.store.enqueue([job("other", debounce="l", delay=1.0)])
+        await a.store.enqueue([job("j2", debounce="k", delay=1.0, max_size=2)])
+        assert settled("j1", "cancelled", DEBOUNCED) in await a.heard()
+        bench.clock.advance(1.0)
+        assert _ids(await a.claim(9)) == ["j2", "other"]
+        # One that has begun stays.
+        await a.store.enqueue([job("j3", debounce="k")])
+        assert await a.status("j2") == "active"
+        assert _ids(await a.claim(9)) == ["j3"]
 
     # --- hostile text -----------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from am2z_trio.store import scripts
 from am2z_trio.wire.scripts import Script
-from tests.store.test_stateful import NO_EXPLAIN, FlowMachine, SessionMachine, StoreMachine
+from tests.store.test_stateful import NO_EXPLAIN, FlowMachine, KeptMachine, SessionMachine, StoreMachine
 
 
 class Mutant(NamedTuple):
@@ -96,6 +96,22 @@ MUTANTS = {
         ("SETTLE", "TICK", "LEAVE", "JOIN"), "redis.call('SREM', blocked_key(queue), skey) == 1", "false"
     ),
     "a paused queue grants": Mutant(("CLAIM",), "local room = meta[1] and 0 or limit", "local room = limit"),
+    "a dead letter is revived twice": Mutant(
+        ("REVIVE",), "if job.status ~= 'failed' then return 'queued' end", ""
+    ),
+    "a revived job keeps its attempts": Mutant(
+        ("REVIVE",), "'status', 'waiting', 'attempt', '1'", "'status', 'waiting'"
+    ),
+    "a revived job stays a dead letter": Mutant(("REVIVE",), "redis.call('ZREM', dead_key(job.queue), id)", ""),
+    "dead letters without number": Mutant(
+        ("SETTLE",), "if own_most >= 0 then most = own_most end", "most = 1000"
+    ),
+    "a debounced job runs, too": Mutant(
+        ("ENQUEUE",), "end_job(replaced, 'cancel', now, ttl, DEBOUNCED, '', '')", ""
+    ),
+    "a job that runs is debounced": Mutant(
+        ("ENQUEUE",), "(job.status == 'waiting' or job.status == 'later') and job or nil", "job or nil"
+    ),
     "an open circuit lets jobs through": Mutant(("BREAKER",), "return { 0, state,", "return { 1, state,"),
 }
 
@@ -106,6 +122,14 @@ OF_FLOW = {
     "a job that ended still counts in its session",
     "a blocked session is forgotten",
     "a paused queue grants",
+}
+OF_WHAT_IS_KEPT = {
+    "a dead letter is revived twice",
+    "a revived job keeps its attempts",
+    "a revived job stays a dead letter",
+    "dead letters without number",
+    "a debounced job runs, too",
+    "a job that runs is debounced",
 }
 OF_SESSIONS = {
     "WRITE_STATE",
@@ -122,6 +146,8 @@ def machine_for(name: str) -> type[StoreMachine]:
     """The machine that has the steps a mutant is about; fewer kinds of steps find bugs sooner."""
     if name in OF_FLOW:
         return FlowMachine
+    if name in OF_WHAT_IS_KEPT:
+        return KeptMachine
     of_sessions = OF_SESSIONS & {*MUTANTS[name].scripts} or "session" in name
     return SessionMachine if of_sessions else StoreMachine
 

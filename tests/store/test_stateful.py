@@ -29,7 +29,7 @@ from hypothesis.stateful import (
 )
 
 from am2z_trio.model.codec import checksum
-from am2z_trio.model.options import CircuitBreaker
+from am2z_trio.model.options import CircuitBreaker, Retention
 from am2z_trio.model.records import (
     FREE,
     NO_STATE,
@@ -260,6 +260,18 @@ class StoreMachine(RuleBasedStateMachine):
         self.same(self.server.enqueue(requests, self.now), drive(self.stores["n1"].enqueue(requests)))
         self._claim_next(node, "p", 2)
 
+    @precondition(lambda self: self.active())
+    @rule(data=st.data(), id=st.sampled_from(IDS), session=st.sampled_from(["", "s"]), again=st.booleans())
+    def a_job_calls_another(self, data: st.DataObject, id: str, session: str, again: bool) -> None:
+        parent = data.draw(st.sampled_from(self.active()))
+        raw = msgspec.Raw(msgspec.msgpack.encode(1))
+        spec = JobSpec(WIRE_VERSION, id, "p", session, raw, "n2", parent=parent)
+        requests = [Enqueue(spec=spec, queue="p", again=again)]
+        self.same(self.server.enqueue(requests, self.now), drive(self.stores["n1"].enqueue(requests)))
+
+    def active(self) -> list[str]:
+        return sorted(id for id, job in self.server._jobs.items() if job.status == "active")
+
     @precondition(lambda self: self.last_claims)
     @rule(data=st.data())
     def an_earlier_claim_arrives_again(self, data: st.DataObject) -> None:
@@ -350,7 +362,7 @@ class StoreMachine(RuleBasedStateMachine):
     def jobs_are_the_same(self) -> None:
         store = self.stores["n1"]
         self.same(self.server.view(IDS, self.now), drive(store.view(IDS)))
-        self.same(self.server.stats(QUEUES), drive(store.stats(QUEUES)))
+        self.same(self.server.stats(QUEUES, self.now), drive(store.stats(QUEUES)))
         self.same(sorted(self.server.active_sessions()), sorted(drive(store.active_sessions())))
         for session in SESSIONS:
             self.same(self.server.session_stats(session), drive(store.session_counts(session)))
@@ -504,11 +516,38 @@ class SessionMachine(StoreMachine):
             self.same(held, drive(store.release(session, token, lease)))
 
 
-class FlowMachine(StoreMachine):
-    """Few kinds of steps, with limits on the flow."""
+class PlainMachine(StoreMachine):
+    """Few kinds of steps, on jobs that come, are claimed and end: the ground for what is limited or kept."""
 
     node_vanishes = node_comes_back = join = leave = reconcile = unpark = report = None  # type: ignore[assignment]
-    enqueue = work_is_taken = None  # type: ignore[assignment]
+    enqueue = work_is_taken = a_job_calls_another = None  # type: ignore[assignment]
+
+    def jobs_are_enqueued(self, ids: list[str], session: str = "", **options: Any) -> None:
+        raw = msgspec.Raw(msgspec.msgpack.encode(1))
+        requests = [
+            Enqueue(spec=JobSpec(WIRE_VERSION, job, "p", session, raw, "n1"), queue="p", **options)
+            for job in ids
+        ]
+        self.same(self.server.enqueue(requests, self.now), drive(self.stores["n1"].enqueue(requests)))
+
+    @rule(node=st.sampled_from(["n1", "n2"]))
+    def all_there_is_is_claimed(self, node: str) -> None:
+        self._claim_next(node, "p", 9)
+
+    @precondition(lambda self: self.claims)
+    @rule(outcome=st.sampled_from(["completed", "failed", "failed", "released"]))
+    def the_last_one_ends(self, outcome: Any) -> None:
+        self.end_last(outcome)
+
+    def end_last(self, outcome: Any) -> None:
+        job, token, redis_token = self.claims.pop()
+        ours = Settlement(id=job, token=token, outcome=outcome)
+        theirs = msgspec.structs.replace(ours, token=redis_token)
+        self.same(self.server.settle([ours], self.now), drive(self.stores["n2"].settle([theirs])))
+
+
+class FlowMachine(PlainMachine):
+    """With limits on the flow."""
 
     @initialize(flow=st.sampled_from(FLOWS))
     def the_flow_is_limited(self, flow: Flow) -> None:
@@ -530,27 +569,67 @@ class FlowMachine(StoreMachine):
         priority=st.sampled_from([0, 0, 0, 1]),
     )
     def jobs_come(self, ids: list[str], session: str, priority: int) -> None:
-        raw = msgspec.Raw(msgspec.msgpack.encode(1))
-        requests = [
-            Enqueue(spec=JobSpec(WIRE_VERSION, job, "p", session, raw, ""), queue="p", priority=priority)
-            for job in ids
-        ]
-        self.same(self.server.enqueue(requests, self.now), drive(self.stores["n1"].enqueue(requests)))
-
-    @rule(node=st.sampled_from(["n1", "n2"]))
-    def all_there_is_is_claimed(self, node: str) -> None:
-        self._claim_next(node, "p", 9)
-
-    @precondition(lambda self: self.claims)
-    @rule(outcome=st.sampled_from(["completed", "failed", "released"]))
-    def the_last_one_ends(self, outcome: Any) -> None:
-        job, token, redis_token = self.claims.pop()
-        ours = Settlement(id=job, token=token, outcome=outcome)
-        theirs = msgspec.structs.replace(ours, token=redis_token)
-        self.same(self.server.settle([ours], self.now), drive(self.stores["n2"].settle([theirs])))
+        self.jobs_are_enqueued(ids, session, priority=priority)
 
 
-@pytest.mark.parametrize("machine", [StoreMachine, SessionMachine, FlowMachine])
+class KeptMachine(PlainMachine):
+    """With what ended jobs leave behind, and jobs that give way to later ones.
+
+    Its time passes in small steps: Redis drops keys by its own clock, not by the machine's.
+    """
+
+    time_passes = None  # type: ignore[assignment]
+
+    @rule(ms=st.sampled_from([1, 50, 400]))
+    def a_little_time_passes(self, ms: int) -> None:
+        self.now += ms
+
+    @rule(
+        ids=st.lists(st.sampled_from(IDS), min_size=1, max_size=3, unique=True),
+        session=st.sampled_from(["", "s"]),
+        priority=st.sampled_from([0, 0, 1]),
+        delay=st.sampled_from([0.0, 0.0, 0.05]),
+        debounce=st.sampled_from(["", "k"]),
+        on_complete=st.sampled_from([None, Retention(age=600.0), Retention(count=1)]),
+        on_fail=st.sampled_from([None, Retention(age=0.0), Retention(count=1)]),
+        max_size=st.sampled_from([0, 0, 2]),
+    )
+    def jobs_come(self, ids: list[str], **options: Any) -> None:
+        self.jobs_are_enqueued(ids, **options)
+
+    @rule(jobs=st.lists(st.sampled_from(IDS), min_size=1, max_size=3, unique=True))
+    def revive(self, jobs: list[str]) -> None:
+        self.same(self.server.revive(jobs, self.now), drive(self.stores["n1"].revive(jobs)))
+
+    @rule(id=st.sampled_from(IDS))
+    def one_fails_at_its_second_attempt(self, id: str) -> None:
+        self.jobs_are_enqueued([id])
+        for outcome in ("retry", "failed"):
+            self._claim_next("n1", "p", 9)
+            if self.claims:
+                self.end_last(outcome)
+
+    @precondition(lambda self: self.server._queue("p").dead)
+    @rule()
+    def all_dead_letters_are_revived(self) -> None:
+        jobs = self.server.dead_page("p", 0, 10, self.now)
+        self.same(self.server.revive(jobs, self.now), drive(self.stores["n1"].revive(jobs)))
+
+    @rule(jobs=st.lists(st.sampled_from(IDS), min_size=1, max_size=2, unique=True))
+    def bury(self, jobs: list[str]) -> None:
+        self.server.bury(jobs, self.now)
+        drive(self.stores["n1"].bury(jobs))
+
+    @invariant()
+    def dead_letters_are_the_same(self) -> None:
+        store = self.stores["n1"]
+        for queue in QUEUES:
+            page = self.server.dead_page(queue, 0, 10, self.now)
+            self.same(page, drive(store.dead_page(queue, 0, 10)))
+            if page:
+                self.same(self.server.dead_jobs(page, self.now), drive(store.dead_jobs(page)))
+
+@pytest.mark.parametrize("machine", [StoreMachine, SessionMachine, FlowMachine, KeptMachine])
 def test_redis_does_what_the_specification_does(machine: type[StoreMachine], redis_server: Any) -> None:
     with redis_server.client() as connection:
 

@@ -1,16 +1,17 @@
 -- Accept jobs, in order.
 --
 -- KEYS     anchor
--- ARGV     clock, then per job: id, queue, spec, processor, session, session name, origin, priority,
+-- ARGV     clock, result ttl ms, then per job: id, queue, spec, processor, session, session name, origin, priority,
 --          delay ms, deadline ms (-1: none), max_stalled, works on stored state (1 or 0), most jobs that
---          may wait (0: any number), parent or '', run again if it has ended without completing (1 or 0)
+--          may wait (0: any number), parent or '', run again if it has ended without completing (1 or 0),
+--          debounce key or '', how long its record is kept, as `retain` reads it, or ''
 -- RETURNS  per job: {} accepted | {'stopped'} its session is being stopped | {'orphan'} its parent
 --          has ended | {'full', jobs that wait} | {status, reason, result} of
 --          the known job (status may be any)
 -- INVARIANT  a job's record exists exactly when its id is in its queue, active or terminal. The first
 --          write is one that Redis refuses when memory is full, so a refusal leaves nothing behind.
 
-local now = read_clock(ARGV[1])
+local now, ttl = read_clock(ARGV[1]), ARGV[2]
 
 local function waiting_in(queue)
   local v = redis.call('HMGET', meta_key(queue), 'waiting', 'later')
@@ -23,22 +24,19 @@ local function runs(parent)
   return status and not ENDED[status]
 end
 
--- The record of a job that is run again goes, and what a cancelled one has left in its list.
-local function forget(id)
-  local v = redis.call('HMGET', job_key(id), 'queue', 'skey')
-  local list = wait_key(v[2] and v[1] .. '@' .. v[2] or v[1])
-  if redis.call('LREM', list, 0, id) > 0 and v[2] and redis.call('EXISTS', list) == 0 then
-    redis.call('LREM', ready_key(v[1]), 0, v[2])
-    redis.call('SREM', blocked_key(v[1]), v[2])
-  end
-  redis.call('DEL', job_key(id))
+-- The job of the same key that this one replaces, if it has not begun.
+local function replaced_by(queue, debounce)
+  local id = debounce ~= '' and redis.call('GET', debounce_key(queue .. ':debounce:' .. debounce))
+  local job = id and load(id)
+  return job and (job.status == 'waiting' or job.status == 'later') and job or nil
 end
 
 local answers = {}
-for i = 2, #ARGV, 15 do
+for i = 3, #ARGV, 17 do
   local id, queue, priority, delay = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 7]), tonumber(ARGV[i + 8])
   local key = job_key(id)
   local known = redis.call('HMGET', key, 'status', 'reason', 'result', 'origin')
+  local replaced = replaced_by(queue, ARGV[i + 15])
   local again = known[1] and ARGV[i + 14] == '1' and ENDED[known[1]] and known[1] ~= 'completed'
   if known[1] and not again then
     local origin = ARGV[i + 6]
@@ -51,10 +49,13 @@ for i = 2, #ARGV, 15 do
     answers[#answers + 1] = { 'stopped' }
   elseif ARGV[i + 13] ~= '' and not runs(ARGV[i + 13]) then
     answers[#answers + 1] = { 'orphan' }
-  elseif ARGV[i + 12] ~= '0' and waiting_in(queue) >= tonumber(ARGV[i + 12]) then
-    answers[#answers + 1] = { 'full', waiting_in(queue) }
+  elseif ARGV[i + 12] ~= '0' and waiting_in(queue) - (replaced and 1 or 0) >= tonumber(ARGV[i + 12]) then
+    answers[#answers + 1] = { 'full', waiting_in(queue) - (replaced and 1 or 0) }
   else
-    if again then forget(id) end
+    if again then
+      forget_in_lists(id)
+      redis.call('DEL', key)
+    end
     local status = delay > 0 and 'later' or 'waiting'
     local fields = { 'spec', ARGV[i + 2], 'status', status, 'queue', queue, 'processor', ARGV[i + 3],
       'origin', ARGV[i + 6], 'max_stalled', ARGV[i + 10] }
@@ -82,7 +83,19 @@ for i = 2, #ARGV, 15 do
       redis.call('SADD', children_key(parent), id)
       redis.call('HSET', job_key(parent), 'calls', '1')
     end
+    if ARGV[i + 16] ~= '' then
+      n = #fields
+      fields[n + 1], fields[n + 2] = 'keep', ARGV[i + 16]
+    end
     redis.call('HSET', key, unpack(fields))
+    if replaced then
+      redis.call('ZREM', later_key(queue), replaced.id)
+      redis.call('ZREM', prio_key(queue), replaced.id)
+      end_job(replaced, 'cancel', now, ttl, DEBOUNCED, '', '')
+    end
+    if ARGV[i + 15] ~= '' then
+      redis.call('SET', debounce_key(queue .. ':debounce:' .. ARGV[i + 15]), id, 'PX', whole(delay + tonumber(ttl)))
+    end
     if skey then
       redis.call('SADD', jobs_key(skey), id)
       redis.call('HSETNX', sessions_key(), skey, ARGV[i + 4])

@@ -5,7 +5,11 @@
 
 local NIL = '\192'
 local CALLER_GONE = 'the job that called it has ended'
+local DEBOUNCED = 'a later job took its place (debounce)'
 local CHILD_TTL_MS = 604800000
+local DEAD_TTL_MS = 604800000
+local DEAD_COUNT = 1000
+local KEPT_MS = 60000
 local STOPPED = 'session stopped'
 local ENDED = { completed = true, failed = true, cancelled = true }
 local STATUS_OF = { complete = 'completed', fail = 'failed', cancel = 'cancelled', stall = 'failed', expire = 'failed' }
@@ -145,11 +149,11 @@ end
 -- them need is read by those.
 local function load(id)
   local v = redis.call('HMGET', job_key(id), 'status', 'token', 'last_token', 'queue', 'node', 'origin', 'attempt',
-    'cancel', 'skey', 'calls', 'parent')
+    'cancel', 'skey', 'calls', 'parent', 'keep')
   if not v[1] then return nil end
   return { id = id, status = v[1], token = v[2] or '', last_token = v[3], queue = v[4], node = v[5] or '',
     origin = v[6] or '', attempt = tonumber(v[7] or 1), cancel = v[8], skey = v[9] or nil, calls = v[10],
-    parent = v[11] }
+    parent = v[11], keep = v[12] }
 end
 
 -- Whether the session's jobs are being ended: none is queued again then.
@@ -181,18 +185,66 @@ local function end_children(id, now, ttl, why)
   redis.call('DEL', children_key(id))
 end
 
--- Ends a job: only what a later look needs stays, for `ttl` ms. `result` is msgpack or ''.
+-- What an ended job leaves behind goes a minute later: its callers may not have heard of it yet.
+local function bury(id)
+  local key = job_key(id)
+  redis.call('HDEL', key, 'spec')
+  if redis.call('PTTL', key) > KEPT_MS then redis.call('PEXPIRE', key, KEPT_MS) end
+end
+
+local function trim(kept, most)
+  local over = redis.call('ZCARD', kept) - most
+  if over <= 0 then return end
+  local ids = redis.call('ZPOPMIN', kept, over)
+  for i = 1, #ids, 2 do bury(ids[i]) end
+end
+
+-- Keeps the record of a job that has ended for as long as it may be asked for: `keep` in the record is
+-- 'ms number ms number', for jobs that complete and for those that fail, -1 for what is usual.
+local function retain(job, dead, status, now, ttl)
+  if job.parent then
+    -- A parent that is run again asks its children for their outcomes, however late.
+    redis.call('PEXPIRE', job_key(job.id), CHILD_TTL_MS)
+    return
+  end
+  local age, most = tonumber(ttl), -1
+  if dead then age, most = DEAD_TTL_MS, DEAD_COUNT end
+  if job.keep and (dead or status == 'completed') then
+    local own = {}
+    for number in string.gmatch(job.keep, '%S+') do own[#own + 1] = tonumber(number) end
+    local own_age, own_most = own[dead and 3 or 1], own[dead and 4 or 2]
+    if own_age >= 0 then age = math.max(own_age, KEPT_MS) end
+    if own_most >= 0 then most = own_most end
+  end
+  redis.call('PEXPIRE', job_key(job.id), whole(age))
+  if dead then
+    redis.call('HSET', job_key(job.id), 'failed', whole(now))
+    redis.call('ZREMRANGEBYSCORE', dead_key(job.queue), '-inf', whole(now))
+    redis.call('ZADD', dead_key(job.queue), whole(now + age), job.id)
+    trim(dead_key(job.queue), most)
+  elseif most >= 0 then
+    redis.call('ZREMRANGEBYSCORE', done_key(job.queue), '-inf', whole(now - age))
+    redis.call('ZADD', done_key(job.queue), whole(now), job.id)
+    trim(done_key(job.queue), most)
+  end
+end
+
+-- Ends a job: only what a later look needs stays. `result` is msgpack or ''.
 function end_job(job, transition, now, ttl, reason, result, node)
   local key, status = job_key(job.id), STATUS_OF[transition]
-  redis.call('HDEL', key, 'spec', 'node', 'token')
+  local dead = status == 'failed' and not job.parent
+  if dead then
+    redis.call('HDEL', key, 'node', 'token')
+  else
+    redis.call('HDEL', key, 'spec', 'node', 'token')
+  end
   if job.last_outcome then
     redis.call('HSET', key, 'status', status, 'reason', reason, 'result', result, 'last_token', job.last_token,
       'last_outcome', job.last_outcome)
   else
     redis.call('HSET', key, 'status', status, 'reason', reason, 'result', result)
   end
-  -- A parent that is run again asks its children for their outcomes, however late.
-  redis.call('PEXPIRE', key, job.parent and CHILD_TTL_MS or ttl)
+  retain(job, dead, status, now, ttl)
   if job.calls then end_children(job.id, now, ttl, reason == STOPPED and STOPPED or CALLER_GONE) end
   if job.skey then
     redis.call('SREM', jobs_key(job.skey), job.id)
@@ -204,6 +256,17 @@ function end_job(job, transition, now, ttl, reason, result, node)
   local message = '\149' .. cmsgpack.pack('settled', job.id, status, reason) .. result
   for origin in string.gmatch(job.origin, '[^\n]+') do post(origin, message) end
   tell('job:' .. status, now, node, job.id, { attempt = job.attempt })
+  if dead then tell('job:dead', now, node, job.id, { attempt = job.attempt }) end
+end
+
+-- Takes what a job has left in its list, where the id of a cancelled one stays until a claim skips it.
+local function forget_in_lists(id)
+  local v = redis.call('HMGET', job_key(id), 'queue', 'skey')
+  local list = wait_key(v[2] and v[1] .. '@' .. v[2] or v[1])
+  if redis.call('LREM', list, 0, id) > 0 and v[2] and redis.call('EXISTS', list) == 0 then
+    redis.call('LREM', ready_key(v[1]), 0, v[2])
+    redis.call('SREM', blocked_key(v[1]), v[2])
+  end
 end
 
 -- A job of the session is active no more: where their number is limited, the next one may be claimed.

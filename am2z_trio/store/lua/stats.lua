@@ -1,16 +1,19 @@
 -- Counts per queue.
 --
 -- KEYS     anchor
--- ARGV     queues
--- RETURNS  per queue: {waiting, active, completed, failed, later, cancelled, 1 if it is paused}
+-- ARGV     clock, queues
+-- RETURNS  per queue: {waiting, active, completed, failed, later, cancelled, 1 if it is paused, dead letters}
 -- INVARIANT  reads only.
 
 local answers = {}
-for _, queue in ipairs(ARGV) do
+local now = read_clock(ARGV[1])
+for place = 2, #ARGV do
+  local queue = ARGV[place]
   local v = redis.call('HMGET', meta_key(queue), 'waiting', 'active', 'completed', 'failed', 'later', 'cancelled',
     'paused')
   local row = {}
   for i = 1, 7 do row[i] = tonumber(v[i] or 0) end
+  row[8] = redis.call('ZCOUNT', dead_key(queue), '(' .. whole(now), '+inf')
   answers[#answers + 1] = row
 end
 return answers

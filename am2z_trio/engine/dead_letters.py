@@ -1,0 +1,170 @@
+"""`runtime.dead_letters`: the jobs that have failed for good, to be looked at, retried or dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from am2z_trio.model.codec import StateCodec
+from am2z_trio.model.errors import AM2ZError, JobNotFoundError, SessionStoppedError
+from am2z_trio.model.options import require_count
+from am2z_trio.model.records import NO_STATE, DeadJob, queue_name
+
+from .job import read_result
+from .processor import Processor
+from .submissions import name_of
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+BATCH: Final = 100
+"""Jobs per call of the store."""
+
+ANYTHING: Final[StateCodec[Any]] = StateCodec(Any)
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that has failed for good."""
+
+    job_id: str
+    processor: str
+    session_id: str | None
+    state: Any
+    """The state it was given, as plain data; `None` for one that works on its session's stored state."""
+    error: AM2ZError
+    """Why it failed in the end, with its causes and the remote traceback."""
+    earlier_errors: list[AM2ZError]
+    """Why the attempts before failed, in order; the last twenty."""
+    attempts: int
+    stalls: int
+    """How often it was lost with its worker."""
+    failed_at: datetime
+    """UTC, by the store's clock."""
+
+
+Letters = list[DeadLetter]
+"""Inside the class, `list` is a method of it."""
+
+
+class DeadLetters:
+    """Dead letters of all nodes, by processor.
+
+    A job is one when its last attempt has failed, its deadline has passed before it was begun, or it was
+    lost with its worker too often. A child's failure is its parent's, which is the dead letter then. The
+    last 1,000 of a processor are kept for seven days, or as `JobOptions.remove_on_fail` says. Methods
+    raise `NetworkError` where the store cannot be reached; cancelled, what they have asked for may still
+    happen.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    async def count(self, processor: Processor[Any] | str) -> int:
+        """How many there are."""
+        (stats,) = await self._runtime.node.store.stats([queue_name(name_of(processor))])
+        return stats.dead
+
+    async def list(self, processor: Processor[Any] | str, *, offset: int = 0, limit: int = 100) -> Letters:
+        """A page of them, the newest first."""
+        require_count("offset", offset, least=0)
+        require_count("limit", limit, most=1_000)
+        store = self._runtime.node.store
+        ids = await store.dead_page(queue_name(name_of(processor)), offset, limit)
+        return await self._read(ids)
+
+    async def show(self, job_id: str) -> DeadLetter:
+        """One of them. Raises `JobNotFoundError` if the job is none."""
+        found = await self._read([job_id])
+        if not found:
+            raise _not_found(job_id)
+        return found[0]
+
+    async def retry(self, job_id: str) -> None:
+        """Queue one again under its id, as if it had just come: a first attempt, without a deadline.
+
+        Atomic, and once only, however many ask. Raises `JobNotFoundError` if the job is none, and
+        `SessionStoppedError` while its session is being stopped.
+        """
+        (answer,) = await self._runtime.node.store.revive([job_id])
+        if answer == "gone":
+            raise _not_found(job_id)
+        if answer == "stopped":
+            raise SessionStoppedError(
+                f"the session of job {job_id} is being stopped", context={"job": job_id}
+            )
+
+    async def retry_all(
+        self, processor: Processor[Any] | str, where: Callable[[DeadLetter], bool] | None = None
+    ) -> int:
+        """Queue all of them again, or those for which `where` is true; returns how many."""
+        queued = 0
+        for batch in _batches(await self._ids(processor, where)):
+            queued += (await self._runtime.node.store.revive(batch)).count("queued")
+        return queued
+
+    async def drop(self, job_id: str) -> None:
+        """Drop one. Raises `JobNotFoundError` if the job is none."""
+        await self.show(job_id)
+        await self._runtime.node.store.bury([job_id])
+
+    async def drop_all(
+        self, processor: Processor[Any] | str, where: Callable[[DeadLetter], bool] | None = None
+    ) -> int:
+        """Drop all of them, or those for which `where` is true; returns how many."""
+        ids = await self._ids(processor, where)
+        for batch in _batches(ids):
+            await self._runtime.node.store.bury(batch)
+        return len(ids)
+
+    async def _ids(
+        self, processor: Processor[Any] | str, where: Callable[[DeadLetter], bool] | None
+    ) -> Sequence[str]:
+        """Those that there are now, the oldest first."""
+        store, queue, ids = self._runtime.node.store, queue_name(name_of(processor)), dict[str, None]()
+        while page := await store.dead_page(queue, len(ids), BATCH):
+            before = len(ids)
+            ids.update(dict.fromkeys(page))
+            if len(ids) == before:
+                break
+        oldest_first = [*reversed(ids)]
+        if where is None:
+            return oldest_first
+        chosen: Sequence[str] = ()
+        for batch in _batches(oldest_first):
+            chosen = [*chosen, *(letter.job_id for letter in await self._read(batch) if where(letter))]
+        return chosen
+
+    async def _read(self, ids: Sequence[str]) -> Letters:
+        found: Letters = []
+        for batch in _batches(ids):
+            jobs = await self._runtime.node.store.dead_jobs(batch)
+            found += [_letter(job) for job in jobs if job is not None]
+        return found
+
+
+def _batches(ids: Sequence[str]) -> list[Sequence[str]]:
+    return [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
+
+
+def _not_found(job_id: str) -> JobNotFoundError:
+    return JobNotFoundError(f"job {job_id} is no dead letter", context={"job": job_id})
+
+
+def _letter(job: DeadJob) -> DeadLetter:
+    spec = job.spec
+    result = read_result(job.settled, ANYTHING, processor=spec.processor, session=spec.session or None)
+    assert result.error is not None
+    return DeadLetter(
+        job_id=spec.id,
+        processor=spec.processor,
+        session_id=spec.session or None,
+        state=None if spec.state == NO_STATE else ANYTHING.decode(spec.state),
+        error=result.error,
+        earlier_errors=result.metadata.earlier_errors,
+        attempts=job.attempt,
+        stalls=job.stalls,
+        failed_at=datetime.fromtimestamp(job.failed / 1000, UTC),
+    )

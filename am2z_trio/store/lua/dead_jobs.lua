@@ -1,0 +1,17 @@
+-- Look at dead letters.
+--
+-- KEYS     anchor
+-- ARGV     ids
+-- RETURNS  per id: {} or {spec, attempt, stalls, failed at, reason, result}
+-- INVARIANT  reads only.
+
+local answers = {}
+for _, id in ipairs(ARGV) do
+  local v = redis.call('HMGET', job_key(id), 'queue', 'spec', 'attempt', 'stalls', 'failed', 'reason', 'result')
+  if v[1] and v[2] and redis.call('ZSCORE', dead_key(v[1]), id) then
+    answers[#answers + 1] = { v[2], v[3] or '1', v[4] or '0', v[5] or '0', v[6] or '', v[7] or '' }
+  else
+    answers[#answers + 1] = {}
+  end
+end
+return answers
