@@ -102,7 +102,9 @@ MUTANTS = {
     "a revived job keeps its attempts": Mutant(
         ("REVIVE",), "'status', 'waiting', 'attempt', '1'", "'status', 'waiting'"
     ),
-    "a revived job stays a dead letter": Mutant(("REVIVE",), "redis.call('ZREM', dead_key(job.queue), id)", ""),
+    "a revived job stays a dead letter": Mutant(
+        ("REVIVE",), "redis.call('ZREM', dead_key(job.queue), id)", ""
+    ),
     "dead letters without number": Mutant(
         ("SETTLE",), "if own_most >= 0 then most = own_most end", "most = 1000"
     ),

@@ -629,6 +629,7 @@ class KeptMachine(PlainMachine):
             if page:
                 self.same(self.server.dead_jobs(page, self.now), drive(store.dead_jobs(page)))
 
+
 @pytest.mark.parametrize("machine", [StoreMachine, SessionMachine, FlowMachine, KeptMachine])
 def test_redis_does_what_the_specification_does(machine: type[StoreMachine], redis_server: Any) -> None:
     with redis_server.client() as connection:
