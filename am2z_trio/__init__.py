@@ -67,6 +67,7 @@ from am2z_trio.model.errors import (
 )
 from am2z_trio.model.events import Event
 from am2z_trio.model.options import (
+    Backoff,
     CircuitBreaker,
     JobOptions,
     QueueOptions,
@@ -82,6 +83,7 @@ from am2z_trio.model.redis_options import RedisOptions
 __all__ = [
     "AM2ZError",
     "AuthenticationError",
+    "Backoff",
     "CallDepthExceededError",
     "CircuitBreaker",
     "CircuitOpenError",

@@ -13,6 +13,7 @@ import anyio
 
 from am2z_trio.engine.processor import Processor
 from am2z_trio.engine.runtime import Runtime
+from am2z_trio.model.records import QueueInfo, queue_name
 
 from .jobs import PAYLOAD, nap, noop, open_runtime
 
@@ -48,8 +49,8 @@ async def _drain(url: str, processor: Processor[Any], jobs: int) -> Figures:
 
 async def _fill(runtime: Runtime, processor: Processor[Any], jobs: int) -> None:
     """Submit through the runtime, many at a time; nobody serves the queue yet."""
-    node = runtime._running()
-    runtime._known_elsewhere.add(processor.name)
+    node = runtime.node
+    await node.store.announce([QueueInfo(queue=queue_name(processor.name), processor=processor.name)])
     async with anyio.create_task_group() as tasks:
 
         async def some(count: int) -> None:

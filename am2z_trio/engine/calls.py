@@ -16,7 +16,7 @@ from .claims import Claim
 from .context import CallRequest, Context
 from .executor import Executor
 from .registry import Registry
-from .submissions import Ask, Submissions, name_of
+from .submissions import ANY_OPTIONS, Ask, Submissions, name_of
 
 Tell = Callable[[str, Any, Grant], None]
 
@@ -73,6 +73,7 @@ class Calls:
         depth = self._submissions.depth_below(claim.grant)
         if request.state is None:
             raise ConfigurationError(f"{name!r} was called inline without a state")
+        options = (request.options or ANY_OPTIONS).over(registered.processor.queue.default_job_options)
         child = Claim(claim.grant, claim.worker, self._host.now())
         child.root, child.path = root, f"{claim.path}{request.key}/"
         spec = msgspec.structs.replace(
@@ -81,8 +82,9 @@ class Calls:
             processor=name,
             state=msgspec.Raw(registered.codec.encode(request.state)),
             timeout=request.timeout,
-            attempts=None if request.options is None else request.options.attempts,
-            backoff=None if request.options is None else request.options.backoff,
+            attempts=options.attempts,
+            backoff=options.first_backoff,
+            multiplier=options.backoff_multiplier,
             depth=depth,
             parent=root.grant.spec.id,
         )

@@ -131,19 +131,21 @@ class Executor:
         claim.ended = self._now()
         execution_time = claim.ended - began
 
-        stop = claim.stop
-        if stop is not None and (scope.cancelled_caught or error is not None):
-            if stop.kind == "lost":
-                return None
-            if stop.kind == "released":
-                return released(claim)
-            error = _stopped(stop.reason)
-        elif scope.cancelled_caught:
-            error = _deadline_error(processor.name, timeout, remaining)
-        if processor.breaker is not None:
-            await self._circuits.tell(processor, error)
-        if error is not None and self._falls_back(claim, registered, error):
-            output, error = await self._fall_back(claim, registered, state, stored, scope, started, error)
+        stopped = claim.stop is not None and (scope.cancelled_caught or error is not None)
+        if not stopped:
+            if scope.cancelled_caught:
+                error = _deadline_error(processor.name, timeout, remaining)
+            if processor.breaker is not None:
+                await self._circuits.tell(processor, error)
+            if error is not None and _falls_back(grant, registered, error):
+                scope = self._host.cancel_scope(deadline=began + remaining)
+                output, error = await self._fall_back(claim, registered, state, stored, scope, started, error)
+                stopped = claim.stop is not None and error is not None
+        if stopped:
+            assert claim.stop is not None
+            if claim.stop.kind != "cancelled":
+                return None if claim.stop.kind == "lost" else released(claim)
+            error = _stopped(claim.stop.reason)
         if error is None:
             try:
                 if output is None:
@@ -152,14 +154,6 @@ class Executor:
             except AM2ZError as refused:
                 error = refused
         return self._failed(grant, registered, error, started, execution_time)
-
-    def _falls_back(self, claim: Claim, registered: Registered, error: AM2ZError) -> bool:
-        """For good: the circuit is open, or no attempt is left. Never for a job that was cancelled."""
-        if registered.processor.fallback is None or error.category in NO_FAULT:
-            return False
-        if isinstance(error, CircuitOpenError):
-            return True
-        return not wants_retry(_retry_policy(claim.grant, registered), error, claim.grant.attempt)
 
     async def _fall_back(
         self,
@@ -171,17 +165,23 @@ class Executor:
         started: float,
         error: AM2ZError,
     ) -> tuple[Any, AM2ZError | None]:
+        """Run the fallback, within the time the job has left. Stopped meanwhile, the error stays."""
         fallback = registered.processor.fallback
         assert fallback is not None
         stored = stored or JobState(self._states, claim.grant, registered.processor.state_type)
         context = self._context(claim, stored, scope, started)
         request = CallRequest(fallback, state, "fallback", None, None, None, inline=True)
         logger.warning("%r falls back to %r: %s", registered.processor.name, fallback.name, error)
+        claim.scope = scope
         try:
-            return await self._call_job(claim, request, context), None
+            with scope:
+                return await self._call_job(claim, request, context), None
         except AM2ZError as worse:
             worse.__cause__ = worse.__cause__ or error
             return None, worse
+        finally:
+            claim.scope = None
+        return None, error
 
     async def _call(
         self,
@@ -284,7 +284,9 @@ class Executor:
                 result=result,
             )
         policy = _retry_policy(grant, registered)
-        if _retries(policy, error, grant):
+        again = _retries(policy, error, grant)
+        _tell_hooks(policy, error, grant, again)
+        if again:
             delay = backoff_delay(policy, grant.attempt, random.random())
             if isinstance(error, CircuitOpenError):
                 delay = max(delay, float(error.context["wait"]))
@@ -420,23 +422,38 @@ def _retry_policy(grant: Grant, registered: Registered) -> RetryPolicy:
     if spec.attempts is None and spec.backoff is None:
         return policy or ONE_ATTEMPT
     base = policy or RetryPolicy()
+    backoff = base.backoff if spec.backoff is None else spec.backoff
     return msgspec.structs.replace(
         base,
         max_attempts=base.max_attempts if spec.attempts is None else spec.attempts,
-        backoff=base.backoff if spec.backoff is None else spec.backoff,
+        backoff=backoff,
+        max_backoff=max(base.max_backoff, backoff),
+        backoff_multiplier=base.backoff_multiplier if spec.multiplier is None else spec.multiplier,
     )
 
 
+def _falls_back(grant: Grant, registered: Registered, error: AM2ZError) -> bool:
+    """For good: the circuit is open, or no attempt is left. Never for a job that was cancelled."""
+    if registered.processor.fallback is None or error.category in NO_FAULT:
+        return False
+    return isinstance(error, CircuitOpenError) or not _retries(_retry_policy(grant, registered), error, grant)
+
+
 def _retries(policy: RetryPolicy, error: AM2ZError, grant: Grant) -> bool:
-    """Decide, and tell the policy's hooks; a hook that raises is logged and changes nothing more."""
-    attempt = grant.attempt
+    """Whether another attempt follows; a `should_retry` that raises is logged and means no."""
     try:
-        again = wants_retry(policy, error, attempt)
-        if again and policy.on_retry is not None:
-            policy.on_retry(error, attempt)
-        elif attempt >= policy.max_attempts and policy.on_exhausted is not None:
-            policy.on_exhausted(error, attempt)
+        return wants_retry(policy, error, grant.attempt)
+    except Exception:
+        logger.exception("should_retry of %r raised", grant.spec.processor)
+        return False
+
+
+def _tell_hooks(policy: RetryPolicy, error: AM2ZError, grant: Grant, again: bool) -> None:
+    """A hook that raises is logged and changes nothing."""
+    hook = policy.on_retry if again else policy.on_exhausted if grant.attempt >= policy.max_attempts else None
+    if hook is None:
+        return
+    try:
+        hook(error, grant.attempt)
     except Exception:
         logger.exception("a hook of the retry policy of %r raised", grant.spec.processor)
-        return False
-    return again

@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Any, Final
 
 from am2z_trio.concurrency import CancelScope, Host, Nursery, TaskStatus, current_host
@@ -60,7 +61,7 @@ from .worker import Worker
 logger: Final = logging.getLogger("am2z_trio.node")
 
 TICK: Final = 1.0
-"""Seconds between two ticks: lease, dead nodes, stuck queues. A dead process is noticed after two."""
+"""Most seconds between two ticks: lease, stuck queues, and dead nodes as often as `stalled_interval` says."""
 
 TICK_PATIENCE: Final = 1.0
 """Seconds one tick may take before the node asks itself whether its lease still stands."""
@@ -126,6 +127,7 @@ class Node:
         self._worker_ended = self.host.event()
         self._jobs_run_before = 0
         self._tick_bell = self.host.spot()
+        self._looked_for_dead = -inf
         self._stray_wakes: set[str] = set()
 
     # --- the tree ---------------------------------------------------------------------------
@@ -381,7 +383,7 @@ class Node:
     async def _tick_forever(self) -> None:
         host = self.host
         while True:
-            with host.cancel_scope(deadline=host.now() + TICK):
+            with host.cancel_scope(deadline=host.now() + min(TICK, self._registry.stalled_interval)):
                 await self._tick_bell.park()
             try:
                 await self._tick()
@@ -416,9 +418,12 @@ class Node:
                 await self._join()
                 for worker in self.workers.values():
                     worker.wake()
+            look = host.now() - self._looked_for_dead >= self._registry.stalled_interval
             with host.cancel_scope(deadline=host.now() + TICK_PATIENCE) as patience:
-                answer = await store.tick()
+                answer = await store.tick(reap=look)
                 self._lease_seen = host.now()
+                if look:
+                    self._looked_for_dead = self._lease_seen
                 if answer.lost:
                     self._lost()
             if patience.cancelled_caught:

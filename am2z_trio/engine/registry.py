@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import anyio
 
@@ -13,6 +13,8 @@ from am2z_trio.model.options import QueueOptions, RateLimit
 from am2z_trio.model.records import Flow, queue_name
 
 from .processor import Processor, with_dependencies
+
+USUAL: Final = QueueOptions()
 
 
 class Registered:
@@ -57,6 +59,7 @@ class Registry:
     def __init__(self, max_state_bytes: int) -> None:
         self._max_state_bytes = max_state_bytes
         self._by_name: dict[str, Registered] = {}
+        self._stalled_interval = USUAL.stalled_interval
 
     def add(self, processors: Iterable[Processor[Any]]) -> list[Registered]:
         """Add processors and their dependencies; all of them or, on an error, none."""
@@ -66,13 +69,25 @@ class Registry:
         ]
         for registered in added:
             self._by_name[registered.processor.name] = registered
+        self._note_interval()
         return added
 
     def remove(self, name: str) -> Registered | None:
-        return self._by_name.pop(name, None)
+        removed = self._by_name.pop(name, None)
+        self._note_interval()
+        return removed
+
+    def _note_interval(self) -> None:
+        queues = [registered.processor.queue for registered in self._by_name.values()]
+        self._stalled_interval = min((q.stalled_interval for q in queues), default=USUAL.stalled_interval)
 
     def get(self, name: str) -> Registered | None:
         return self._by_name.get(name)
+
+    @property
+    def stalled_interval(self) -> float:
+        """The shortest of its processors'."""
+        return self._stalled_interval
 
     def names(self) -> list[str]:
         return list(self._by_name)

@@ -43,6 +43,8 @@ PREPARED_AT_ONCE: Final = 500
 
 CALLER_GONE: Final = "the caller went away"
 
+ANY_OPTIONS: Final = JobOptions()
+
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """What a caller says about a job, apart from processor and state."""
@@ -175,7 +177,7 @@ class Submissions:
         codec, queue_options = await self._look_up(processor, name)
         _check(name, state, ask)
         depth = 0 if ask.parent is None else self.depth_below(ask.parent)
-        chosen = ask.options or queue_options.default_job_options
+        chosen = (ask.options or ANY_OPTIONS).over(queue_options.default_job_options)
         deadline = self._host.effective_deadline()
         blob = NO_STATE if state is None else msgspec.Raw(codec.encode(state))
         if ask.root:
@@ -191,16 +193,17 @@ class Submissions:
             self._node,
             ask.timeout,
             chosen.attempts,
-            chosen.backoff,
+            chosen.first_backoff,
             depth,
             ask.root,
             ask.commits,
+            chosen.backoff_multiplier,
         )
         return codec, Enqueue(
             spec=spec,
             queue=queue_name(name),
             priority=queue_options.priority if chosen.priority is None else chosen.priority,
-            delay=chosen.delay,
+            delay=chosen.delay or 0.0,
             # A caller that is cancelled already has the deadline -inf.
             deadline=None if deadline == inf else max(0.0, deadline - self._host.now()),
             max_stalled=queue_options.max_stalled_count,

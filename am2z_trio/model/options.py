@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -147,15 +147,38 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
         return cls(count=value)
 
 
+class Backoff(msgspec.Struct, frozen=True, kw_only=True):
+    """How long one job waits before it is tried again, where that is not its processor's retry policy's."""
+
+    type: Literal["fixed", "exponential"] = "exponential"
+    """`fixed`: the same before every attempt; `exponential`: twice as long each time."""
+    delay: float
+    """Seconds before the second attempt."""
+
+    def __post_init__(self) -> None:
+        require(self.type in BACKOFFS, "Backoff.type", self.type, "must be 'fixed' or 'exponential'")
+        require_seconds("Backoff.delay", self.delay)
+
+    @property
+    def multiplier(self) -> float:
+        """How much longer each wait is than the one before."""
+        return BACKOFFS[self.type]
+
+
+BACKOFFS: Final[dict[str, float]] = {"fixed": 1.0, "exponential": 2.0}
+
+
 class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How one job is queued; `None` leaves the choice to the processor."""
+    """How one job is queued. `None` leaves the choice to the queue's `default_job_options`, and where
+    those say nothing either, to the processor."""
 
     attempts: int | None = None
     """Attempts in all; overrides the retry policy's `max_attempts`."""
-    backoff: float | None = None
-    """Seconds before the second attempt; overrides the retry policy's."""
-    delay: float = 0.0
-    """Seconds before it may start."""
+    backoff: float | Backoff | None = None
+    """Seconds before the second attempt, or a `Backoff`; overrides the retry policy's. It may be longer than
+    the policy's `max_backoff`; no later wait is longer than both."""
+    delay: float | None = None
+    """Seconds before it may start; by default none."""
     priority: int | None = None
     """0 goes first, then 1 (most urgent) and up; overrides the queue's."""
     debounce: str | None = None
@@ -188,11 +211,29 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.attempts is not None:
             require_count("JobOptions.attempts", self.attempts)
-        if self.backoff is not None:
+        if self.backoff is not None and not isinstance(self.backoff, Backoff):
             require_seconds("JobOptions.backoff", self.backoff)
-        require_seconds("JobOptions.delay", self.delay)
+        if self.delay is not None:
+            require_seconds("JobOptions.delay", self.delay)
         if self.priority is not None:
             require_count("JobOptions.priority", self.priority, least=0, most=MAX_PRIORITY)
+
+    @property
+    def first_backoff(self) -> float | None:
+        """Seconds before the second attempt; `None`: as the retry policy says."""
+        return self.backoff.delay if isinstance(self.backoff, Backoff) else self.backoff
+
+    @property
+    def backoff_multiplier(self) -> float | None:
+        """How much longer each wait is; `None`: as the retry policy says."""
+        return self.backoff.multiplier if isinstance(self.backoff, Backoff) else None
+
+    def over(self, defaults: JobOptions) -> JobOptions:
+        """These options, and the defaults' where they leave the choice."""
+        chosen = {
+            name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None
+        }
+        return msgspec.structs.replace(defaults, **chosen) if chosen else defaults
 
 
 class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
@@ -238,8 +279,12 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Priority of jobs that do not name one."""
     max_stalled_count: int = 3
     """How often a job may be lost with its worker before it fails with `JobStalledError`."""
+    stalled_interval: float = 1.0
+    """Seconds between two looks for jobs that were lost with their worker. Every node looks, as often as the
+    shortest of its processors says: a dead process is found so long after a second of grace, a frozen one so
+    long after its lease."""
     default_job_options: JobOptions = JobOptions()
-    """For jobs enqueued without options of their own."""
+    """For what a job's own options leave open."""
 
     def __post_init__(self) -> None:
         require_count("QueueOptions.concurrency", self.concurrency, most=100_000)
@@ -262,6 +307,13 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
         require_count("QueueOptions.max_size", self.max_size, least=0)
         require_count("QueueOptions.priority", self.priority, least=0, most=MAX_PRIORITY)
         require_count("QueueOptions.max_stalled_count", self.max_stalled_count, least=0)
+        require_seconds("QueueOptions.stalled_interval", self.stalled_interval)
+        require(
+            self.stalled_interval >= 0.1,
+            "QueueOptions.stalled_interval",
+            self.stalled_interval,
+            "must be at least 0.1 seconds",
+        )
         require(
             isinstance(self.default_job_options, JobOptions),
             "QueueOptions.default_job_options",

@@ -90,6 +90,8 @@ class JobSpec(msgspec.Struct, frozen=True, array_like=True):
     """Id of the job that called this one; empty for none."""
     commits: bool = True
     """Whether what it returns becomes its session's state; what a child returns is its parent's affair."""
+    multiplier: float | None = None
+    """Overrides the processor's backoff multiplier."""
 
 
 class Enqueue(msgspec.Struct, frozen=True, kw_only=True):

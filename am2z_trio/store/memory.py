@@ -168,9 +168,9 @@ class MemoryStore:
         await self._checkpoint()
         self._server.leave(self._node, self._now())
 
-    async def tick(self) -> TickAnswer:
+    async def tick(self, *, reap: bool = True) -> TickAnswer:
         await self._checkpoint()
-        return self._server.tick(self._node, self._now())
+        return self._server.tick(self._node, self._now(), reap=reap)
 
     async def reconcile(self, known: Sequence[str]) -> int:
         await self._checkpoint()

@@ -924,7 +924,7 @@ class MemoryServer:
         for queue in self._queues.values():
             queue.lot.pop(node, None)
 
-    def tick(self, node: str, now: float) -> TickAnswer:
+    def tick(self, node: str, now: float, *, reap: bool = True) -> TickAnswer:
         self._collect(now)
         own = self._nodes.get(node)
         lost = own is None or own.lease_until < 0
@@ -934,7 +934,7 @@ class MemoryServer:
         reaped = 0
         oldest = heapq.nsmallest(BATCH, self._nodes.items(), key=lambda item: (item[1].lease_until, item[0]))
         for name, holder in oldest:
-            if reaped < BATCH and self._is_dead(name, holder, now):
+            if reap and reaped < BATCH and self._is_dead(name, holder, now):
                 holder.lease_until = -1
                 reaped += self._reap(name, now, BATCH - reaped)
         first = self._sweeps.get(node, 0)

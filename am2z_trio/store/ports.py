@@ -290,8 +290,8 @@ class Store(Protocol):
         """Give the lease back; jobs it still holds go back to their queues, no budget used."""
         ...
 
-    async def tick(self) -> TickAnswer:
-        """Renew the lease, give dead nodes' jobs back to their queues, wake stuck queues.
+    async def tick(self, *, reap: bool = True) -> TickAnswer:
+        """Renew the lease, give dead nodes' jobs back to their queues (if `reap`), wake stuck queues.
 
         A job that comes back from a dead node has `stalls` + 1; beyond its `max_stalled` it fails.
         Bounded work per call.

@@ -385,7 +385,7 @@ class RedisStore:
     async def leave(self) -> None:
         await self._eval(scripts.LEAVE, self._clock, self._ttl, self._node)
 
-    async def tick(self) -> TickAnswer:
+    async def tick(self, *, reap: bool = True) -> TickAnswer:
         if self._keeper is not None:
             self._keeper.beat()
         lost, reaped, self._queue_offset = await self._eval(
@@ -397,6 +397,7 @@ class RedisStore:
             milliseconds(self._settings.gone_grace),
             self._queue_offset,
             BATCH,
+            1 if reap else 0,
         )
         return TickAnswer(lost=bool(lost), reaped=reaped)
 

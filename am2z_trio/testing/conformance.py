@@ -975,6 +975,7 @@ class StoreConformance:
         bench.clock.advance(SETTINGS.lease / 2)
         assert (await b.store.tick()).reaped == 0
         bench.clock.advance(SETTINGS.lease / 2 + 0.001)
+        assert (await b.store.tick(reap=False)).reaped == 0
         assert (await b.store.tick()).reaped == 1
         view = await b.view("j")
         assert (view.status, view.stalls) == ("waiting", 1)

@@ -15,6 +15,7 @@ from am2z_trio import (
     CircuitOpenError,
     ConfigurationError,
     Context,
+    JobCancelledError,
     MergeConflictError,
     ParallelError,
     Payload,
@@ -321,6 +322,71 @@ async def test_a_fallback_answers_when_a_processor_has_failed_for_good(make_runt
         assert result.unwrap() == -5
         assert result.metadata.attempt == 2
         assert (await runtime.state.get("s", int)).state == -5
+
+
+async def test_a_fallback_ends_with_its_job(make_runtime):
+    running, ended = anyio.Event(), anyio.Event()
+
+    @processor
+    async def hang(n: int) -> int:
+        running.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+        return n
+
+    @processor(fallback=hang)
+    async def fail(n: int) -> int:
+        raise OSError
+
+    async with make_runtime() as runtime:
+        runtime.register(fail)
+        with anyio.fail_after(20):
+            job = await runtime.submit(fail, 1)
+            await running.wait()
+            await job.cancel("enough")
+            result = await job.result()
+            await ended.wait()
+        assert isinstance(result.error, JobCancelledError)
+        assert result.error.message == "enough"
+        # A caller's deadline goes on while the fallback runs.
+        running, ended = anyio.Event(), anyio.Event()
+        with anyio.move_on_after(0.3) as scope:
+            await runtime.execute(fail, 1)
+        assert scope.cancelled_caught
+        with anyio.fail_after(20):
+            await ended.wait()
+            while (await runtime.get_queue_stats())["fail"].active:
+                await anyio.sleep(0.005)
+
+
+async def test_hooks_that_raise_decide_nothing(make_runtime):
+    asked: list[int] = []
+
+    def broken(error: Any, attempt: int) -> bool:
+        asked.append(attempt)
+        raise RuntimeError("a hook of the test raises")
+
+    @processor
+    async def plan_b(n: int) -> int:
+        return -n
+
+    @processor(retry=RetryPolicy(max_attempts=5, backoff=0, should_retry=broken), fallback=plan_b)
+    async def undecided(n: int) -> int:
+        raise OSError
+
+    @processor(retry=RetryPolicy(max_attempts=2, backoff=0, on_retry=broken, on_exhausted=broken))
+    async def stubborn(n: int) -> int:
+        raise OSError
+
+    async with make_runtime() as runtime:
+        runtime.register(undecided, stubborn)
+        assert (await runtime.execute(undecided, 7)).unwrap() == -7
+        assert asked == [1]
+        result = await runtime.execute(stubborn, 7)
+        assert (result.success, result.metadata.attempt) == (False, 2)
+        assert asked == [1, 1, 2]
 
 
 async def test_children_of_a_job_die_with_it(make_runtime):

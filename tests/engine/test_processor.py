@@ -9,12 +9,14 @@ import msgspec
 import pytest
 
 from am2z_trio import (
+    Backoff,
     ConfigurationError,
     Context,
     JobOptions,
     LocalRuntime,
     Processor,
     QueueOptions,
+    Retention,
     RetryPolicy,
     processor,
 )
@@ -139,6 +141,14 @@ def test_a_bad_option_of_a_processor_is_named(options, field):
         (RetryPolicy, {"backoff": -1}),
         (RetryPolicy, {"backoff": float("nan")}),
         (RetryPolicy, {"backoff_multiplier": 0.5}),
+        (Backoff, {"delay": -1}),
+        (Retention, {"age": -1}),
+        (Retention, {"count": 1.5}),
+        (JobOptions, {"delay": -1}),
+        (JobOptions, {"debounce": ""}),
+        (JobOptions, {"remove_on_fail": -1}),
+        (JobOptions, {"remove_on_complete": "yes"}),
+        (QueueOptions, {"stalled_interval": 0}),
         (RetryPolicy, {"jitter": 2}),
         (RetryPolicy, {"max_backoff": float("inf")}),
         (RetryPolicy, {"should_retry": "yes"}),
@@ -155,10 +165,17 @@ def test_a_bad_option_of_a_processor_is_named(options, field):
     ],
 )
 def test_a_bad_option_names_field_value_and_rule(kind: Any, options: dict[str, Any]):
-    ((field, value),) = options.items()
+    if kind is Backoff:
+        options = {**options, "type": "fixed"}
+    (field, value), *_ = options.items()
     with pytest.raises(ConfigurationError) as caught:
         kind(**options)
     assert str(caught.value).startswith(f"{kind.__name__}.{field}={value!r}: must be ")
+
+
+def test_a_backoff_is_fixed_or_exponential():
+    with pytest.raises(ConfigurationError, match=r"Backoff\.type='linear': must be 'fixed' or 'exponential'"):
+        Backoff(type="linear", delay=1)  # type: ignore[arg-type]
 
 
 def test_dependencies_come_along_and_circles_are_refused():

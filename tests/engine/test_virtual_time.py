@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import trio
 
-from am2z_trio import Context, JobOptions, LocalRuntime, ProcessorTimeoutError, RetryPolicy, processor
+from am2z_trio import (
+    Backoff,
+    Context,
+    JobCancelledError,
+    JobOptions,
+    LocalRuntime,
+    ProcessorTimeoutError,
+    QueueOptions,
+    RetryPolicy,
+    processor,
+)
+from am2z_trio.model.records import TickAnswer
+from am2z_trio.store.memory_server import MemoryServer
 
 pytestmark = pytest.mark.trio
 
@@ -47,3 +61,107 @@ async def test_a_deadline_passes_while_the_job_waits_for_a_slot(autojump_clock):
         await trio.sleep(120)
         assert (await runtime.get_queue_stats())["wait"].cancelled == 1
     assert ran == []
+
+
+@pytest.mark.parametrize(
+    ("backoff", "waits"),
+    [
+        (Backoff(type="fixed", delay=10), [10, 10, 10]),
+        (Backoff(type="exponential", delay=10), [10, 20, 40]),
+        # A number is the first wait; the policy's multiplier stays.
+        (10, [10, 30, 90]),
+        (None, [1, 3, 9]),
+    ],
+)
+async def test_a_job_may_bring_its_own_backoff(autojump_clock, backoff, waits):
+    began: list[float] = []
+
+    @processor(retry=RetryPolicy(max_attempts=4, backoff=1, backoff_multiplier=3, max_backoff=3600, jitter=0))
+    async def fail(n: int) -> int:
+        began.append(trio.current_time())
+        raise OSError
+
+    @processor
+    async def inline(n: int, ctx: Context) -> int:
+        return await ctx.call(fail, n, inline=True, options=JobOptions(backoff=backoff))
+
+    async with LocalRuntime() as runtime:
+        runtime.register(fail, inline)
+        result = await runtime.execute(fail, 1, options=JobOptions(backoff=backoff))
+        assert result.metadata.attempt == 4
+        assert [round(b - a) for a, b in pairwise(began)] == waits
+        began.clear()
+        await runtime.execute(inline, 1)
+        assert [round(b - a) for a, b in pairwise(began)] == waits
+
+
+async def test_what_a_jobs_options_leave_open_its_queue_decides(autojump_clock):
+    defaults = JobOptions(attempts=3, backoff=Backoff(type="fixed", delay=5), delay=60)
+
+    @processor(queue=QueueOptions(default_job_options=defaults))
+    async def fail(n: int) -> int:
+        raise OSError
+
+    async with LocalRuntime() as runtime:
+        runtime.register(fail)
+        for options, seconds, attempts in (
+            (None, 70, 3),
+            (JobOptions(delay=0), 10, 3),
+            (JobOptions(attempts=1), 60, 1),
+            # Longer than the usual `max_backoff` of a minute.
+            (JobOptions(backoff=100), 60 + 100 + 100, 3),
+        ):
+            start = trio.current_time()
+            result = await runtime.execute(fail, 1, options=options)
+            # Two waits, each up to a tenth shorter at random.
+            assert 0.9 * seconds <= trio.current_time() - start <= seconds + 1
+            assert result.metadata.attempt == attempts
+
+
+async def test_a_later_job_of_the_same_key_takes_the_place_of_one_that_waits(autojump_clock):
+    ran: list[int] = []
+
+    @processor
+    async def save(n: int) -> int:
+        ran.append(n)
+        return n
+
+    async with LocalRuntime() as runtime:
+        runtime.register(save)
+        jobs = []
+        for n in range(5):
+            jobs.append(await runtime.submit(save, n, options=JobOptions(debounce="doc", delay=10)))
+            await trio.sleep(3)
+        other = await runtime.submit(save, 99, options=JobOptions(debounce="another doc", delay=1))
+        results = [await job.result() for job in (*jobs, other)]
+        # The burst is over: the next one is a job of its own.
+        last = await runtime.submit(save, 5, options=JobOptions(debounce="doc"))
+        assert (await last.result()).unwrap() == 5
+    assert ran == [99, 4, 5]
+    assert [result.success for result in results] == [False] * 4 + [True] * 2
+    assert isinstance(results[0].error, JobCancelledError)
+    assert "debounce" in results[0].error.message
+
+
+@pytest.mark.parametrize(("intervals", "looks"), [([0.5, 3.0], 0.5), ([3.0], 3.0), ([], 1.0)])
+async def test_a_node_looks_for_lost_jobs_as_often_as_its_processors_say(
+    autojump_clock, monkeypatch, intervals, looks
+):
+    looked: list[float] = []
+    real = MemoryServer.tick
+
+    def tick(self: MemoryServer, node: str, now: float, *, reap: bool = True) -> TickAnswer:
+        if reap:
+            looked.append(trio.current_time())
+        return real(self, node, now, reap=reap)
+
+    monkeypatch.setattr(MemoryServer, "tick", tick)
+
+    async def nothing(n: int) -> None: ...
+
+    async with LocalRuntime() as runtime:
+        for number, interval in enumerate(intervals):
+            queue = QueueOptions(stalled_interval=interval)
+            runtime.register(processor(name=f"p{number}", queue=queue)(nothing))
+        await trio.sleep(30)
+    assert {round(b - a, 3) for a, b in pairwise(looked[1:])} == {looks}

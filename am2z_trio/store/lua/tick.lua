@@ -1,7 +1,8 @@
 -- Renew the own lease, give dead nodes' jobs back, wake stuck queues, take expired states away.
 --
 -- KEYS     anchor
--- ARGV     clock, result ttl ms, node, lease ms, gone grace ms, offset into the queues, batch
+-- ARGV     clock, result ttl ms, node, lease ms, gone grace ms, offset into the queues, batch,
+--          look for dead nodes (1 or 0)
 -- RETURNS  {1 if the own lease is gone, jobs taken from dead nodes, next offset}
 -- INVARIANT  a job leaves a dead node exactly once, with its token retired; bounded work per call.
 --          A node is dead when its lease has passed, or when nobody has subscribed to its inbox for
@@ -62,7 +63,7 @@ local function reap(name)
   end
 end
 
-local nodes = redis.call('ZRANGE', nodes_key(), 0, batch - 1, 'WITHSCORES')
+local nodes = ARGV[8] == '1' and redis.call('ZRANGE', nodes_key(), 0, batch - 1, 'WITHSCORES') or {}
 for i = 1, #nodes, 2 do
   if reaped < batch and is_dead(nodes[i], tonumber(nodes[i + 1])) then
     redis.call('ZADD', nodes_key(), -1, nodes[i])
