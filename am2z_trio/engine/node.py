@@ -237,6 +237,7 @@ class Node:
         serving = self.workers.get(queue)
         if serving is not None and not serving.closing:
             serving.wake()
+            self._sessions.start_soon(self._announce, registered)
             return
         name = registered.processor.name
         worker = Worker(
@@ -265,8 +266,7 @@ class Node:
 
     async def _work(self, worker: Worker, registered: Registered) -> None:
         try:
-            info = QueueInfo(queue=registered.queue, processor=registered.processor.name)
-            await self.store.announce([info])
+            await self._announce(registered)
             async with self.host.open_nursery() as nursery:
                 await nursery.start(worker.run)
                 self.tell("worker:started", processor=registered.processor.name)
@@ -277,6 +277,13 @@ class Node:
             if self.workers.get(worker.queue) is worker:
                 del self.workers[worker.queue]
             self._worker_ended.set()
+
+    async def _announce(self, registered: Registered) -> None:
+        """Tell every node that the queue is there, and the options it is to be filled by."""
+        processor = registered.processor
+        await self.store.announce(
+            [QueueInfo(queue=registered.queue, processor=processor.name, options=processor.queue)]
+        )
 
     async def wait_for_workers(self, condition: Callable[[], bool]) -> None:
         """Wait until the workers of this node are as `condition` wants them."""

@@ -41,6 +41,9 @@ S = TypeVar("S")
 PREPARED_AT_ONCE: Final = 500
 """States `execute_many` encodes before it lets other tasks have a turn: some milliseconds."""
 
+LOOK_AGAIN_AFTER: Final = 30.0
+"""Seconds for which the processors of other nodes, and the options of their queues, are taken as known."""
+
 CALLER_GONE: Final = "the caller went away"
 
 ANY_OPTIONS: Final = JobOptions()
@@ -82,7 +85,8 @@ class Submissions:
         self._store = store
         self._results = results
         self._any_codec: StateCodec[Any] = StateCodec(Any, max_bytes=options.max_state_bytes)
-        self._known_elsewhere: set[str] = set()
+        self._known_elsewhere: dict[str, QueueOptions] = {}
+        self._looked_at = -inf
         # 80 random bits per node, then a counter: unique without asking anybody.
         self._id_prefix = secrets.token_hex(10)
         self._numbers = itertools.count(1)
@@ -94,7 +98,8 @@ class Submissions:
     async def known_processors(self) -> list[str]:
         """Names of all processors that any node has announced."""
         known = await self._store.known_queues()
-        self._known_elsewhere = {info.processor for info in known}
+        self._known_elsewhere = {info.processor: info.options for info in known}
+        self._looked_at = self._host.now()
         return list(dict.fromkeys(info.processor for info in known))
 
     async def execute(self, processor: Processor[S] | str, state: S | None, ask: Ask) -> ProcessorResult[S]:
@@ -230,7 +235,11 @@ class Submissions:
         registered = self._registry.get(name)
         if registered is not None:
             return registered.codec, registered.processor.queue
-        if name not in self._known_elsewhere and name not in await self.known_processors():
+        looked_lately = self._host.now() - self._looked_at < LOOK_AGAIN_AFTER
+        if (
+            not (looked_lately and name in self._known_elsewhere)
+            and name not in await self.known_processors()
+        ):
             here = ", ".join(self._registry.names()) or "none"
             raise ProcessorNotFoundError(
                 f"no node has registered a processor named {name!r} (registered here: {here})",
@@ -239,7 +248,7 @@ class Submissions:
         if isinstance(processor, Processor):
             codec: StateCodec[S] = StateCodec(processor.state_type, max_bytes=self._options.max_state_bytes)
             return codec, processor.queue
-        return self._any_codec, QueueOptions()
+        return self._any_codec, self._known_elsewhere[name]
 
 
 def _smaller(one: int, other: int) -> int:

@@ -278,7 +278,9 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     """Priority of jobs that do not name one."""
     max_stalled_count: int = 3
-    """How often a job may be lost with its worker before it fails with `JobStalledError`."""
+    """How often a job may be lost with its worker before it fails with `JobStalledError`; a job whose calls
+    complete meanwhile starts over. When it is lost for another time it comes back apart from the jobs that
+    were lost with it, so that one that kills its worker takes no others with it."""
     stalled_interval: float = 1.0
     """Seconds between two looks for jobs that were lost with their worker. Every node looks, as often as the
     shortest of its processors says: a dead process is found so long after a second of grace, a frozen one so

@@ -14,7 +14,7 @@ from typing import Final, Literal
 import msgspec
 
 from .errors import ErrorRecord
-from .options import Retention
+from .options import QueueOptions, Retention
 from .transitions import Status, Terminal
 
 WIRE_VERSION: Final = 1
@@ -411,6 +411,8 @@ class QueueInfo(msgspec.Struct, frozen=True, kw_only=True):
     queue: str
     processor: str
     session: str = ""
+    options: QueueOptions = QueueOptions()
+    """Whoever submits by name alone goes by them."""
 
 
 class TickAnswer(msgspec.Struct, frozen=True, kw_only=True):

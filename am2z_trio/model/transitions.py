@@ -6,7 +6,7 @@ scripts are compared with the memory store operation by operation, so both follo
 ```
            enqueue ─► waiting ◄─ promote, defer ─► later ◄─ enqueue (delay)
                        │  ▲ ▲                      ▲
-                 claim │  │ └─ release, reap       │ retry
+                 claim │  │ └─ release, reap       │ retry, reap_later
                        ▼  │                        │
                      active ───────────────────────┘
                        │
@@ -35,6 +35,7 @@ Transition = Literal[
     "retry_later",
     "release",
     "reap",
+    "reap_later",
     "stall",
     "expire",
     "cancel",
@@ -55,6 +56,7 @@ _TABLE: Final[dict[Transition, tuple[frozenset[Status | None], Status]]] = {
     "retry_later": (frozenset({"active"}), "later"),
     "release": (frozenset({"active"}), "waiting"),
     "reap": (frozenset({"active"}), "waiting"),
+    "reap_later": (frozenset({"active"}), "later"),
     "stall": (frozenset({"active"}), "failed"),
     "expire": (frozenset({"waiting"}), "failed"),
     "cancel": (frozenset({"waiting", "later", "active"}), "cancelled"),

@@ -60,6 +60,9 @@ from .ports import BreakerStep, Listener, ReviveAnswer, StoreSettings
 BATCH: Final = 100
 """Most jobs, nodes or queues that one housekeeping step touches."""
 
+APART: Final = 0.25
+"""Seconds between jobs that come back after they were lost with their worker for another time."""
+
 
 @dataclass(slots=True)
 class _Job:
@@ -371,6 +374,10 @@ class MemoryServer:
             job.spec = msgspec.structs.replace(job.spec, state=NO_STATE)  # the input is no longer needed
         job.token = job.node = ""
         self._retain(job, dead, now)
+        parent = self._jobs.get(job.spec.parent)
+        if parent is not None and status == "completed":
+            # A job whose calls complete gets on, however often it is lost with its worker.
+            parent.stalls = 0
         self._end_children(job, now, SESSION_STOPPED if reason == SESSION_STOPPED else PARENT_ENDED)
         self._outbox.extend((origin, job.settled) for origin in job.origins)
         job.origins = []
@@ -467,8 +474,17 @@ class MemoryServer:
             self._wake(job.queue)
         return node
 
-    def _return(self, job: _Job, transition: Transition, now: float, settled_as: str | None = None) -> bool:
-        """Give a claimed job back to the front of its queue, unless somebody wants it cancelled."""
+    def _return(
+        self,
+        job: _Job,
+        transition: Transition,
+        now: float,
+        settled_as: str | None = None,
+        *,
+        due: float | None = None,
+    ) -> bool:
+        """Give a claimed job back to its queue, unless somebody wants it cancelled: to the front, or for a
+        time when it is due."""
         node = self._drop_claim(job, settled_as)
         if job.cancel_reason is None and self._is_stopping(job.spec.session, now):
             job.cancel_reason = SESSION_STOPPED
@@ -479,7 +495,10 @@ class MemoryServer:
             self._tell("job:cancelled", job, now, node, {"attempt": job.attempt})
             return False
         self._count(job, transition)
-        self._put(job, front=True)
+        if due is None:
+            self._put(job, front=True)
+        else:
+            self._put_later(job, due)
         return True
 
     def _collect(self, now: float) -> None:
@@ -961,6 +980,7 @@ class MemoryServer:
     def _reap(self, name: str, now: float, most: int) -> int:
         """Take a bounded number of jobs from a dead node; forget the node when it has none left."""
         taken = list(itertools.islice(self._active.get(name, ()), most))
+        suspects: list[_Job] = []
         for job_id in taken:
             job = self._jobs[job_id]
             job.stalls += 1
@@ -968,7 +988,14 @@ class MemoryServer:
                 self._drop_claim(job, None)
                 self._end(job, "stall", now, reason="stalled")
                 self._tell("job:failed", job, now, name, {"attempt": job.attempt})
+            elif job.stalls > 1:
+                suspects.append(job)
             elif self._return(job, "reap", now):
+                self._tell("job:stalled", job, now, name)
+        for index, job in enumerate(suspects):
+            # One by one, each time in the other order: one of them may be what kills its worker.
+            place = index if job.stalls % 2 == 0 else len(suspects) - 1 - index
+            if self._return(job, "reap_later", now, due=now + place * APART * 1000):
                 self._tell("job:stalled", job, now, name)
         if not self._active.get(name):
             self._active.pop(name, None)

@@ -293,7 +293,9 @@ class Store(Protocol):
     async def tick(self, *, reap: bool = True) -> TickAnswer:
         """Renew the lease, give dead nodes' jobs back to their queues (if `reap`), wake stuck queues.
 
-        A job that comes back from a dead node has `stalls` + 1; beyond its `max_stalled` it fails.
+        A job that comes back from a dead node has `stalls` + 1; beyond its `max_stalled` it fails. For
+        the second time and further ones, jobs come back one by one. A call that completes takes its
+        parent's `stalls` away.
         Bounded work per call.
         """
         ...

@@ -11,12 +11,12 @@ from typing import Any, Final, cast
 import anyio.to_thread
 import msgspec
 
-from am2z_trio.concurrency import TaskStatus, current_host
+from am2z_trio.concurrency import Nursery, TaskStatus, current_host
 from am2z_trio.concurrency.groups import unwrapped
 from am2z_trio.model.codec import NIL, RecordDecoder, encode_record
-from am2z_trio.model.errors import RuntimeStateError, ValidationError
+from am2z_trio.model.errors import AM2ZError, RuntimeStateError, ValidationError
 from am2z_trio.model.events import Event
-from am2z_trio.model.options import CircuitBreaker, Retention
+from am2z_trio.model.options import CircuitBreaker, QueueOptions, Retention
 from am2z_trio.model.records import (
     FREE,
     NO_STATE,
@@ -59,6 +59,7 @@ BATCH: Final = 100
 
 _decode_inbox: Final = RecordDecoder[list[InboxMessage]](list[InboxMessage])
 _decode_events: Final = RecordDecoder[list[Event]](list[Event])
+_decode_options: Final = RecordDecoder[QueueOptions](QueueOptions)
 _decode_spec: Final = RecordDecoder[JobSpec](JobSpec)
 
 
@@ -88,6 +89,7 @@ class RedisStore:
         self._given_clock = clock
         self._client: RedisClient | None = None
         self._listener: Listener | None = None
+        self._nursery: Nursery | None = None
         self._keeper: LeaseKeeper | None = None
         self._queue_offset = 0
         self._states = RedisStates(
@@ -111,23 +113,27 @@ class RedisStore:
             with unwrapped():
                 async with host.open_nursery() as nursery:
                     await nursery.start(client.run)
-                    self._client = client
+                    self._client, self._nursery = client, nursery
                     await client.subscribe(self._inbox)
-                    nursery.start_soon(self._keep_lease)
                     task_status.started()
         finally:
-            self._client = self._listener = None
+            self._client = self._listener = self._nursery = None
 
-    async def _keep_lease(self) -> None:
-        """Lend a thread to the lease keeper until cancelled."""
-        keeper = LeaseKeeper(
+    def _keep_lease(self) -> None:
+        """From now on a thread keeps the lease; one is enough, however often the node joins."""
+        if self._keeper is not None or self._nursery is None:
+            return
+        self._keeper = LeaseKeeper(
             self._options,
             prefix=self._prefix,
             node=self._node,
             lease=self._settings.lease,
             clock=self._given_clock,
         )
-        self._keeper = keeper
+        self._nursery.start_soon(self._lend_thread, self._keeper)
+
+    async def _lend_thread(self, keeper: LeaseKeeper) -> None:
+        """Lend a thread to the lease keeper until cancelled."""
         try:
             # The thread is let go at cancellation: it ends at its next look, and writes nothing that
             # a node which has left could notice.
@@ -328,17 +334,14 @@ class RedisStore:
         args: list[Argument] = [self._clock]
         for info in queues:
             require_text(info.processor)
-            args += (info.queue, info.processor, info.session)
+            args += (info.queue, info.processor, info.session, encode_record(info.options))
         await self._eval(scripts.ANNOUNCE, *args)
 
     async def known_queues(self) -> list[QueueInfo]:
         found: list[QueueInfo] = []
         while True:
             page = await self._eval(scripts.QUEUES, len(found), BATCH)
-            found += [
-                QueueInfo(queue=queue.decode(), processor=processor.decode(), session=session.decode())
-                for queue, processor, session in page
-            ]
+            found += [_queue_info(*row) for row in page]
             if len(page) < BATCH:
                 return found
 
@@ -381,6 +384,7 @@ class RedisStore:
 
     async def join(self) -> None:
         await self._eval(scripts.JOIN, self._clock, self._ttl, self._node, self._lease)
+        self._keep_lease()
 
     async def leave(self) -> None:
         await self._eval(scripts.LEAVE, self._clock, self._ttl, self._node)
@@ -436,6 +440,16 @@ class RedisStore:
 
 _QUEUED: Final = EnqueueAnswer(status="queued")
 _APPLIED_COMPLETED: Final = SettleAnswer(status="applied", outcome="completed")
+
+
+def _queue_info(queue: bytes, processor: bytes, session: bytes, options: bytes) -> QueueInfo:
+    info = QueueInfo(queue=queue.decode(), processor=processor.decode(), session=session.decode())
+    try:
+        return msgspec.structs.replace(info, options=_decode_options(options))
+    except AM2ZError as error:
+        # A newer version may have options that this one refuses.
+        logger.warning("the options of queue %s cannot be read: %s", info.queue, error)
+        return info
 
 
 def _enqueue_answer(job: str, row: list[bytes]) -> EnqueueAnswer:

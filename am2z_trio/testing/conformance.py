@@ -25,7 +25,7 @@ from am2z_trio.concurrency import CancelScope, Host, Nursery, TaskStatus, curren
 from am2z_trio.model.codec import NIL, checksum
 from am2z_trio.model.errors import StateIntegrityError
 from am2z_trio.model.events import Event
-from am2z_trio.model.options import Retention
+from am2z_trio.model.options import QueueOptions, RateLimit, Retention
 from am2z_trio.model.records import (
     DEBOUNCED,
     FREE,
@@ -931,7 +931,9 @@ class StoreConformance:
         assert await a.store.known_queues() == []
         z = QueueInfo(queue="z", processor="zed")
         m = QueueInfo(queue="m@~x", processor="em", session="the session")
-        c = QueueInfo(queue="c", processor="see")
+        c = QueueInfo(
+            queue="c", processor="see", options=QueueOptions(max_size=7, limiter=RateLimit(max=1, duration=2))
+        )
         await a.store.announce([z, m])
         await b.store.announce([c, m, z])
         bench.clock.advance(1)
@@ -967,6 +969,45 @@ class StoreConformance:
             assert (answer.lost, answer.reaped) == (False, 0)
             assert (await b.store.tick()).lost is False
         assert (await a.settle(grant)).status == "applied"
+
+    async def test_jobs_that_are_lost_again_come_back_one_by_one(self, bench: Bench) -> None:
+        ids = ["j1", "j2", "j3"]
+        a = await bench.node("a")
+        await a.store.enqueue([job(id) for id in ids])
+        for loss, order in enumerate([ids, ids, ids[::-1], ids], start=1):
+            lost = await bench.node(f"lost{loss}")
+            came: list[str] = []
+            while len(came) < 3:
+                grants = await lost.claim(9)
+                came += _ids(grants)
+                if loss == 1:
+                    assert _ids(grants) == ids
+                elif loss == 2:
+                    # After the first loss they came back together.
+                    assert sorted(came) == ids
+                else:
+                    assert len(grants) <= 1
+                    bench.clock.advance(0.125)
+            if loss > 2:
+                assert came == order
+            await a.store.tick()
+            bench.clock.advance(SETTINGS.lease + 0.001)
+            await a.store.tick()
+
+    async def test_a_call_that_completes_takes_its_parents_losses_away(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        await a.store.enqueue([job("p", max_stalled=1)])
+        for n in range(4):
+            lost = await bench.node(f"lost{n}")
+            await lost.claim_one()
+            bench.clock.advance(SETTINGS.lease + 0.001)
+            await a.store.tick()
+            assert (await a.view("p")).stalls == 1
+            parent = await a.claim_one()
+            await a.store.enqueue([job(f"c{n}", parent="p")])
+            await a.settle(await a.claim_one(), "completed")
+            assert (await a.view("p")).stalls == 0
+            await a.settle(parent, "released")
 
     async def test_a_node_whose_lease_has_passed_is_reaped(self, bench: Bench) -> None:
         a, b = await bench.node("a"), await bench.node("b")

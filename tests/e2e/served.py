@@ -8,7 +8,7 @@ from pathlib import Path
 
 import anyio
 
-from am2z_trio import Context, QueueOptions, QueueRuntime, processor
+from am2z_trio import Context, Processor, QueueOptions, QueueRuntime, RateLimit, chain, processor
 
 MARKS = Path(os.environ.get("E2E_MARKS", "."))
 
@@ -96,13 +96,69 @@ async def calls_sleeper(n: int, ctx: Context) -> int:
         mark("caller-ended")
 
 
-runtime = QueueRuntime(os.environ.get("E2E_REDIS", "redis://localhost"), lease=1, shutdown_grace=20)
+STEPS = 10
+QUICK = QueueOptions(stalled_interval=0.1)
+
+
+def stair(number: int) -> Processor[list[int]]:
+    """A step that is there for ever when it runs for the first time."""
+
+    async def step(done: list[int], ctx: Context) -> list[int]:
+        mark(f"step-{number}-run-{ctx.meta.deliveries}")
+        await ctx.state.update(lambda effects: [*(effects or []), number])
+        if ctx.meta.deliveries == 1:
+            await anyio.sleep_forever()
+        return [*done, number]
+
+    return processor(name=f"step-{number}", queue=QUICK)(step)
+
+
+@processor(queue=QUICK)
+async def count_up(done: list[int], ctx: Context) -> list[int]:
+    """A composition of the user's own, with an effect at its end that keeps those of its calls."""
+    for number in range(STEPS):
+        done = await ctx.call(f"step-{number}", done)
+    await ctx.state.update(lambda effects: [*(effects or []), STEPS])
+    return done
+
+
+@processor(queue=QueueOptions(limiter=RateLimit(max=50, duration=1)))
+async def limited(n: int) -> int:
+    return n
+
+
+POISON = 13
+
+
+@processor(queue=QueueOptions(concurrency=20, stalled_interval=0.1))
+async def handle(n: int, ctx: Context) -> int:
+    """End the whole process, for one input."""
+    mark(f"handle-{n}-run-{ctx.meta.deliveries}")
+    if n == POISON:
+        os._exit(9)
+    await anyio.sleep(0.01)
+    return -n
+
+
+REDIS = os.environ.get("E2E_REDIS", "redis://localhost")
+
+stairs = QueueRuntime(REDIS)
+steps = [stair(number) for number in range(STEPS)]
+stairs.register(chain("stairs", steps, queue=QUICK), count_up)
+
+limits = QueueRuntime(REDIS)
+limits.register(limited)
+
+poisoned = QueueRuntime(REDIS)
+poisoned.register(handle)
+
+runtime = QueueRuntime(REDIS, lease=1, shutdown_grace=20)
 runtime.register(double, first_hangs, first_hangs_in_thread, slow_plus_one, deaf_plus_one, held)
 
-idle = QueueRuntime(os.environ.get("E2E_REDIS", "redis://localhost"))
+idle = QueueRuntime(REDIS)
 
-parents = QueueRuntime(os.environ.get("E2E_REDIS", "redis://localhost"))
+parents = QueueRuntime(REDIS)
 parents.register(calls_sleeper)
 
-children = QueueRuntime(os.environ.get("E2E_REDIS", "redis://localhost"))
+children = QueueRuntime(REDIS)
 children.register(sleeper)

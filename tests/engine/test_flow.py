@@ -193,3 +193,37 @@ async def test_a_full_queue_refuses_with_figures(make_runtime):
 def test_bad_limits_are_refused(make, words):
     with pytest.raises(ConfigurationError, match=words.replace(".", r"\.")):
         make()
+
+
+async def test_who_submits_by_name_goes_by_the_options_of_those_who_serve(redis_url):
+    def make(max_size: int) -> Any:
+        options = QueueOptions(max_size=max_size, default_job_options=JobOptions(attempts=2, backoff=0.0))
+
+        @processor(name="work", queue=options)
+        async def work(n: int, ctx: Context) -> int:
+            return ctx.meta.attempt if ctx.meta.attempt == 2 else 1 // 0
+
+        return work
+
+    async with QueueRuntime(redis_url) as server, QueueRuntime(redis_url, workers=False) as client:
+        server.register(make(3))
+        with anyio.fail_after(30):
+            while "work" not in await client.sync_processors():
+                await anyio.sleep(0.005)
+        assert (await client.execute("work", 1)).unwrap() == 2
+        await client.pause("work")
+        for n in range(3):
+            await client.submit("work", n)
+        with pytest.raises(ResourceError, match="3 jobs wait for 'work', the limit is 3"):
+            await client.submit("work", 3)
+        # A hot reload is announced, too.
+        server.register(make(4))
+        with anyio.fail_after(30):
+            while True:
+                await client.sync_processors()
+                try:
+                    await client.submit("work", 3)
+                except ResourceError:
+                    await anyio.sleep(0.005)
+                else:
+                    break

@@ -1,11 +1,12 @@
 -- Make queues known.
 --
 -- KEYS     anchor
--- ARGV     clock, then per queue: queue, processor, session
+-- ARGV     clock, then per queue: queue, processor, session, options
 -- RETURNS  nothing
 -- INVARIANT  a queue keeps its first place; places are counted, as several can be announced in one ms.
 
-for i = 2, #ARGV, 3 do
-  redis.call('HSET', meta_key(ARGV[i]), 'processor', ARGV[i + 1], 'session', ARGV[i + 2])
+for i = 2, #ARGV, 4 do
+  redis.call('HSET', meta_key(ARGV[i]), 'processor', ARGV[i + 1], 'session', ARGV[i + 2],
+    'options', ARGV[i + 3])
   redis.call('ZADD', queues_key(), 'NX', redis.call('ZCARD', queues_key()), ARGV[i])
 end

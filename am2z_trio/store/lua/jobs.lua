@@ -246,6 +246,8 @@ function end_job(job, transition, now, ttl, reason, result, node)
   end
   retain(job, dead, status, now, ttl)
   if job.calls then end_children(job.id, now, ttl, reason == STOPPED and STOPPED or CALLER_GONE) end
+  -- A job whose calls complete gets on, however often it is lost with its worker.
+  if job.parent and status == 'completed' then redis.call('HDEL', job_key(job.parent), 'stalls') end
   if job.skey then
     redis.call('SREM', jobs_key(job.skey), job.id)
     if redis.call('EXISTS', jobs_key(job.skey)) == 0 then redis.call('HDEL', sessions_key(), job.skey) end
@@ -287,9 +289,9 @@ local function drop_claim(job, settled_as)
   if job.skey then leave_session(job.queue, job.skey) end
 end
 
--- Gives a claimed job back to the front of its queue, unless somebody wants it cancelled.
--- Returns whether it went back.
-local function return_job(job, settled_as, now, ttl)
+-- Gives a claimed job back to its queue, unless somebody wants it cancelled: to the front, or for a time
+-- when it is due. Returns whether it went back.
+local function return_job(job, settled_as, now, ttl, due)
   local node = job.node
   if job.skey and not job.cancel and is_stopping(job.skey, now) then job.cancel = STOPPED end
   drop_claim(job, settled_as)
@@ -298,14 +300,19 @@ local function return_job(job, settled_as, now, ttl)
     end_job(job, 'cancel', now, ttl, job.cancel, '', node)
     return false
   end
+  local status = due and 'later' or 'waiting'
   redis.call('HDEL', job_key(job.id), 'node', 'token')
-  redis.call('HSET', job_key(job.id), 'status', 'waiting')
+  redis.call('HSET', job_key(job.id), 'status', status)
   if settled_as then
     redis.call('HSET', job_key(job.id), 'last_token', job.last_token, 'last_outcome', settled_as)
   end
   count(job.queue, 'active', -1)
-  count(job.queue, 'waiting', 1)
-  put(job.queue, job.id, priority_of(job.id), true, job.skey)
+  count(job.queue, status, 1)
+  if due then
+    put_later(job.queue, job.id, due)
+  else
+    put(job.queue, job.id, priority_of(job.id), true, job.skey)
+  end
   return true
 end
 

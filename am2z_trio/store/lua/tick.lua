@@ -7,6 +7,8 @@
 -- INVARIANT  a job leaves a dead node exactly once, with its token retired; bounded work per call.
 --          A node is dead when its lease has passed, or when nobody has subscribed to its inbox for
 --          the grace: Redis sees a closed connection at once, and cannot see a frozen process.
+--          Jobs that are lost for another time come back one by one, each time in the other order: one of
+--          them may be what kills its worker, and the others shall not be there whenever it does.
 
 local now, ttl, node = read_clock(ARGV[1]), ARGV[2], ARGV[3]
 local grace, offset, batch = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -33,9 +35,11 @@ local function is_dead(name, lease)
   return now - tonumber(since) >= grace
 end
 
+local APART_MS = 250
+
 local reaped = 0
 local function reap(name)
-  local taken = redis.call('HSCAN', active_key(name), 0, 'COUNT', batch)[2]
+  local taken, suspects = redis.call('HSCAN', active_key(name), 0, 'COUNT', batch)[2], {}
   for i = 1, #taken, 2 do
     local job = load(taken[i])
     if not job then
@@ -45,14 +49,20 @@ local function reap(name)
       local most = tonumber(redis.call('HGET', job_key(job.id), 'max_stalled') or 0)
       -- The removal comes first: it is allowed when memory is full.
       redis.call('HDEL', active_key(name), job.id)
-      local stalls = redis.call('HINCRBY', job_key(job.id), 'stalls', 1)
-      if stalls > most and not job.cancel then
+      job.stalls = redis.call('HINCRBY', job_key(job.id), 'stalls', 1)
+      if job.stalls > most and not job.cancel then
         drop_claim(job, nil)
         end_job(job, 'stall', now, ttl, 'stalled', '', name)
+      elseif job.stalls > 1 then
+        suspects[#suspects + 1] = job
       elseif return_job(job, nil, now, ttl) then
         tell('job:stalled', now, name, job.id)
       end
     end
+  end
+  for index, job in ipairs(suspects) do
+    local place = job.stalls % 2 == 0 and index - 1 or #suspects - index
+    if return_job(job, nil, now, ttl, now + place * APART_MS) then tell('job:stalled', now, name, job.id) end
   end
   if redis.call('EXISTS', active_key(name)) == 0 then
     redis.call('ZREM', nodes_key(), name)
