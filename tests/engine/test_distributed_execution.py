@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -206,7 +206,7 @@ async def test_map_reduce_over_sessions_keeps_every_part(make_runtime):
 
 
 async def test_a_pipeline_with_a_fork_and_a_switch(make_runtime):
-    def stage(name: str, change: Any) -> Processor[dict[str, Any]]:
+    def stage(name: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Processor[dict[str, Any]]:
         async def run(state: dict[str, Any]) -> dict[str, Any]:
             return change(state)
 
