@@ -10,25 +10,16 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from math import ceil, inf
-from typing import Any, Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Final
 
-import msgspec
-
-from am2z_trio.model.codec import NIL
-from am2z_trio.model.events import Event
-from am2z_trio.model.options import CircuitBreaker, Retention
+from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
-    CHILD_TTL,
-    DEAD_COUNT,
-    DEAD_TTL,
     DEBOUNCED,
     FREE,
-    KEPT,
     NO_STATE,
-    PARENT_ENDED,
     SESSION_STOPPED,
     CancelRequest,
     ClaimAnswer,
@@ -37,8 +28,6 @@ from am2z_trio.model.records import (
     EnqueueAnswer,
     Flow,
     Grant,
-    InboxMessage,
-    JobSpec,
     JobView,
     Permit,
     QueueInfo,
@@ -46,162 +35,18 @@ from am2z_trio.model.records import (
     SessionCounts,
     SessionStopped,
     SettleAnswer,
-    Settled,
     Settlement,
     TickAnswer,
-    Wake,
 )
-from am2z_trio.model.transitions import TERMINAL, Status, Transition, follow
+from am2z_trio.model.transitions import TERMINAL, Status, follow
 from am2z_trio.policy.breaker import Breaker
 
-from .memory_states import MemoryStates
-from .ports import BreakerStep, Listener, ReviveAnswer, StoreSettings
-
-BATCH: Final = 100
-"""Most jobs, nodes or queues that one housekeeping step touches."""
+from .memory_jobs import BATCH, Job, Ledger
+from .memory_queue import Queue
+from .ports import BreakerStep, ReviveAnswer, StoreSettings
 
 APART: Final = 0.25
 """Seconds between jobs that come back after they were lost with their worker for another time."""
-
-
-@dataclass(slots=True)
-class _Job:
-    spec: JobSpec
-    queue: str
-    priority: int
-    deadline: float
-    max_stalled: int
-    status: Status
-    attempt: int = 1
-    deliveries: int = 0
-    stalls: int = 0
-    progress: float = 0.0
-    due: float = 0.0
-    node: str = ""
-    token: str = ""
-    last_token: str = ""
-    last_outcome: str = ""
-    errors: bytes = b""
-    cancel_reason: str | None = None
-    settled: Settled | None = None
-    forget_at: float = inf
-    failed_at: float = 0.0
-    on_complete: Retention | None = None
-    on_fail: Retention | None = None
-    children: dict[str, None] = field(default_factory=dict[str, None])
-    origins: list[str] = field(default_factory=list[str])
-    """Nodes that wait for the outcome: every one that has enqueued this id."""
-
-
-@dataclass(slots=True)
-class _Queue:
-    """One queue. `waiting` and `later` may hold ghosts: ids that are there no more."""
-
-    waiting: deque[str] = field(default_factory=deque[str])
-    by_session: dict[str, deque[str]] = field(default_factory=dict[str, deque[str]])
-    """What waits of each session; none is empty."""
-    ready: deque[str] = field(default_factory=deque[str])
-    """The sessions in `by_session` that are not blocked, in the order in which they are served."""
-    blocked: dict[str, None] = field(default_factory=dict[str, None])
-    """Sessions with as many active jobs as they may have."""
-    running: dict[str, int] = field(default_factory=dict[str, int])
-    """Active jobs of each session, where their number is limited."""
-    per_session: int = 0
-    """The limit, as the last claim named it."""
-    starts: deque[float] = field(default_factory=deque[float])
-    """When jobs were granted, where a rate limit counts them."""
-    held: bool = False
-    """The last claim left jobs waiting because enough were active: who frees one wakes a node."""
-    paused: bool = False
-    prioritised: list[tuple[int, int, str]] = field(default_factory=list[tuple[int, int, str]])
-    later: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
-    dead: dict[str, float] = field(default_factory=dict[str, float])
-    """Dead letters, by when they go."""
-    done: dict[str, float] = field(default_factory=dict[str, float])
-    """Completed jobs whose number is limited, by when they completed."""
-    lot: dict[str, float] = field(default_factory=dict[str, float])
-    counts: dict[str, int] = field(default_factory=dict[str, int])
-
-    @property
-    def has_work(self) -> bool:
-        return bool(self.waiting or self.ready or self.prioritised)
-
-    def batches(self, room: Callable[[], int]) -> Iterator[list[str]]:
-        """What to look at next, taken out, as long as there is room and anything left.
-
-        Jobs without a session and every session with jobs are parties, which are served in turn; jobs
-        with a priority come after all of them. Each gets its share of the room; the rest goes round.
-        """
-        while room() > 0:
-            parties = len(self.ready) + bool(self.waiting)
-            if not parties:
-                ids = [heapq.heappop(self.prioritised)[2] for _ in range(min(room(), len(self.prioritised)))]
-                if not ids:
-                    return
-                yield ids
-                continue
-            share = ceil(room() / parties)
-            if self.waiting:
-                parties -= 1
-                yield _take(self.waiting, min(share, room()))
-            for _ in range(parties):
-                if room() <= 0:
-                    return
-                session = self.ready.popleft()
-                jobs = self.by_session[session]
-                most = min(share, room())
-                if self.per_session:
-                    most = min(most, self.per_session - self.running.get(session, 0))
-                    if most <= 0:
-                        self.blocked[session] = None
-                        continue
-                ids = _take(jobs, most)
-                if jobs:
-                    self.ready.append(session)
-                else:
-                    del self.by_session[session]
-                yield ids
-
-    def leave(self, session: str) -> bool:
-        """A job of the session is active no more; whether the session may go on now."""
-        if not self.per_session:
-            return False
-        left = self.running.get(session, 0) - 1
-        if left > 0:
-            self.running[session] = left
-        else:
-            self.running.pop(session, None)
-        return self._unblock(session)
-
-    def _unblock(self, session: str) -> bool:
-        if session not in self.blocked:
-            return False
-        del self.blocked[session]
-        if session not in self.by_session:
-            return False
-        self.ready.append(session)
-        return True
-
-    def limit_sessions(self, most: int) -> None:
-        """Take over a claim's limit; with another one, nobody is blocked at first."""
-        if most == self.per_session:
-            return
-        if not most:
-            self.running.clear()
-        for session in sorted(self.blocked):
-            self._unblock(session)
-        self.per_session = most
-
-    def drop(self, session: str) -> None:
-        """Nothing waits of this session."""
-        self.by_session.pop(session, None)
-        self.blocked.pop(session, None)
-        if session in self.ready:
-            self.ready.remove(session)
-
-
-def _take(jobs: deque[str], most: int) -> list[str]:
-    return [jobs.popleft() for _ in range(min(most, len(jobs)))]
 
 
 @dataclass(slots=True)
@@ -210,7 +55,7 @@ class _Node:
     gone_since: float | None = None
 
 
-class MemoryServer:
+class MemoryServer(Ledger):
     """What a Redis is to the Redis store: shared by the stores of any number of nodes.
 
     Every method takes `now`, milliseconds since the epoch. Messages are delivered synchronously,
@@ -218,298 +63,13 @@ class MemoryServer:
     """
 
     def __init__(self, settings: StoreSettings | None = None) -> None:
-        self.settings = settings or StoreSettings()
-        self._jobs: dict[str, _Job] = {}
-        self._queues: dict[str, _Queue] = {}
+        super().__init__(settings)
         self._infos: dict[str, QueueInfo] = {}
-        self._live: dict[str, dict[str, None]] = {}
-        self._stopping: dict[str, float] = {}
         self._breakers: dict[str, Breaker] = {}
         self._nodes: dict[str, _Node] = {}
-        self._active: dict[str, dict[str, str]] = {}
         self._claims: dict[tuple[str, str], tuple[int | None, list[tuple[str, str]]]] = {}
         self._sweeps: dict[str, int] = {}
-        self._freed: dict[str, None] = {}
         self._debounced: dict[tuple[str, str], tuple[str, float]] = {}
-        self._fence = itertools.count(1)
-        self._arrival = itertools.count(1)
-        self._forget: list[tuple[float, str]] = []
-        self._inboxes: dict[str, Listener] = {}
-        self._watchers: dict[str, Listener] = {}
-        self._outbox: list[tuple[str, InboxMessage]] = []
-        self._events: list[Event] = []
-        self.states = MemoryStates(
-            self.settings,
-            self._fence,
-            is_connected=lambda node: node in self._inboxes,
-            post=lambda node, message: self._outbox.append((node, message)),
-        )
-
-    # --- inboxes and events -----------------------------------------------------------------
-
-    def connect(self, node: str, listener: Listener) -> None:
-        self._inboxes[node] = listener
-
-    def disconnect(self, node: str) -> None:
-        self._inboxes.pop(node, None)
-        self._watchers.pop(node, None)
-
-    def watch_events(self, node: str, on: bool) -> None:
-        if on:
-            self._watchers[node] = self._inboxes[node]
-        else:
-            self._watchers.pop(node, None)
-
-    def publish(self, events: Sequence[Event]) -> None:
-        self._events.extend(events)
-        self.deliver()
-
-    def deliver(self) -> None:
-        """Send the messages that have gathered."""
-        freed, self._freed = self._freed, {}
-        for name in freed:
-            if self._queue(name).held:
-                self._wake(name)
-        outbox, self._outbox = self._outbox, []
-        for node, message in outbox:
-            listener = self._inboxes.get(node)
-            if listener is not None:
-                listener.on_message(message)
-        events, self._events = self._events, []
-        for event in events:
-            for listener in list(self._watchers.values()):
-                listener.on_event(event)
-
-    def _tell(self, name: str, job: _Job, now: float, node: str = "", data: Any = None) -> None:
-        if self._watchers:
-            spec = job.spec
-            self._events.append(Event(name, int(now), node, spec.id, spec.processor, spec.session, data))
-            if name == "job:failed" and not spec.parent:
-                self._tell("job:dead", job, now, node, data)
-
-    # --- small steps that operations share --------------------------------------------------
-
-    def _queue(self, name: str) -> _Queue:
-        return self._queues.setdefault(name, _Queue())
-
-    def _count(self, job: _Job, transition: Transition) -> None:
-        """Change the job's status by the table, and the queue's counts with it."""
-        old, new = job.status, follow(job.status, transition)
-        if old == "active":
-            self._freed[job.queue] = None
-        counts = self._queue(job.queue).counts
-        counts[old] = counts.get(old, 0) - 1
-        counts[new] = counts.get(new, 0) + 1
-        job.status = new
-
-    def _put(self, job: _Job, *, front: bool = False) -> None:
-        """Make a waiting job claimable and wake one node that is parked on its queue."""
-        queue = self._queue(job.queue)
-        if job.priority:
-            arrival = 0 if front else next(self._arrival)
-            heapq.heappush(queue.prioritised, (job.priority, arrival, job.spec.id))
-        elif session := job.spec.session:
-            jobs = queue.by_session.get(session)
-            if jobs is None:
-                jobs = queue.by_session[session] = deque()
-                (queue.ready.appendleft if front else queue.ready.append)(session)
-            (jobs.appendleft if front else jobs.append)(job.spec.id)
-        else:
-            (queue.waiting.appendleft if front else queue.waiting.append)(job.spec.id)
-        self._wake(job.queue)
-
-    def _put_later(self, job: _Job, due: float) -> None:
-        job.due = due
-        later = self._queue(job.queue).later
-        heapq.heappush(later, (due, job.spec.id))
-        self._drop_ghosts(later)
-        if later[0][1] == job.spec.id:
-            # Some node has to learn when to come back; its next claim will tell it.
-            self._wake(job.queue)
-
-    def _wake(self, name: str) -> bool:
-        lot = self._queue(name).lot
-        while lot:
-            node = min(lot, key=lambda name: (lot[name], name))
-            del lot[node]
-            if node in self._inboxes:
-                self._outbox.append((node, Wake(name)))
-                return True
-        return False
-
-    def _promote(self, name: str, now: float) -> None:
-        later = self._queue(name).later
-        for _ in range(BATCH):
-            self._drop_ghosts(later)
-            if not later or later[0][0] > now:
-                return
-            job = self._jobs[heapq.heappop(later)[1]]
-            self._count(job, "promote")
-            self._put(job)
-
-    def _drop_ghosts(self, later: list[tuple[float, str]]) -> None:
-        """Make the first entry a job that really is due then."""
-        while later:
-            due, job_id = later[0]
-            job = self._jobs.get(job_id)
-            if job is not None and job.status == "later" and job.due == due:
-                return
-            heapq.heappop(later)
-
-    def _end(
-        self,
-        job: _Job,
-        transition: Transition,
-        now: float,
-        *,
-        reason: str = "",
-        result: bytes = b"",
-    ) -> None:
-        self._count(job, transition)
-        status = job.status
-        assert status in ("completed", "failed", "cancelled")
-        job.settled = Settled(job.spec.id, status, reason, msgspec.Raw(result) if result else NIL)
-        dead = status == "failed" and not job.spec.parent
-        if not dead:
-            job.spec = msgspec.structs.replace(job.spec, state=NO_STATE)  # the input is no longer needed
-        job.token = job.node = ""
-        self._retain(job, dead, now)
-        parent = self._jobs.get(job.spec.parent)
-        if parent is not None and status == "completed":
-            # A job whose calls complete gets on, however often it is lost with its worker.
-            parent.stalls = 0
-        self._end_children(job, now, SESSION_STOPPED if reason == SESSION_STOPPED else PARENT_ENDED)
-        self._outbox.extend((origin, job.settled) for origin in job.origins)
-        job.origins = []
-        if session := job.spec.session:
-            live = self._live[session]
-            live.pop(job.spec.id)
-            if not live:
-                del self._live[session]
-
-    def _retain(self, job: _Job, dead: bool, now: float) -> None:
-        """Keep the record of a job that has ended for as long as it may be asked for."""
-        if job.spec.parent:
-            # A parent that is run again asks its children for their outcomes, however late.
-            self._keep_until(job, now + CHILD_TTL * 1000)
-            return
-        queue, usual = self._queue(job.queue), Retention(age=self.settings.result_ttl)
-        if dead:
-            usual = Retention(age=DEAD_TTL, count=DEAD_COUNT)
-        own = (job.on_fail if dead else job.on_complete if job.status == "completed" else None) or usual
-        age = usual.age if own.age is None else max(own.age, KEPT)
-        count = usual.count if own.count is None else own.count
-        assert age is not None
-        self._keep_until(job, now + age * 1000)
-        if dead:
-            job.failed_at = now
-            queue.dead[job.spec.id] = job.forget_at
-        elif count is not None:
-            queue.done[job.spec.id] = now
-        if count is not None:
-            self._trim(queue.dead if dead else queue.done, count, now)
-
-    def _trim(self, kept: dict[str, float], count: int, now: float) -> None:
-        over = len(kept) - count
-        if over <= 0:
-            return
-        for job_id in sorted(kept, key=lambda name: (kept[name], name))[:over]:
-            del kept[job_id]
-            self._bury(job_id, now)
-
-    def _bury(self, job_id: str, now: float) -> None:
-        job = self._jobs.get(job_id)
-        if job is not None and job.status in TERMINAL:
-            self._queue(job.queue).dead.pop(job_id, None)
-            job.spec = msgspec.structs.replace(job.spec, state=NO_STATE)
-            self._keep_until(job, min(job.forget_at, now + KEPT * 1000))
-
-    def _keep_until(self, job: _Job, until: float) -> None:
-        job.forget_at = until
-        heapq.heappush(self._forget, (until, job.spec.id))
-
-    def _end_children(self, job: _Job, now: float, why: str) -> None:
-        """What a job has called ends with it; outcomes are kept no longer than its own."""
-        children, job.children = job.children, {}
-        for child_id in children:
-            child = self._jobs.get(child_id)
-            if child is None:
-                continue
-            if child.status in TERMINAL:
-                self._keep_until(child, now + self.settings.result_ttl * 1000)
-            elif child.status == "active":
-                child.cancel_reason = why
-                self._outbox.append((child.node, CancelRequest(child_id, child.token, why)))
-            else:
-                self._drop_priority(child)
-                self._end(child, "cancel", now, reason=why)
-                self._tell("job:cancelled", child, now, data={"attempt": child.attempt})
-
-    def _forget_in_lists(self, old: _Job) -> None:
-        """A job that is run again must not be in a list from before, where a cancelled one stays."""
-        job_id, queue, session = old.spec.id, self._queue(old.queue), old.spec.session
-        jobs = queue.by_session.get(session) if session else queue.waiting
-        while jobs and job_id in jobs:
-            jobs.remove(job_id)
-            if not jobs and session:
-                queue.drop(session)
-
-    def _drop_priority(self, job: _Job) -> None:
-        if job.priority and job.status == "waiting":
-            urgent = self._queue(job.queue).prioritised
-            urgent[:] = [entry for entry in urgent if entry[2] != job.spec.id]
-            heapq.heapify(urgent)
-
-    def _drop_claim(self, job: _Job, settled_as: str | None) -> str:
-        """Retire the claim's token; returns the node that held it.
-
-        `settled_as` is `None` for a claim that is taken away: its token is fenced from now on.
-        """
-        node = job.node
-        self._active.get(node, {}).pop(job.spec.id, None)
-        if settled_as is not None:
-            job.last_token, job.last_outcome = job.token, settled_as
-        job.token = job.node = ""
-        if job.spec.session and self._queue(job.queue).leave(job.spec.session):
-            self._wake(job.queue)
-        return node
-
-    def _return(
-        self,
-        job: _Job,
-        transition: Transition,
-        now: float,
-        settled_as: str | None = None,
-        *,
-        due: float | None = None,
-    ) -> bool:
-        """Give a claimed job back to its queue, unless somebody wants it cancelled: to the front, or for a
-        time when it is due."""
-        node = self._drop_claim(job, settled_as)
-        if job.cancel_reason is None and self._is_stopping(job.spec.session, now):
-            job.cancel_reason = SESSION_STOPPED
-        if job.cancel_reason is not None:
-            if settled_as is not None:
-                job.last_outcome = "cancelled"
-            self._end(job, "cancel", now, reason=job.cancel_reason)
-            self._tell("job:cancelled", job, now, node, {"attempt": job.attempt})
-            return False
-        self._count(job, transition)
-        if due is None:
-            self._put(job, front=True)
-        else:
-            self._put_later(job, due)
-        return True
-
-    def _collect(self, now: float) -> None:
-        while self._forget and self._forget[0][0] <= now:
-            _, job_id = heapq.heappop(self._forget)
-            job = self._jobs.get(job_id)
-            if job is not None and job.forget_at <= now:
-                del self._jobs[job_id]
-                queue = self._queue(job.queue)
-                queue.dead.pop(job_id, None)
-                queue.done.pop(job_id, None)
 
     # --- jobs -------------------------------------------------------------------------------
 
@@ -545,7 +105,7 @@ class MemoryServer:
         if request.debounce:
             until = now + (request.delay + self.settings.result_ttl) * 1000
             self._debounced[request.queue, request.debounce] = (spec.id, until)
-        job = _Job(
+        job = Job(
             spec=spec,
             on_complete=request.on_complete,
             on_fail=request.on_fail,
@@ -572,7 +132,7 @@ class MemoryServer:
         self._tell("job:enqueued", job, now)
         return EnqueueAnswer(status="queued")
 
-    def _replaced_by(self, request: Enqueue, now: float) -> _Job | None:
+    def _replaced_by(self, request: Enqueue, now: float) -> Job | None:
         job_id, until = self._debounced.get((request.queue, request.debounce), ("", -inf))
         job = self._jobs.get(job_id) if request.debounce and until > now else None
         return job if job is not None and job.status in ("waiting", "later") else None
@@ -647,9 +207,9 @@ class MemoryServer:
         self.deliver()
         return ClaimAnswer(grants=grants, next_due=due)
 
-    def _set_aside(self, queue: _Queue, due: float) -> None:
+    def _set_aside(self, queue: Queue, due: float) -> None:
         """Delay what may not be started yet, a millisecond apart so that it stays in order."""
-        moved: list[_Job] = []
+        moved: list[Job] = []
         for ids in queue.batches(lambda: BATCH - len(moved)):
             for job_id in ids:
                 job = self._jobs.get(job_id)
@@ -658,7 +218,7 @@ class MemoryServer:
                     self._put_later(job, due + len(moved))
                     moved.append(job)
 
-    def _grant(self, job: _Job, now: float) -> Grant:
+    def _grant(self, job: Job, now: float) -> Grant:
         stored = None
         if job.spec.state == NO_STATE and job.spec.session:
             stored = self.states.read(job.spec.session, now)
@@ -776,7 +336,7 @@ class MemoryServer:
         dead = self._queue(queue).dead
         return sorted(dead, key=lambda name: (dead[name], name), reverse=True)[offset : offset + limit]
 
-    def _dead(self, job_id: str) -> _Job | None:
+    def _dead(self, job_id: str) -> Job | None:
         job = self._jobs.get(job_id)
         return job if job is not None and job_id in self._queue(job.queue).dead else None
 
@@ -830,9 +390,6 @@ class MemoryServer:
                 self._bury(job_id, now)
 
     # --- sessions ---------------------------------------------------------------------------
-
-    def _is_stopping(self, session: str, now: float) -> bool:
-        return self._stopping.get(session, -inf) > now
 
     def stop_session(self, node: str, session: str, *, running: bool, refuse: float, now: float) -> list[str]:
         """End the session's jobs; returns the running ones, where those are spared."""
@@ -908,7 +465,7 @@ class MemoryServer:
         return [self._stats(self._queue(name)) for name in queues]
 
     @staticmethod
-    def _stats(queue: _Queue) -> QueueStats:
+    def _stats(queue: Queue) -> QueueStats:
         counts = queue.counts
         waiting = counts.get("waiting", 0)
         return QueueStats(
@@ -980,7 +537,7 @@ class MemoryServer:
     def _reap(self, name: str, now: float, most: int) -> int:
         """Take a bounded number of jobs from a dead node; forget the node when it has none left."""
         taken = list(itertools.islice(self._active.get(name, ()), most))
-        suspects: list[_Job] = []
+        suspects: list[Job] = []
         for job_id in taken:
             job = self._jobs[job_id]
             job.stalls += 1

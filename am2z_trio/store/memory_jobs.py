@@ -1,0 +1,361 @@
+"""The memory server's jobs, queues and messages, and the steps that its operations share.
+
+What `lua/jobs.lua` is to the Redis scripts.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any, Final
+
+import msgspec
+
+from am2z_trio.model.codec import NIL
+from am2z_trio.model.events import Event
+from am2z_trio.model.options import Retention
+from am2z_trio.model.records import (
+    CHILD_TTL,
+    DEAD_COUNT,
+    DEAD_TTL,
+    KEPT,
+    NO_STATE,
+    PARENT_ENDED,
+    SESSION_STOPPED,
+    CancelRequest,
+    InboxMessage,
+    JobSpec,
+    Settled,
+    Wake,
+)
+from am2z_trio.model.transitions import TERMINAL, Status, Transition, follow
+
+from .memory_queue import Queue
+from .memory_states import MemoryStates
+from .ports import Listener, StoreSettings
+
+BATCH: Final = 100
+"""Most jobs, nodes or queues that one housekeeping step touches."""
+
+
+@dataclass(slots=True)
+class Job:
+    spec: JobSpec
+    queue: str
+    priority: int
+    deadline: float
+    max_stalled: int
+    status: Status
+    attempt: int = 1
+    deliveries: int = 0
+    stalls: int = 0
+    progress: float = 0.0
+    due: float = 0.0
+    node: str = ""
+    token: str = ""
+    last_token: str = ""
+    last_outcome: str = ""
+    errors: bytes = b""
+    cancel_reason: str | None = None
+    settled: Settled | None = None
+    forget_at: float = inf
+    failed_at: float = 0.0
+    on_complete: Retention | None = None
+    on_fail: Retention | None = None
+    children: dict[str, None] = field(default_factory=dict[str, None])
+    origins: list[str] = field(default_factory=list[str])
+    """Nodes that wait for the outcome: every one that has enqueued this id."""
+
+
+class Ledger:
+    """Who is in which queue, held by whom, and what has yet to be said to whom.
+
+    Steps take `now`, milliseconds since the epoch. Messages gather until `deliver`.
+    """
+
+    def __init__(self, settings: StoreSettings | None = None) -> None:
+        self.settings = settings or StoreSettings()
+        self._jobs: dict[str, Job] = {}
+        self._queues: dict[str, Queue] = {}
+        self._live: dict[str, dict[str, None]] = {}
+        """By session: its jobs that have not ended."""
+        self._stopping: dict[str, float] = {}
+        self._active: dict[str, dict[str, str]] = {}
+        """By node: the jobs it holds, and their tokens."""
+        self._freed: dict[str, None] = {}
+        """Queues one of whose jobs is active no more, since the last `deliver`."""
+        self._fence = itertools.count(1)
+        self._arrival = itertools.count(1)
+        self._forget: list[tuple[float, str]] = []
+        self._inboxes: dict[str, Listener] = {}
+        self._watchers: dict[str, Listener] = {}
+        self._outbox: list[tuple[str, InboxMessage]] = []
+        self._events: list[Event] = []
+        self.states = MemoryStates(
+            self.settings,
+            self._fence,
+            is_connected=lambda node: node in self._inboxes,
+            post=lambda node, message: self._outbox.append((node, message)),
+        )
+
+    # --- inboxes and events -----------------------------------------------------------------
+
+    def connect(self, node: str, listener: Listener) -> None:
+        self._inboxes[node] = listener
+
+    def disconnect(self, node: str) -> None:
+        self._inboxes.pop(node, None)
+        self._watchers.pop(node, None)
+
+    def watch_events(self, node: str, on: bool) -> None:
+        if on:
+            self._watchers[node] = self._inboxes[node]
+        else:
+            self._watchers.pop(node, None)
+
+    def publish(self, events: Sequence[Event]) -> None:
+        self._events.extend(events)
+        self.deliver()
+
+    def deliver(self) -> None:
+        """Send the messages that have gathered."""
+        freed, self._freed = self._freed, {}
+        for name in freed:
+            if self._queue(name).held:
+                self._wake(name)
+        outbox, self._outbox = self._outbox, []
+        for node, message in outbox:
+            listener = self._inboxes.get(node)
+            if listener is not None:
+                listener.on_message(message)
+        events, self._events = self._events, []
+        for event in events:
+            for listener in list(self._watchers.values()):
+                listener.on_event(event)
+
+    def _tell(self, name: str, job: Job, now: float, node: str = "", data: Any = None) -> None:
+        if self._watchers:
+            spec = job.spec
+            self._events.append(Event(name, int(now), node, spec.id, spec.processor, spec.session, data))
+            if name == "job:failed" and not spec.parent:
+                self._tell("job:dead", job, now, node, data)
+
+    # --- small steps that operations share --------------------------------------------------
+
+    def _queue(self, name: str) -> Queue:
+        return self._queues.setdefault(name, Queue())
+
+    def _count(self, job: Job, transition: Transition) -> None:
+        """Change the job's status by the table, and the queue's counts with it."""
+        old, new = job.status, follow(job.status, transition)
+        if old == "active":
+            self._freed[job.queue] = None
+        counts = self._queue(job.queue).counts
+        counts[old] = counts.get(old, 0) - 1
+        counts[new] = counts.get(new, 0) + 1
+        job.status = new
+
+    def _put(self, job: Job, *, front: bool = False) -> None:
+        """Make a waiting job claimable and wake one node that is parked on its queue."""
+        arrival = 0 if front or not job.priority else next(self._arrival)
+        self._queue(job.queue).put(job.spec.id, job.spec.session, job.priority, arrival, front=front)
+        self._wake(job.queue)
+
+    def _put_later(self, job: Job, due: float) -> None:
+        job.due = due
+        later = self._queue(job.queue).later
+        heapq.heappush(later, (due, job.spec.id))
+        self._drop_ghosts(later)
+        if later[0][1] == job.spec.id:
+            # Some node has to learn when to come back; its next claim will tell it.
+            self._wake(job.queue)
+
+    def _wake(self, name: str) -> bool:
+        lot = self._queue(name).lot
+        while lot:
+            node = min(lot, key=lambda name: (lot[name], name))
+            del lot[node]
+            if node in self._inboxes:
+                self._outbox.append((node, Wake(name)))
+                return True
+        return False
+
+    def _promote(self, name: str, now: float) -> None:
+        later = self._queue(name).later
+        for _ in range(BATCH):
+            self._drop_ghosts(later)
+            if not later or later[0][0] > now:
+                return
+            job = self._jobs[heapq.heappop(later)[1]]
+            self._count(job, "promote")
+            self._put(job)
+
+    def _drop_ghosts(self, later: list[tuple[float, str]]) -> None:
+        """Make the first entry a job that really is due then."""
+        while later:
+            due, job_id = later[0]
+            job = self._jobs.get(job_id)
+            if job is not None and job.status == "later" and job.due == due:
+                return
+            heapq.heappop(later)
+
+    def _end(
+        self,
+        job: Job,
+        transition: Transition,
+        now: float,
+        *,
+        reason: str = "",
+        result: bytes = b"",
+    ) -> None:
+        self._count(job, transition)
+        status = job.status
+        assert status in ("completed", "failed", "cancelled")
+        job.settled = Settled(job.spec.id, status, reason, msgspec.Raw(result) if result else NIL)
+        dead = status == "failed" and not job.spec.parent
+        if not dead:
+            job.spec = msgspec.structs.replace(job.spec, state=NO_STATE)  # the input is no longer needed
+        job.token = job.node = ""
+        self._retain(job, dead, now)
+        parent = self._jobs.get(job.spec.parent)
+        if parent is not None and status == "completed":
+            # A job whose calls complete gets on, however often it is lost with its worker.
+            parent.stalls = 0
+        self._end_children(job, now, SESSION_STOPPED if reason == SESSION_STOPPED else PARENT_ENDED)
+        self._outbox.extend((origin, job.settled) for origin in job.origins)
+        job.origins = []
+        if session := job.spec.session:
+            live = self._live[session]
+            live.pop(job.spec.id)
+            if not live:
+                del self._live[session]
+
+    def _retain(self, job: Job, dead: bool, now: float) -> None:
+        """Keep the record of a job that has ended for as long as it may be asked for."""
+        if job.spec.parent:
+            # A parent that is run again asks its children for their outcomes, however late.
+            self._keep_until(job, now + CHILD_TTL * 1000)
+            return
+        queue, usual = self._queue(job.queue), Retention(age=self.settings.result_ttl)
+        if dead:
+            usual = Retention(age=DEAD_TTL, count=DEAD_COUNT)
+        own = (job.on_fail if dead else job.on_complete if job.status == "completed" else None) or usual
+        age = usual.age if own.age is None else max(own.age, KEPT)
+        count = usual.count if own.count is None else own.count
+        assert age is not None
+        self._keep_until(job, now + age * 1000)
+        if dead:
+            job.failed_at = now
+            queue.dead[job.spec.id] = job.forget_at
+        elif count is not None:
+            queue.done[job.spec.id] = now
+        if count is not None:
+            self._trim(queue.dead if dead else queue.done, count, now)
+
+    def _trim(self, kept: dict[str, float], count: int, now: float) -> None:
+        over = len(kept) - count
+        if over <= 0:
+            return
+        for job_id in sorted(kept, key=lambda name: (kept[name], name))[:over]:
+            del kept[job_id]
+            self._bury(job_id, now)
+
+    def _bury(self, job_id: str, now: float) -> None:
+        job = self._jobs.get(job_id)
+        if job is not None and job.status in TERMINAL:
+            self._queue(job.queue).dead.pop(job_id, None)
+            job.spec = msgspec.structs.replace(job.spec, state=NO_STATE)
+            self._keep_until(job, min(job.forget_at, now + KEPT * 1000))
+
+    def _keep_until(self, job: Job, until: float) -> None:
+        job.forget_at = until
+        heapq.heappush(self._forget, (until, job.spec.id))
+
+    def _end_children(self, job: Job, now: float, why: str) -> None:
+        """What a job has called ends with it; outcomes are kept no longer than its own."""
+        children, job.children = job.children, {}
+        for child_id in children:
+            child = self._jobs.get(child_id)
+            if child is None:
+                continue
+            if child.status in TERMINAL:
+                self._keep_until(child, now + self.settings.result_ttl * 1000)
+            elif child.status == "active":
+                child.cancel_reason = why
+                self._outbox.append((child.node, CancelRequest(child_id, child.token, why)))
+            else:
+                self._drop_priority(child)
+                self._end(child, "cancel", now, reason=why)
+                self._tell("job:cancelled", child, now, data={"attempt": child.attempt})
+
+    def _forget_in_lists(self, old: Job) -> None:
+        """A job that is run again must not be in a list from before, where a cancelled one stays."""
+        job_id, queue, session = old.spec.id, self._queue(old.queue), old.spec.session
+        jobs = queue.by_session.get(session) if session else queue.waiting
+        while jobs and job_id in jobs:
+            jobs.remove(job_id)
+            if not jobs and session:
+                queue.drop(session)
+
+    def _drop_priority(self, job: Job) -> None:
+        if job.priority and job.status == "waiting":
+            urgent = self._queue(job.queue).prioritised
+            urgent[:] = [entry for entry in urgent if entry[2] != job.spec.id]
+            heapq.heapify(urgent)
+
+    def _drop_claim(self, job: Job, settled_as: str | None) -> str:
+        """Retire the claim's token; returns the node that held it.
+
+        `settled_as` is `None` for a claim that is taken away: its token is fenced from now on.
+        """
+        node = job.node
+        self._active.get(node, {}).pop(job.spec.id, None)
+        if settled_as is not None:
+            job.last_token, job.last_outcome = job.token, settled_as
+        job.token = job.node = ""
+        if job.spec.session and self._queue(job.queue).leave(job.spec.session):
+            self._wake(job.queue)
+        return node
+
+    def _return(
+        self,
+        job: Job,
+        transition: Transition,
+        now: float,
+        settled_as: str | None = None,
+        *,
+        due: float | None = None,
+    ) -> bool:
+        """Give a claimed job back to its queue, unless somebody wants it cancelled: to the front, or for a
+        time when it is due."""
+        node = self._drop_claim(job, settled_as)
+        if job.cancel_reason is None and self._is_stopping(job.spec.session, now):
+            job.cancel_reason = SESSION_STOPPED
+        if job.cancel_reason is not None:
+            if settled_as is not None:
+                job.last_outcome = "cancelled"
+            self._end(job, "cancel", now, reason=job.cancel_reason)
+            self._tell("job:cancelled", job, now, node, {"attempt": job.attempt})
+            return False
+        self._count(job, transition)
+        if due is None:
+            self._put(job, front=True)
+        else:
+            self._put_later(job, due)
+        return True
+
+    def _collect(self, now: float) -> None:
+        while self._forget and self._forget[0][0] <= now:
+            _, job_id = heapq.heappop(self._forget)
+            job = self._jobs.get(job_id)
+            if job is not None and job.forget_at <= now:
+                del self._jobs[job_id]
+                queue = self._queue(job.queue)
+                queue.dead.pop(job_id, None)
+                queue.done.pop(job_id, None)
+
+    def _is_stopping(self, session: str, now: float) -> bool:
+        return self._stopping.get(session, -inf) > now
