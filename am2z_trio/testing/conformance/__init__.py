@@ -1,0 +1,105 @@
+"""The store contract as tests: what `am2z_trio.store.ports.Store` promises, sentence by sentence.
+
+For whoever writes a store. Implement `Backend` for it, then run every case:
+
+```python
+@pytest.mark.anyio
+@pytest.mark.parametrize("case", CASES)
+async def test_conformance(case):
+    await run_case(case, MyBackend())
+```
+
+Cases run on Trio and on asyncio. They look at the store from outside only: through the port, through
+the messages its nodes hear, and through a clock that stands still until a case moves it. Each case
+needs a backend of its own that holds nothing yet.
+
+What a case works with:
+
+* `bench` - the backend, the clock, and nodes that note what they hear
+* `builders` - jobs, commits, states and outcomes in few words
+
+The cases, by what they are about:
+
+* `jobs` - accepted once, kept as given, served in order
+* `claims` - who is granted what, also when it asks twice
+* `settling` - progress and outcomes; tokens and replays
+* `states` - session states, and the commits to them
+* `cancelling` - jobs that are not wanted any more
+* `waking` - who hears that there is work
+* `queues` - which there are, and what is in them
+* `nodes` - leases, and what becomes of the claims of a node that dies or leaves
+* `events` - what is told to those who watch
+* `flow` - limits and pauses
+* `dead_letters` - what is kept of jobs that have ended
+* `hostile` - text that is no more than text
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from am2z_trio.concurrency import current_host
+
+from .bench import SETTINGS, START_MS, Backend, Bench, Clock, Node, Outcome
+from .builders import commit, job, settled, timeless, version
+from .cancelling import CancelCases
+from .claims import ClaimCases
+from .dead_letters import DeadLetterCases
+from .events import EventCases
+from .flow import FlowCases
+from .hostile import HOSTILE, HostileTextCases
+from .jobs import JobCases
+from .nodes import NodeCases
+from .queues import QueueCases
+from .settling import SettlingCases
+from .states import StateCases
+from .waking import WakingCases
+
+__all__ = [
+    "CASES",
+    "run_case",
+    "StoreConformance",
+    "Backend",
+    "SETTINGS",
+    "START_MS",
+    "Bench",
+    "Clock",
+    "Node",
+    "Outcome",
+    "job",
+    "commit",
+    "version",
+    "timeless",
+    "settled",
+    "HOSTILE",
+]
+
+
+class StoreConformance(
+    JobCases,
+    ClaimCases,
+    SettlingCases,
+    StateCases,
+    CancelCases,
+    WakingCases,
+    QueueCases,
+    NodeCases,
+    EventCases,
+    FlowCases,
+    DeadLetterCases,
+    HostileTextCases,
+):
+    """The cases. Each is an async method that takes a `Bench` and asserts."""
+
+
+CASES: Final = tuple(
+    name for cases in StoreConformance.__bases__ for name in vars(cases) if name.startswith("test_")
+)
+"""The names of all cases, for `run_case`."""
+
+
+async def run_case(name: str, backend: Backend) -> None:
+    """Run one case of `CASES` on a fresh backend. Fails by `AssertionError`."""
+    async with current_host().open_nursery() as nursery:
+        await getattr(StoreConformance(), name)(Bench(backend, nursery))
+        nursery.cancel_scope.cancel()

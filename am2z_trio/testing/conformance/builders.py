@@ -1,0 +1,76 @@
+"""What cases give a store and expect of it, in few words: a case shows only what it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from am2z_trio.model.codec import NIL, checksum
+from am2z_trio.model.records import (
+    NO_STATE,
+    WIRE_VERSION,
+    Commit,
+    Enqueue,
+    Grant,
+    JobSpec,
+    Settled,
+    StateRecord,
+)
+
+
+def job(
+    id: str = "j",
+    queue: str = "q",
+    *,
+    session: str = "",
+    origin: str = "",
+    state: bytes | None = b"\x01",
+    priority: int = 0,
+    delay: float = 0.0,
+    parent: str = "",
+    **options: Any,
+) -> Enqueue:
+    """Make one job; `state=None` works on the stored state. `options` are `Enqueue`'s."""
+    spec = JobSpec(
+        version=WIRE_VERSION,
+        id=id,
+        processor="work",
+        session=session,
+        state=NO_STATE if state is None else msgspec.Raw(state),
+        origin=origin,
+        parent=parent,
+    )
+    return Enqueue(spec=spec, queue=queue, priority=priority, delay=delay, **options)
+
+
+def commit(text: str, expected: StateRecord | tuple[int, str] | None = (0, "")) -> Commit:
+    """Make a commit of some bytes; `expected` as in `Commit`, or the state itself."""
+    blob = msgspec.msgpack.encode(text)
+    if isinstance(expected, StateRecord):
+        expected = expected.mark
+    return Commit(blob=blob, checksum=checksum(blob), expected=expected)
+
+
+def version(number: int, text: str = "") -> StateRecord:
+    """The state that `commit(text)` leaves as version `number`, without its times; no text: no state."""
+    blob = msgspec.msgpack.encode(text) if text else b""
+    return StateRecord(version=number, checksum=checksum(blob) if text else "", blob=blob)
+
+
+def timeless(record: StateRecord | None) -> StateRecord | None:
+    """A record without its times."""
+    return record and msgspec.structs.replace(record, created=0, updated=0)
+
+
+def settled(
+    id: str, status: Literal["completed", "failed", "cancelled"], reason: str = "", result: bytes = b""
+) -> Settled:
+    """The message that tells of an end."""
+    return Settled(id, status, reason, msgspec.Raw(result) if result else NIL)
+
+
+def ids_of(grants: Sequence[Grant]) -> list[str]:
+    """Whose grants they are, in their order."""
+    return [grant.spec.id for grant in grants]

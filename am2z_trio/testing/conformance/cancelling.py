@@ -1,0 +1,87 @@
+"""Cancelling: at once where a job waits, by its node where it runs, and never forgotten."""
+
+from __future__ import annotations
+
+from am2z_trio.model.records import CancelRequest, QueueStats, SettleAnswer
+
+from .bench import SETTINGS, Bench, Outcome
+from .builders import job, settled
+
+
+class CancelCases:
+    """What becomes of a job that somebody does not want any more."""
+
+    async def test_cancelling_a_job_that_waits_ends_it_at_once(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue(
+            [job("w", origin="a"), job("p", priority=2, origin="a"), job("l", delay=5.0, origin="a")]
+        )
+        for id, before in (("w", "waiting"), ("p", "waiting"), ("l", "later")):
+            assert await a.store.cancel(id, "unwanted") == before
+            assert await a.heard() == [settled(id, "cancelled", "unwanted")]
+            assert (await a.view(id)).settled == settled(id, "cancelled", "unwanted")
+            assert await a.store.cancel(id, "again") == "cancelled"
+            assert await a.heard() == []
+        bench.clock.advance(10)
+        answer = await a.store.claim("q", 1, 9)
+        assert (answer.grants, answer.next_due) == ([], None)
+        assert await a.stats() == QueueStats(cancelled=3)
+
+    async def test_cancelling_an_active_job_tells_its_node(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await a.store.enqueue([job("j", origin="a")])
+        grant = await b.claim_one()
+        assert await a.store.cancel("j", "enough") == "active"
+        assert await b.heard() == [CancelRequest("j", grant.token, "enough")]
+        assert await a.heard() == []
+        assert await a.status("j") == "active"
+        answer = await b.settle(grant, "cancelled")
+        assert answer.outcome == "cancelled"
+        assert await a.heard() == [settled("j", "cancelled", "enough")]
+
+    async def test_a_job_may_complete_before_it_hears_of_its_cancellation(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("j")])
+        grant = await a.claim_one()
+        await a.store.cancel("j", "enough")
+        assert (await a.settle(grant, "completed")).outcome == "completed"
+        assert await a.store.cancel("j", "enough") == "completed"
+        assert (await a.view("j")).settled == settled("j", "completed")
+
+    async def test_retry_and_release_of_a_cancelled_job_end_it(self, bench: Bench) -> None:
+        a = await bench.node()
+        outcomes: tuple[Outcome, ...] = ("retry", "released")
+        for outcome in outcomes:
+            await a.store.enqueue([job(outcome, origin="a")])
+            grant = await a.claim_one()
+            await a.store.cancel(outcome, "")
+            await a.heard()
+            answer = await a.settle(grant, outcome, delay=3.0)
+            assert answer == SettleAnswer(status="applied", outcome="cancelled")
+            assert await a.heard() == [settled(outcome, "cancelled")]
+            again = await a.settle(grant, outcome, delay=3.0)
+            assert again == SettleAnswer(status="replay", outcome="cancelled")
+        assert await a.claim(9) == []
+
+    async def test_cancelling_nothing_is_none(self, bench: Bench) -> None:
+        a = await bench.node()
+        assert await a.store.cancel("nobody", "") is None
+
+    async def test_cancel_nowait_takes_effect(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("j")])
+        a.store.cancel_nowait("j", "gone")
+        await a.store.ping()
+        assert (await a.view("j")).settled == settled("j", "cancelled", "gone")
+
+    async def test_a_cancellation_outlives_the_node_that_should_have_heard(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await a.store.enqueue([job("j", origin="a")])
+        await b.claim_one()
+        await bench.crash(b)
+        assert await a.store.cancel("j", "enough") == "active"
+        await a.store.tick()
+        bench.clock.advance(SETTINGS.gone_grace)
+        assert (await a.store.tick()).reaped == 1
+        assert await a.heard() == [settled("j", "cancelled", "enough")]
+        assert await a.claim(9) == []

@@ -1,0 +1,104 @@
+"""Claims: which jobs a node is granted, once each, even where its question arrives twice."""
+
+from __future__ import annotations
+
+from am2z_trio.model.records import QueueStats, Settlement
+
+from .bench import Bench
+from .builders import ids_of, job, settled
+
+
+class ClaimCases:
+    """What a node is granted when it asks for work, and what it is not."""
+
+    async def test_a_claim_takes_at_most_its_limit(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job(f"j{i}") for i in range(5)])
+        assert len(await a.claim(3)) == 3
+        assert len(await a.claim(3)) == 2
+        assert await a.claim(3) == []
+
+    async def test_tokens_are_never_granted_twice(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job(f"j{i}") for i in range(5)])
+        tokens = set[str]()
+        for _ in range(3):
+            for grant in await a.claim(5):
+                tokens.add(grant.token)
+                await a.settle(grant, "released")
+        assert len(tokens) == 15
+
+    async def test_the_same_claim_again_gives_the_grants_that_stand(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("j1"), job("j2", session="s", state=None, deadline=9.0), job("j3")])
+        first = await a.store.claim("q", 1, 2)
+        assert ids_of(first.grants) == ["j1", "j2"]
+        assert await a.store.claim("q", 1, 2) == first
+        assert (await a.view("j1")).deliveries == 1
+        await a.settle(first.grants[0])
+        again = await a.store.claim("q", 1, 2)
+        assert again.grants == first.grants[1:]
+        await a.settle(first.grants[1], "released")
+        assert (await a.store.claim("q", 1, 2)).grants == []
+
+    async def test_a_late_duplicate_of_a_claim_is_stale(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("j1"), job("j2"), job("j3")])
+        await a.store.claim("q", 1, 1)
+        await a.store.claim("q", 2, 1)
+        answer = await a.store.claim("q", 1, 1)
+        assert (answer.stale, answer.lost, answer.grants) == (True, False, [])
+        assert await a.status("j3") == "waiting"
+
+    async def test_seqs_belong_to_a_node_and_a_queue(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await a.store.enqueue([job("j1"), job("j2"), job("k", "other")])
+        assert ids_of((await a.store.claim("q", 5, 1)).grants) == ["j1"]
+        assert ids_of((await b.store.claim("q", 1, 1)).grants) == ["j2"]
+        assert ids_of((await a.store.claim("other", 1, 1)).grants) == ["k"]
+
+    async def test_a_node_without_a_lease_gets_nothing(self, bench: Bench) -> None:
+        a = await bench.connect("a")
+        await a.store.enqueue([job("j")])
+        answer = await a.store.claim("q", 1, 1)
+        assert (answer.lost, answer.grants) == (True, [])
+        assert await a.status("j") == "waiting"
+        await a.store.join()
+        assert ids_of((await a.store.claim("q", 1, 1)).grants) == ["j"]
+
+    async def test_an_unreadable_job_is_told_apart_and_can_be_failed(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("good"), job("bad", origin="a")])
+        if not bench.backend.tamper_spec("bad"):
+            return
+        answer = await a.store.claim("q", 1, 5)
+        assert ids_of(answer.grants) == ["good"]
+        (bad,) = answer.unreadable
+        assert (bad.id, bad.reason != "") == ("bad", True)
+        (outcome,) = await a.store.settle(
+            [Settlement(id="bad", token=bad.token, outcome="failed", result=b"\x09")]
+        )
+        assert (outcome.status, outcome.outcome) == ("applied", "failed")
+        assert await a.heard() == [settled("bad", "failed", result=b"\x09")]
+
+    async def test_a_job_past_its_deadline_fails_instead_of_being_granted(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue(
+            [job("late", deadline=2.0, origin="a"), job("ok", deadline=2.5), job("past", deadline=-3.0)]
+        )
+        bench.clock.advance(2.001)
+        (grant,) = await a.claim(2)
+        assert grant.spec.id == "ok"
+        assert grant.remaining == 0.499
+        assert (await a.view("late")).settled == settled("late", "failed", "deadline")
+        assert await a.status("past") == "failed"
+        assert await a.heard() == [settled("late", "failed", "deadline")]
+        assert await a.stats() == QueueStats(active=1, failed=2, dead=2)
+
+    async def test_a_deadline_counts_from_the_enqueue_and_may_pass_while_active(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("j", deadline=2.0)])
+        grant = await a.claim_one()
+        assert grant.remaining == 2.0
+        bench.clock.advance(5)
+        assert (await a.settle(grant)).status == "applied"

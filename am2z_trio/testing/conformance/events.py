@@ -1,0 +1,104 @@
+"""Events: every step of a job is told once, to those who watch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from am2z_trio.model.events import Event
+
+from .bench import SETTINGS, Bench
+from .builders import job
+
+
+class EventCases:
+    """What is told, to whom, and what is not worth telling."""
+
+    async def test_events_are_heard_only_while_watched(self, bench: Bench) -> None:
+        a, b = await bench.connect("a"), await bench.connect("b")
+        event = Event("custom", 12, "a", data={"n": [1, "x", None]})
+        await a.store.publish([event])
+        await b.store.watch_events(True)
+        assert await b.events() == []
+        await a.store.publish([event, msgspec.structs.replace(event, name="second")])
+        heard = await b.events()
+        assert heard == [event, msgspec.structs.replace(event, name="second")]
+        assert await a.events() == []
+        await b.store.watch_events(False)
+        await a.store.publish([event])
+        assert await b.events() == []
+
+    async def test_the_publisher_hears_its_own_events(self, bench: Bench) -> None:
+        a = await bench.connect("a")
+        await a.store.watch_events(True)
+        await a.store.publish([Event("custom", 12, "a")])
+        assert await a.events() == [Event("custom", 12, "a")]
+
+    async def test_every_step_of_a_job_is_an_event(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await b.store.watch_events(True)
+        await a.store.enqueue([job("j", session="s")])
+        grant = await a.claim_one()
+        await a.store.report("j", grant.token, 0.5)
+        await a.settle(grant, "retry")
+        await a.settle(await a.claim_one())
+        now = bench.clock.now
+        names = [
+            ("job:enqueued", "", None),
+            ("job:started", "a", {"attempt": 1}),
+            ("job:progress", "a", {"progress": 0.5}),
+            ("job:retrying", "a", {"attempt": 1}),
+            ("job:started", "a", {"attempt": 2}),
+            ("job:completed", "a", {"attempt": 2}),
+        ]
+        assert await b.events() == [
+            Event(name, now, node, "j", "work", "s", data) for name, node, data in names
+        ]
+
+    async def test_ends_other_than_completion_are_events_too(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await a.store.enqueue(
+            [job("f"), job("c"), job("s"), job("s0", max_stalled=0), job("w"), job("d", deadline=0)]
+        )
+        f, c, _s, _s0 = await a.claim(4)
+        await b.store.watch_events(True)
+        await a.settle(f, "failed")
+        await a.settle(c, "cancelled")
+        await a.store.cancel("w", "")
+        bench.clock.advance(SETTINGS.lease + 1)
+        await b.store.tick()
+        heard = [(event.name, event.job, event.node) for event in await b.events()]
+        assert heard[:4] == [
+            ("job:failed", "f", "a"),
+            ("job:dead", "f", "a"),
+            ("job:cancelled", "c", "a"),
+            ("job:cancelled", "w", ""),
+        ]
+        assert sorted(heard[4:]) == [
+            ("job:dead", "s0", "a"),
+            ("job:failed", "s0", "a"),
+            ("job:stalled", "s", "a"),
+        ]
+        await b.claim(9)
+        assert sorted((event.name, event.job) for event in await b.events()) == [
+            ("job:dead", "d"),
+            ("job:failed", "d"),
+            ("job:started", "s"),
+        ]
+
+    async def test_what_changes_nothing_is_no_event(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        await a.store.enqueue([job("j")])
+        grant = await a.claim_one()
+        await a.settle(grant)
+        await a.store.watch_events(True)
+        await a.store.enqueue([job("j")])
+        await a.settle(grant)
+        await a.store.report("j", grant.token, 0.1)
+        await a.store.cancel("j", "")
+        assert _names(await a.events()) == []
+
+
+def _names(events: Sequence[Event]) -> list[str]:
+    return [event.name for event in events]

@@ -1,0 +1,108 @@
+"""Flow: limits on how many jobs start and run, and queues that stand still."""
+
+from __future__ import annotations
+
+from am2z_trio.model.records import Flow, Wake
+
+from .bench import SETTINGS, Bench
+from .builders import ids_of, job
+
+
+class FlowCases:
+    """What is held back although it could be granted, and what sets it going again."""
+
+    async def test_a_rate_limit_counts_starts_in_a_sliding_window(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        flow = Flow(starts=2, per=1.0)
+        await a.store.enqueue([job(f"j{n}") for n in range(6)])
+        (j0,) = await a.claim(1, flow=flow)
+        bench.clock.advance(0.4)
+        answer = await b.claim_answer(5, flow=flow)
+        assert (ids_of(answer.grants), answer.next_due) == (["j1"], 0.6)
+        bench.clock.advance(0.6)
+        # The first start is out of the window now, the second is not; one that is run again counts.
+        await a.settle(j0, "released")
+        answer = await a.claim_answer(5, flow=flow)
+        assert (ids_of(answer.grants), answer.next_due) == (["j0"], 0.4)
+        assert await b.claim(5, flow=flow) == []
+        bench.clock.advance(0.4)
+        assert ids_of(await b.claim(5, flow=flow)) == ["j2"]
+        (stats,) = await a.store.stats(["q"])
+        assert (stats.waiting, stats.active, stats.delayed) == (3, 3, 0)
+
+    async def test_a_rate_limit_may_set_jobs_aside(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        flow = Flow(starts=1, per=1.0, set_aside=True)
+        await a.store.enqueue([job("j0"), job("s1", session="s"), job("j1")])
+        answer = await a.claim_answer(5, flow=flow)
+        assert (ids_of(answer.grants), answer.next_due) == (["j0"], 1.0)
+        assert [await a.status(name) for name in ("s1", "j1")] == ["later", "later"]
+        bench.clock.advance(1.002)
+        assert len(await a.claim(5, flow=flow)) == 1
+        bench.clock.advance(1.002)
+        assert len(await a.claim(5, flow=flow)) == 1
+
+    async def test_no_more_are_active_than_may_be_and_who_frees_room_wakes(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        flow = Flow(most_active=2)
+        await a.store.enqueue([job(f"j{n}") for n in range(4)])
+        j0, _j1 = await a.claim(5, flow=flow)
+        bench.clock.advance(0.001)
+        assert await b.claim(5, flow=flow) == []
+        assert (await a.heard(), await b.heard()) == ([], [])
+        await a.settle(j0)
+        assert (await a.heard(), await b.heard()) == ([Wake("q")], [])
+        assert ids_of(await a.claim(5, flow=flow)) == ["j2"]
+
+    async def test_no_more_of_a_session_are_active_than_may_be(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        flow = Flow(per_session=1)
+        jobs = [job("s1", session="s"), job("s2", session="s"), job("t1", session="t"), job("j")]
+        await a.store.enqueue([*jobs, job("s0", session="s", priority=1)])
+        grants = {grant.spec.id: grant for grant in await a.claim(9, flow=flow)}
+        assert sorted(grants) == ["j", "s1", "t1"]
+        assert await a.claim(9, flow=flow) == []
+        await a.settle(grants["j"])
+        await a.settle(grants["t1"])
+        assert await a.heard() == []
+        await a.settle(grants["s1"], "released")
+        assert await a.heard() == [Wake("q")]
+        (s1,) = await a.claim(9, flow=flow)
+        assert s1.spec.id == "s1"
+        await a.settle(s1)
+        # One with a priority went on with its session, behind those without.
+        assert ids_of(await a.claim(9, flow=flow)) == ["s2"]
+        await a.store.cancel("s2", "enough")
+        # Without the limit, nobody is held back any more.
+        assert ids_of(await a.claim(9)) == ["s0"]
+
+    async def test_a_dead_nodes_jobs_leave_room(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        flow = Flow(most_active=1, per_session=1)
+        await a.store.enqueue([job("s1", session="s"), job("s2", session="s")])
+        assert ids_of(await b.claim(5, flow=flow)) == ["s1"]
+        assert await a.claim(5, flow=flow) == []
+        await bench.crash(b)
+        await a.store.tick()
+        bench.clock.advance(SETTINGS.gone_grace)
+        await a.store.tick()
+        assert Wake("q") in await a.heard()
+        assert ids_of(await a.claim(5, flow=flow)) == ["s1"]
+
+    async def test_a_paused_queue_grants_nothing_and_wakes_everybody_when_it_goes_on(
+        self, bench: Bench
+    ) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await a.store.pause("q", True)
+        await a.store.pause("q", True)
+        await a.store.enqueue([job("j1"), job("j2", delay=1.0)])
+        assert (await a.claim_answer(5)).next_due is None
+        await b.claim(5)
+        bench.clock.advance(1.0)
+        await a.store.tick()
+        assert (await a.heard(), await b.heard()) == ([], [])
+        (stats,) = await a.store.stats(["q"])
+        assert (stats.waiting, stats.paused, stats.delayed) == (0, 1, 1)
+        await b.store.pause("q", False)
+        assert (await a.heard(), await b.heard()) == ([Wake("q")], [Wake("q")])
+        assert ids_of(await a.claim(5)) == ["j1", "j2"]

@@ -1,0 +1,136 @@
+"""Jobs on their way in: accepted once under one id, kept as they were given, served in their order."""
+
+from __future__ import annotations
+
+from am2z_trio.model.records import DEBOUNCED
+
+from .bench import Bench
+from .builders import ids_of, job, settled
+
+
+class JobCases:
+    """What becomes of a job from its enqueue until somebody claims it."""
+
+    async def test_an_accepted_job_is_granted_as_it_was_given(self, bench: Bench) -> None:
+        a = await bench.node()
+        request = job("j", session="s", origin="a", state=b"\xa3abc")
+        (answer,) = await a.store.enqueue([request])
+        assert answer.status == "queued"
+        assert answer.settled is None
+        assert await a.status("j") == "waiting"
+        grant = await a.claim_one()
+        assert grant.spec == request.spec
+        assert (grant.attempt, grant.deliveries, grant.remaining, grant.stored) == (1, 1, None, None)
+        assert await a.status("j") == "active"
+
+    async def test_no_job_is_not_an_error(self, bench: Bench) -> None:
+        a = await bench.node()
+        assert await a.store.enqueue([]) == []
+        assert await a.store.settle([]) == []
+        assert await a.store.view([]) == []
+        assert await a.store.stats([]) == []
+        await a.store.announce([])
+        await a.store.publish([])
+
+    async def test_a_known_id_is_a_duplicate_and_changes_nothing(self, bench: Bench) -> None:
+        a = await bench.node()
+        first, again = await a.store.enqueue([job("j", state=b"\x01"), job("j", state=b"\x02")])
+        assert (first.status, again.status, again.settled) == ("queued", "dup", None)
+        (grant,) = await a.claim(10)
+        assert bytes(grant.spec.state) == b"\x01"
+        (again,) = await a.store.enqueue([job("j")])
+        assert (again.status, again.settled) == ("dup", None)
+        assert (await a.stats()).active == 1
+
+    async def test_a_duplicate_of_an_ended_job_has_its_outcome(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("done"), job("broken"), job("unwanted")])
+        done, broken = await a.claim(2)
+        await a.settle(done, "completed", result=b"\x05")
+        await a.settle(broken, "failed", result=b"\x06")
+        await a.store.cancel("unwanted", "why not")
+        answers = await a.store.enqueue([job("done"), job("broken"), job("unwanted")])
+        assert [answer.status for answer in answers] == ["dup"] * 3
+        assert [answer.settled for answer in answers] == [
+            settled("done", "completed", result=b"\x05"),
+            settled("broken", "failed", result=b"\x06"),
+            settled("unwanted", "cancelled", "why not"),
+        ]
+        assert await a.claim(10) == []
+
+    async def test_every_origin_of_a_job_hears_its_outcome_once(self, bench: Bench) -> None:
+        a, b, c = await bench.node("a"), await bench.node("b"), await bench.node("c")
+        await a.store.enqueue([job("j", origin="a")])
+        await b.store.enqueue([job("j", origin="b")])
+        await b.store.enqueue([job("j", origin="b")])
+        await a.store.enqueue([job("j", origin="a")])
+        await c.store.enqueue([job("j")])
+        await c.settle(await c.claim_one(), result=b"\x07")
+        assert await a.heard() == [settled("j", "completed", result=b"\x07")]
+        assert await b.heard() == [settled("j", "completed", result=b"\x07")]
+        assert await c.heard() == []
+
+    async def test_first_in_first_out(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job(f"j{i}") for i in range(4)])
+        await a.store.enqueue([job("j4"), job("j5")])
+        assert ids_of(await a.claim(2)) == ["j0", "j1"]
+        assert ids_of(await a.claim(9)) == ["j2", "j3", "j4", "j5"]
+
+    async def test_jobs_without_priority_go_first_then_the_most_urgent(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue(
+            [
+                job("low", priority=2_097_151),
+                job("mid", priority=7),
+                job("mid2", priority=7),
+                job("top", priority=1),
+            ]
+        )
+        await a.store.enqueue([job("plain")])
+        assert ids_of(await a.claim(2)) == ["plain", "top"]
+        assert ids_of(await a.claim(9)) == ["mid", "mid2", "low"]
+
+    async def test_queues_are_apart(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("j1", "q"), job("j2", "q@s")])
+        assert ids_of(await a.claim(9, "q@s")) == ["j2"]
+        assert ids_of(await a.claim(9, "q")) == ["j1"]
+
+    async def test_a_delayed_job_waits_until_it_is_due(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("far", delay=9.0), job("near", delay=2.5)])
+        answer = await a.store.claim("q", a.next_seq(), 5)
+        assert (answer.grants, answer.next_due) == ([], 2.5)
+        assert await a.status("near") == "later"
+        bench.clock.advance(2.499)
+        answer = await a.store.claim("q", a.next_seq(), 5)
+        assert (answer.grants, answer.next_due) == ([], 0.001)
+        bench.clock.advance(0.001)
+        answer = await a.store.claim("q", a.next_seq(), 5)
+        assert (ids_of(answer.grants), answer.next_due) == (["near"], 6.5)
+        bench.clock.advance(100)
+        answer = await a.store.claim("q", a.next_seq(), 5)
+        assert (ids_of(answer.grants), answer.next_due) == (["far"], None)
+
+    async def test_a_delayed_job_keeps_its_priority(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("urgent", priority=1, delay=1.0), job("other", priority=5)])
+        await a.store.enqueue([job("plain", delay=1.0)])
+        bench.clock.advance(1)
+        assert ids_of(await a.claim(9)) == ["plain", "urgent", "other"]
+
+    async def test_a_job_gives_way_to_a_later_one_of_the_same_key(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        first = job("j1", debounce="k", delay=1.0, origin="a")
+        await a.store.enqueue([first])
+        await a.store.enqueue([first])
+        await a.store.enqueue([job("other", debounce="l", delay=1.0)])
+        await a.store.enqueue([job("j2", debounce="k", delay=1.0, max_size=2)])
+        assert settled("j1", "cancelled", DEBOUNCED) in await a.heard()
+        bench.clock.advance(1.0)
+        assert ids_of(await a.claim(9)) == ["j2", "other"]
+        # One that has begun stays.
+        await a.store.enqueue([job("j3", debounce="k")])
+        assert await a.status("j2") == "active"
+        assert ids_of(await a.claim(9)) == ["j3"]

@@ -1,0 +1,103 @@
+"""Session states: they change with a job's settlement or not at all, and only from what it has seen."""
+
+from __future__ import annotations
+
+from am2z_trio.model.codec import checksum
+from am2z_trio.model.errors import StateIntegrityError
+from am2z_trio.model.records import SettleAnswer, Settlement
+
+from .bench import Bench, Outcome
+from .builders import commit, job, timeless, version
+
+
+class StateCases:
+    """What a settlement does to its session's state, and what a grant brings of it."""
+
+    async def test_a_state_is_committed_with_its_settlement(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        assert not (await a.state("s")).exists
+        await a.store.enqueue([job("j1", session="s"), job("j2", session="s")])
+        j1, j2 = await a.claim(2)
+        assert (await a.settle(j1, commit=commit("one"))).status == "applied"
+        assert await b.state("s") == version(1, "one")
+        assert (await a.settle(j2, commit=commit("two", version(1, "one")))).status == "applied"
+        assert await b.state("s") == version(2, "two")
+        assert not (await b.state("other")).exists
+
+    async def test_a_state_that_moved_is_a_conflict_and_the_claim_stands(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job(f"j{i}", session="s", origin="a") for i in range(3)])
+        j0, j1, j2 = await a.claim(3)
+        answer = await a.settle(j0, commit=commit("x", (3, "no")))
+        assert answer == SettleAnswer(status="conflict", current=version(0))
+        await a.settle(j0, commit=commit("one"))
+        await a.heard()
+        answer = await a.settle(j1, commit=commit("two"))
+        assert (answer.status, timeless(answer.current)) == ("conflict", version(1, "one"))
+        # The version alone is not enough: versions repeat where a server lost its tail.
+        answer = await a.settle(j1, commit=commit("two", (1, checksum(b"other"))))
+        assert answer.status == "conflict"
+        assert await a.status("j1") == "active"
+        assert await a.heard() == []
+        assert await a.state("s") == version(1, "one")
+        assert (await a.settle(j1, commit=commit("two", version(1, "one")))).status == "applied"
+        # In either order: a settlement that conflicts is no replay, and none that was applied conflicts.
+        assert (await a.settle(j1, commit=commit("two", version(1, "one")))).status == "replay"
+        assert (await a.settle(j2, "released", commit=commit("x"))).status == "applied"
+
+    async def test_an_unconditional_commit_always_lands(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("j1", session="s"), job("j2", session="s")])
+        j1, j2 = await a.claim(2)
+        await a.settle(j1, commit=commit("one", None))
+        assert await a.state("s") == version(1, "one")
+        await a.settle(j2, commit=commit("two", None))
+        assert await a.state("s") == version(2, "two")
+
+    async def test_what_does_not_complete_has_no_effect(self, bench: Bench) -> None:
+        a = await bench.node()
+        outcomes: tuple[Outcome, ...] = ("failed", "cancelled", "retry", "released")
+        await a.store.enqueue([job(outcome, session="s") for outcome in outcomes])
+        for grant, outcome in zip(await a.claim(9), outcomes, strict=True):
+            assert (await a.settle(grant, outcome, delay=99, commit=commit("x"))).status == "applied"
+        assert not (await a.state("s")).exists
+
+    async def test_a_job_on_the_stored_state_is_granted_with_it(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("j0", session="s"), job("j1", session="s", state=None)])
+        j0, j1 = await a.claim(2)
+        assert j1.stored == version(0)
+        await a.settle(j0, commit=commit("one"))
+        await a.settle(j1, "released")
+        j1 = await a.claim_one()
+        assert timeless(j1.stored) == version(1, "one")
+        await a.store.enqueue([job("j2", session="s")])
+        assert (await a.claim_one()).stored is None
+
+    async def test_a_job_without_a_session_has_no_state(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("j1", state=None), job("j2"), job("j3")])
+        j1, j2, j3 = await a.claim(9)
+        assert j1.stored is None
+        answers = await a.store.settle(
+            [
+                Settlement(id=j1.spec.id, token=j1.token, outcome="completed", commit=commit("x", None)),
+                Settlement(id=j2.spec.id, token=j2.token, outcome="completed", commit=commit("x")),
+                Settlement(id=j3.spec.id, token=j3.token, outcome="completed"),
+            ]
+        )
+        assert [answer.status for answer in answers] == ["applied"] * 3
+        assert not (await a.state("")).exists
+
+    async def test_a_tampered_state_is_never_returned(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("j", session="s")])
+        await a.settle(await a.claim_one(), commit=commit("one"))
+        if not bench.backend.tamper_state("s"):
+            return
+        try:
+            await a.store.states.read("s")
+        except StateIntegrityError:
+            pass
+        else:
+            raise AssertionError("a state that does not match its checksum was returned")
