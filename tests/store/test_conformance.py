@@ -55,7 +55,7 @@ class RedisBackend:
 
 
 def test_no_two_cases_have_one_name():
-    assert len(set(CASES)) == len(CASES) >= 90
+    assert len(set(CASES)) == len(CASES) >= 107
 
 
 @pytest.fixture(params=["memory", "redis"])

@@ -24,6 +24,9 @@ The cases, by what they are about:
 * `claims` - who is granted what, also when it asks twice
 * `settling` - progress and outcomes; tokens and replays
 * `states` - session states, and the commits to them
+* `locks` - writes from outside of jobs, and the locks they may be made under
+* `sessions` - served in turn, counted, stopped; jobs that call others
+* `breakers` - circuits that all nodes share
 * `cancelling` - jobs that are not wanted any more
 * `waking` - who hears that there is work
 * `queues` - which there are, and what is in them
@@ -41,6 +44,7 @@ from typing import Final
 from am2z_trio.concurrency import current_host
 
 from .bench import SETTINGS, START_MS, Backend, Bench, Clock, Node, Outcome
+from .breakers import BreakerCases
 from .builders import commit, job, settled, timeless, version
 from .cancelling import CancelCases
 from .claims import ClaimCases
@@ -49,8 +53,10 @@ from .events import EventCases
 from .flow import FlowCases
 from .hostile import HOSTILE, HostileTextCases
 from .jobs import JobCases
+from .locks import LockCases
 from .nodes import NodeCases
 from .queues import QueueCases
+from .sessions import SessionCases
 from .settling import SettlingCases
 from .states import StateCases
 from .waking import WakingCases
@@ -80,12 +86,15 @@ class StoreConformance(
     ClaimCases,
     SettlingCases,
     StateCases,
+    LockCases,
+    SessionCases,
     CancelCases,
     WakingCases,
     QueueCases,
     NodeCases,
     EventCases,
     FlowCases,
+    BreakerCases,
     DeadLetterCases,
     HostileTextCases,
 ):

@@ -1,0 +1,117 @@
+"""Sessions: served in turn, stopped on every node, gone without a trace but their state."""
+
+from __future__ import annotations
+
+from am2z_trio.model.records import (
+    PARENT_ENDED,
+    SESSION_STOPPED,
+    CancelRequest,
+    SessionCounts,
+    SessionStopped,
+)
+
+from .bench import Bench
+from .builders import commit, ids_of, job, settled, version
+
+
+class SessionCases:
+    """What a session's jobs have to do with each other, and what jobs have that call others."""
+
+    async def test_sessions_are_served_in_turn(self, bench: Bench) -> None:
+        a = await bench.node()
+        busy = [job(f"busy{n}", session="busy") for n in range(6)]
+        await a.store.enqueue([*busy, job("light", session="light"), job("plain1"), job("plain2")])
+        first = ids_of(await a.claim(3))
+        assert sorted(first) == ["busy0", "light", "plain1"]
+        # The rest goes round again, each session's own in order.
+        assert ids_of(await a.claim(9)) == ["plain2", *(f"busy{n}" for n in range(1, 6))]
+
+    async def test_a_session_s_jobs_are_counted(self, bench: Bench) -> None:
+        a = await bench.node()
+        assert await a.store.active_sessions() == []
+        assert await a.store.session_counts("s") == SessionCounts()
+        await a.store.enqueue([job("j1", session="s"), job("j2", session="s"), job("t", session="t")])
+        await a.store.enqueue([job("j3", session="s", delay=5.0)])
+        grants = {grant.spec.id: grant for grant in await a.claim(2)}
+        assert sorted(grants) == ["j1", "t"]
+        assert await a.store.session_counts("s") == SessionCounts(waiting=1, active=1, delayed=1)
+        assert sorted(await a.store.active_sessions()) == ["s", "t"]
+        await a.settle(grants["t"])
+        assert await a.store.active_sessions() == ["s"]
+
+    async def test_a_stop_ends_all_jobs_of_the_session_and_no_other(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        jobs = [job("runs", session="s", origin="a"), job("waits", session="s", origin="a")]
+        await a.store.enqueue([*jobs, job("later", session="s", origin="a", delay=5.0)])
+        await a.store.enqueue([job("urgent", session="s", origin="a", priority=1), job("t", session="t")])
+        runs = await b.claim_one()
+        assert await a.store.stop_session("s", running=True, refuse=5.0) == []
+        ended = [settled(id, "cancelled", SESSION_STOPPED) for id in ("runs", "waits", "later", "urgent")]
+        heard = await a.heard()
+        assert len(heard) == 5
+        assert all(message in heard for message in (*ended, SessionStopped("s")))
+        assert await b.heard() == [
+            CancelRequest("runs", runs.token, SESSION_STOPPED),
+            SessionStopped("s"),
+        ]
+        # What it ran can write no more, and the session may be used anew.
+        assert (await b.settle(runs, commit=commit("late"))).status == "fenced"
+        assert not (await a.state("s")).exists
+        assert await a.store.active_sessions() == ["t"]
+        await a.store.enqueue([job("new", session="s")])
+        assert sorted(ids_of(await b.claim(9))) == ["new", "t"]
+
+    async def test_a_stop_may_spare_what_runs(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await a.store.enqueue([job("runs", session="s"), job("waits", session="s")])
+        runs = await b.claim_one()
+        assert await a.store.stop_session("s", running=False, refuse=5.0) == ["runs"]
+        assert await a.status("waits") == "cancelled"
+        (answer,) = await a.store.enqueue([job("new", session="s")])
+        assert answer.status == "stopped"
+        # It may commit; and who asked for the stop hears of its end.
+        assert (await b.settle(runs, commit=commit("done"))).status == "applied"
+        assert await a.state("s") == version(1, "done")
+        assert settled("runs", "completed") in await a.heard()
+        bench.clock.advance(5.001)
+        (answer,) = await a.store.enqueue([job("new", session="s")])
+        assert answer.status == "queued"
+
+    async def test_what_comes_back_to_a_stopping_session_ends(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("released", session="s"), job("retried", session="s")])
+        released, retried = await a.claim(2)
+        await a.store.stop_session("s", running=False, refuse=5.0)
+        await a.settle(released, "released")
+        await a.settle(retried, "retry")
+        assert [(await a.status(id)) for id in ("released", "retried")] == ["cancelled", "cancelled"]
+        assert await a.store.active_sessions() == []
+
+    async def test_calls_end_with_the_job_that_made_them(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await a.store.enqueue([job("p")])
+        parent = await a.claim_one()
+        calls = [job(id, parent="p", origin="a") for id in ("done", "runs", "waits")]
+        await a.store.enqueue(calls)
+        done, runs = await b.claim(2)
+        await b.settle(done, result=b"\x07")
+        await a.heard()
+        await a.settle(parent, "failed")
+        assert await b.heard() == [CancelRequest("runs", runs.token, PARENT_ENDED)]
+        assert await a.heard() == [settled("waits", "cancelled", PARENT_ENDED)]
+        (answer,) = await a.store.enqueue([job("more", parent="p")])
+        assert answer.status == "orphan"
+
+    async def test_a_call_is_run_again_unless_it_has_completed(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("p")])
+        await a.claim_one()
+        calls = [job(id, parent="p", again=True) for id in ("good", "bad")]
+        await a.store.enqueue(calls)
+        good, bad = await a.claim(2)
+        await a.settle(good, result=b"\x07")
+        await a.settle(bad, "failed")
+        again = await a.store.enqueue(calls)
+        assert [answer.status for answer in again] == ["dup", "queued"]
+        assert again[0].settled == settled("good", "completed", result=b"\x07")
+        assert ids_of(await a.claim(9)) == ["bad"]
