@@ -21,11 +21,14 @@ async def serve(runtime: Runtime, *, grace: float | None) -> int:
     names = runtime.list_processors()
     if not names:
         raise ConfigurationError("the runtime has no processors: call runtime.register(...) in its module")
+    if not runtime.serves:
+        raise ConfigurationError("the runtime was made with workers=False: it submits jobs and serves none")
     with unwrapped():
         async with anyio.create_task_group() as tasks, runtime:
             # Before the line that says it serves: whoever has read that may send a signal.
             await tasks.start(_on_signals, runtime, grace, tasks.cancel_scope)
             served = ", ".join(names)
+            await runtime.sync_processors()
             print(f"node {runtime.node_id} serves {served}; Ctrl-C drains", file=sys.stderr, flush=True)
             await runtime.wait_stopped()
             tasks.cancel_scope.cancel()

@@ -57,6 +57,11 @@ class AsyncioHost:
     def name(self) -> Literal["asyncio"]:
         return "asyncio"
 
+    def is_cancellation(self, error: BaseException) -> bool:
+        # Anybody may raise `CancelledError`; only a request to cancel this very task counts.
+        task = asyncio.current_task()
+        return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
     def open_nursery(self) -> AbstractAsyncContextManager[Nursery]:
         return cast(AbstractAsyncContextManager[Nursery], anyio.create_task_group())
 

@@ -58,6 +58,9 @@ class TrioHost:
     def name(self) -> Literal["trio"]:
         return "trio"
 
+    def is_cancellation(self, error: BaseException) -> bool:
+        return isinstance(error, trio.Cancelled)
+
     def open_nursery(self) -> AbstractAsyncContextManager[Nursery]:
         return cast(AbstractAsyncContextManager[Nursery], trio.open_nursery())
 

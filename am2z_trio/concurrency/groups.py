@@ -1,4 +1,4 @@
-"""Exception groups of nurseries nobody asked for.
+"""Exception groups of nurseries nobody asked for, and exceptions that are not what they look like.
 
 A nursery wraps what its tasks raise in a group. Where the nursery is our own affair, the user's
 `except ValueError` must still work: a single exception is raised as itself.
@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import cast
 
 import anyio
+
+from ._nouns import Host
 
 
 @contextmanager
@@ -26,6 +28,17 @@ def unwrapped() -> Iterator[None]:
         return
     # Outside the handler, so that the group does not become the exception's context.
     raise only
+
+
+def is_not_the_codes_own(raised: BaseException, host: Host) -> bool:
+    """Whether what a user's code has let out is not its own affair: its task is cancelled, or Ctrl-C.
+
+    Code that calls `sys.exit`, or lets another task's `CancelledError` out, has failed; nothing else has.
+    """
+    if isinstance(raised, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", raised)
+        return any(is_not_the_codes_own(leaf, host) for leaf in _leaves(group))
+    return isinstance(raised, KeyboardInterrupt) or host.is_cancellation(raised)
 
 
 def _only(group: BaseExceptionGroup[BaseException]) -> BaseException | None:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 from am2z_trio.concurrency import CancelScope, Host, Nursery, TaskStatus
+from am2z_trio.concurrency.groups import is_not_the_codes_own
 from am2z_trio.model.errors import AM2ZError, ValidationError
 from am2z_trio.model.events import Event
 from am2z_trio.store.ports import Store
@@ -208,5 +209,7 @@ class Bus:
                     answer: Awaitable[Any] | Any = handler(event)
                     if inspect.isawaitable(answer):
                         await answer
-                except Exception:
+                except BaseException as raised:
+                    if is_not_the_codes_own(raised, host):
+                        raise
                     logger.exception("a handler of %r raised on %s", subscription.pattern, event.name)

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from am2z_trio.concurrency import Host
 from am2z_trio.model.codec import RecordDecoder
-from am2z_trio.model.errors import ConfigurationError, error_of
-from am2z_trio.model.records import Grant, ResultRecord, Settlement
+from am2z_trio.model.errors import AM2ZError, ConfigurationError, JobCancelledError, error_of
+from am2z_trio.model.records import PARENT_ENDED, Grant, ResultRecord, Settlement
 
 from .claims import Claim
 from .context import CallRequest, Context
 from .executor import Executor
 from .registry import Registry
-from .submissions import ANY_OPTIONS, Ask, Submissions, name_of
+from .results import ABANDONED
+from .submissions import ANY_OPTIONS, CALLER_GONE, Ask, Submissions, name_of
 
 Tell = Callable[[str, Any, Grant], None]
+
+MOST_REPEATS: Final = 10
+"""How often a call may meet a job that was given up; each has ended then, and the next one is new."""
+
+GIVEN_UP: Final = (CALLER_GONE, ABANDONED, PARENT_ENDED)
 
 _decode_result = RecordDecoder[ResultRecord](ResultRecord)
 
@@ -26,11 +32,21 @@ _decode_result = RecordDecoder[ResultRecord](ResultRecord)
 class Calls:
     """The calls of this node's running jobs."""
 
-    def __init__(self, host: Host, submissions: Submissions, registry: Registry, tell: Tell) -> None:
+    def __init__(
+        self,
+        host: Host,
+        submissions: Submissions,
+        registry: Registry,
+        tell: Tell,
+        *,
+        is_closed: Callable[[], bool],
+    ) -> None:
+        """`is_closed` says whether this node's jobs are being handed back, all of them."""
         self._host = host
         self._submissions = submissions
         self._registry = registry
         self._tell = tell
+        self._is_closed = is_closed
 
     async def call(self, executor: Executor, claim: Claim, request: CallRequest, context: Context) -> Any:
         """Run a job for a running job and return what it returned, or raise its error."""
@@ -47,17 +63,27 @@ class Calls:
             root=spec.id,
             key=f"{claim.path}{request.key}",
             commits=own_session,
+            goes_on=lambda: self._goes_on(root),
         )
         root.calls += 1
         if root.calls == 1:
             root.worker.step_aside(root)
         try:
-            result = await self._submissions.execute(request.processor, request.state, ask)
+            for _ in range(MOST_REPEATS):
+                result = await self._submissions.execute(request.processor, request.state, ask)
+                if not _was_given_up(result.error):
+                    break
         finally:
             root.calls -= 1
             if root.calls == 0:
                 await root.worker.step_back(root)
         return result.unwrap()
+
+    def _goes_on(self, root: Claim) -> bool:
+        """Whether the job goes back to its queue, or is elsewhere already: its calls shall be there then."""
+        if root.stop is not None:
+            return root.stop.kind != "cancelled"
+        return self._is_closed()
 
     async def _run_inline(
         self, executor: Executor, claim: Claim, request: CallRequest, context: Context
@@ -101,6 +127,11 @@ class Calls:
             grant = msgspec.structs.replace(grant, attempt=grant.attempt + 1)
         self._tell(f"job:{settlement.outcome}", {"attempt": grant.attempt}, grant)
         return registered.codec.decode(_outcome(settlement).state)
+
+
+def _was_given_up(error: AM2ZError | None) -> bool:
+    """Whether a call met its job of an earlier run, which was cancelled with that run and has ended now."""
+    return isinstance(error, JobCancelledError) and error.message in GIVEN_UP
 
 
 def _outcome(settlement: Settlement) -> ResultRecord:

@@ -315,7 +315,8 @@ def _step_failed(
 
 def _parallel_failed(composition: str, failures: Mapping[str, AM2ZError], parts: int) -> ParallelError:
     names = ", ".join(failures)
-    message = f"{len(failures)} of {parts} parts of {composition!r} failed: {names}"
+    reasons = "; ".join(f"{name}: {error.message}" for name, error in failures.items())
+    message = f"{len(failures)} of {parts} parts of {composition!r} failed: {reasons}"
     parallel_failed = ParallelError(
         message,
         context={"composition": composition, "failed": names, "parts": parts},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 BATCH: Final = 100
 """Jobs per call of the store."""
 
-ANYTHING: Final[StateCodec[Any]] = StateCodec(Any)
+PAGE: Final = 1_000
+"""Ids per page: as many as are usually kept, so that what comes and goes meanwhile seldom matters."""
+
+ANYTHING: Final[StateCodec[Any]] = StateCodec(Any, max_bytes=sys.maxsize)
+"""Whatever its processor's node has accepted can be looked at."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +90,8 @@ class DeadLetters:
     async def retry(self, job_id: str) -> None:
         """Queue one again under its id, as if it had just come: a first attempt, without a deadline.
 
-        Atomic, and once only, however many ask. Raises `JobNotFoundError` if the job is none, and
+        Atomic, and once only, however many ask: the others are told that it is none any more. What it
+        becomes is heard by `execute(..., job_id=job_id)`. Raises `JobNotFoundError` if the job is none, and
         `SessionStoppedError` while its session is being stopped.
         """
         (answer,) = await self._runtime.node.store.revive([job_id])
@@ -107,24 +113,25 @@ class DeadLetters:
 
     async def drop(self, job_id: str) -> None:
         """Drop one. Raises `JobNotFoundError` if the job is none."""
-        await self.show(job_id)
-        await self._runtime.node.store.bury([job_id])
+        (dropped,) = await self._runtime.node.store.bury([job_id])
+        if not dropped:
+            raise _not_found(job_id)
 
     async def drop_all(
         self, processor: Processor[Any] | str, where: Callable[[DeadLetter], bool] | None = None
     ) -> int:
         """Drop all of them, or those for which `where` is true; returns how many."""
-        ids = await self._ids(processor, where)
-        for batch in _batches(ids):
-            await self._runtime.node.store.bury(batch)
-        return len(ids)
+        dropped = 0
+        for batch in _batches(await self._ids(processor, where)):
+            dropped += sum(await self._runtime.node.store.bury(batch))
+        return dropped
 
     async def _ids(
         self, processor: Processor[Any] | str, where: Callable[[DeadLetter], bool] | None
     ) -> Sequence[str]:
         """Those that there are now, the oldest first."""
         store, queue, ids = self._runtime.node.store, queue_name(name_of(processor)), dict[str, None]()
-        while page := await store.dead_page(queue, len(ids), BATCH):
+        while page := await store.dead_page(queue, len(ids), PAGE):
             before = len(ids)
             ids.update(dict.fromkeys(page))
             if len(ids) == before:

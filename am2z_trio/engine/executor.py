@@ -15,7 +15,7 @@ import anyio.to_thread
 import msgspec
 
 from am2z_trio.concurrency import CancelScope, Host
-from am2z_trio.concurrency.groups import unwrapped
+from am2z_trio.concurrency.groups import is_not_the_codes_own, unwrapped
 from am2z_trio.model import codec
 from am2z_trio.model.errors import (
     AM2ZError,
@@ -28,6 +28,7 @@ from am2z_trio.model.errors import (
     StateConflictError,
     ValidationError,
     record_of,
+    text_of,
 )
 from am2z_trio.model.integrity import verified
 from am2z_trio.model.options import RetryPolicy
@@ -124,7 +125,9 @@ class Executor:
                 output = await self._call(registered, state, stored, claim, scope, started)
         except AM2ZError as raised:
             error = raised
-        except Exception as raised:
+        except BaseException as raised:
+            if is_not_the_codes_own(raised, self._host):
+                raise
             error = _execution_error(raised, grant)
         finally:
             claim.scope = None
@@ -139,7 +142,7 @@ class Executor:
                 await self._circuits.tell(processor, error)
             if error is not None and _falls_back(grant, registered, error):
                 scope = self._host.cancel_scope(deadline=began + remaining)
-                output, error = await self._fall_back(claim, registered, state, stored, scope, started, error)
+                output, error = await self._fall_back(claim, registered, stored, scope, started, error)
                 stopped = claim.stop is not None and error is not None
         if stopped:
             assert claim.stop is not None
@@ -153,13 +156,12 @@ class Executor:
                 return self._completed(grant, registered, output, stored, started, execution_time)
             except AM2ZError as refused:
                 error = refused
-        return self._failed(grant, registered, error, started, execution_time)
+        return self._failed(grant, registered, error, started, execution_time, stopped=stopped)
 
     async def _fall_back(
         self,
         claim: Claim,
         registered: Registered,
-        state: Any,
         stored: JobState | None,
         scope: CancelScope,
         started: float,
@@ -170,14 +172,19 @@ class Executor:
         assert fallback is not None
         stored = stored or JobState(self._states, claim.grant, registered.processor.state_type)
         context = self._context(claim, stored, scope, started)
+        # The state anew: the processor may have changed what it was given before it failed.
+        state = _input_state(claim.grant, registered)
         request = CallRequest(fallback, state, "fallback", None, None, None, inline=True)
         logger.warning("%r falls back to %r: %s", registered.processor.name, fallback.name, error)
         claim.scope = scope
         try:
             with scope:
+                if claim.stop is not None:
+                    scope.cancel()
                 return await self._call_job(claim, request, context), None
         except AM2ZError as worse:
-            worse.__cause__ = worse.__cause__ or error
+            # Both are told: why it fell back, and why that did not help.
+            worse.causes = (*worse.causes, error)
             return None, worse
         finally:
             claim.scope = None
@@ -272,10 +279,13 @@ class Executor:
         error: AM2ZError,
         started: float,
         execution_time: float,
+        *,
+        stopped: bool,
     ) -> Settlement:
         spec = grant.spec
         result = self._result(grant, codec.NIL, error, started, execution_time)
-        if isinstance(error, JobCancelledError):
+        if stopped:
+            # Not by the error: one that it has called may have been cancelled for reasons of its own.
             return Settlement(
                 id=spec.id,
                 token=grant.token,
@@ -389,9 +399,9 @@ def _stopped(reason: str) -> JobCancelledError:
     return JobCancelledError(reason)
 
 
-def _execution_error(raised: Exception, grant: Grant) -> ProcessorExecutionError:
+def _execution_error(raised: BaseException, grant: Grant) -> ProcessorExecutionError:
     name = type(raised).__name__
-    text = str(raised)
+    text = text_of(raised)
     return ProcessorExecutionError(
         f"{grant.spec.processor!r} raised {name}{': ' + text if text else ''}",
         context={

@@ -32,13 +32,13 @@ from am2z_trio.model.records import (
     Grant,
     InboxMessage,
     LockGranted,
-    QueueInfo,
     SessionStopped,
     Settled,
     Wake,
 )
 from am2z_trio.store.ports import Store
 
+from .announcements import Announcements
 from .bus import Bus
 from .calls import Calls
 from .capacity import Capacity
@@ -95,6 +95,7 @@ class Node:
         self.submissions = Submissions(self.host, node_id, options, registry, store, self.results)
         self.sessions = Sessions(self.host, self._on_session_cancelled)
         self.stops = SessionStops(self.host, store, self.sessions, self.results, on_stopped=self._on_stopped)
+        self.announcements = Announcements(self.host, store, registry)
         self.transactions = Transactions()
         self.capacity = Capacity(self.host, options.max_running)
         self.workers: dict[str, Worker] = {}
@@ -103,7 +104,9 @@ class Node:
         self._options = options
         self._registry = registry
         self._bus = bus
-        self._calls = Calls(self.host, self.submissions, registry, self._emit)
+        self._calls = Calls(
+            self.host, self.submissions, registry, self._emit, is_closed=lambda: self.sessions.closed
+        )
         self._executor = Executor(
             self.host,
             node_id,
@@ -127,7 +130,7 @@ class Node:
         self._worker_ended = self.host.event()
         self._jobs_run_before = 0
         self._tick_bell = self.host.spot()
-        self._looked_for_dead = -inf
+        self._look_for_dead_at = -inf
         self._stray_wakes: set[str] = set()
 
     # --- the tree ---------------------------------------------------------------------------
@@ -224,6 +227,7 @@ class Node:
                 await self.host.checkpoint()
                 if self._options.workers:
                     await self._join()
+                nursery.start_soon(self.announcements.run)
                 nursery.start_soon(self._tick_forever)
                 self._serving.set()
 
@@ -237,9 +241,10 @@ class Node:
         serving = self.workers.get(queue)
         if serving is not None and not serving.closing:
             serving.wake()
-            self._sessions.start_soon(self._announce, registered)
+            self.announcements.add(registered.processor.name)
             return
         name = registered.processor.name
+        self.announcements.add(name)
         worker = Worker(
             self.host,
             self.store,
@@ -247,16 +252,24 @@ class Node:
             self.settler,
             self.claims,
             queue=queue,
+            processor=name,
             lookup=lambda: self._registry.get(name),
             sessions=self.sessions,
             transactions=self.transactions,
             capacity=self.capacity,
             max_conflicts=self._options.max_conflicts,
             on_lost=self._lost,
+            on_unparked=self._on_unparked,
         )
         self.workers[queue] = worker
         self._at_work.add(worker)
         self._sessions.start_soon(self._work, worker, registered, name=f"worker {name}")
+
+    def _on_unparked(self, worker: Worker) -> None:
+        """A worker has taken the node off its queue. Another one that serves it by now parks anew."""
+        serving = self.workers.get(worker.queue)
+        if serving is not None and serving is not worker:
+            serving.wake()
 
     def stop_serving(self, queue: str) -> None:
         """Claim no more of this queue; running jobs end by themselves."""
@@ -266,7 +279,6 @@ class Node:
 
     async def _work(self, worker: Worker, registered: Registered) -> None:
         try:
-            await self._announce(registered)
             async with self.host.open_nursery() as nursery:
                 await nursery.start(worker.run)
                 self.tell("worker:started", processor=registered.processor.name)
@@ -277,13 +289,6 @@ class Node:
             if self.workers.get(worker.queue) is worker:
                 del self.workers[worker.queue]
             self._worker_ended.set()
-
-    async def _announce(self, registered: Registered) -> None:
-        """Tell every node that the queue is there, and the options it is to be filled by."""
-        processor = registered.processor
-        await self.store.announce(
-            [QueueInfo(queue=registered.queue, processor=processor.name, options=processor.queue)]
-        )
 
     async def wait_for_workers(self, condition: Callable[[], bool]) -> None:
         """Wait until the workers of this node are as `condition` wants them."""
@@ -367,10 +372,14 @@ class Node:
     def _require_room_for(self, session: str) -> None:
         """Raise `ResourceError` if one more session would be too many here."""
         most = self._options.limits.max_sessions
-        if most is not None and self.sessions.get(session) is None and len(self.sessions) >= most:
+        if most is None or len(self.sessions) < most or self.sessions.get(session) is not None:
+            return
+        # One that is over is still here until its last task has ended.
+        held = len(self.sessions.ids())
+        if held >= most:
             raise ResourceError(
-                f"{len(self.sessions)} sessions are open on this node, the limit is {most} (max_sessions)",
-                context={"sessions": len(self.sessions), "limit": most},
+                f"{held} sessions are open on this node, the limit is {most} (max_sessions)",
+                context={"sessions": held, "limit": most},
             )
 
     # --- lease and housekeeping -------------------------------------------------------------
@@ -423,14 +432,18 @@ class Node:
         if self._options.workers and not self._stopping:
             if not self._joined:
                 await self._join()
+                # The store may have been emptied.
+                self.announcements.add(*(worker.processor for worker in self.workers.values()))
                 for worker in self.workers.values():
                     worker.wake()
-            look = host.now() - self._looked_for_dead >= self._registry.stalled_interval
+            look = host.now() >= self._look_for_dead_at
             with host.cancel_scope(deadline=host.now() + TICK_PATIENCE) as patience:
                 answer = await store.tick(reap=look)
                 self._lease_seen = host.now()
                 if look:
-                    self._looked_for_dead = self._lease_seen
+                    # A suspect is looked at again as soon as its second of grace is over.
+                    pause = TICK if answer.suspicion else self._registry.stalled_interval
+                    self._look_for_dead_at = self._lease_seen + min(pause, self._registry.stalled_interval)
                 if answer.lost:
                     self._lost()
             if patience.cancelled_caught:

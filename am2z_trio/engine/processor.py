@@ -92,6 +92,12 @@ class Processor(Generic[S]):
             "must be a CircuitBreaker",
         )
         self.breaker = breaker
+        require(
+            fallback is None or isinstance(fallback, Processor),
+            "Processor.fallback",
+            fallback,
+            "must be a processor",
+        )
         self.fallback = fallback
         self.depends_on = (*depends_on, *([] if fallback is None else [fallback]))
         for dependency in self.depends_on:

@@ -97,7 +97,7 @@ def _refusal(request: Enqueue, answer: EnqueueAnswer) -> AM2ZError:
             context={"session": spec.session},
         )
     if answer.status == "orphan":
-        return JobCancelledError("the job that called it has ended", context={"parent": spec.parent})
+        return JobCancelledError("the job that calls has ended itself", context={"parent": spec.parent})
     return ResourceError(
         f"{answer.waiting:,} jobs wait for {spec.processor!r}, the limit is {request.max_size:,} "
         "(max_queue_size, QueueOptions.max_size)",

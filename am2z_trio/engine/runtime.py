@@ -178,6 +178,11 @@ class Runtime:
         return self._node is not None and not self._node.stopped
 
     @property
+    def serves(self) -> bool:
+        """Whether it works queues off while it is entered; not with `workers=False`."""
+        return self._options.workers
+
+    @property
     def node_id(self) -> str:
         """This node's id in records and events; a new one each time the runtime is entered."""
         return self._running().id
@@ -249,8 +254,10 @@ class Runtime:
         return self._registry.names()
 
     async def sync_processors(self) -> list[str]:
-        """Names of all processors that any node has announced."""
-        return await self._running().submissions.known_processors()
+        """Names of all processors that any node has announced; this node's own have been by then."""
+        node = self._running()
+        await node.announcements.wait_done()
+        return await node.submissions.known_processors()
 
     # --- running jobs -----------------------------------------------------------------------
 

@@ -198,7 +198,8 @@ class Sessions:
         self._nursery = nursery
 
     def ids(self) -> list[str]:
-        return list(self._by_id)
+        """Those that somebody holds open, or that have jobs."""
+        return [id for id, session in self._by_id.items() if not session.is_over]
 
     def get(self, id: str) -> HostedSession | None:
         return self._by_id.get(id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import inf
 from typing import Any, Final, TypeVar
 
@@ -64,6 +64,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """Which of its calls this is."""
     commits: bool = True
     """Whether what a child returns is committed in its session."""
+    goes_on: Callable[[], bool] | None = None
+    """Asked when the call is cancelled: whether the job that calls will be run again, and call again."""
 
 
 class Submissions:
@@ -115,9 +117,24 @@ class Submissions:
         try:
             settled = await spot.park()
         except BaseException:
-            self._results.abandon(waiter, CALLER_GONE)
+            await self._leave(waiter, ask)
             raise
         return _result(settled, codec, waiter, name, ask.session)
+
+    async def _leave(self, waiter: Waiter, ask: Ask) -> None:
+        """Nobody here waits any more: take the job back, unless its caller goes on somewhere else."""
+        goes_on = False
+        try:
+            if ask.goes_on is not None:
+                # Whether this node ends may become known in this very step.
+                with self._host.cancel_scope(shield=True):
+                    await self._host.checkpoint()
+                goes_on = ask.goes_on()
+        finally:
+            if goes_on:
+                self._results.unwatch(waiter)
+            else:
+                self._results.abandon(waiter, CALLER_GONE)
 
     async def execute_many(
         self, processor: Processor[S] | str, states: Iterable[S], ask: Ask
@@ -174,9 +191,10 @@ class Submissions:
         self, processor: Processor[S] | str, state: S | None, ask: Ask
     ) -> tuple[StateCodec[S], Enqueue]:
         """Check everything about a job, and write it down."""
-        if self.closed:
+        # Calls of jobs that run are their business: a node that drains lets them end, or hands them back.
+        if self.closed and not ask.root:
             raise RuntimeStateError("the runtime is stopping: it accepts no more jobs")
-        if self.overload is not None:
+        if self.overload is not None and not ask.root:
             raise self.overload
         name = name_of(processor)
         codec, queue_options = await self._look_up(processor, name)

@@ -62,14 +62,17 @@ class Worker:
         claims: Claims,
         *,
         queue: str,
+        processor: str,
         lookup: Callable[[], Registered | None],
         sessions: Sessions,
         transactions: Transactions,
         capacity: Capacity,
         max_conflicts: int,
         on_lost: Callable[[], None],
+        on_unparked: Callable[[Worker], None],
     ) -> None:
         self.queue = queue
+        self.processor = processor
         self._host = host
         self._store = store
         self._executor = executor
@@ -81,6 +84,7 @@ class Worker:
         self._capacity = capacity
         self._max_conflicts = max_conflicts
         self._on_lost = on_lost
+        self._on_unparked = on_unparked
         self._prefetch = Prefetch()
         self._buffer: deque[Claim] = deque()
         self._idle: list[Spot] = []
@@ -192,10 +196,11 @@ class Worker:
                     self._away -= 1
                 raise
         await self._capacity.acquire(first=True)
-        if claim.counts:
-            # Another call of it has come back meanwhile.
+        if claim.counts or claim.calls:
+            # Another call of it has come back meanwhile, or has begun: that one will.
             self._capacity.release()
-        claim.counts = True
+        else:
+            claim.counts = True
 
     def _slot_is_free(self) -> None:
         """A job that has waited for another one goes on first."""
@@ -233,7 +238,9 @@ class Worker:
         host, bell = self._host, self._bell
         while not self._closing:
             want = self._want()
-            if want <= 0 or (self._parked and host.now() < self._due):
+            if self._parked and host.now() >= self._due:
+                self._parked = False
+            if want <= 0 or self._parked:
                 with host.cancel_scope(deadline=self._due if self._parked else inf):
                     await bell.park()
                 continue
@@ -257,6 +264,7 @@ class Worker:
             finally:
                 self._claims.end()
         await self._store.unpark(self.queue)
+        self._on_unparked(self)
 
     def _want(self) -> int:
         registered = self._lookup()

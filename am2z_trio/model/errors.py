@@ -314,22 +314,39 @@ class ErrorRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """An encoded state; nil for none."""
 
 
+def text_of(value: object) -> str:
+    """What it says, as text that can travel; also where its own `__str__` raises."""
+    try:
+        text = str(value)
+    except Exception as error:
+        text = f"<a {type(value).__name__} whose text cannot be had: {type(error).__name__}>"
+    # Half a surrogate pair, as file names have them, is no text on the wire.
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def record_of(error: AM2ZError) -> ErrorRecord:
     """Describe `error` for another process. Context values travel as text."""
     cause = error.__cause__
     return ErrorRecord(
         code=error.code,
-        message=error.message,
+        message=text_of(error.message),
         retryable=error.retryable,
         category=error.category,
         severity=error.severity,
-        context={name: str(value) for name, value in error.context.items()},
-        cause="" if cause is None else "".join(traceback.format_exception_only(cause)).strip(),
+        context={text_of(name): text_of(value) for name, value in error.context.items()},
+        cause="" if cause is None else _described(cause),
         traceback=error.remote_traceback
-        or "".join(traceback.format_exception(cause if cause is not None else error)),
+        or text_of("".join(traceback.format_exception(cause if cause is not None else error))),
         causes=[record_of(part) for part in error.causes],
         partial=_encoded(error.partial_state),
     )
+
+
+def _described(cause: BaseException) -> str:
+    # One that has come from another process says what it stands for.
+    if isinstance(cause, RemoteCause):
+        return text_of(cause)
+    return text_of("".join(traceback.format_exception_only(cause))).strip()
 
 
 def _encoded(state: Any) -> msgspec.Raw:

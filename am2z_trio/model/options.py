@@ -15,6 +15,9 @@ import msgspec
 from .codec import DEFAULT_MAX_BYTES
 from .errors import AM2ZError, ConfigurationError
 
+MAX_SECONDS: Final = 100 * 365 * 24 * 3600
+"""Redis keeps no key for as long as one can write down."""
+
 MAX_PRIORITY: Final = 2**21 - 1
 """A queue's order is priority x 2^32 + arrival in one double, which is exact up to 2^53."""
 
@@ -35,12 +38,13 @@ def require_seconds(field: str, value: object, *, zero: bool = True) -> None:
         and not isinstance(value, bool)
         and math.isfinite(value)
         and (value >= 0 if zero else value > 0)
+        and value <= MAX_SECONDS
     )
     require(
         ok,
         field,
         value,
-        f"must be a number of seconds, {'0 or more' if zero else 'above 0'}",
+        f"must be a number of seconds, {'0 or more' if zero else 'above 0'}, 100 years at most",
     )
 
 
@@ -81,10 +85,10 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         require_seconds("RetryPolicy.max_backoff", self.max_backoff)
         multiplier = self.backoff_multiplier
         require(
-            isinstance(multiplier, int | float) and math.isfinite(multiplier) and multiplier >= 1,
+            isinstance(multiplier, int | float) and 1 <= multiplier <= 1000,
             "RetryPolicy.backoff_multiplier",
             multiplier,
-            "must be a number, 1 or more",
+            "must be a number from 1 to 1,000",
         )
         require(
             isinstance(self.jitter, int | float) and 0 <= self.jitter <= 1,
@@ -340,7 +344,9 @@ class ResourceLimits(msgspec.Struct, frozen=True, kw_only=True):
             require_count("ResourceLimits.max_sessions", self.max_sessions)
         require_count("ResourceLimits.max_queue_size", self.max_queue_size, least=0)
         if self.max_memory_mb is not None:
-            require_seconds("ResourceLimits.max_memory_mb", self.max_memory_mb, zero=False)
+            limit = self.max_memory_mb
+            ok = isinstance(limit, int | float) and not isinstance(limit, bool) and 0 < limit < math.inf
+            require(ok, "ResourceLimits.max_memory_mb", limit, "must be a number of MB, above 0")
 
 
 class RuntimeOptions(msgspec.Struct, frozen=True, kw_only=True):

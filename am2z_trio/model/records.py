@@ -422,3 +422,5 @@ class TickAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """This node was reaped (or Redis was emptied): its claims are void, it must register again."""
     reaped: int = 0
     """Jobs of dead nodes this call returned to their queues or failed."""
+    suspicion: bool = False
+    """Some node is not connected, and its grace is not over: look again then."""

@@ -148,9 +148,9 @@ class MemoryStore:
         await self._checkpoint()
         return self._server.revive(jobs, self._now())
 
-    async def bury(self, jobs: Sequence[str]) -> None:
+    async def bury(self, jobs: Sequence[str]) -> list[bool]:
         await self._checkpoint()
-        self._server.bury(jobs, self._now())
+        return self._server.bury(jobs, self._now())
 
     async def pause(self, queue: str, on: bool) -> None:
         await self._checkpoint()

@@ -65,6 +65,9 @@ class Job:
     failed_at: float = 0.0
     on_complete: Retention | None = None
     on_fail: Retention | None = None
+    debounce: str = ""
+    aside: bool = False
+    """A rate limit has set it aside once."""
     children: dict[str, None] = field(default_factory=dict[str, None])
     origins: list[str] = field(default_factory=list[str])
     """Nodes that wait for the outcome: every one that has enqueued this id."""
@@ -85,8 +88,10 @@ class Ledger:
         self._stopping: dict[str, float] = {}
         self._active: dict[str, dict[str, str]] = {}
         """By node: the jobs it holds, and their tokens."""
-        self._freed: dict[str, None] = {}
-        """Queues one of whose jobs is active no more, since the last `deliver`."""
+        self._freed: dict[str, int] = {}
+        """By queue: how many fewer of its jobs are active since the last `deliver`."""
+        self._debounced: dict[tuple[str, str], str] = {}
+        """By queue and key: the last job of that key, until it begins or ends."""
         self._fence = itertools.count(1)
         self._arrival = itertools.count(1)
         self._forget: list[tuple[float, str]] = []
@@ -123,9 +128,10 @@ class Ledger:
     def deliver(self) -> None:
         """Send the messages that have gathered."""
         freed, self._freed = self._freed, {}
-        for name in freed:
+        for name, places in freed.items():
             if self._queue(name).held:
-                self._wake(name)
+                for _ in range(places):
+                    self._wake(name)
         outbox, self._outbox = self._outbox, []
         for node, message in outbox:
             listener = self._inboxes.get(node)
@@ -151,8 +157,8 @@ class Ledger:
     def _count(self, job: Job, transition: Transition) -> None:
         """Change the job's status by the table, and the queue's counts with it."""
         old, new = job.status, follow(job.status, transition)
-        if old == "active":
-            self._freed[job.queue] = None
+        if "active" in (old, new):
+            self._freed[job.queue] = self._freed.get(job.queue, 0) + (1 if old == "active" else -1)
         counts = self._queue(job.queue).counts
         counts[old] = counts.get(old, 0) - 1
         counts[new] = counts.get(new, 0) + 1
@@ -211,6 +217,8 @@ class Ledger:
         reason: str = "",
         result: bytes = b"",
     ) -> None:
+        if job.status != "active":
+            self._leave_debounce(job)
         self._count(job, transition)
         status = job.status
         assert status in ("completed", "failed", "cancelled")
@@ -219,12 +227,12 @@ class Ledger:
         if not dead:
             job.spec = msgspec.structs.replace(job.spec, state=NO_STATE)  # the input is no longer needed
         job.token = job.node = ""
-        self._retain(job, dead, now)
+        age = self._retain(job, dead, now)
         parent = self._jobs.get(job.spec.parent)
         if parent is not None and status == "completed":
             # A job whose calls complete gets on, however often it is lost with its worker.
             parent.stalls = 0
-        self._end_children(job, now, SESSION_STOPPED if reason == SESSION_STOPPED else PARENT_ENDED)
+        self._end_children(job, now, SESSION_STOPPED if reason == SESSION_STOPPED else PARENT_ENDED, age)
         self._outbox.extend((origin, job.settled) for origin in job.origins)
         job.origins = []
         if session := job.spec.session:
@@ -233,12 +241,17 @@ class Ledger:
             if not live:
                 del self._live[session]
 
-    def _retain(self, job: Job, dead: bool, now: float) -> None:
-        """Keep the record of a job that has ended for as long as it may be asked for."""
+    def _leave_debounce(self, job: Job) -> None:
+        """A job that begins or ends gives way to no later one of its key any more."""
+        if self._debounced.get((job.queue, job.debounce)) == job.spec.id:
+            del self._debounced[job.queue, job.debounce]
+
+    def _retain(self, job: Job, dead: bool, now: float) -> float:
+        """Keep the record of a job that has ended for as long as it may be asked for; returns the seconds."""
         if job.spec.parent:
             # A parent that is run again asks its children for their outcomes, however late.
             self._keep_until(job, now + CHILD_TTL * 1000)
-            return
+            return CHILD_TTL
         queue, usual = self._queue(job.queue), Retention(age=self.settings.result_ttl)
         if dead:
             usual = Retention(age=DEAD_TTL, count=DEAD_COUNT)
@@ -254,6 +267,7 @@ class Ledger:
             queue.done[job.spec.id] = now
         if count is not None:
             self._trim(queue.dead if dead else queue.done, count, now)
+        return age
 
     def _trim(self, kept: dict[str, float], count: int, now: float) -> None:
         over = len(kept) - count
@@ -273,16 +287,20 @@ class Ledger:
     def _keep_until(self, job: Job, until: float) -> None:
         job.forget_at = until
         heapq.heappush(self._forget, (until, job.spec.id))
+        if len(self._forget) > 2 * len(self._jobs) + BATCH:
+            # Most are of jobs whose time was changed since.
+            self._forget = [(at, id) for id, kept in self._jobs.items() if (at := kept.forget_at) < inf]
+            heapq.heapify(self._forget)
 
-    def _end_children(self, job: Job, now: float, why: str) -> None:
-        """What a job has called ends with it; outcomes are kept no longer than its own."""
+    def _end_children(self, job: Job, now: float, why: str, age: float) -> None:
+        """What a job has called ends with it; outcomes are kept as long as its own record."""
         children, job.children = job.children, {}
         for child_id in children:
             child = self._jobs.get(child_id)
             if child is None:
                 continue
             if child.status in TERMINAL:
-                self._keep_until(child, now + self.settings.result_ttl * 1000)
+                self._keep_until(child, now + age * 1000)
             elif child.status == "active":
                 child.cancel_reason = why
                 self._outbox.append((child.node, CancelRequest(child_id, child.token, why)))

@@ -26,6 +26,8 @@ class Queue:
     """The limit, as the last claim named it."""
     starts: deque[float] = field(default_factory=deque[float])
     """When jobs were granted, where a rate limit counts them."""
+    aside: float = 0.0
+    """For when the last one was set aside by a rate limit."""
     held: bool = False
     """The last claim left jobs waiting because enough were active: who frees one wakes a node."""
     paused: bool = False

@@ -12,7 +12,7 @@ import itertools
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
+from math import ceil, inf
 from typing import Final
 
 from am2z_trio.model.options import CircuitBreaker
@@ -69,7 +69,6 @@ class MemoryServer(Ledger):
         self._nodes: dict[str, _Node] = {}
         self._claims: dict[tuple[str, str], tuple[int | None, list[tuple[str, str]]]] = {}
         self._sweeps: dict[str, int] = {}
-        self._debounced: dict[tuple[str, str], tuple[str, float]] = {}
 
     # --- jobs -------------------------------------------------------------------------------
 
@@ -94,21 +93,22 @@ class MemoryServer(Ledger):
         if spec.parent and (parent is None or parent.status in TERMINAL):
             return EnqueueAnswer(status="orphan")
         counts = self._queue(request.queue).counts
-        replaced = self._replaced_by(request, now)
+        replaced = self._replaced_by(request)
         waiting = counts.get("waiting", 0) + counts.get("later", 0) - (replaced is not None)
         if request.max_size and waiting >= request.max_size:
             return EnqueueAnswer(status="full", waiting=waiting)
         if replaced is not None:
             self._drop_priority(replaced)
+            self._forget_in_lists(replaced)
             self._end(replaced, "cancel", now, reason=DEBOUNCED)
             self._tell("job:cancelled", replaced, now, data={"attempt": replaced.attempt})
         if request.debounce:
-            until = now + (request.delay + self.settings.result_ttl) * 1000
-            self._debounced[request.queue, request.debounce] = (spec.id, until)
+            self._debounced[request.queue, request.debounce] = spec.id
         job = Job(
             spec=spec,
             on_complete=request.on_complete,
             on_fail=request.on_fail,
+            debounce=request.debounce,
             queue=request.queue,
             priority=request.priority,
             deadline=inf if request.deadline is None else now + max(0.0, request.deadline) * 1000,
@@ -132,10 +132,9 @@ class MemoryServer(Ledger):
         self._tell("job:enqueued", job, now)
         return EnqueueAnswer(status="queued")
 
-    def _replaced_by(self, request: Enqueue, now: float) -> Job | None:
-        job_id, until = self._debounced.get((request.queue, request.debounce), ("", -inf))
-        job = self._jobs.get(job_id) if request.debounce and until > now else None
-        return job if job is not None and job.status in ("waiting", "later") else None
+    def _replaced_by(self, request: Enqueue) -> Job | None:
+        job_id = self._debounced.get((request.queue, request.debounce)) if request.debounce else None
+        return None if job_id is None else self._jobs.get(job_id)
 
     def claim(
         self, node: str, queue_name: str, seq: int, limit: int, now: float, flow: Flow = FREE
@@ -181,6 +180,7 @@ class MemoryServer(Ledger):
                             queue.ready.remove(session)
                         continue
                     queue.running[session] = queue.running.get(session, 0) + 1
+                self._leave_debounce(job)
                 self._count(job, "claim")
                 job.deliveries += 1
                 job.node, job.token = node, f"{next(self._fence)}:m"
@@ -194,7 +194,7 @@ class MemoryServer(Ledger):
             if len(grants) >= starts and queue.has_work and not queue.paused:
                 again = queue.starts[0] + flow.per * 1000
                 if flow.set_aside:
-                    self._set_aside(queue, again)
+                    self._set_aside(queue, again, flow.per * 1000 / flow.starts)
                 due = min(inf if due is None else due, (again - now) / 1000)
         if len(grants) < limit:
             queue.lot[node] = now
@@ -207,16 +207,28 @@ class MemoryServer(Ledger):
         self.deliver()
         return ClaimAnswer(grants=grants, next_due=due)
 
-    def _set_aside(self, queue: Queue, due: float) -> None:
-        """Delay what may not be started yet, a millisecond apart so that it stays in order."""
-        moved: list[Job] = []
-        for ids in queue.batches(lambda: BATCH - len(moved)):
+    def _set_aside(self, queue: Queue, again: float, gap: float) -> None:
+        """Delay what may not be started yet: each for the time at which the limit will let it start, behind
+        those set aside before. One that comes back too early, by a little, keeps its place."""
+        seen: list[Job] = []
+        last = queue.aside
+        for ids in queue.batches(lambda: BATCH - len(seen)):
             for job_id in ids:
                 job = self._jobs.get(job_id)
-                if job is not None and job.status == "waiting":
-                    self._count(job, "defer")
-                    self._put_later(job, due + len(moved))
-                    moved.append(job)
+                if job is None or job.status != "waiting":
+                    continue
+                seen.append(job)
+                if job.aside:
+                    continue
+                # Those set aside before are no more than there are.
+                last = min(max(again, last + gap), again + gap * queue.counts.get("later", 0))
+                job.aside = True
+                self._count(job, "defer")
+                self._put_later(job, ceil(last))
+        for job in reversed(seen):
+            if job.status == "waiting":
+                queue.put(job.spec.id, job.spec.session, job.priority, 0, front=True)
+        queue.aside = ceil(last)
 
     def _grant(self, job: Job, now: float) -> Grant:
         stored = None
@@ -338,7 +350,9 @@ class MemoryServer(Ledger):
 
     def _dead(self, job_id: str) -> Job | None:
         job = self._jobs.get(job_id)
-        return job if job is not None and job_id in self._queue(job.queue).dead else None
+        if job is None or job.status != "failed" or job_id not in self._queue(job.queue).dead:
+            return None
+        return job
 
     def dead_jobs(self, jobs: Sequence[str], now: float) -> list[DeadJob | None]:
         self._collect(now)
@@ -363,31 +377,30 @@ class MemoryServer(Ledger):
         return answers
 
     def _revive(self, job_id: str, now: float) -> ReviveAnswer:
-        job = self._jobs.get(job_id)
+        job = self._dead(job_id)
         if job is None:
             return "gone"
-        if job.status != "failed":
-            return "queued"
-        dead, session = self._queue(job.queue).dead, job.spec.session
-        if job_id not in dead:
-            return "gone"
+        session = job.spec.session
         if self._is_stopping(session, now):
             return "stopped"
-        del dead[job_id]
+        del self._queue(job.queue).dead[job_id]
         self._count(job, "revive")
         job.attempt, job.stalls, job.deadline, job.forget_at = 1, 0, inf, inf
-        job.progress, job.settled, job.cancel_reason = 0.0, None, None
+        job.progress, job.settled, job.cancel_reason, job.errors = 0.0, None, None, b""
         if session:
             self._live.setdefault(session, {})[job_id] = None
-        self._forget_in_lists(job)
         self._put(job)
         self._tell("job:enqueued", job, now)
         return "queued"
 
-    def bury(self, jobs: Sequence[str], now: float) -> None:
+    def bury(self, jobs: Sequence[str], now: float) -> list[bool]:
+        self._collect(now)
+        answers: list[bool] = []
         for job_id in jobs:
-            if self._dead(job_id) is not None:
+            answers.append(self._dead(job_id) is not None)
+            if answers[-1]:
                 self._bury(job_id, now)
+        return answers
 
     # --- sessions ---------------------------------------------------------------------------
 
@@ -507,12 +520,16 @@ class MemoryServer(Ledger):
         if own is not None and not lost:
             own.lease_until = now + self.settings.lease * 1000
             own.gone_since = None
-        reaped = 0
+        reaped, suspicion = 0, False
         oldest = heapq.nsmallest(BATCH, self._nodes.items(), key=lambda item: (item[1].lease_until, item[0]))
-        for name, holder in oldest:
-            if reap and reaped < BATCH and self._is_dead(name, holder, now):
+        for name, holder in oldest if reap else ():
+            if reaped >= BATCH:
+                break
+            if self._is_dead(name, holder, now):
                 holder.lease_until = -1
                 reaped += self._reap(name, now, BATCH - reaped)
+            elif holder.gone_since is not None:
+                suspicion = True
         first = self._sweeps.get(node, 0)
         swept = list(itertools.islice(self._infos, first, first + BATCH))
         self._sweeps[node] = 0 if len(swept) < BATCH else first + BATCH
@@ -523,7 +540,7 @@ class MemoryServer(Ledger):
                 self._wake(name)
         self.states.expire(now)
         self.deliver()
-        return TickAnswer(lost=lost, reaped=reaped)
+        return TickAnswer(lost=lost, reaped=reaped, suspicion=suspicion)
 
     def _is_dead(self, name: str, node: _Node, now: float) -> bool:
         if node.lease_until < now:

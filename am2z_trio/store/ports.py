@@ -258,14 +258,14 @@ class Store(Protocol):
 
     async def revive(self, jobs: Sequence[str]) -> list[ReviveAnswer]:
         """Queue dead letters again, each as if it had just come: a first attempt, no deadline, nobody who
-        waits. `queued` also for one that was, and runs or has ended otherwise by now.
+        waits. Two calls never queue the same one twice.
 
         Linearization point per job: its id is in its queue. One parked node is woken per job.
         """
         ...
 
-    async def bury(self, jobs: Sequence[str]) -> None:
-        """Drop dead letters: payloads go at once, outcomes a minute later."""
+    async def bury(self, jobs: Sequence[str]) -> list[bool]:
+        """Drop dead letters: payloads go at once, outcomes a minute later. Returns which were any."""
         ...
 
     async def pause(self, queue: str, on: bool) -> None:

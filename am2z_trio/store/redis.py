@@ -357,10 +357,11 @@ class RedisStore:
         return [_dead_job(job, row) if row else None for job, row in zip(jobs, rows, strict=True)]
 
     async def revive(self, jobs: Sequence[str]) -> list[ReviveAnswer]:
-        return [answer.decode() for answer in await self._eval(scripts.REVIVE, self._clock, *jobs)]
+        answers = await self._eval(scripts.REVIVE, self._clock, secrets.token_hex(8), *jobs)
+        return [answer.decode() for answer in answers]
 
-    async def bury(self, jobs: Sequence[str]) -> None:
-        await self._eval(scripts.BURY, *jobs)
+    async def bury(self, jobs: Sequence[str]) -> list[bool]:
+        return [bool(answer) for answer in await self._eval(scripts.BURY, *jobs)]
 
     async def pause(self, queue: str, on: bool) -> None:
         await self._eval(scripts.PAUSE, queue, 1 if on else 0)
@@ -392,7 +393,7 @@ class RedisStore:
     async def tick(self, *, reap: bool = True) -> TickAnswer:
         if self._keeper is not None:
             self._keeper.beat()
-        lost, reaped, self._queue_offset = await self._eval(
+        lost, reaped, self._queue_offset, suspicion = await self._eval(
             scripts.TICK,
             self._clock,
             self._ttl,
@@ -403,7 +404,7 @@ class RedisStore:
             BATCH,
             1 if reap else 0,
         )
-        return TickAnswer(lost=bool(lost), reaped=reaped)
+        return TickAnswer(lost=bool(lost), reaped=reaped, suspicion=bool(suspicion))
 
     async def reconcile(self, known: Sequence[str]) -> int:
         return int(await self._eval(scripts.RECONCILE, self._clock, self._ttl, self._node, *known))
@@ -463,7 +464,7 @@ def _enqueue_answer(job: str, row: list[bytes]) -> EnqueueAnswer:
 
 
 def _grant(
-    spec: bytes,
+    spec: bytes | None,
     token: bytes,
     attempt: int,
     deliveries: int,
@@ -473,7 +474,8 @@ def _grant(
     errors: bytes,
 ) -> Grant:
     return Grant(
-        spec=_decode_spec(spec),
+        # A record that has lost its spec is as unreadable as one that is spoilt.
+        spec=_decode_spec(spec or b""),
         token=token.decode(),
         attempt=attempt,
         deliveries=deliveries,

@@ -85,7 +85,7 @@ MUTANTS = {
         ("CLAIM",), "starts = flow_starts - redis.call('ZCARD', starts_key(queue))", "starts = flow_starts"
     ),
     "room for one more is not announced": Mutant(
-        ("SETTLE", "TICK"), "and flow_of(queue)[1] then wake(queue) end", "and false then wake(queue) end"
+        ("SETTLE", "TICK"), "(counts[queue].active or 0) < 0 and flow_of(queue)[1] then", "false then"
     ),
     "a job that ended still counts in its session": Mutant(
         ("SETTLE", "CANCEL", "TICK"),
@@ -97,7 +97,9 @@ MUTANTS = {
     ),
     "a paused queue grants": Mutant(("CLAIM",), "local room = meta[1] and 0 or limit", "local room = limit"),
     "a dead letter is revived twice": Mutant(
-        ("REVIVE",), "if job.status ~= 'failed' then return 'queued' end", ""
+        ("REVIVE",),
+        "if job.status ~= 'failed' or not redis.call('ZSCORE', dead_key(job.queue), id)",
+        "if false",
     ),
     "a revived job keeps its attempts": Mutant(
         ("REVIVE",), "'status', 'waiting', 'attempt', '1'", "'status', 'waiting'"
@@ -112,7 +114,7 @@ MUTANTS = {
         ("ENQUEUE",), "end_job(replaced, 'cancel', now, ttl, DEBOUNCED, '', '')", ""
     ),
     "a job that runs is debounced": Mutant(
-        ("ENQUEUE",), "(job.status == 'waiting' or job.status == 'later') and job or nil", "job or nil"
+        ("CLAIM",), "if v[8] then leave_debounce({ id = id, queue = queue }, v[8]) end", ""
     ),
     "an open circuit lets jobs through": Mutant(("BREAKER",), "return { 0, state,", "return { 1, state,"),
 }

@@ -269,6 +269,15 @@ class StoreMachine(RuleBasedStateMachine):
         requests = [Enqueue(spec=spec, queue="p", again=again)]
         self.same(self.server.enqueue(requests, self.now), drive(self.stores["n1"].enqueue(requests)))
 
+    @rule(id=st.sampled_from(IDS), most=st.integers(0, 2))
+    def a_job_is_lost_with_its_node(self, id: str, most: int) -> None:
+        raw = msgspec.Raw(msgspec.msgpack.encode(1))
+        requests = [Enqueue(spec=JobSpec(WIRE_VERSION, id, "p", "", raw, "n1"), queue="p", max_stalled=most)]
+        self.same(self.server.enqueue(requests, self.now), drive(self.stores["n1"].enqueue(requests)))
+        self._claim_next("n3", "p", 9)
+        self.now += 10_001
+        self.tick("n1")
+
     def active(self) -> list[str]:
         return sorted(id for id, job in self.server._jobs.items() if job.status == "active")
 
@@ -521,6 +530,7 @@ class PlainMachine(StoreMachine):
 
     node_vanishes = node_comes_back = join = leave = reconcile = unpark = report = None  # type: ignore[assignment]
     enqueue = work_is_taken = a_job_calls_another = None  # type: ignore[assignment]
+    a_job_is_lost_with_its_node = None  # type: ignore[assignment]
 
     def jobs_are_enqueued(self, ids: list[str], session: str = "", **options: Any) -> None:
         raw = msgspec.Raw(msgspec.msgpack.encode(1))
@@ -617,8 +627,7 @@ class KeptMachine(PlainMachine):
 
     @rule(jobs=st.lists(st.sampled_from(IDS), min_size=1, max_size=2, unique=True))
     def bury(self, jobs: list[str]) -> None:
-        self.server.bury(jobs, self.now)
-        drive(self.stores["n1"].bury(jobs))
+        self.same(self.server.bury(jobs, self.now), drive(self.stores["n1"].bury(jobs)))
 
     @invariant()
     def dead_letters_are_the_same(self) -> None:
@@ -676,6 +685,17 @@ def test_any_script_call_may_arrive_again(redis_server: Any, again: int) -> None
         assert drive(store.settle([done]))[0].status == "replay"
         assert drive(store.states.read("s")).version == 1
         repeat(store.cancel("j", "too late"))
+        bad = JobSpec(WIRE_VERSION, "bad", "p", "s", msgspec.Raw(b"\x01"), "")
+        repeat(store.enqueue([Enqueue(spec=bad, queue="p", debounce="k", on_fail=Retention(count=5))]))
+        for seq in (2, 3):
+            (grant,) = repeat(store.claim("p", seq, 1)).grants
+            repeat(store.settle([Settlement(id="bad", token=grant.token, outcome="failed")]))
+            assert repeat(store.revive(["bad"])) == ["queued"]
+            assert drive(store.revive(["bad"])) == ["gone"]
+        (grant,) = repeat(store.claim("p", 4, 1)).grants
+        repeat(store.settle([Settlement(id="bad", token=grant.token, outcome="failed")]))
+        drive(store.bury(["bad"]))
+        repeat(store.tick())
         repeat(store.leave())
 
 

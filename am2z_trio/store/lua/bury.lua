@@ -2,10 +2,13 @@
 --
 -- KEYS     anchor
 -- ARGV     ids
--- RETURNS  nothing
+-- RETURNS  per id: 1, or 0 if it was none
 -- INVARIANT  what is no dead letter is left alone.
 
-for _, id in ipairs(ARGV) do
-  local queue = redis.call('HGET', job_key(id), 'queue')
-  if queue and redis.call('ZREM', dead_key(queue), id) == 1 then bury(id) end
+local answers = {}
+for index, id in ipairs(ARGV) do
+  local v = redis.call('HMGET', job_key(id), 'queue', 'status')
+  answers[index] = v[2] == 'failed' and redis.call('ZREM', dead_key(v[1]), id) or 0
+  if answers[index] == 1 then bury(id) end
 end
+return answers

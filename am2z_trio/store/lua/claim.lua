@@ -45,10 +45,10 @@ local found, records = {}, {}
 
 local meta = redis.call('HMGET', meta_key(queue), 'paused', 'held', 'per_session', 'active')
 if tonumber(meta[3] or 0) ~= per_session then
-  -- With another limit, nobody is blocked at first.
+  -- With another limit, nobody is blocked at first. The removal comes first: it is allowed when memory is full.
+  redis.call('HDEL', meta_key(queue), 'per_session')
   if per_session == 0 then
     redis.call('DEL', running_key(queue))
-    redis.call('HDEL', meta_key(queue), 'per_session')
   else
     redis.call('HSET', meta_key(queue), 'per_session', per_session)
   end
@@ -121,7 +121,8 @@ while #found < room do
   local ids = next_ids(room - #found)
   if #ids == 0 then break end
   for _, id in ipairs(ids) do
-    local v = redis.call('HMGET', job_key(id), 'status', 'spec', 'attempt', 'deliveries', 'deadline', 'stored', 'errors')
+    local v = redis.call('HMGET', job_key(id), 'status', 'spec', 'attempt', 'deliveries', 'deadline', 'stored',
+      'errors', 'debounce')
     if v[1] == 'waiting' then
       if v[5] and now > tonumber(v[5]) then
         local job = load(id)
@@ -145,6 +146,7 @@ if #found > 0 then
     redis.call('HSET', job_key(id), 'status', 'active', 'node', node, 'token', token, 'deliveries', v[4])
     active[#active + 1] = id
     active[#active + 1] = token
+    if v[8] then leave_debounce({ id = id, queue = queue }, v[8]) end
     if #active == 1000 then
       -- `unpack` puts its values on Lua's stack, which has room for some 8,000.
       redis.call('HSET', active_key(node), unpack(active))
@@ -172,21 +174,33 @@ if flow_starts > 0 then
   if not meta[1] and #found >= starts and has_work(queue) then
     local again = tonumber(redis.call('ZRANGE', starts_key(queue), 0, 0, 'WITHSCORES')[2]) + flow_per
     if set_aside then
-      -- A millisecond apart, so that they stay in order.
-      local moved = 0
-      while moved < 100 do
-        local ids = next_ids(100 - moved)
+      -- Each for the time at which the limit will let it start, behind those set aside before; one that comes
+      -- back too early, by a little, keeps its place.
+      local gap, looked, kept = flow_per / flow_starts, 0, {}
+      turn, parties = 0, 0
+      local last = tonumber(redis.call('HGET', meta_key(queue), 'aside') or 0)
+      while looked < 100 do
+        local ids = next_ids(100 - looked)
         if #ids == 0 then break end
         for _, id in ipairs(ids) do
-          if redis.call('HGET', job_key(id), 'status') == 'waiting' then
-            redis.call('HSET', job_key(id), 'status', 'later')
-            count(queue, 'waiting', -1)
-            count(queue, 'later', 1)
-            put_later(queue, id, again + moved)
-            moved = moved + 1
+          local v = redis.call('HMGET', job_key(id), 'status', 'aside', 'skey', 'priority')
+          if v[1] == 'waiting' then
+            looked = looked + 1
+            if v[2] then
+              kept[#kept + 1] = { id, tonumber(v[4] or 0), v[3] or nil }
+            else
+              -- Those set aside before are no more than there are.
+              last = math.min(math.max(again, last + gap), again + gap * redis.call('ZCARD', later_key(queue)))
+              redis.call('HSET', job_key(id), 'status', 'later', 'aside', '1')
+              count(queue, 'waiting', -1)
+              count(queue, 'later', 1)
+              put_later(queue, id, math.ceil(last))
+            end
           end
         end
       end
+      for index = #kept, 1, -1 do line_up(queue, kept[index][1], kept[index][2], true, kept[index][3]) end
+      redis.call('HSET', meta_key(queue), 'aside', whole(math.ceil(last)))
     end
     if due < 0 or again - now < due then due = again - now end
   end

@@ -7,8 +7,8 @@
 
 local answers = {}
 for _, id in ipairs(ARGV) do
-  local v = redis.call('HMGET', job_key(id), 'queue', 'spec', 'attempt', 'stalls', 'failed', 'reason', 'result')
-  if v[1] and v[2] and redis.call('ZSCORE', dead_key(v[1]), id) then
+  local v = redis.call('HMGET', job_key(id), 'queue', 'spec', 'attempt', 'stalls', 'failed', 'reason', 'result', 'status')
+  if v[8] == 'failed' and v[2] and redis.call('ZSCORE', dead_key(v[1]), id) then
     answers[#answers + 1] = { v[2], v[3] or '1', v[4] or '0', v[5] or '0', v[6] or '', v[7] or '' }
   else
     answers[#answers + 1] = {}

@@ -28,7 +28,7 @@ end
 local function replaced_by(queue, debounce)
   local id = debounce ~= '' and redis.call('GET', debounce_key(queue .. ':debounce:' .. debounce))
   local job = id and load(id)
-  return job and (job.status == 'waiting' or job.status == 'later') and job or nil
+  return job and not ENDED[job.status] and job.status ~= 'active' and job or nil
 end
 
 local answers = {}
@@ -87,14 +87,19 @@ for i = 3, #ARGV, 17 do
       n = #fields
       fields[n + 1], fields[n + 2] = 'keep', ARGV[i + 16]
     end
+    if ARGV[i + 15] ~= '' then
+      n = #fields
+      fields[n + 1], fields[n + 2] = 'debounce', ARGV[i + 15]
+    end
     redis.call('HSET', key, unpack(fields))
     if replaced then
       redis.call('ZREM', later_key(queue), replaced.id)
       redis.call('ZREM', prio_key(queue), replaced.id)
+      forget_in_lists(replaced.id)
       end_job(replaced, 'cancel', now, ttl, DEBOUNCED, '', '')
     end
     if ARGV[i + 15] ~= '' then
-      redis.call('SET', debounce_key(queue .. ':debounce:' .. ARGV[i + 15]), id, 'PX', whole(delay + tonumber(ttl)))
+      redis.call('SET', debounce_key(queue .. ':debounce:' .. ARGV[i + 15]), id)
     end
     if skey then
       redis.call('SADD', jobs_key(skey), id)

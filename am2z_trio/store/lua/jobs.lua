@@ -73,8 +73,10 @@ local function finish()
     for status, by in pairs(counts[queue]) do
       if by ~= 0 then redis.call('HINCRBY', meta_key(queue), status, by) end
     end
-    -- There is room for one more where as many were active as may be.
-    if (counts[queue].active or 0) < 0 and flow_of(queue)[1] then wake(queue) end
+    -- There is room again where as many were active as may be.
+    if (counts[queue].active or 0) < 0 and flow_of(queue)[1] then
+      for _ = 1, -counts[queue].active do wake(queue) end
+    end
   end
   for _, node in ipairs(outbox_order) do
     redis.call('PUBLISH', inbox_key(node), packed_list(outbox[node]))
@@ -98,8 +100,8 @@ function wake(queue)
   end
 end
 
--- Makes a waiting job claimable. `priority` is 0 for none; `skey` is its session's name, or nil.
-local function put(queue, id, priority, front, skey)
+-- Gives a waiting job its place. `priority` is 0 for none; `skey` is its session's name, or nil.
+local function line_up(queue, id, priority, front, skey)
   if priority > 0 then
     local arrival = 0
     if not front then arrival = redis.call('HINCRBY', meta_key(queue), 'arrivals', 1) % 4294967296 end
@@ -112,6 +114,11 @@ local function put(queue, id, priority, front, skey)
       redis.call(push, ready_key(queue), skey)
     end
   end
+end
+
+-- Makes a waiting job claimable.
+local function put(queue, id, priority, front, skey)
+  line_up(queue, id, priority, front, skey)
   wake(queue)
 end
 
@@ -166,13 +173,14 @@ local function priority_of(id)
   return tonumber(redis.call('HGET', job_key(id), 'priority') or 0)
 end
 
--- What a job has called ends with it, down the tree; outcomes are kept no longer than its own.
+-- What a job has called ends with it, down the tree; outcomes are kept as long as its own record, by which
+-- it may be run again.
 local end_job
-local function end_children(id, now, ttl, why)
+local function end_children(id, now, ttl, why, age)
   for _, child_id in ipairs(redis.call('SMEMBERS', children_key(id))) do
     local child = load(child_id)
     if child and ENDED[child.status] then
-      redis.call('PEXPIRE', job_key(child_id), ttl)
+      redis.call('PEXPIRE', job_key(child_id), whole(age))
     elseif child and child.status == 'active' then
       redis.call('HSET', job_key(child_id), 'cancel', why)
       post(child.node, '\148' .. cmsgpack.pack('cancel', child_id, child.token, why))
@@ -185,9 +193,11 @@ local function end_children(id, now, ttl, why)
   redis.call('DEL', children_key(id))
 end
 
--- What an ended job leaves behind goes a minute later: its callers may not have heard of it yet.
+-- What an ended job leaves behind goes a minute later: its callers may not have heard of it yet. An id that
+-- was used again since is left alone.
 local function bury(id)
   local key = job_key(id)
+  if not ENDED[redis.call('HGET', key, 'status')] then return end
   redis.call('HDEL', key, 'spec')
   if redis.call('PTTL', key) > KEPT_MS then redis.call('PEXPIRE', key, KEPT_MS) end
 end
@@ -199,13 +209,19 @@ local function trim(kept, most)
   for i = 1, #ids, 2 do bury(ids[i]) end
 end
 
--- Keeps the record of a job that has ended for as long as it may be asked for: `keep` in the record is
--- 'ms number ms number', for jobs that complete and for those that fail, -1 for what is usual.
+-- A set of ids that are no longer kept is not kept either.
+local function outlive(key, age)
+  if redis.call('PTTL', key) < age then redis.call('PEXPIRE', key, whole(age)) end
+end
+
+-- Keeps the record of a job that has ended for as long as it may be asked for, and returns for how many ms
+-- that is: `keep` in the record is 'ms number ms number', for jobs that complete and for those that fail, -1
+-- for what is usual.
 local function retain(job, dead, status, now, ttl)
   if job.parent then
     -- A parent that is run again asks its children for their outcomes, however late.
     redis.call('PEXPIRE', job_key(job.id), CHILD_TTL_MS)
-    return
+    return CHILD_TTL_MS
   end
   local age, most = tonumber(ttl), -1
   if dead then age, most = DEAD_TTL_MS, DEAD_COUNT end
@@ -221,17 +237,30 @@ local function retain(job, dead, status, now, ttl)
     redis.call('HSET', job_key(job.id), 'failed', whole(now))
     redis.call('ZREMRANGEBYSCORE', dead_key(job.queue), '-inf', whole(now))
     redis.call('ZADD', dead_key(job.queue), whole(now + age), job.id)
+    outlive(dead_key(job.queue), age)
     trim(dead_key(job.queue), most)
   elseif most >= 0 then
     redis.call('ZREMRANGEBYSCORE', done_key(job.queue), '-inf', whole(now - age))
     redis.call('ZADD', done_key(job.queue), whole(now), job.id)
+    outlive(done_key(job.queue), age)
     trim(done_key(job.queue), most)
   end
+  return age
+end
+
+-- A job that begins or ends gives way to no later one of its key any more.
+local function leave_debounce(job, key)
+  local held = debounce_key(job.queue .. ':debounce:' .. key)
+  if redis.call('GET', held) == job.id then redis.call('DEL', held) end
 end
 
 -- Ends a job: only what a later look needs stays. `result` is msgpack or ''.
 function end_job(job, transition, now, ttl, reason, result, node)
   local key, status = job_key(job.id), STATUS_OF[transition]
+  if job.status ~= 'active' then
+    local debounce = redis.call('HGET', key, 'debounce')
+    if debounce then leave_debounce(job, debounce) end
+  end
   local dead = status == 'failed' and not job.parent
   if dead then
     redis.call('HDEL', key, 'node', 'token')
@@ -244,8 +273,8 @@ function end_job(job, transition, now, ttl, reason, result, node)
   else
     redis.call('HSET', key, 'status', status, 'reason', reason, 'result', result)
   end
-  retain(job, dead, status, now, ttl)
-  if job.calls then end_children(job.id, now, ttl, reason == STOPPED and STOPPED or CALLER_GONE) end
+  local age = retain(job, dead, status, now, ttl)
+  if job.calls then end_children(job.id, now, ttl, reason == STOPPED and STOPPED or CALLER_GONE, age) end
   -- A job whose calls complete gets on, however often it is lost with its worker.
   if job.parent and status == 'completed' then redis.call('HDEL', job_key(job.parent), 'stalls') end
   if job.skey then
@@ -265,7 +294,8 @@ end
 local function forget_in_lists(id)
   local v = redis.call('HMGET', job_key(id), 'queue', 'skey')
   local list = wait_key(v[2] and v[1] .. '@' .. v[2] or v[1])
-  if redis.call('LREM', list, 0, id) > 0 and v[2] and redis.call('EXISTS', list) == 0 then
+  -- From its end, where one that came lately is; it is there once.
+  if redis.call('LREM', list, -1, id) > 0 and v[2] and redis.call('EXISTS', list) == 0 then
     redis.call('LREM', ready_key(v[1]), 0, v[2])
     redis.call('SREM', blocked_key(v[1]), v[2])
   end

@@ -1,23 +1,23 @@
 -- Queue dead letters again, each as if it had just come.
 --
 -- KEYS     anchor
--- ARGV     clock, ids
+-- ARGV     clock, nonce of this call, ids
 -- RETURNS  per id: 'queued' | 'stopped' | 'gone'
--- INVARIANT  a dead letter is queued once, however often this arrives.
+-- INVARIANT  a dead letter is queued once per call, however often the call arrives: the record keeps the
+--          call's nonce. The first write is a removal, which Redis allows when memory is full.
 
-local now = read_clock(ARGV[1])
+local now, nonce = read_clock(ARGV[1]), ARGV[2]
 
 local function revive(id)
   local job, key = load(id), job_key(id)
   if not job then return 'gone' end
-  if job.status ~= 'failed' then return 'queued' end
-  if not redis.call('ZSCORE', dead_key(job.queue), id) then return 'gone' end
+  if redis.call('HGET', key, 'revived') == nonce then return 'queued' end
+  if job.status ~= 'failed' or not redis.call('ZSCORE', dead_key(job.queue), id) then return 'gone' end
   if job.skey and is_stopping(job.skey, now) then return 'stopped' end
-  forget_in_lists(id)
-  redis.call('HSET', key, 'status', 'waiting', 'attempt', '1', 'stalls', '0', 'origin', '')
-  redis.call('HDEL', key, 'reason', 'result', 'deadline', 'cancel', 'failed', 'progress')
-  redis.call('PERSIST', key)
   redis.call('ZREM', dead_key(job.queue), id)
+  redis.call('HDEL', key, 'reason', 'result', 'deadline', 'cancel', 'failed', 'progress', 'errors')
+  redis.call('HSET', key, 'status', 'waiting', 'attempt', '1', 'stalls', '0', 'origin', '', 'revived', nonce)
+  redis.call('PERSIST', key)
   if job.skey then
     redis.call('SADD', jobs_key(job.skey), id)
     redis.call('HSETNX', sessions_key(), job.skey, redis.call('HGET', key, 'session'))
@@ -30,6 +30,6 @@ local function revive(id)
 end
 
 local answers = {}
-for i = 2, #ARGV do answers[#answers + 1] = revive(ARGV[i]) end
+for i = 3, #ARGV do answers[#answers + 1] = revive(ARGV[i]) end
 finish()
 return answers

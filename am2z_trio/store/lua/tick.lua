@@ -3,7 +3,8 @@
 -- KEYS     anchor
 -- ARGV     clock, result ttl ms, node, lease ms, gone grace ms, offset into the queues, batch,
 --          look for dead nodes (1 or 0)
--- RETURNS  {1 if the own lease is gone, jobs taken from dead nodes, next offset}
+-- RETURNS  {1 if the own lease is gone, jobs taken from dead nodes, next offset, 1 if some node may be dead
+--          and its grace is not over}
 -- INVARIANT  a job leaves a dead node exactly once, with its token retired; bounded work per call.
 --          A node is dead when its lease has passed, or when nobody has subscribed to its inbox for
 --          the grace: Redis sees a closed connection at once, and cannot see a frozen process.
@@ -21,6 +22,7 @@ if own and tonumber(own) >= 0 then
   redis.call('ZADD', nodes_key(), whole(now + tonumber(ARGV[4])), node)
 end
 
+local suspicion = 0
 local function is_dead(name, lease)
   if lease < now then return true end
   if redis.call('PUBSUB', 'NUMSUB', inbox_key(name))[2] > 0 then
@@ -32,7 +34,9 @@ local function is_dead(name, lease)
     redis.call('HSET', suspects_key(), name, whole(now))
     since = now
   end
-  return now - tonumber(since) >= grace
+  local over = now - tonumber(since) >= grace
+  if not over then suspicion = 1 end
+  return over
 end
 
 local APART_MS = 250
@@ -95,4 +99,4 @@ for _, name in ipairs(expired) do
   if v[1] then bury_state(name, v[1], v[2], 'expired') else redis.call('ZREM', expiries_key(), name) end
 end
 finish()
-return { lost, reaped, #queues < batch and 0 or offset + batch }
+return { lost, reaped, #queues < batch and 0 or offset + batch, suspicion }

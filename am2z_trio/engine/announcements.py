@@ -1,0 +1,66 @@
+"""Tells the store which queues this node serves, and by which options they are to be filled.
+
+One task, so that the newest registration of a name is the last that is announced; it goes on where the store
+refuses for now, and says it all again when the node takes a new lease: the store may have been emptied.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from am2z_trio.concurrency import Host
+from am2z_trio.model.errors import AM2ZError
+from am2z_trio.model.records import QueueInfo
+from am2z_trio.store.ports import Store
+
+from .registry import Registry
+
+logger: Final = logging.getLogger("am2z_trio.node")
+
+AGAIN_AFTER: Final = 1.0
+"""Seconds after an announcement that was refused."""
+
+
+class Announcements:
+    """What this node has yet to announce."""
+
+    def __init__(self, host: Host, store: Store, registry: Registry) -> None:
+        self._host = host
+        self._store = store
+        self._registry = registry
+        self._waiting: dict[str, None] = {}
+        self._bell = host.spot()
+        self._done = host.event()
+        self._done.set()
+
+    def add(self, *processors: str) -> None:
+        """Announce these soon, as they are registered then."""
+        self._waiting.update(dict.fromkeys(processors))
+        if processors and self._done.is_set():
+            self._done = self._host.event()
+        self._bell.wake()
+
+    async def wait_done(self) -> None:
+        """Wait until everything added so far is known to every node."""
+        await self._done.wait()
+
+    async def run(self) -> None:
+        """Announce until cancelled."""
+        while True:
+            while not self._waiting:
+                self._done.set()
+                await self._bell.park()
+            names, self._waiting = list(self._waiting), {}
+            found = [registered for name in names if (registered := self._registry.get(name)) is not None]
+            infos = [
+                QueueInfo(queue=one.queue, processor=one.processor.name, options=one.processor.queue)
+                for one in found
+            ]
+            try:
+                if infos:
+                    await self._store.announce(infos)
+            except AM2ZError as error:
+                logger.warning("processors could not be announced, and will be later: %s", error)
+                self._waiting = dict.fromkeys([*names, *self._waiting])
+                await self._host.sleep(AGAIN_AFTER)
