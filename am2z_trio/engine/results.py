@@ -2,7 +2,8 @@
 
 A waiter is registered before its job is sent. Outcomes arrive in the node's inbox; the record in
 the store is the truth, so after a reconnect, and now and then for those who wait long, the record
-is read. A job whose record is gone (an empty store came back) is sent again under its old id.
+is read. A job whose record is gone because an empty store came back is sent again under its old id; one
+whose record is gone although the store kept its history has ended while this node could not hear of it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,14 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
 from am2z_trio.concurrency import Event, Host, Spot, TaskStatus
-from am2z_trio.model.errors import AM2ZError, JobCancelledError, ResourceError, SessionStoppedError
+from am2z_trio.model.errors import (
+    AM2ZError,
+    ConfigurationError,
+    JobCancelledError,
+    ResourceError,
+    SessionStoppedError,
+    UnknownOutcomeError,
+)
 from am2z_trio.model.records import Enqueue, EnqueueAnswer, Settled
 from am2z_trio.store.ports import Store
 
@@ -38,6 +46,7 @@ class Waiter:
         "_spot",
         "asked",
         "id",
+        "lineage",
         "outcome",
         "request",
         "shared",
@@ -55,6 +64,8 @@ class Waiter:
         self.shared = shared
         """Its id was chosen by the user: the job may be somebody else's, too."""
         self.state: Literal["in line", "being sent", "sent", "joined", "abandoned"] = "in line"
+        self.lineage = ""
+        """The store's history that it was sent into."""
         self._host = host
         self._spot = spot
         self._done: Event | None = None
@@ -98,6 +109,12 @@ def _refusal(request: Enqueue, answer: EnqueueAnswer) -> AM2ZError:
         )
     if answer.status == "orphan":
         return JobCancelledError("the job that calls has ended itself", context={"parent": spec.parent})
+    if answer.status == "taken":
+        return ConfigurationError(
+            f"job_id={spec.id!r}: it is the id of a job of {answer.processor!r}, and this one is of "
+            f"{spec.processor!r}",
+            context={"job": spec.id, "processor": answer.processor},
+        )
     return ResourceError(
         f"{answer.waiting:,} jobs wait for {spec.processor!r}, the limit is {request.max_size:,} "
         "(max_queue_size, QueueOptions.max_size)",
@@ -120,6 +137,7 @@ class Results:
         self._outgoing: deque[Waiter] = deque()
         self._bell = host.spot()
         self._look_now = False
+        self._lineage = ""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -188,6 +206,7 @@ class Results:
         return True
 
     async def run(self, *, task_status: TaskStatus) -> None:
+        self._lineage = await self._store.lineage()
         task_status.started()
         outgoing = self._outgoing
         while True:
@@ -218,7 +237,7 @@ class Results:
             batch[0].resolve(error)
             return
         for waiter, request, answer in zip(batch, requests, answers, strict=True):
-            if answer.status in ("stopped", "full", "orphan"):
+            if answer.status not in ("queued", "dup"):
                 self._forget(waiter)
                 waiter.resolve(_refusal(request, answer))
                 continue
@@ -228,6 +247,7 @@ class Results:
                     self._store.cancel_nowait(waiter.id, ABANDONED)
                 continue
             waiter.state = "joined" if joined else "sent"
+            waiter.lineage = self._lineage
             waiter.accept()
             if answer.settled is not None:
                 self.on_settled(answer.settled)
@@ -254,10 +274,26 @@ class Results:
         for waiter, view in zip(waiters, views, strict=True):
             waiter.asked = self._host.now()
             if view is None:
-                if waiter.request is not None and waiter in self._waiting.get(waiter.id, ()):
-                    logger.warning("job %s is unknown to the store: it is sent again", waiter.id)
-                    waiter.state = "in line"
-                    self._outgoing.append(waiter)
-                    self._bell.wake()
+                await self._on_gone(waiter)
             elif view.settled is not None:
                 self.on_settled(view.settled)
+
+    async def _on_gone(self, waiter: Waiter) -> None:
+        """The store has no record of a job that it had accepted."""
+        self._lineage = await self._store.lineage()
+        if waiter not in self._waiting.get(waiter.id, ()):
+            return
+        if waiter.request is not None and waiter.lineage != self._lineage:
+            logger.warning("job %s went with the store's memory: it is sent again", waiter.id)
+            waiter.state = "in line"
+            self._outgoing.append(waiter)
+            self._bell.wake()
+            return
+        self._forget(waiter)
+        waiter.resolve(
+            UnknownOutcomeError(
+                f"job {waiter.id} has ended, and its record has gone before its outcome was heard of here "
+                "(result_ttl, remove_on_complete, remove_on_fail)",
+                context={"job": waiter.id},
+            )
+        )

@@ -120,11 +120,13 @@ class Enqueue(msgspec.Struct, frozen=True, kw_only=True):
 class EnqueueAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one job on its way in."""
 
-    status: Literal["queued", "dup", "stopped", "full", "orphan"]
+    status: Literal["queued", "dup", "stopped", "full", "orphan", "taken"]
     """`stopped`: its session is being stopped. `full`: too many wait. `orphan`: the job that called it
-    has ended. Nothing was accepted then."""
+    has ended. `taken`: its id is that of another processor's job. Nothing was accepted then."""
     waiting: int = 0
     """For `full`: how many wait."""
+    processor: str = ""
+    """For `taken`: whose job it is."""
     settled: Settled | None = None
     """For `dup`: the earlier outcome if the job has ended already."""
 

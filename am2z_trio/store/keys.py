@@ -36,6 +36,7 @@ builds the others by functions that are rendered here, from the same table.
 | `lock:<s>:line` | zset | who waits for the lock, by arrival |
 | `breaker:<p>` | hash | state of a processor's circuit breaker |
 | `fence` | string | counts claims and locks: first half of a token, fencing number |
+| `lineage` | string | name of this history: another one once the server was emptied |
 | `events` | channel | typed events |
 
 Queue and session names arrive as `plain_name`s. Times are milliseconds.
@@ -75,6 +76,7 @@ TEMPLATES: Final = {
     "line": "lock:%s:line",
     "breaker": "breaker:%s",
     "fence": "fence",
+    "lineage": "lineage",
     "events": "events",
 }
 

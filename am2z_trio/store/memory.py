@@ -176,6 +176,10 @@ class MemoryStore:
         await self._checkpoint()
         return self._server.reconcile(self._node, known, self._now())
 
+    async def lineage(self) -> str:
+        await self._checkpoint()
+        return "memory"
+
     async def publish(self, events: Sequence[Event]) -> None:
         await self._checkpoint()
         self._server.publish(events)

@@ -81,6 +81,8 @@ class MemoryServer(Ledger):
     def _enqueue(self, request: Enqueue, now: float) -> EnqueueAnswer:
         spec = request.spec
         known = self._jobs.get(spec.id)
+        if known is not None and known.spec.processor != spec.processor:
+            return EnqueueAnswer(status="taken", processor=known.spec.processor)
         if known is not None and request.again and known.status in TERMINAL and known.status != "completed":
             known = None
         if known is not None:

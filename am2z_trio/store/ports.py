@@ -317,6 +317,10 @@ class Store(Protocol):
         """Start or stop hearing events; returns when it is in force."""
         ...
 
+    async def lineage(self) -> str:
+        """Names the store's history: another one once it was emptied."""
+        ...
+
     # --- health -----------------------------------------------------------------------------
 
     @property

@@ -172,7 +172,10 @@ class RedisStore:
                 data={"attempt": event.attempt, "error": event.error},
             )
         )
+        if event.name == "lost":
+            logger.warning("the connection to Redis is lost, and is being made anew: %s", event.error)
         if event.name == "ready" and event.attempt:
+            logger.warning("the connection to Redis is back")
             listener.on_reconnect()
 
     # --- calls ------------------------------------------------------------------------------
@@ -409,6 +412,10 @@ class RedisStore:
     async def reconcile(self, known: Sequence[str]) -> int:
         return int(await self._eval(scripts.RECONCILE, self._clock, self._ttl, self._node, *known))
 
+    async def lineage(self) -> str:
+        name: bytes = await self._eval(scripts.LINEAGE, secrets.token_hex(8))
+        return name.decode()
+
     async def publish(self, events: Sequence[Event]) -> None:
         now = int(time.time() * 1000)
         try:
@@ -458,6 +465,8 @@ def _enqueue_answer(job: str, row: list[bytes]) -> EnqueueAnswer:
         return _QUEUED
     if len(row) == 1:
         return EnqueueAnswer(status="orphan" if row[0] == b"orphan" else "stopped")
+    if len(row) == 2 and row[0] == b"taken":
+        return EnqueueAnswer(status="taken", processor=row[1].decode())
     if len(row) == 2:
         return EnqueueAnswer(status="full", waiting=int(row[1]))
     return EnqueueAnswer(status="dup", settled=_settled(job, *row))

@@ -12,6 +12,7 @@ from am2z_trio import (
     NetworkError,
     QueueOptions,
     QueueRuntime,
+    UnknownOutcomeError,
     UnsupportedServerError,
     ValidationError,
     processor,
@@ -224,7 +225,55 @@ async def test_leaving_leaves_no_key_but_records(redis_url, redis_server):
     permanent = {key for key in left if ":job:" not in key}
     assert permanent == {
         "{am2z:0}:fence",
+        "{am2z:0}:lineage",
         "{am2z:0}:queues",
         "{am2z:0}:q:plus_one:meta",
         "{am2z:0}:session:kept",
     }
+
+
+async def test_a_job_that_has_ended_unheard_is_not_run_again(redis_url, redis_server):
+    """Its record goes by its retention while the caller is cut off; the store has not lost its memory."""
+    running, go_on, runs = anyio.Event(), anyio.Event(), 0
+
+    @processor
+    async def once(n: int) -> int:
+        nonlocal runs
+        runs += 1
+        running.set()
+        await go_on.wait()
+        return n
+
+    async with QueueRuntime(redis_url) as worker, QueueRuntime(redis_url, workers=False) as client:
+        worker.register(once)
+        await worker.sync_processors()
+        job = await client.submit(once, 1, job_id="j")
+        await running.wait()
+        # The client hears nothing of the outcome.
+        client.node.results.on_settled = lambda settled: None  # type: ignore[method-assign]
+        go_on.set()
+        with anyio.fail_after(20):
+            while (await job.status()) != "completed":
+                await anyio.sleep(0.005)
+        redis_server.call("DEL", keys.spell("am2z", "job", "j"))
+        client.node.results.on_reconnect()
+        with anyio.fail_after(20):
+            result = await job.result()
+    assert isinstance(result.error, UnknownOutcomeError)
+    assert "remove_on_complete" in result.error.message
+    assert runs == 1
+
+
+async def test_processors_are_announced_again_when_the_store_was_emptied(redis_url, redis_server):
+    @processor
+    async def plain(n: int) -> int:
+        return n
+
+    async with QueueRuntime(redis_url) as worker, QueueRuntime(redis_url, workers=False) as client:
+        worker.register(plain)
+        with anyio.fail_after(30):
+            assert await worker.sync_processors() == ["plain"]
+            redis_server.call("FLUSHALL")
+            while await client.sync_processors() != ["plain"]:
+                await anyio.sleep(0.01)
+            assert (await client.execute("plain", 3)).unwrap() == 3

@@ -5,7 +5,7 @@
 --          delay ms, deadline ms (-1: none), max_stalled, works on stored state (1 or 0), most jobs that
 --          may wait (0: any number), parent or '', run again if it has ended without completing (1 or 0),
 --          debounce key or '', how long its record is kept, as `retain` reads it, or ''
--- RETURNS  per job: {} accepted | {'stopped'} its session is being stopped | {'orphan'} its parent
+-- RETURNS  per job: {} accepted | {'taken', processor} the id is that of another processor's job | {'stopped'} its session is being stopped | {'orphan'} its parent
 --          has ended | {'full', jobs that wait} | {status, reason, result} of
 --          the known job (status may be any)
 -- INVARIANT  a job's record exists exactly when its id is in its queue, active or terminal. The first
@@ -35,10 +35,12 @@ local answers = {}
 for i = 3, #ARGV, 17 do
   local id, queue, priority, delay = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 7]), tonumber(ARGV[i + 8])
   local key = job_key(id)
-  local known = redis.call('HMGET', key, 'status', 'reason', 'result', 'origin')
+  local known = redis.call('HMGET', key, 'status', 'reason', 'result', 'origin', 'processor')
   local replaced = replaced_by(queue, ARGV[i + 15])
   local again = known[1] and ARGV[i + 14] == '1' and ENDED[known[1]] and known[1] ~= 'completed'
-  if known[1] and not again then
+  if known[1] and known[5] ~= ARGV[i + 3] then
+    answers[#answers + 1] = { 'taken', known[5] or '' }
+  elseif known[1] and not again then
     local origin = ARGV[i + 6]
     if not ENDED[known[1]] and origin ~= '' and not string.find('\n' .. (known[4] or '') .. '\n', '\n' .. origin .. '\n', 1, true) then
       -- One more node waits for this job.
