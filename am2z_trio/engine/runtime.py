@@ -278,8 +278,9 @@ class Runtime:
         overrides the processor's. `job_id` makes the call idempotent: a known id is not run again,
         its earlier outcome is returned.
 
-        Never raises for a job that fails: the result says so, an unknown processor, a state that
-        does not fit or an unreachable Redis included. If this call is cancelled, or its scope's
+        Never raises for a job that fails: the result says so, an unknown processor or a state that
+        does not fit included. While Redis is away it waits, as every call does, until Redis is back or
+        the scope around it ends. If this call is cancelled, or its scope's
         deadline passes, the job is cancelled wherever it is; a deadline also travels with it.
         """
         ask = Ask(session=session, timeout=timeout, options=options, job_id=job_id)

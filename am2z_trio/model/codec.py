@@ -105,6 +105,11 @@ def encode_state(state: object, *, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
     except RecursionError as error:
         raise ValidationError("the state is nested too deep, or contains itself") from error
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
+        where = _find(state, _has_other_keys)
+        if where is not None:
+            raise ValidationError(
+                f"the mapping at {where} has a key that is not text; states are kept with text keys, in order"
+            ) from error
         raise ValidationError(f"the state cannot be encoded: {error}") from error
     if len(data) > max_bytes:
         raise _too_large(len(data), max_bytes)
@@ -179,6 +184,12 @@ def _is_nan(value: object) -> bool:
 
 def _beyond_64_bits(value: object) -> bool:
     return isinstance(value, int) and not -(2**63) <= value < 2**64
+
+
+def _has_other_keys(value: object) -> bool:
+    return isinstance(value, Mapping) and any(
+        not isinstance(key, str) for key in cast("Mapping[object, object]", value)
+    )
 
 
 def _find(state: object, wanted: Any) -> str | None:

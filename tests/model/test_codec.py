@@ -100,3 +100,8 @@ def test_names_are_plain_and_never_meet(one: str, other: str):
         assert len(name) <= 200
     assert (plain_name(one) == plain_name(other)) == (one == other)
     assert queue_name("a_b", "c") != queue_name("a", "b_c")
+
+
+def test_keys_that_are_not_text_are_named():
+    with pytest.raises(ValidationError, match=r"the mapping at \$\['orders'\] has a key that is not text"):
+        encode_state({"orders": {7: "seven"}})
