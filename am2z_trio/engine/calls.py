@@ -70,10 +70,11 @@ class Calls:
         if root.calls == 1:
             root.worker.step_aside(root)
         try:
-            for _ in range(MOST_REPEATS):
+            result = await self._submissions.execute(request.processor, request.state, ask)
+            repeats = 0
+            while _was_given_up(result.error) and repeats < MOST_REPEATS:
                 result = await self._submissions.execute(request.processor, request.state, ask)
-                if not _was_given_up(result.error):
-                    break
+                repeats += 1
         finally:
             root.calls -= 1
             if root.calls == 0:

@@ -206,7 +206,6 @@ class Results:
         return True
 
     async def run(self, *, task_status: TaskStatus) -> None:
-        self._lineage = await self._store.lineage()
         task_status.started()
         outgoing = self._outgoing
         while True:
@@ -226,6 +225,8 @@ class Results:
         if not requests:
             return
         try:
+            if not self._lineage:
+                self._lineage = await self._store.lineage()
             answers = await self._store.enqueue(requests)
         except AM2ZError as error:
             if len(batch) > 1:
