@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -205,6 +206,65 @@ async def test_bad_pages_are_refused(make_runtime, options, words):
             await runtime.dead_letters.list("ship", **options)
 
 
+@pytest.mark.parametrize("seconds", [sys.maxsize, 1e12, 101 * 365 * 24 * 3600])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda seconds: Retention(age=seconds),
+        lambda seconds: JobOptions(delay=seconds),
+        lambda seconds: JobOptions(backoff=seconds),
+        lambda seconds: RetryPolicy(max_backoff=seconds),
+    ],
+    ids=["age", "delay", "backoff", "most backoff"],
+)
+def test_times_that_no_store_can_keep_are_refused_at_once(make, seconds):
+    with pytest.raises(ConfigurationError, match="100 years"):
+        make(seconds)
+    # The longest that may be asked for.
+    make(100 * 365 * 24 * 3600)
+
+
+@on_both_hosts
+async def test_the_longest_times_are_kept(make_runtime):
+    longest = 100 * 365 * 24 * 3600
+    options = JobOptions(remove_on_complete=Retention(age=longest), remove_on_fail=Retention(age=longest))
+    async with make_runtime() as runtime:
+        (failed,) = await fail_some(runtime, "chair")
+        runtime.register(working_ship)
+        with anyio.fail_after(20):
+            result = await runtime.execute(working_ship, Order("table"), options=options)
+            assert result.unwrap() == Order("table", 2)
+            job = await runtime.submit(
+                working_ship, Order("bed"), options=JobOptions(delay=longest, debounce="bed")
+            )
+            assert await job.status() == "later"
+            assert await job.cancel()
+            runtime.register(broken_ship)
+            result = await runtime.execute(broken_ship, Order("lamp"), options=options)
+        letters = await runtime.dead_letters.list("ship")
+        assert {letter.job_id for letter in letters} == {failed, result.metadata.job_id}
+
+
+@on_both_hosts
+async def test_one_larger_than_states_usually_are_is_looked_at_like_any_other(make_runtime):
+    big = Order("x" * (2 * 1024 * 1024))
+    async with make_runtime(max_state_bytes=8 * 1024 * 1024) as runtime:
+        (small_id, big_id) = await fail_some(runtime, "chair", big.item)
+        letters = runtime.dead_letters
+        assert [letter.job_id for letter in await letters.list("ship")] == [big_id, small_id]
+        assert (await letters.show(big_id)).state == {"item": big.item, "count": 1}
+        runtime.register(working_ship)
+        assert await letters.retry_all("ship", where=lambda letter: letter.state["item"] == big.item) == 1
+        with anyio.fail_after(20):
+            result = await runtime.execute(working_ship, Order("?"), job_id=big_id)
+        assert result.unwrap() == Order(big.item, 2)
+        await fail_some(runtime, big.item)
+        (newest, _) = await letters.list("ship")
+        await letters.drop(newest.job_id)
+        assert await letters.drop_all("ship", where=lambda letter: len(letter.state["item"]) < 10) == 1
+        assert await letters.count("ship") == 0
+
+
 # --- how long records are kept: in virtual time ---------------------------------------------------
 
 
@@ -309,3 +369,68 @@ async def test_what_waited_beyond_its_deadline_is_a_dead_letter(autojump_clock):
         await runtime.dead_letters.retry(letter.job_id)
         assert (await runtime.execute(late, 0, job_id=letter.job_id)).unwrap() == 7
     assert runs == [7]
+
+
+@pytest.mark.trio
+async def test_an_id_that_is_used_again_is_no_dead_letter_any_more(autojump_clock):
+    gone_in_a_minute = JobOptions(remove_on_fail=True)
+    async with LocalRuntime() as runtime:
+        runtime.register(fail)
+        assert not (await runtime.execute(fail, 1, job_id="nightly", options=gone_in_a_minute)).success
+        # Its record is gone; whatever is left of it must not harm the next one.
+        autojump_clock.jump(61)
+        await runtime.pause(fail)
+        job = await runtime.submit(fail, 2, job_id="nightly", options=gone_in_a_minute)
+        with pytest.raises(JobNotFoundError):
+            await runtime.dead_letters.show("nightly")
+        for ask in (runtime.dead_letters.drop, runtime.dead_letters.retry):
+            with pytest.raises(JobNotFoundError):
+                await ask("nightly")
+        assert await runtime.dead_letters.drop_all(fail) == 0
+        assert await job.status() == "waiting"
+
+        @processor(name="fail")
+        async def works(n: int) -> int:
+            return -n
+
+        runtime.register(works)
+        await runtime.resume(works)
+        with trio.fail_after(60):
+            assert (await job.result()).unwrap() == -2
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("days", [0, 0.1, 2, 6.9])
+async def test_a_dead_workflow_that_is_retried_runs_no_step_again_that_had_completed(autojump_clock, days):
+    ran: list[str] = []
+    lorry = False
+
+    @processor
+    async def charge(n: int) -> int:
+        ran.append("charge")
+        return n + 1
+
+    @processor(queue=QueueOptions(default_job_options=JobOptions(remove_on_complete=True)))
+    async def pack(n: int) -> int:
+        ran.append("pack")
+        return n + 1
+
+    @processor
+    async def ship(n: int) -> int:
+        ran.append("ship")
+        if not lorry:
+            raise OSError("no lorry")
+        return n + 1
+
+    order = chain("order", [charge, pack, ship])
+    async with LocalRuntime() as runtime:
+        runtime.register(order)
+        result = await runtime.execute(order, 1)
+        assert isinstance(result.error, StepFailedError)
+        lorry = True
+        autojump_clock.jump(days * DAY)
+        await trio.sleep(2)
+        job_id = result.metadata.job_id
+        await runtime.dead_letters.retry(job_id)
+        assert (await runtime.execute(order, 0, job_id=job_id)).unwrap() == 4
+    assert ran == ["charge", "pack", "ship", "ship"]

@@ -7,20 +7,25 @@ from typing import Any
 
 import anyio
 import pytest
+import trio
 
 from am2z_trio import (
     ConfigurationError,
     Context,
+    Job,
+    JobCancelledError,
     JobOptions,
+    LocalRuntime,
     QueueOptions,
     QueueRuntime,
     RateLimit,
     ResourceError,
+    RetryPolicy,
     processor,
 )
 from am2z_trio.engine.runtime import Runtime
 
-pytestmark = pytest.mark.anyio
+on_both_hosts = pytest.mark.anyio
 
 
 class Gauge:
@@ -53,6 +58,7 @@ async def run_all(runtime: Runtime, gauge: Gauge, sessions: list[str | None], co
             )
 
 
+@on_both_hosts
 async def test_all_nodes_together_run_no_more_than_may_be_active(redis_url):
     gauge = Gauge(concurrency=10, global_concurrency=3)
     async with QueueRuntime(redis_url) as one, QueueRuntime(redis_url) as other:
@@ -64,6 +70,7 @@ async def test_all_nodes_together_run_no_more_than_may_be_active(redis_url):
         assert one.get_stats().jobs_run + other.get_stats().jobs_run == 60
 
 
+@on_both_hosts
 async def test_global_concurrency_in_one_node(make_runtime):
     gauge = Gauge(concurrency=10, global_concurrency=2)
     async with make_runtime() as runtime:
@@ -73,6 +80,7 @@ async def test_global_concurrency_in_one_node(make_runtime):
     assert gauge.most["all"] == 2
 
 
+@on_both_hosts
 @pytest.mark.parametrize("priority", [0, 1])
 async def test_no_more_of_a_session_than_may_run_and_the_others_side_by_side(make_runtime, priority):
     gauge = Gauge(concurrency=10, session_concurrency=1, priority=priority)
@@ -89,6 +97,7 @@ async def test_no_more_of_a_session_than_may_run_and_the_others_side_by_side(mak
         assert gauge.order == list(range(1, 11))
 
 
+@on_both_hosts
 @pytest.mark.parametrize("bounce_back", [True, False])
 async def test_a_rate_limit_holds_in_every_window(make_runtime, bounce_back):
     started: list[float] = []
@@ -122,6 +131,7 @@ async def test_a_rate_limit_holds_in_every_window(make_runtime, bounce_back):
     assert all(later - earlier >= 200 for earlier, later in zip(grants, grants[5:], strict=False))
 
 
+@on_both_hosts
 async def test_rate_limit_rpm_is_a_limit_per_minute(make_runtime):
     @processor(queue=QueueOptions(rate_limit_rpm=2))
     async def rare(n: int) -> int:
@@ -136,6 +146,7 @@ async def test_rate_limit_rpm_is_a_limit_per_minute(make_runtime):
         assert (stats.completed, stats.cancelled) == (2, 1)
 
 
+@on_both_hosts
 async def test_a_paused_queue_starts_nothing_until_it_is_resumed(make_runtime):
     gauge = Gauge()
     async with make_runtime() as runtime:
@@ -164,6 +175,7 @@ async def test_a_paused_queue_starts_nothing_until_it_is_resumed(make_runtime):
                 ]
 
 
+@on_both_hosts
 async def test_a_full_queue_refuses_with_figures(make_runtime):
     gauge = Gauge(max_size=2)
     async with make_runtime() as runtime:
@@ -195,6 +207,7 @@ def test_bad_limits_are_refused(make, words):
         make()
 
 
+@on_both_hosts
 async def test_who_submits_by_name_goes_by_the_options_of_those_who_serve(redis_url):
     def make(max_size: int) -> Any:
         options = QueueOptions(max_size=max_size, default_job_options=JobOptions(attempts=2, backoff=0.0))
@@ -227,3 +240,95 @@ async def test_who_submits_by_name_goes_by_the_options_of_those_who_serve(redis_
                     await anyio.sleep(0.005)
                 else:
                     break
+
+
+# --- hours in a moment: in virtual time -----------------------------------------------------------
+
+
+@pytest.mark.trio
+async def test_what_a_rate_limit_sets_aside_keeps_its_order(autojump_clock):
+    started: list[int] = []
+    limiter = RateLimit(max=1, duration=1, bounce_back=False)
+
+    @processor(queue=QueueOptions(concurrency=1, limiter=limiter))
+    async def limited(n: int) -> int:
+        started.append(n)
+        return n
+
+    async with LocalRuntime() as runtime:
+        runtime.register(limited)
+        # More than are looked at in one go.
+        jobs = [await runtime.submit(limited, n) for n in range(250)]
+        for job in jobs:
+            assert (await job.result()).success
+    assert started == [*range(250)]
+
+
+@pytest.mark.trio
+async def test_what_a_rate_limit_has_set_aside_is_not_overtaken_by_what_comes_later(autojump_clock):
+    started: list[int] = []
+    limiter = RateLimit(max=1, duration=1, bounce_back=False)
+
+    @processor(queue=QueueOptions(concurrency=1, limiter=limiter))
+    async def limited(n: int) -> int:
+        started.append(n)
+        return n
+
+    async with LocalRuntime() as runtime:
+        runtime.register(limited)
+        jobs = [await runtime.submit(limited, n) for n in range(10)]
+        # More arrive than may start, for a while.
+        for n in range(10, 70):
+            await trio.sleep(0.45)
+            jobs.append(await runtime.submit(limited, n))
+        for job in jobs:
+            assert (await job.result()).success
+    assert started == [*range(70)]
+
+
+@pytest.mark.trio
+async def test_a_job_that_has_begun_gives_way_to_no_later_one_of_its_key(autojump_clock):
+    began: list[tuple[int, int]] = []
+
+    @processor(retry=RetryPolicy(max_attempts=3, backoff=50, jitter=0))
+    async def save(n: int, ctx: Context) -> int:
+        began.append((n, ctx.meta.attempt))
+        if n == 1 and ctx.meta.attempt == 1:
+            raise OSError
+        return n
+
+    async with LocalRuntime() as runtime:
+        runtime.register(save)
+        options = JobOptions(debounce="doc")
+        first = await runtime.submit(save, 1, options=options)
+        await trio.sleep(10)
+        # Its first attempt has failed, and it waits for the second.
+        assert (began, await first.status()) == ([(1, 1)], "later")
+        second = await runtime.submit(save, 2, options=options)
+        assert (await second.result()).unwrap() == 2
+        assert (await first.result()).unwrap() == 1
+    assert began == [(1, 1), (2, 1), (1, 2)]
+
+
+@pytest.mark.trio
+async def test_a_job_gives_way_to_a_later_one_of_its_key_however_long_it_has_waited(autojump_clock):
+    ran: list[int] = []
+
+    @processor
+    async def save(n: int) -> int:
+        ran.append(n)
+        return n
+
+    async with LocalRuntime(result_ttl=60) as runtime:
+        runtime.register(save)
+        await runtime.pause(save)
+        options = JobOptions(debounce="doc")
+        jobs: list[Job[int]] = []
+        for n in range(3):
+            jobs.append(await runtime.submit(save, n, options=options))
+            await trio.sleep(3600)
+        await runtime.resume(save)
+        results = [await job.result() for job in jobs]
+    assert [result.success for result in results] == [False, False, True]
+    assert all(isinstance(result.error, JobCancelledError) for result in results[:2])
+    assert ran == [2]

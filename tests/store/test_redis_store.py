@@ -16,6 +16,7 @@ from redis.exceptions import OutOfMemoryError
 from am2z_trio.concurrency import current_host
 from am2z_trio.model.errors import ResourceError, RuntimeStateError, ValidationError
 from am2z_trio.model.events import Event
+from am2z_trio.model.options import Retention
 from am2z_trio.model.records import Enqueue, QueueInfo, Settlement, Wake, plain_name
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store import keys, lease
@@ -244,6 +245,61 @@ async def test_a_server_that_was_emptied_says_that_the_node_is_lost(redis_url, r
         # The counter began anew; the token did not repeat.
         assert again.token != grant.token
         assert (await a.settle(grant)).status == "fenced"
+
+
+# --- records that have expired --------------------------------------------------------------------
+
+
+def expire(server: RedisProcess, id: str) -> None:
+    """Let a job's record expire now; what lists its id is not told."""
+    server.call("PEXPIRE", key("job", id), 1)
+    wait_until(lambda: not server.call("EXISTS", key("job", id)), "the record to expire")
+
+
+async def test_an_id_that_is_used_again_is_none_of_the_old_dead_letters(redis_url, redis_server):
+    async with open_bench(redis_server) as bench:
+        a = await bench.node()
+        # By number and by age: those that are too many, or too old, are dropped as others come.
+        keep = Retention(age=600.0, count=1)
+        await a.store.enqueue([job("nightly", on_fail=keep)])
+        await a.settle(await a.claim_one(), "failed")
+        expire(redis_server, "nightly")
+        assert await a.store.dead_page("q", 0, 10) == ["nightly"]
+
+        (answer,) = await a.store.enqueue([job("nightly", state=b"\x02")])
+        assert answer.status == "queued"
+        assert await a.store.dead_jobs(["nightly"]) == [None]
+        assert await a.store.revive(["nightly"]) == ["gone"]
+        assert await a.store.bury(["nightly"]) == [False]
+        # Another one fails, and crowds the old one out.
+        await a.store.enqueue([job("other", on_fail=keep)])
+        nightly, other = await a.claim(2)
+        bench.clock.advance(1)
+        await a.settle(other, "failed")
+        assert await a.store.dead_page("q", 0, 10) == ["other"]
+        # It is kept whole, also for a node that takes it over.
+        await a.settle(nightly, "released")
+        again = await a.claim_one()
+        assert (again.spec.id, bytes(again.spec.state)) == ("nightly", b"\x02")
+        assert (await a.settle(again)).status == "applied"
+
+
+async def test_an_id_that_is_used_again_is_none_of_the_completed_jobs(redis_url, redis_server):
+    async with open_bench(redis_server) as bench:
+        a = await bench.node()
+        await a.store.enqueue([job("nightly", on_complete=Retention(age=60.0, count=1))])
+        await a.settle(await a.claim_one())
+        expire(redis_server, "nightly")
+        assert redis_server.call("ZRANGE", key("done", "q"), 0, -1) == [b"nightly"]
+
+        bench.clock.advance(1)
+        await a.store.enqueue([job("nightly", state=b"\x02"), job("other", on_complete=Retention(count=1))])
+        nightly, other = await a.claim(2)
+        await a.settle(other)
+        await a.settle(nightly, "released")
+        again = await a.claim_one()
+        assert (again.spec.id, bytes(again.spec.state)) == ("nightly", b"\x02")
+        assert (await a.settle(again)).status == "applied"
 
 
 # --- strange bytes --------------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 -- KEYS     anchor
 -- ARGV     the name of a new one
 -- RETURNS  the name
--- INVARIANT  a history keeps its first name.
+-- INVARIANT  a history keeps its first name; where it has one, nothing is written.
 
-redis.call('SET', lineage_key(), ARGV[1], 'NX')
-return redis.call('GET', lineage_key())
+local name = redis.call('GET', lineage_key())
+if name then return name end
+redis.call('SET', lineage_key(), ARGV[1])
+return ARGV[1]
