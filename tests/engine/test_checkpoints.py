@@ -62,12 +62,23 @@ async def hangs(n: int, ctx: Context) -> int:
     return n
 
 
+@processor
+async def fails(n: int) -> int:
+    raise OSError
+
+
+@processor(fallback=plus_one)
+async def falls_back(n: int) -> int:
+    raise OSError
+
+
 plus_two = chain("plus two", [plus_one, calls])
 plus_two_here = chain("plus two here", [plus_one, plus_one], inline=True)
 both = parallel("both", [plus_one, plus_one], merge=lambda state, results: results[0])
 many = batch("many", plus_one, payloads=lambda n: [n, n], merge=lambda state, results: results[0])
 
-ALL: list[Processor[int]] = [plus_one, calls, second_attempt, hangs, plus_two, plus_two_here, both, many]
+COMPOSITIONS: list[Processor[int]] = [plus_two, plus_two_here, both, many]
+ALL: list[Processor[int]] = [plus_one, calls, second_attempt, hangs, fails, falls_back, *COMPOSITIONS]
 
 
 class World:
@@ -91,6 +102,7 @@ class World:
             await job.cancel()
         self.hanging = []
         self.runtime.register(*ALL)
+        await self.runtime.resume(plus_one)
 
     async def require_idle(self) -> None:
         """Return when nothing is left of anything; fail where something stays."""
@@ -164,6 +176,10 @@ async def hang_once(world: World) -> None:
     await world.hang(1)
 
 
+async def fail(world: World) -> None:
+    await world.runtime.execute(fails, 1)
+
+
 # --- jobs -----------------------------------------------------------------------------------------
 
 
@@ -222,6 +238,35 @@ async def submit_and_wait(world: World) -> None:
     job = await world.runtime.submit(plus_one, 1, session="s")
     await job.status()
     await job.result()
+
+
+@operation()
+async def execute_with_fallback(world: World) -> None:
+    assert (await world.runtime.execute(falls_back, 1)).unwrap() == 2
+
+
+@operation()
+async def execute_the_last_of_a_key(world: World) -> None:
+    options = JobOptions(debounce="k", delay=0.01)
+    first = await world.runtime.submit(plus_one, 1, options=options)
+    assert (await world.runtime.execute(plus_one, 2, options=options)).unwrap() == 3
+    assert not (await first.result()).success
+
+
+@operation(fail)
+async def use_dead_letters(world: World) -> None:
+    letters = world.runtime.dead_letters
+    letter, *_ = await letters.list(fails)
+    await letters.show(letter.job_id)
+    await letters.retry(letter.job_id)
+    await letters.retry_all(fails, where=lambda letter: letter.stalls > 0)
+    await letters.drop_all(fails)
+
+
+@operation()
+async def pause_and_resume(world: World) -> None:
+    await world.runtime.pause(plus_one)
+    await world.runtime.resume(plus_one)
 
 
 @operation(hang_once)
