@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from am2z_trio.model.options import ResourceLimits, RuntimeOptions
+from am2z_trio.model.records import queue_name
 from am2z_trio.store.memory import MemoryStore
 from am2z_trio.store.memory_server import MemoryServer
 from am2z_trio.store.ports import Store
 
+from .processor import Processor
 from .runtime import Runtime
+from .submissions import name_of
 
 
 class LocalRuntime(Runtime):
@@ -46,6 +50,12 @@ class LocalRuntime(Runtime):
             )
         )
         self._server = MemoryServer(self._settings)
+
+    def unregister(self, processor: Processor[Any] | str) -> bool:
+        """As `Runtime.unregister`; as there is no other node, nobody knows the processor any more."""
+        removed = super().unregister(processor)
+        self._server.withdraw(queue_name(name_of(processor)))
+        return removed
 
     @asynccontextmanager
     async def _open_store(self, node: str) -> AsyncIterator[Store]:

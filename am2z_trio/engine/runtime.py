@@ -228,6 +228,7 @@ class Runtime:
         name = name_of(processor)
         if self._node is not None:
             self._node.stop_serving(queue_name(name))
+            self._node.submissions.forget(name)
         removed = self._registry.remove(name)
         if removed is not None and self._node is not None:
             self._node.tell("processor:unregistered", processor=name)

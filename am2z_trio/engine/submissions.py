@@ -104,6 +104,10 @@ class Submissions:
         self._looked_at = self._host.now()
         return list(dict.fromkeys(info.processor for info in known))
 
+    def forget(self, processor: str) -> None:
+        """Look again whether any node has it before the next job of it is submitted."""
+        self._known_elsewhere.pop(processor, None)
+
     async def execute(self, processor: Processor[S] | str, state: S | None, ask: Ask) -> ProcessorResult[S]:
         """Submit a job and wait for its outcome; cancelled meanwhile, the job is too."""
         name = name_of(processor)

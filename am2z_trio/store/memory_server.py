@@ -457,6 +457,10 @@ class MemoryServer(Ledger):
         for info in queues:
             self._infos[info.queue] = info
 
+    def withdraw(self, queue: str) -> None:
+        """Nobody knows the queue any more: for a server with one node, which has stopped serving it."""
+        self._infos.pop(queue, None)
+
     def known_queues(self) -> list[QueueInfo]:
         return list(self._infos.values())
 

@@ -13,6 +13,7 @@ from am2z_trio import (
     JobCancelledError,
     JobOptions,
     LocalRuntime,
+    ProcessorNotFoundError,
     ProcessorTimeoutError,
     QueueOptions,
     RetryPolicy,
@@ -165,3 +166,22 @@ async def test_a_node_looks_for_lost_jobs_as_often_as_its_processors_say(
             runtime.register(processor(name=f"p{number}", queue=queue)(nothing))
         await trio.sleep(30)
     assert {round(b - a, 3) for a, b in pairwise(looked[1:])} == {looks}
+
+
+async def test_in_memory_a_processor_that_was_taken_away_is_known_no_more(autojump_clock):
+    @processor
+    async def plain(n: int) -> int:
+        return n
+
+    async with LocalRuntime() as runtime:
+        runtime.register(plain)
+        assert (await runtime.execute("plain", 1)).unwrap() == 1
+        assert await runtime.sync_processors() == ["plain"]
+        assert runtime.unregister(plain)
+        # Nobody else could serve it: the answer is an error, not a job that waits for ever.
+        for known_as in (plain, "plain"):
+            with trio.fail_after(1000):
+                result = await runtime.execute(known_as, 1)
+            assert isinstance(result.error, ProcessorNotFoundError)
+        runtime.register(plain)
+        assert (await runtime.execute(plain, 2)).unwrap() == 2
