@@ -11,6 +11,7 @@ from functools import partial
 from math import inf
 from typing import Any, Final
 
+import anyio.from_thread
 import anyio.to_thread
 import msgspec
 
@@ -203,7 +204,7 @@ class Executor:
         arguments: tuple[Any, ...] = (state,)
         if processor.takes_context:
             assert stored is not None
-            context = self._context(claim, stored, scope, started)
+            context = self._context(claim, stored, scope, started, in_thread=not processor.is_async)
             arguments = (state, context)
             if processor.is_async:
                 with unwrapped():
@@ -218,12 +219,24 @@ class Executor:
             partial(processor.fn, *arguments), abandon_on_cancel=True, limiter=registered.threads
         )
 
-    def _context(self, claim: Claim, stored: JobState, scope: CancelScope, started: float) -> Context:
+    def _context(
+        self,
+        claim: Claim,
+        stored: JobState,
+        scope: CancelScope,
+        started: float,
+        *,
+        in_thread: bool = False,
+    ) -> Context:
         grant = claim.grant
         spec = grant.spec
 
         def emit(event: str, data: Any = None) -> None:
-            self._emit(event, data, grant)
+            if in_thread:
+                # Everything of a node lives in its event loop.
+                anyio.from_thread.run_sync(self._emit, event, data, grant)
+            else:
+                self._emit(event, data, grant)
 
         async def report(progress: float) -> None:
             await self._report(claim.root.grant, progress)

@@ -244,6 +244,22 @@ async def test_a_plain_function_runs_in_a_thread(make_runtime):
         assert (await runtime.execute(double, 21)).unwrap() == 42
 
 
+async def test_a_plain_function_may_emit_from_its_thread(make_runtime):
+    @processor
+    def plain(n: int, ctx: Context) -> int:
+        ctx.emit("said", {"n": n})
+        ctx.runtime.emit("said", {"n": n + 1})
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(plain)
+        async with runtime.events("said") as stream:
+            assert (await runtime.execute(plain, 7)).unwrap() == 7
+            with anyio.fail_after(10):
+                said = [(await stream.next()).data["n"] for _ in range(2)]
+    assert said == [7, 8]
+
+
 async def test_none_means_unchanged(make_runtime):
     @processor
     async def look(order: Order) -> None:
