@@ -442,3 +442,20 @@ async def test_merging_knows_dataclasses_and_dicts(make_runtime):
         runtime.register(pairs, dicts)
         assert (await runtime.execute(pairs, Pair())).unwrap() == Pair(1, 2)
         assert (await runtime.execute(dicts, {"b": 2, "c": 3})).unwrap() == {"a": 1, "c": 3}
+
+
+async def test_when_the_fallback_fails_too_both_reasons_are_told(make_runtime):
+    @processor
+    async def plan_b(n: int) -> int:
+        raise ValueError("no plan c")
+
+    @processor(fallback=plan_b)
+    async def plan_a(n: int) -> int:
+        raise OSError("disk on fire")
+
+    async with make_runtime() as runtime:
+        runtime.register(plan_a)
+        result = await runtime.execute(plan_a, 1)
+    assert result.error is not None
+    assert "no plan c" in result.error.message
+    assert "disk on fire" in str(result.error.causes[-1])
