@@ -3,12 +3,18 @@
 Where things are, from the function a user writes to the outcome a caller gets:
 
 * `processor`, `registry`, `context` - the user's function, how a node knows it, what it gets to see
-* `runtime` - the public face; `local_runtime` and `queue_runtime` put a store under it
+* `compose`, `merge` - processors made of processors
+* `runtime` - the public face; `local_runtime` and `queue_runtime` put a store under it; `workers`, `state`,
+  `connection` and `dead_letters` of a runtime are `worker_manager`, `states`, `connection`, `dead_letters`
 * `node` - what exists while a runtime is entered, and the tree of its tasks
-* `results`, `job` - jobs on their way out, outcomes on their way in
-* `worker` - claims jobs for free slots; `claims` - the jobs this node holds
+* `submissions`, `results`, `job` - jobs on their way out, outcomes on their way in
+* `worker` - claims jobs for free slots; `claims` - the jobs this node holds; `capacity` - how many run
 * `executor` - a claimed job in, a settlement out; `settler` - settlements on their way to the store
-* `bus` - events
+* `calls`, `circuits` - what a running job asks for: other jobs, and whether a processor may be called
+* `sessions`, `session_stops`, `session` - a nursery per session, its end, and how a user holds it
+* `states`, `node_states`, `job_state`, `locks`, `lines`, `transactions` - session states: outside of jobs, on
+  their way, inside a job, under a lock, and in whose turn
+* `bus`, `announcements` - what is told to everybody: events, and which queues are served here
 
 The hot path is worker, executor, settler: one claim and one settle call carry many jobs, a job
 costs its slot no round trip, and nothing there logs, formats or looks up by name more than once.

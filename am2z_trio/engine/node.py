@@ -7,6 +7,7 @@ Node.open()
 │  ├─ settler
 │  ├─ results
 │  ├─ events
+│  ├─ announcements
 │  └─ tick
 └─ sessions          cancelled at once with the host
    └─ (shared)

@@ -154,7 +154,7 @@ class Store(Protocol):
 
     async def enqueue(self, jobs: Sequence[Enqueue]) -> list[EnqueueAnswer]:
         """Accept jobs, in order. A known id is `dup`, with its outcome if it has ended; if it has
-        not, this origin hears of it too.
+        not, this origin hears of it too. One of another processor's job is `taken`.
 
         Linearization point per job: its record is written and its id is in its queue. One parked
         node is woken per job.
