@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +20,8 @@ import anyio
 from am2z_trio import Composition, LocalRuntime, Processor, QueueRuntime, chain, parallel, processor
 from am2z_trio.engine.runtime import Runtime
 from am2z_trio.wire.server import open_embedded_server
+
+from .processes import serving
 
 State = dict[str, int]
 
@@ -54,14 +54,8 @@ async def client(where: str, url: str) -> AsyncIterator[Runtime]:
         async with QueueRuntime(url) as runtime:
             yield runtime
     else:
-        command = [sys.executable, "-m", "benchmarks.compositions", "--serve", url]
-        # Starting it may block: nothing is measured yet.
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as worker:  # noqa: ASYNC220
-            assert worker.stdout is not None
-            await anyio.to_thread.run_sync(worker.stdout.readline)
-            async with QueueRuntime(url, workers=False) as runtime:
-                yield runtime
-            worker.terminate()
+        async with serving("benchmarks.compositions", url), QueueRuntime(url, workers=False) as runtime:
+            yield runtime
 
 
 async def measure(where: str, url: str, calls: int) -> dict[str, list[float]]:

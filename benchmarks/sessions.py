@@ -13,7 +13,6 @@ import argparse
 import gc
 import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -27,6 +26,8 @@ from am2z_trio import LocalRuntime, QueueOptions, QueueRuntime, processor
 from am2z_trio.engine.memory import resident_mb
 from am2z_trio.engine.runtime import Runtime
 from am2z_trio.wire.server import open_embedded_server
+
+from .processes import serving
 
 SLOTS: Final = QueueOptions(concurrency=1000)
 
@@ -85,18 +86,12 @@ async def last_stop() -> float:
 @asynccontextmanager
 async def other_process(url: str) -> AsyncIterator[Any]:
     """A worker in another process, and a function that says when its processor stopped."""
-    command = [sys.executable, "-m", "benchmarks.sessions", "--serve", url]
-    # Starting it may block: nothing is measured yet.
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as worker:  # noqa: ASYNC220
-        output = worker.stdout
-        assert output is not None
-        await anyio.to_thread.run_sync(output.readline)
+    async with serving("benchmarks.sessions", url) as output:
 
         async def when_stopped() -> float:
             return float(await anyio.to_thread.run_sync(output.readline))
 
         yield when_stopped
-        worker.terminate()
 
 
 async def serve(url: str) -> None:

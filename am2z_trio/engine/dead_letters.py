@@ -51,6 +51,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Letters = list[DeadLetter]
+Ids = list[str]
 """Inside the class, `list` is a method of it."""
 
 
@@ -126,9 +127,7 @@ class DeadLetters:
             dropped += sum(await self._runtime.node.store.bury(batch))
         return dropped
 
-    async def _ids(
-        self, processor: Processor[Any] | str, where: Callable[[DeadLetter], bool] | None
-    ) -> Sequence[str]:
+    async def _ids(self, processor: Processor[Any] | str, where: Callable[[DeadLetter], bool] | None) -> Ids:
         """Those that there are now, the oldest first."""
         store, queue, ids = self._runtime.node.store, queue_name(name_of(processor)), dict[str, None]()
         while page := await store.dead_page(queue, len(ids), PAGE):
@@ -139,9 +138,10 @@ class DeadLetters:
         oldest_first = [*reversed(ids)]
         if where is None:
             return oldest_first
-        chosen: Sequence[str] = ()
+        chosen: Ids = []
         for batch in _batches(oldest_first):
-            chosen = [*chosen, *(letter.job_id for letter in await self._read(batch) if where(letter))]
+            # Not all of them at once: their states may be large.
+            chosen += [letter.job_id for letter in await self._read(batch) if where(letter)]
         return chosen
 
     async def _read(self, ids: Sequence[str]) -> Letters:

@@ -443,8 +443,10 @@ class Node:
                 self._lease_seen = host.now()
                 if look:
                     # A suspect is looked at again as soon as its second of grace is over.
-                    pause = TICK if answer.suspicion else self._registry.stalled_interval
-                    self._look_for_dead_at = self._lease_seen + min(pause, self._registry.stalled_interval)
+                    interval = self._registry.stalled_interval
+                    self._look_for_dead_at = self._lease_seen + (
+                        min(TICK, interval) if answer.suspicion else interval
+                    )
                 if answer.lost:
                     self._lost()
             if patience.cancelled_caught:

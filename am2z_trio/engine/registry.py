@@ -59,7 +59,6 @@ class Registry:
     def __init__(self, max_state_bytes: int) -> None:
         self._max_state_bytes = max_state_bytes
         self._by_name: dict[str, Registered] = {}
-        self._stalled_interval = USUAL.stalled_interval
 
     def add(self, processors: Iterable[Processor[Any]]) -> list[Registered]:
         """Add processors and their dependencies; all of them or, on an error, none."""
@@ -69,17 +68,10 @@ class Registry:
         ]
         for registered in added:
             self._by_name[registered.processor.name] = registered
-        self._note_interval()
         return added
 
     def remove(self, name: str) -> Registered | None:
-        removed = self._by_name.pop(name, None)
-        self._note_interval()
-        return removed
-
-    def _note_interval(self) -> None:
-        queues = [registered.processor.queue for registered in self._by_name.values()]
-        self._stalled_interval = min((q.stalled_interval for q in queues), default=USUAL.stalled_interval)
+        return self._by_name.pop(name, None)
 
     def get(self, name: str) -> Registered | None:
         return self._by_name.get(name)
@@ -87,7 +79,8 @@ class Registry:
     @property
     def stalled_interval(self) -> float:
         """The shortest of its processors'."""
-        return self._stalled_interval
+        intervals = (one.processor.queue.stalled_interval for one in self._by_name.values())
+        return min(intervals, default=USUAL.stalled_interval)
 
     def names(self) -> list[str]:
         return list(self._by_name)

@@ -272,16 +272,17 @@ class Results:
 
     async def _look_at(self, waiters: list[Waiter]) -> None:
         views = await self._store.view([waiter.id for waiter in waiters])
+        if None in views:
+            self._lineage = await self._store.lineage()
         for waiter, view in zip(waiters, views, strict=True):
             waiter.asked = self._host.now()
             if view is None:
-                await self._on_gone(waiter)
+                self._on_gone(waiter)
             elif view.settled is not None:
                 self.on_settled(view.settled)
 
-    async def _on_gone(self, waiter: Waiter) -> None:
+    def _on_gone(self, waiter: Waiter) -> None:
         """The store has no record of a job that it had accepted."""
-        self._lineage = await self._store.lineage()
         if waiter not in self._waiting.get(waiter.id, ()):
             return
         if waiter.request is not None and waiter.lineage != self._lineage:

@@ -16,7 +16,6 @@ builds the others by functions that are rendered here, from the same table.
 | `q:<queue>:lot` | zset | nodes parked on the queue |
 | `q:<queue>:dead` | zset | ids of dead letters, by when they go |
 | `q:<queue>:done` | zset | ids of completed jobs, where their number is limited |
-| `q:<queue>:debounce:<key>` | string | id of the last job with this key |
 | `q:<queue>:starts` | zset | tokens by when they were granted, where a rate limit counts them |
 | `q:<queue>:running` | hash | session → its active jobs here, where their number is limited |
 | `q:<queue>:blocked` | set | sessions with jobs waiting here and as many active as may be |
@@ -34,6 +33,7 @@ builds the others by functions that are rendered here, from the same table.
 | `expiries` | zset | sessions by the time their state expires |
 | `lock:<s>` | hash | token, fencing number and end of the lease of the lock's holder |
 | `lock:<s>:line` | zset | who waits for the lock, by arrival |
+| `debounce:<queue>:<key>` | string | id of the last job with this key, until it begins or ends |
 | `breaker:<p>` | hash | state of a processor's circuit breaker |
 | `fence` | string | counts claims and locks: first half of a token, fencing number |
 | `lineage` | string | name of this history: another one once the server was emptied |
@@ -56,7 +56,6 @@ TEMPLATES: Final = {
     "lot": "q:%s:lot",
     "dead": "q:%s:dead",
     "done": "q:%s:done",
-    "debounce": "q:%s",
     "starts": "q:%s:starts",
     "running": "q:%s:running",
     "blocked": "q:%s:blocked",
@@ -74,6 +73,7 @@ TEMPLATES: Final = {
     "expiries": "expiries",
     "lock": "lock:%s",
     "line": "lock:%s:line",
+    "debounce": "debounce:%s",
     "breaker": "breaker:%s",
     "fence": "fence",
     "lineage": "lineage",

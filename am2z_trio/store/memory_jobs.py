@@ -305,9 +305,13 @@ class Ledger:
                 child.cancel_reason = why
                 self._outbox.append((child.node, CancelRequest(child_id, child.token, why)))
             else:
-                self._drop_priority(child)
-                self._end(child, "cancel", now, reason=why)
-                self._tell("job:cancelled", child, now, data={"attempt": child.attempt})
+                self._cancel_unbegun(child, now, why)
+
+    def _cancel_unbegun(self, job: Job, now: float, why: str) -> None:
+        """End a job that waits or is delayed. In a list its id stays until a claim skips it."""
+        self._drop_priority(job)
+        self._end(job, "cancel", now, reason=why)
+        self._tell("job:cancelled", job, now, data={"attempt": job.attempt})
 
     def _forget_in_lists(self, old: Job) -> None:
         """A job that is run again must not be in a list from before, where a cancelled one stays."""

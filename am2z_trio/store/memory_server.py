@@ -100,10 +100,8 @@ class MemoryServer(Ledger):
         if request.max_size and waiting >= request.max_size:
             return EnqueueAnswer(status="full", waiting=waiting)
         if replaced is not None:
-            self._drop_priority(replaced)
             self._forget_in_lists(replaced)
-            self._end(replaced, "cancel", now, reason=DEBOUNCED)
-            self._tell("job:cancelled", replaced, now, data={"attempt": replaced.attempt})
+            self._cancel_unbegun(replaced, now, DEBOUNCED)
         if request.debounce:
             self._debounced[request.queue, request.debounce] = spec.id
         job = Job(
@@ -319,9 +317,7 @@ class MemoryServer(Ledger):
             job.cancel_reason = reason
             self._outbox.append((job.node, CancelRequest(job_id, job.token, reason)))
         elif before not in TERMINAL:
-            self._drop_priority(job)
-            self._end(job, "cancel", now, reason=reason)
-            self._tell("job:cancelled", job, now, data={"attempt": job.attempt})
+            self._cancel_unbegun(job, now, reason)
         self.deliver()
         return before
 

@@ -110,9 +110,7 @@ MUTANTS = {
     "dead letters without number": Mutant(
         ("SETTLE",), "if own_most >= 0 then most = own_most end", "most = 1000"
     ),
-    "a debounced job runs, too": Mutant(
-        ("ENQUEUE",), "end_job(replaced, 'cancel', now, ttl, DEBOUNCED, '', '')", ""
-    ),
+    "a debounced job runs, too": Mutant(("ENQUEUE",), "cancel_unbegun(replaced, now, ttl, DEBOUNCED)", ""),
     "a job that runs is debounced": Mutant(
         ("CLAIM",), "if v[8] then leave_debounce({ id = id, queue = queue }, v[8]) end", ""
     ),

@@ -15,9 +15,7 @@ if job.status == 'active' then
   redis.call('HSET', job_key(job.id), 'cancel', ARGV[4])
   post(job.node, '\148' .. cmsgpack.pack('cancel', job.id, job.token, ARGV[4]))
 elseif job.status == 'waiting' or job.status == 'later' then
-  redis.call('ZREM', later_key(job.queue), job.id)
-  redis.call('ZREM', prio_key(job.queue), job.id)
-  end_job(job, 'cancel', now, ttl, ARGV[4], '', '')
+  cancel_unbegun(job, now, ttl, ARGV[4])
 end
 finish()
 return job.status

@@ -1,13 +1,13 @@
 -- Accept jobs, in order.
 --
 -- KEYS     anchor
--- ARGV     clock, result ttl ms, then per job: id, queue, spec, processor, session, session name, origin, priority,
---          delay ms, deadline ms (-1: none), max_stalled, works on stored state (1 or 0), most jobs that
---          may wait (0: any number), parent or '', run again if it has ended without completing (1 or 0),
+-- ARGV     clock, result ttl ms, then per job: id, queue, spec, processor, session, session name, origin,
+--          priority, delay ms, deadline ms (-1: none), max_stalled, works on stored state (1 or 0), most jobs
+--          that may wait (0: any number), parent or '', run again if it has ended without completing (1 or 0),
 --          debounce key or '', how long its record is kept, as `retain` reads it, or ''
--- RETURNS  per job: {} accepted | {'taken', processor} the id is that of another processor's job | {'stopped'} its session is being stopped | {'orphan'} its parent
---          has ended | {'full', jobs that wait} | {status, reason, result} of
---          the known job (status may be any)
+-- RETURNS  per job: {} accepted | {'taken', processor} the id is that of another processor's job
+--          | {'stopped'} its session is being stopped | {'orphan'} its parent has ended
+--          | {'full', jobs that wait} | {status, reason, result} of the known job (status may be any)
 -- INVARIANT  a job's record exists exactly when its id is in its queue, active or terminal. The first
 --          write is one that Redis refuses when memory is full, so a refusal leaves nothing behind.
 
@@ -26,7 +26,7 @@ end
 
 -- The job of the same key that this one replaces, if it has not begun.
 local function replaced_by(queue, debounce)
-  local id = debounce ~= '' and redis.call('GET', debounce_key(queue .. ':debounce:' .. debounce))
+  local id = debounce ~= '' and redis.call('GET', debounce_key(queue .. ':' .. debounce))
   local job = id and load(id)
   return job and not ENDED[job.status] and job.status ~= 'active' and job or nil
 end
@@ -95,13 +95,11 @@ for i = 3, #ARGV, 17 do
     end
     redis.call('HSET', key, unpack(fields))
     if replaced then
-      redis.call('ZREM', later_key(queue), replaced.id)
-      redis.call('ZREM', prio_key(queue), replaced.id)
       forget_in_lists(replaced.id)
-      end_job(replaced, 'cancel', now, ttl, DEBOUNCED, '', '')
+      cancel_unbegun(replaced, now, ttl, DEBOUNCED)
     end
     if ARGV[i + 15] ~= '' then
-      redis.call('SET', debounce_key(queue .. ':debounce:' .. ARGV[i + 15]), id)
+      redis.call('SET', debounce_key(queue .. ':' .. ARGV[i + 15]), id)
     end
     if skey then
       redis.call('SADD', jobs_key(skey), id)

@@ -175,7 +175,7 @@ end
 
 -- What a job has called ends with it, down the tree; outcomes are kept as long as its own record, by which
 -- it may be run again.
-local end_job
+local end_job, cancel_unbegun
 local function end_children(id, now, ttl, why, age)
   for _, child_id in ipairs(redis.call('SMEMBERS', children_key(id))) do
     local child = load(child_id)
@@ -185,9 +185,7 @@ local function end_children(id, now, ttl, why, age)
       redis.call('HSET', job_key(child_id), 'cancel', why)
       post(child.node, '\148' .. cmsgpack.pack('cancel', child_id, child.token, why))
     elseif child then
-      redis.call('ZREM', later_key(child.queue), child_id)
-      redis.call('ZREM', prio_key(child.queue), child_id)
-      end_job(child, 'cancel', now, ttl, why, '', '')
+      cancel_unbegun(child, now, ttl, why)
     end
   end
   redis.call('DEL', children_key(id))
@@ -250,7 +248,7 @@ end
 
 -- A job that begins or ends gives way to no later one of its key any more.
 local function leave_debounce(job, key)
-  local held = debounce_key(job.queue .. ':debounce:' .. key)
+  local held = debounce_key(job.queue .. ':' .. key)
   if redis.call('GET', held) == job.id then redis.call('DEL', held) end
 end
 
@@ -288,6 +286,13 @@ function end_job(job, transition, now, ttl, reason, result, node)
   for origin in string.gmatch(job.origin, '[^\n]+') do post(origin, message) end
   tell('job:' .. status, now, node, job.id, { attempt = job.attempt })
   if dead then tell('job:dead', now, node, job.id, { attempt = job.attempt }) end
+end
+
+-- Ends a job that waits or is delayed. In a list its id stays until a claim skips it.
+function cancel_unbegun(job, now, ttl, why)
+  redis.call('ZREM', later_key(job.queue), job.id)
+  redis.call('ZREM', prio_key(job.queue), job.id)
+  end_job(job, 'cancel', now, ttl, why, '', '')
 end
 
 -- Takes what a job has left in its list, where the id of a cancelled one stays until a claim skips it.

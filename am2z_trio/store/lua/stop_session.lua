@@ -23,9 +23,7 @@ for _, id in ipairs(page[2]) do
   if not job or ENDED[job.status] then
     redis.call('SREM', jobs_key(name), id)
   elseif job.status ~= 'active' then
-    redis.call('ZREM', later_key(job.queue), id)
-    redis.call('ZREM', prio_key(job.queue), id)
-    end_job(job, 'cancel', now, ttl, STOPPED, '', '')
+    cancel_unbegun(job, now, ttl, STOPPED)
     answer[2] = answer[2] + 1
   elseif everything then
     post(job.node, '\148' .. cmsgpack.pack('cancel', id, job.token, STOPPED))
