@@ -6,7 +6,6 @@
 * `certificate`: the same for versioned states in n log n, from the versions alone
 * `strategies`: hypothesis strategies for histories, and ways to spoil them
 * `events`: wait for what the engine tells
-* `faults`: a proxy between a client and Redis that delays, cuts, loses and repeats
 * `conformance`: the store contract as tests, for whoever writes a store
 
 `strategies` needs hypothesis (the extra `test`); the rest needs nothing more.

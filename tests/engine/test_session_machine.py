@@ -36,7 +36,7 @@ from am2z_trio.store.keys import anchor
 from am2z_trio.store.memory import MemoryStore
 from am2z_trio.store.memory_server import MemoryServer
 from am2z_trio.store.ports import Store
-from am2z_trio.testing.faults import FaultProxy, Refuse, open_fault_proxy
+from tests.chaos.faults import FaultProxy, Refuse, open_fault_proxy
 from tests.conftest import RedisProcess
 
 SESSIONS = ["a", "a_b"]

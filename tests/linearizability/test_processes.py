@@ -16,11 +16,11 @@ import pytest
 
 from am2z_trio import LocalRuntime, QueueOptions, QueueRuntime, RedisStateManager, processor
 from am2z_trio.testing.certificate import certify
-from am2z_trio.testing.faults import CutAfterReply, DropReply, DropRequest, HoldRequest, open_fault_proxy
 from am2z_trio.testing.history import load
 from am2z_trio.testing.linearizability import check
 from am2z_trio.testing.models import LockedState, VersionedState
 from am2z_trio.testing.operations import Add, Operation, Updated
+from tests.chaos.faults import CutAfterReply, DropReply, DropRequest, HoldRequest, open_fault_proxy
 
 CLIENT = str(Path(__file__).with_name("client.py"))
 OPERATIONS = 1_200

@@ -24,7 +24,9 @@ from redis.retry import Retry
 
 from am2z_trio.model.errors import ConfigurationError, NetworkError, UnknownOutcomeError
 from am2z_trio.model.redis_options import RedisOptions
-from am2z_trio.testing.faults import (
+from am2z_trio.wire.resp import pack
+from am2z_trio.wire.scripts import Script
+from tests.chaos.faults import (
     Blackhole,
     CutAfter,
     CutAfterReply,
@@ -39,9 +41,7 @@ from am2z_trio.testing.faults import (
     Slice,
     open_fault_proxy,
 )
-from am2z_trio.testing.faults.plan import Schedule
-from am2z_trio.wire.resp import pack
-from am2z_trio.wire.scripts import Script
+from tests.chaos.faults.plan import Schedule
 from tests.conftest import RedisProcess, SpawnRedis
 from tests.wire.peer import Recorder, bulk, confirmation, open_client, push, start
 
