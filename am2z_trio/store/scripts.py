@@ -9,11 +9,11 @@ from am2z_trio.wire.scripts import Script
 
 from .keys import lua_functions
 
-_FOLDER: Final = files("am2z_trio.store") / "lua"
+FOLDER: Final = files("am2z_trio.store") / "lua"
 
 
 def _read(name: str) -> str:
-    return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
+    return (FOLDER / f"{name}.lua").read_text(encoding="utf-8")
 
 
 def _script(name: str, *steps: str) -> Script:
