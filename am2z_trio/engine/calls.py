@@ -9,7 +9,13 @@ import msgspec
 
 from am2z_trio.concurrency import Host
 from am2z_trio.model.codec import RecordDecoder
-from am2z_trio.model.errors import AM2ZError, ConfigurationError, JobCancelledError, error_of
+from am2z_trio.model.errors import (
+    AM2ZError,
+    ConfigurationError,
+    DeadlineExceededError,
+    JobCancelledError,
+    error_of,
+)
 from am2z_trio.model.records import PARENT_ENDED, Grant, ResultRecord, Settlement
 
 from .claims import Claim
@@ -149,6 +155,8 @@ class Calls:
 
 def _was_given_up(error: AM2ZError | None) -> bool:
     """Whether a call met its job of an earlier run, which was cancelled with that run and has ended now."""
+    if isinstance(error, DeadlineExceededError):
+        return True  # an earlier run's: by its own deadline a call is cancelled
     return isinstance(error, JobCancelledError) and error.message in GIVEN_UP
 
 

@@ -34,6 +34,7 @@ from am2z_trio.model.errors import (
 from am2z_trio.model.integrity import verified
 from am2z_trio.model.options import RetryPolicy
 from am2z_trio.model.records import (
+    DEADLINE,
     NO_STATE,
     SESSION_STOPPED,
     WIRE_VERSION,
@@ -139,11 +140,13 @@ class Executor:
         if not stopped:
             if scope.cancelled_caught:
                 error = _deadline_error(processor.name, timeout, remaining)
+            error = self._in_time(began + remaining, error, processor.name)
             if processor.breaker is not None:
                 await self._circuits.tell(processor, error)
             if error is not None and _falls_back(grant, registered, error):
                 scope = self._host.cancel_scope(deadline=began + remaining)
                 output, error = await self._fall_back(claim, registered, stored, scope, started, error)
+                error = self._in_time(began + remaining, error, processor.name)
                 stopped = claim.stop is not None and error is not None
         if stopped:
             assert claim.stop is not None
@@ -157,7 +160,14 @@ class Executor:
                 return self._completed(grant, registered, output, stored, started, execution_time)
             except AM2ZError as refused:
                 error = refused
+        stopped = stopped or (isinstance(error, DeadlineExceededError) and self._now() >= began + remaining)
         return self._failed(grant, registered, error, started, execution_time, stopped=stopped)
+
+    def _in_time(self, deadline: float, error: AM2ZError | None, processor: str) -> AM2ZError | None:
+        """Whatever a job has failed with: once its deadline has passed, nobody waits for it any more."""
+        if error is None or self._now() < deadline or isinstance(error, DeadlineExceededError):
+            return error
+        return _deadline_error(processor, None, 0.0, error)
 
     async def _fall_back(
         self,
@@ -300,11 +310,7 @@ class Executor:
         if stopped:
             # Not by the error: one that it has called may have been cancelled for reasons of its own.
             return Settlement(
-                id=spec.id,
-                token=grant.token,
-                outcome="cancelled",
-                reason=SESSION_STOPPED if isinstance(error, SessionStoppedError) else error.message,
-                result=result,
+                id=spec.id, token=grant.token, outcome="cancelled", reason=_reason_of(error), result=result
             )
         policy = _retry_policy(grant, registered)
         again = _retries(policy, error, grant)
@@ -409,7 +415,15 @@ def _input_state(grant: Grant, registered: Registered) -> Any:
 def _stopped(reason: str) -> JobCancelledError:
     if reason == SESSION_STOPPED:
         return SessionStoppedError("the job's session was stopped")
+    if reason == DEADLINE:
+        return DeadlineExceededError("the deadline of the job's caller passed")
     return JobCancelledError(reason)
+
+
+def _reason_of(error: AM2ZError) -> str:
+    if isinstance(error, SessionStoppedError):
+        return SESSION_STOPPED
+    return DEADLINE if isinstance(error, DeadlineExceededError) else error.message
 
 
 def _execution_error(raised: BaseException, grant: Grant) -> ProcessorExecutionError:
@@ -426,7 +440,9 @@ def _execution_error(raised: BaseException, grant: Grant) -> ProcessorExecutionE
     )
 
 
-def _deadline_error(processor: str, timeout: float | None, remaining: float) -> AM2ZError:
+def _deadline_error(
+    processor: str, timeout: float | None, remaining: float, cause: AM2ZError | None = None
+) -> AM2ZError:
     if timeout is not None and timeout <= remaining:
         return ProcessorTimeoutError(
             f"{processor!r} ran longer than its timeout of {timeout:g} s and was cancelled",
@@ -435,6 +451,7 @@ def _deadline_error(processor: str, timeout: float | None, remaining: float) -> 
     return DeadlineExceededError(
         f"the deadline of the caller of {processor!r} passed while it ran",
         context={"processor": processor},
+        cause=cause,
     )
 
 

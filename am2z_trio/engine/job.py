@@ -18,7 +18,7 @@ from am2z_trio.model.errors import (
     SessionStoppedError,
     error_of,
 )
-from am2z_trio.model.records import SESSION_STOPPED, JobView, ResultRecord, Settled
+from am2z_trio.model.records import DEADLINE, SESSION_STOPPED, JobView, ResultRecord, Settled
 from am2z_trio.model.transitions import Status
 
 if TYPE_CHECKING:
@@ -116,12 +116,12 @@ def _store_error(settled: Settled) -> AM2ZError:
     context = {"job": settled.id}
     if settled.reason == SESSION_STOPPED:
         return SessionStoppedError("the job's session was stopped", context=context)
-    if settled.status == "cancelled":
-        return JobCancelledError(settled.reason or "cancelled", context=context)
-    if settled.reason == "deadline":
+    if settled.reason == DEADLINE:
         return DeadlineExceededError(
             "the job's deadline passed before a worker could start it", context=context
         )
+    if settled.status == "cancelled":
+        return JobCancelledError(settled.reason or "cancelled", context=context)
     return JobStalledError(
         "the job was lost with its worker more often than its queue allows (max_stalled_count)",
         context=context,

@@ -46,6 +46,7 @@ class Waiter:
         "_spot",
         "asked",
         "id",
+        "known",
         "lineage",
         "outcome",
         "request",
@@ -64,6 +65,8 @@ class Waiter:
         self.shared = shared
         """Its id was chosen by the user: the job may be somebody else's, too."""
         self.state: Literal["in line", "being sent", "sent", "joined", "abandoned"] = "in line"
+        self.known = False
+        """The store had the job already, from another caller or from an earlier run of this one."""
         self.lineage = ""
         """The store's history that it was sent into."""
         self._host = host
@@ -248,6 +251,7 @@ class Results:
                     self._store.cancel_nowait(waiter.id, ABANDONED)
                 continue
             waiter.state = "joined" if joined else "sent"
+            waiter.known = answer.status == "dup"
             waiter.lineage = self._lineage
             waiter.accept()
             if answer.settled is not None:

@@ -28,7 +28,16 @@ from am2z_trio.model.options import (
     require,
     require_seconds,
 )
-from am2z_trio.model.records import NO_STATE, WIRE_VERSION, Enqueue, Grant, JobSpec, Settled, queue_name
+from am2z_trio.model.records import (
+    DEADLINE,
+    NO_STATE,
+    WIRE_VERSION,
+    Enqueue,
+    Grant,
+    JobSpec,
+    Settled,
+    queue_name,
+)
 from am2z_trio.store.ports import Store
 
 from .job import ProcessorResult, failed_result, read_result
@@ -43,6 +52,9 @@ PREPARED_AT_ONCE: Final = 500
 
 LOOK_AGAIN_AFTER: Final = 30.0
 """Seconds for which the processors of other nodes, and the options of their queues, are taken as known."""
+
+EARLY_AT_MOST: Final = 1.0
+"""Seconds by which the store's clock, or a worker's, may see a deadline pass before its caller does."""
 
 CALLER_GONE: Final = "the caller went away"
 
@@ -118,14 +130,24 @@ class Submissions:
         spot = self._host.spot()
         shared = ask.job_id is not None
         waiter = self._results.submit(request, spot, shared=shared)
+        deadline = self._host.effective_deadline()
         try:
             settled = await spot.park()
+            await self._out_of_time(waiter, settled, deadline)
         except BaseException:
-            await self._leave(waiter, ask)
+            await self._leave(waiter, ask, deadline)
             raise
         return _result(settled, codec, waiter, name, ask.session)
 
-    async def _leave(self, waiter: Waiter, ask: Ask) -> None:
+    async def _out_of_time(self, waiter: Waiter, settled: Settled | AM2ZError, deadline: float) -> None:
+        """A caller is cancelled by its own deadline, also where the job's end is heard of just before."""
+        if isinstance(settled, Settled) and settled.reason == DEADLINE and not waiter.known:
+            early = deadline - self._host.now()
+            # Unless the store's clock has jumped.
+            if early < EARLY_AT_MOST:
+                await self._host.sleep(max(0.0, early))
+
+    async def _leave(self, waiter: Waiter, ask: Ask, deadline: float) -> None:
         """Nobody here waits any more: take the job back, unless its caller goes on somewhere else."""
         goes_on = False
         try:
@@ -138,13 +160,17 @@ class Submissions:
             if goes_on:
                 self._results.unwatch(waiter)
             else:
-                self._results.abandon(waiter, CALLER_GONE)
+                self._results.abandon(waiter, self._why_gone(deadline))
+
+    def _why_gone(self, deadline: float) -> str:
+        return DEADLINE if self._host.now() >= deadline else CALLER_GONE
 
     async def execute_many(
         self, processor: Processor[S] | str, states: Iterable[S], ask: Ask
     ) -> list[ProcessorResult[S]]:
         """Submit jobs and wait for all outcomes; cancelled meanwhile, the jobs are too."""
         name = name_of(processor)
+        deadline = self._host.effective_deadline()
         prepared: list[tuple[StateCodec[S], Waiter] | AM2ZError] = []
         try:
             for state in states:
@@ -162,11 +188,13 @@ class Submissions:
                     results.append(failed_result(entry, processor=name, session=ask.session))
                 else:
                     codec, waiter = entry
-                    results.append(_result(await waiter.wait(), codec, waiter, name, ask.session))
+                    settled = await waiter.wait()
+                    await self._out_of_time(waiter, settled, deadline)
+                    results.append(_result(settled, codec, waiter, name, ask.session))
         except BaseException:
             for entry in prepared:
                 if not isinstance(entry, AM2ZError):
-                    self._results.abandon(entry[1], CALLER_GONE)
+                    self._results.abandon(entry[1], self._why_gone(deadline))
             raise
         return results
 

@@ -129,19 +129,19 @@ class ProcessorTimeoutError(AM2ZError):
     retryable = True
 
 
-class DeadlineExceededError(AM2ZError):
-    """The job's deadline passed: its caller's scope ended, or it waited too long to be started."""
-
-    code = "DEADLINE_EXCEEDED"
-    category = "timeout"
-
-
 class JobCancelledError(AM2ZError):
     """The job was cancelled: by `Job.cancel`, or because its caller went away."""
 
     code = "JOB_CANCELLED"
     category = "cancelled"
     severity = "low"
+
+
+class DeadlineExceededError(JobCancelledError):
+    """The job's deadline passed, before it began or while it ran: its caller waits no longer, so the job is
+    cancelled, wherever that is noticed first."""
+
+    code = "DEADLINE_EXCEEDED"
 
 
 class SessionStoppedError(JobCancelledError):

@@ -23,6 +23,9 @@ WIRE_VERSION: Final = 1
 SESSION_STOPPED: Final = "session stopped"
 """Why the store ended a job whose session was stopped: its caller's error is `SessionStoppedError`."""
 
+DEADLINE: Final = "deadline"
+"""Why a job was cancelled whose caller waits no longer: its caller's error is `DeadlineExceededError`."""
+
 DEBOUNCED: Final = "a later job took its place (debounce)"
 """Why the store ended a job that had not begun when another one of the same key came."""
 

@@ -58,7 +58,7 @@ _TABLE: Final[dict[Transition, tuple[frozenset[Status | None], Status]]] = {
     "reap": (frozenset({"active"}), "waiting"),
     "reap_later": (frozenset({"active"}), "later"),
     "stall": (frozenset({"active"}), "failed"),
-    "expire": (frozenset({"waiting"}), "failed"),
+    "expire": (frozenset({"waiting"}), "cancelled"),
     "cancel": (frozenset({"waiting", "later", "active"}), "cancelled"),
     "revive": (frozenset({"failed"}), "waiting"),
 }

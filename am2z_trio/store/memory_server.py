@@ -17,6 +17,7 @@ from typing import Final
 
 from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
+    DEADLINE,
     DEBOUNCED,
     FREE,
     NO_STATE,
@@ -167,8 +168,8 @@ class MemoryServer(Ledger):
                 if job is None or job.status != "waiting":
                     continue
                 if now > job.deadline:
-                    self._end(job, "expire", now, reason="deadline")
-                    self._tell("job:failed", job, now, data={"attempt": job.attempt})
+                    self._end(job, "expire", now, reason=DEADLINE)
+                    self._tell("job:cancelled", job, now, data={"attempt": job.attempt})
                     continue
                 session = job.spec.session
                 if session and flow.per_session:

@@ -169,7 +169,7 @@ class Store(Protocol):
 
         `seq` grows with every call of this node on this queue. The same `seq` again gives those
         grants of the first call that still stand; a smaller one is a late duplicate and is
-        answered `stale`. Jobs whose deadline has passed are failed instead of granted.
+        answered `stale`. Jobs whose deadline has passed are cancelled instead of granted.
 
         Linearization point per job: token and node are in its record.
         """

@@ -14,8 +14,6 @@ import trio.testing
 
 from am2z_trio import (
     ConfigurationError,
-    Context,
-    DeadlineExceededError,
     JobNotFoundError,
     JobOptions,
     LocalRuntime,
@@ -28,7 +26,6 @@ from am2z_trio import (
     processor,
 )
 from am2z_trio.engine.runtime import Runtime
-from am2z_trio.engine.submissions import Ask
 
 on_both_hosts = pytest.mark.anyio
 
@@ -340,35 +337,6 @@ async def test_a_queue_may_have_its_own_retention(autojump_clock):
             await trio.sleep(0.01)
         (letter,) = await runtime.dead_letters.list(fails)
         assert letter.state == 2
-
-
-@pytest.mark.trio
-async def test_what_waited_beyond_its_deadline_is_a_dead_letter(autojump_clock):
-    runs: list[int] = []
-
-    @processor
-    async def late(n: int, ctx: Context) -> int:
-        runs.append(n)
-        return n
-
-    async with LocalRuntime() as runtime:
-        runtime.register(late)
-        await runtime.pause(late)
-        with trio.move_on_after(5):
-            # As from a client that dies: it has sent its deadline, and cancels nothing.
-            _, request = await runtime.node.submissions.prepare(late, 7, Ask())
-            await runtime.node.store.enqueue([request])
-        await trio.sleep(10)
-        await runtime.resume(late)
-        with trio.fail_after(60):
-            while not await runtime.dead_letters.count(late):
-                await trio.sleep(0.1)
-        (letter,) = await runtime.dead_letters.list(late)
-        assert isinstance(letter.error, DeadlineExceededError)
-        assert runs == []
-        await runtime.dead_letters.retry(letter.job_id)
-        assert (await runtime.execute(late, 0, job_id=letter.job_id)).unwrap() == 7
-    assert runs == [7]
 
 
 @pytest.mark.trio

@@ -12,7 +12,7 @@ local DEAD_COUNT = 1000
 local KEPT_MS = 60000
 local STOPPED = 'session stopped'
 local ENDED = { completed = true, failed = true, cancelled = true }
-local STATUS_OF = { complete = 'completed', fail = 'failed', cancel = 'cancelled', stall = 'failed', expire = 'failed' }
+local STATUS_OF = { complete = 'completed', fail = 'failed', cancel = 'cancelled', stall = 'failed', expire = 'cancelled' }
 
 -- msgpack array of already packed items
 local function packed_list(items)

@@ -81,7 +81,7 @@ class ClaimCases:
         assert (outcome.status, outcome.outcome) == ("applied", "failed")
         assert await a.heard() == [settled("bad", "failed", result=b"\x09")]
 
-    async def test_a_job_past_its_deadline_fails_instead_of_being_granted(self, bench: Bench) -> None:
+    async def test_a_job_past_its_deadline_is_cancelled_instead_of_being_granted(self, bench: Bench) -> None:
         a = await bench.node()
         await a.store.enqueue(
             [job("late", deadline=2.0, origin="a"), job("ok", deadline=2.5), job("past", deadline=-3.0)]
@@ -90,10 +90,10 @@ class ClaimCases:
         (grant,) = await a.claim(2)
         assert grant.spec.id == "ok"
         assert grant.remaining == 0.499
-        assert (await a.view("late")).settled == settled("late", "failed", "deadline")
-        assert await a.status("past") == "failed"
-        assert await a.heard() == [settled("late", "failed", "deadline")]
-        assert await a.stats() == QueueStats(active=1, failed=2, dead=2)
+        assert (await a.view("late")).settled == settled("late", "cancelled", "deadline")
+        assert await a.status("past") == "cancelled"
+        assert await a.heard() == [settled("late", "cancelled", "deadline")]
+        assert await a.stats() == QueueStats(active=1, cancelled=2)
 
     async def test_a_deadline_counts_from_the_enqueue_and_may_pass_while_active(self, bench: Bench) -> None:
         a = await bench.node()

@@ -82,8 +82,7 @@ class EventCases:
         ]
         await b.claim(9)
         assert sorted((event.name, event.job) for event in await b.events()) == [
-            ("job:dead", "d"),
-            ("job:failed", "d"),
+            ("job:cancelled", "d"),
             ("job:started", "s"),
         ]
 
