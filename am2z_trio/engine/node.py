@@ -119,6 +119,7 @@ class Node:
         )
         self._services: CancelScope = self.host.cancel_scope(shield=True)
         self._serving = self.host.event()
+        self._outer: Nursery | None = None
         self._sessions: Nursery | None = None
         self._at_work: set[Worker] = set()
         self._joined = False
@@ -126,6 +127,10 @@ class Node:
         self._lease_seen = self.host.now()
         self._stopped = self.host.event()
         self._stopping = False
+        self._grace: CancelScope = self.host.cancel_scope()
+        self._ticking: CancelScope = self.host.cancel_scope()
+        self._ticks_over = self.host.event()
+        self._ticks_over.set()
         self._sessions_over = self.host.event()
         self._sessions_over.set()
         self._worker_ended = self.host.event()
@@ -141,6 +146,7 @@ class Node:
         """Run the node around a block. Only `Cancelled` and the block's own exceptions leave it."""
         with unwrapped():
             async with self.host.open_nursery() as outer:
+                self._outer = outer
                 # Not `outer.start`: a host that is cancelled meanwhile would wait for a shielded task.
                 outer.start_soon(self._run_services, name="am2z services")
                 try:
@@ -155,17 +161,28 @@ class Node:
                     await self._last_words()
 
     async def stop(self, grace: float) -> None:
-        """Drain: claim no more, let running jobs end within `grace` seconds, cancel the others."""
-        if self._stopping:
-            await self._stopped.wait()
-            return
-        self._stopping = self.submissions.closed = True
-        for worker in self.workers.values():
-            worker.close()
-        with self.host.cancel_scope(deadline=self.host.now() + grace):
+        """Drain: claim no more, let running jobs end within `grace` seconds, cancel the others.
+
+        Whoever asks only waits: cancelled, the drain goes on. Asked again, the shortest grace counts.
+        """
+        self._grace.deadline = min(self._grace.deadline, self.host.now() + grace)
+        if not self._stopping:
+            self._stopping = self.submissions.closed = True
+            for worker in self.workers.values():
+                worker.close()
+            assert self._outer is not None
+            self._outer.start_soon(self._drain, name="am2z drain")
+        await self._stopped.wait()
+
+    async def _drain(self) -> None:
+        with self._grace:
             await self.wait_for_workers(lambda: not self._at_work)
         self._cancel_sessions()
-        await self._sessions_over.wait()
+        with self.host.cancel_scope(deadline=self.host.now() + LAST_WORDS) as patience:
+            await self._sessions_over.wait()
+        if patience.cancelled_caught:
+            # One of them may shield itself, and wait for this very drain.
+            logger.error("%d jobs were cancelled and do not end", self.busy)
         self._stopped.set()
 
     async def _run_sessions(self, *, task_status: TaskStatus) -> None:
@@ -203,16 +220,21 @@ class Node:
         self._cancel_sessions()
         with self.host.cancel_scope(deadline=self.host.now() + LAST_WORDS, shield=True):
             try:
-                await self._sessions_over.wait()
+                with self.host.cancel_scope(deadline=self.host.now() + LAST_WORDS / 2):
+                    await self._sessions_over.wait()
                 await self.settler.wait_idle()
                 await self.stops.wait_idle()
                 if self._serving.is_set():
                     self.tell("runtime:stopped")
                     await self._bus.flush()
+                # A tick that joined after the node has left would leave a lease behind.
+                self._ticking.cancel()
+                await self._ticks_over.wait()
                 if self._joining:
                     await self.store.leave()
             except AM2ZError as error:
                 logger.warning("the node could not sign off: %s", error)
+        self._stopped.set()
         self.results.fail_all(RuntimeStateError("the runtime was left while the job was under way"))
         self._services.cancel()
 
@@ -398,15 +420,21 @@ class Node:
         self._tick_bell.wake()
 
     async def _tick_forever(self) -> None:
+        """Tick until the node signs off: it keeps its lease for as long as a job of it may run."""
         host = self.host
-        while True:
-            with host.cancel_scope(deadline=host.now() + min(TICK, self._registry.stalled_interval)):
-                await self._tick_bell.park()
-            try:
-                await self._tick()
-            except AM2ZError as error:
-                logger.warning("tick failed: %s", error)
-                await host.sleep(TICK)
+        self._ticks_over = host.event()
+        try:
+            with self._ticking:
+                while True:
+                    with host.cancel_scope(deadline=host.now() + min(TICK, self._registry.stalled_interval)):
+                        await self._tick_bell.park()
+                    try:
+                        await self._tick()
+                    except AM2ZError as error:
+                        logger.warning("tick failed: %s", error)
+                        await host.sleep(TICK)
+        finally:
+            self._ticks_over.set()
 
     def _watch_memory(self) -> None:
         """Above the limit, accept no jobs and claim none until it is below again."""
@@ -430,7 +458,7 @@ class Node:
     async def _tick(self) -> None:
         store, host = self.store, self.host
         self._watch_memory()
-        if self._options.workers and not self._stopping:
+        if self._options.workers:
             if not self._joined:
                 await self._join()
                 # The store may have been emptied.

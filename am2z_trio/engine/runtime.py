@@ -165,7 +165,11 @@ class Runtime:
     async def stop(self, grace: float | None = None) -> None:
         """End from within: drain for `grace` seconds (default: `shutdown_grace`), then cancel.
 
-        Returns when no job of this node runs any more; the `async with` block may then be left.
+        Returns when no job of this node runs any more; the `async with` block may then be left. A job that
+        does not end although it was cancelled is waited for some seconds here and reported; the block is a
+        nursery, which ends with its last task. This call only waits: when it is cancelled, the node stops all
+        the same. Called again, or when the block is left meanwhile, the shortest grace counts. A job may call
+        it, and is then one of those that have to end within the grace.
         """
         if grace is not None:
             require_seconds("stop.grace", grace)

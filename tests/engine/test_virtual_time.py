@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 import trio
+import trio.testing
 
 from am2z_trio import (
     Backoff,
@@ -20,6 +21,7 @@ from am2z_trio import (
     processor,
 )
 from am2z_trio.model.records import TickAnswer
+from am2z_trio.store.memory import MemoryStore
 from am2z_trio.store.memory_server import MemoryServer
 
 pytestmark = pytest.mark.trio
@@ -185,3 +187,59 @@ async def test_in_memory_a_processor_that_was_taken_away_is_known_no_more(autoju
             assert isinstance(result.error, ProcessorNotFoundError)
         runtime.register(plain)
         assert (await runtime.execute(plain, 2)).unwrap() == 2
+
+
+def _on(server: MemoryServer) -> LocalRuntime:
+    """One of several nodes in this process."""
+    runtime = LocalRuntime(shutdown_grace=100)
+    runtime._server = server
+    return runtime
+
+
+async def test_a_node_keeps_its_lease_for_as_long_as_it_drains(autojump_clock):
+    began: list[float] = []
+    running = trio.Event()
+
+    @processor(queue=QueueOptions(concurrency=1))
+    async def long(n: int) -> int:
+        began.append(trio.current_time())
+        running.set()
+        await trio.sleep(90)  # nine leases
+        return n
+
+    server = MemoryServer()
+    async with _on(server) as other:
+        async with _on(server) as leaving:
+            leaving.register(long)
+            await leaving.sync_processors()
+            job = await other.submit(long, 1)
+            await running.wait()
+            other.register(long)
+        assert (await job.result()).unwrap() == 1
+    assert len(began) == 1
+
+
+async def test_a_node_that_loses_its_lease_while_it_drains_takes_another(autojump_clock):
+    running, given_up = trio.Event(), trio.Event()
+
+    @processor
+    async def long(n: int) -> int:
+        running.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            given_up.set()
+        return n
+
+    server = MemoryServer()
+    async with _on(server) as runtime, trio.open_nursery() as nursery:
+        runtime.register(long)
+        await runtime.submit(long, 1)
+        await running.wait()
+        store = runtime.node.store
+        assert isinstance(store, MemoryStore)
+        nursery.start_soon(runtime.stop, 100)
+        await trio.testing.wait_all_tasks_blocked()
+        server.leave(runtime.node_id, store._now())
+        with trio.fail_after(10):
+            await given_up.wait()
