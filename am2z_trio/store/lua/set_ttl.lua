@@ -8,10 +8,7 @@
 local now, name, ttl = read_clock(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local state, key = load_state(name, now), session_key(ARGV[2])
 redis.call('HSET', key, 'ttl', ARGV[3])
-if state.version == 0 and not state.gone then
-  redis.call('HSET', key, 'gone', 'unwritten')
-  redis.call('PEXPIRE', key, TOMBSTONE_MS)
-end
+keep_unwritten(key)
 if state.sha ~= '' then
   if ttl > 0 then
     redis.call('HSET', key, 'expires', whole(tonumber(state.updated) + ttl))

@@ -6,6 +6,13 @@ local TOMBSTONE_MS = 604800000
 -- Receipts of writers that have not written for an hour go first when there are too many.
 local RECEIPTS, RECEIPT_MS = 64, 3600000
 
+-- A record that is there for its marks alone goes by itself, too; the first write makes it last.
+local function keep_unwritten(key)
+  if redis.call('HEXISTS', key, 'version') == 1 then return end
+  redis.call('HSET', key, 'gone', 'unwritten')
+  redis.call('PEXPIRE', key, TOMBSTONE_MS)
+end
+
 -- sha is '' where there is no state: never written, deleted or expired.
 local function load_state(name, now)
   local v = redis.call('HMGET', session_key(name), 'version', 'sha', 'created', 'updated', 'ttl', 'expires', 'gone')

@@ -15,6 +15,7 @@ local key = session_key(name)
 -- The removal comes first: it is allowed when memory is full.
 redis.call('HDEL', key, 'stopping')
 redis.call('HSET', key, 'stopping', whole(now + tonumber(ARGV[9])))
+keep_unwritten(key)
 local page = redis.call('SSCAN', jobs_key(name), ARGV[6], 'COUNT', ARGV[7])
 local answer = { page[1], 0 }
 table.sort(page[2])
@@ -49,6 +50,7 @@ if everything and answer[1] == '0' then
     end
     redis.call('HDEL', sessions_key(), name)
     redis.call('HDEL', key, 'stopping')
+    if not redis.call('HGET', key, 'version') and not redis.call('HGET', key, 'ttl') then redis.call('DEL', key) end
     redis.call('DEL', lock_key(name), line_key(name))
     for _, host in ipairs(redis.call('ZRANGE', nodes_key(), 0, -1)) do
       post(host, '\146' .. cmsgpack.pack('stopped', session))

@@ -1,0 +1,154 @@
+"""Everything one namespace of a Redis server holds, read into plain Python and sorted by kind of key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+import redis
+
+from am2z_trio.store.keys import TEMPLATES, anchor
+
+TYPES: Final = {
+    "job": "hash",
+    "children": "set",
+    "wait": "list",
+    "ready": "list",
+    "prio": "zset",
+    "later": "zset",
+    "lot": "zset",
+    "dead": "zset",
+    "done": "zset",
+    "starts": "zset",
+    "running": "hash",
+    "blocked": "set",
+    "meta": "hash",
+    "queues": "zset",
+    "nodes": "zset",
+    "suspects": "hash",
+    "active": "hash",
+    "claims": "hash",
+    "session": "hash",
+    "history": "list",
+    "jobs": "set",
+    "sessions": "hash",
+    "expiries": "zset",
+    "lock": "hash",
+    "line": "zset",
+    "debounce": "string",
+    "breaker": "hash",
+    "fence": "string",
+    "lineage": "string",
+}
+"""What each kind of key holds. A kind that is neither here nor a channel is one the auditor does not know."""
+
+CHANNELS: Final = frozenset({"inbox", "events"})
+
+_PATTERNS: Final = {
+    kind: re.compile(re.escape(template).replace("%s", "(.*)"), re.DOTALL)
+    for kind, template in TEMPLATES.items()
+    if kind not in CHANNELS
+}
+
+_PAGE: Final = 1000
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One key."""
+
+    key: str
+    kind: str
+    """Empty for a key that is of no known kind."""
+    name: str
+    """What stands for `%s` in the key's template."""
+    value: Any
+    """A hash's fields, a list's or set's members, a zset's members with scores: text. Values are bytes."""
+    pttl: int
+    """Milliseconds to its end; -1 for never."""
+
+
+class Keyspace:
+    """The keys of one namespace, by kind and name. Read while nothing writes, or it is no picture at all."""
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self.entries = entries
+        self._by_kind: dict[str, dict[str, Entry]] = {}
+        for entry in entries:
+            self._by_kind.setdefault(entry.kind, {})[entry.name] = entry
+
+    def of(self, kind: str) -> dict[str, Entry]:
+        return self._by_kind.get(kind, {})
+
+    def get(self, kind: str, name: str = "") -> Any:
+        """The value of one key, or `None`."""
+        entry = self.of(kind).get(name)
+        return None if entry is None else entry.value
+
+    @classmethod
+    def read(cls, connection: redis.Redis, prefix: str = "am2z") -> Keyspace:
+        start = anchor(prefix)
+        pattern = re.sub(r"([\[\]*?\\])", r"\\\1", start) + ":*"
+        keys = sorted(set(connection.scan_iter(match=pattern, count=_PAGE)))
+        entries: list[Entry] = []
+        for first in range(0, len(keys), _PAGE):
+            entries += _read(connection, keys[first : first + _PAGE], start)
+        return cls(entries)
+
+
+def text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+_COMMANDS: Final = {
+    b"hash": ("HGETALL",),
+    b"list": ("LRANGE", 0, -1),
+    b"set": ("SMEMBERS",),
+    b"zset": ("ZRANGE", 0, -1, "WITHSCORES"),
+    b"string": ("GET",),
+}
+
+
+def _read(connection: redis.Redis, keys: list[bytes], start: str) -> Iterator[Entry]:
+    with connection.pipeline(transaction=False) as pipe:
+        for key in keys:
+            pipe.execute_command("TYPE", key)
+            pipe.execute_command("PTTL", key)
+        answers = pipe.execute()
+        kinds, ttls = answers[::2], answers[1::2]
+        types = [kind if isinstance(kind, bytes) else str(kind).encode() for kind in kinds]
+        for key, of in zip(keys, types, strict=True):
+            name, *rest = _COMMANDS.get(of, ("EXISTS",))
+            pipe.execute_command(name, key, *rest)
+        values = pipe.execute()
+    for key, of, pttl, value in zip(keys, types, ttls, values, strict=True):
+        if of == b"none":
+            continue
+        kind, name = _kind(text(key)[len(start) + 1 :], of.decode())
+        yield Entry(text(key), kind, name, _plain(of, value), int(pttl))
+
+
+def _kind(tail: str, of: str) -> tuple[str, str]:
+    """By name and type: a job's id is any text, so `job:x:children` may be a record, too."""
+    found = ("", tail)
+    for kind, pattern in _PATTERNS.items():
+        match = pattern.fullmatch(tail)
+        if match is not None and TYPES.get(kind) == of:
+            name = match[1] if pattern.groups else ""
+            # The more of the key is the template's, the better.
+            if found[0] == "" or len(name) < len(found[1]):
+                found = (kind, name)
+    return found
+
+
+def _plain(of: bytes, value: Any) -> Any:
+    if of == b"hash":
+        return {text(field): content for field, content in value.items()}
+    if of == b"list":
+        return [text(item) for item in value]
+    if of == b"set":
+        return {text(item) for item in value}
+    if of == b"zset":
+        return {text(member): float(score) for member, score in value}
+    return value
