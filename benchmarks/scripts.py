@@ -260,8 +260,11 @@ def done(grant: Grant, outcome: Any = "completed", **options: Any) -> Settlement
 def the_usual_ones(bench: Bench) -> None:
     """Over a long queue, with as many delayed as there are."""
     store = bench.store
+    drive(store.enqueue([job("k0", debounce="k")]))
     bench.fill(bench.size("waiting"))
     bench.fill(bench.size("delayed"), letter="d", status="later")
+    with bench.measured("debounce"):
+        drive(store.enqueue([job("k1", debounce="k")]))
     with bench.measured("enqueue 100"):
         drive(store.enqueue([job(f"new{n}") for n in range(BATCH)]))
     with bench.measured("enqueue 100 with a priority"):
@@ -280,14 +283,11 @@ def the_usual_ones(bench: Bench) -> None:
         drive(store.settle([done(grant, "failed") for grant in grants[100:150]]))
     with bench.measured("settle 50 retried"):
         drive(store.settle([done(grant, "retry", delay=1.0) for grant in grants[150:200]]))
+    middle = f"j{bench.size('waiting') // 2:08d}"
     with bench.measured("cancel one that waits"):
-        drive(store.cancel(f"j{bench.size('waiting') - 1:08d}", "unwanted"))
+        drive(store.cancel(middle, "unwanted"))
     with bench.measured("run a cancelled one again"):
-        drive(store.enqueue([job(f"j{bench.size('waiting') - 1:08d}", again=True)]))
-    drive(store.enqueue([job("k0", debounce="k")]))
-    bench.fill(BATCH, letter="e")
-    with bench.measured("debounce"):
-        drive(store.enqueue([job("k1", debounce="k")]))
+        drive(store.enqueue([job(middle, again=True)]))
     with bench.measured("stats"):
         drive(store.stats(["q"]))
     with bench.measured("pause and go on"):
@@ -573,7 +573,7 @@ def main() -> None:
     async def run() -> list[dict[str, list[Call]]]:
         async with open_embedded_server(binary=options.redis_binary) as server:
             print(f"redis server {server.version}, scale {options.scale:g}", file=sys.stderr)
-            connection: Connection = redis.Redis.from_url(server.url)
+            connection: Connection = redis.Redis.from_url(server.url, socket_timeout=None)
             with connection:
                 return [measure(connection, options.scale, options.only or ()) for _ in range(options.rounds)]
 

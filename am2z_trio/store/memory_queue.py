@@ -7,6 +7,19 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import ceil
+from typing import Final
+
+LOOKS: Final = 500
+"""What one claim may look at beside what it grants: ids that wait no more, sessions that are full."""
+LOOKS_OF_AN_END: Final = 5
+"""What it counts for to end a job whose deadline has passed."""
+
+
+@dataclass(slots=True)
+class Looks:
+    """How many are left to one claim."""
+
+    left: int = LOOKS
 
 
 @dataclass(slots=True)
@@ -57,13 +70,13 @@ class Queue:
         else:
             (self.waiting.appendleft if front else self.waiting.append)(job)
 
-    def batches(self, room: Callable[[], int]) -> Iterator[list[str]]:
-        """What to look at next, taken out, as long as there is room and anything left.
+    def batches(self, room: Callable[[], int], looks: Looks) -> Iterator[list[str]]:
+        """What to look at next, taken out, as long as there is room, anything left, and looks.
 
         Jobs without a session and every session with jobs are parties, which are served in turn; jobs
         with a priority come after all of them. Each gets its share of the room; the rest goes round.
         """
-        while room() > 0:
+        while room() > 0 and looks.left > 0:
             parties = len(self.ready) + bool(self.waiting)
             if not parties:
                 ids = [heapq.heappop(self.prioritised)[2] for _ in range(min(room(), len(self.prioritised)))]
@@ -76,7 +89,7 @@ class Queue:
                 parties -= 1
                 yield _take(self.waiting, min(share, room()))
             for _ in range(parties):
-                if room() <= 0:
+                if room() <= 0 or looks.left <= 0:
                     return
                 session = self.ready.popleft()
                 jobs = self.by_session[session]
@@ -85,6 +98,7 @@ class Queue:
                     most = min(most, self.per_session - self.running.get(session, 0))
                     if most <= 0:
                         self.blocked[session] = None
+                        looks.left -= 1
                         continue
                 ids = _take(jobs, most)
                 if jobs:

@@ -43,7 +43,7 @@ from am2z_trio.model.transitions import TERMINAL, Status, follow
 from am2z_trio.policy.breaker import Breaker
 
 from .memory_jobs import BATCH, Job, Ledger
-from .memory_queue import Queue
+from .memory_queue import LOOKS_OF_AN_END, Looks, Queue
 from .ports import BreakerStep, ReviveAnswer, StoreSettings
 
 APART: Final = 0.25
@@ -152,7 +152,9 @@ class MemoryServer(Ledger):
                 for job_id, token in last_grants
                 if (job := self._jobs.get(job_id)) is not None and job.token == token
             ]
-            return ClaimAnswer(grants=standing, next_due=self._next_due(queue_name, now))
+            # Whether the first answer asked for another call at once is not known any more.
+            more = len(last_grants) < limit and self._queue(queue_name).has_work
+            return ClaimAnswer(grants=standing, next_due=0.0 if more else self._next_due(queue_name, now))
         self._promote(queue_name, now)
         queue = self._queue(queue_name)
         queue.limit_sessions(flow.per_session)
@@ -162,14 +164,17 @@ class MemoryServer(Ledger):
         active = flow.most_active - queue.counts.get("active", 0) if flow.most_active else limit
         room = 0 if queue.paused else min(limit, starts, active)
         grants: list[Grant] = []
-        for ids in queue.batches(lambda: room - len(grants)):
+        looks = Looks()
+        for ids in queue.batches(lambda: room - len(grants), looks):
             for job_id in ids:
                 job = self._jobs.get(job_id)
                 if job is None or job.status != "waiting":
+                    looks.left -= 1
                     continue
                 if now > job.deadline:
                     self._end(job, "expire", now, reason=DEADLINE)
                     self._tell("job:cancelled", job, now, data={"attempt": job.attempt})
+                    looks.left -= LOOKS_OF_AN_END
                     continue
                 session = job.spec.session
                 if session and flow.per_session:
@@ -179,6 +184,7 @@ class MemoryServer(Ledger):
                         queue.blocked[session] = None
                         if session in queue.ready:
                             queue.ready.remove(session)
+                        looks.left -= 1
                         continue
                     queue.running[session] = queue.running.get(session, 0) + 1
                 self._leave_debounce(job)
@@ -188,6 +194,7 @@ class MemoryServer(Ledger):
                 self._active.setdefault(node, {})[job.spec.id] = job.token
                 self._tell("job:started", job, now, node, {"attempt": job.attempt})
                 grants.append(self._grant(job, now))
+        cut_short = looks.left <= 0 and queue.has_work
         queue.held = bool(flow.most_active) and len(grants) >= active and queue.has_work and not queue.paused
         due = None if queue.paused else self._next_due(queue_name, now)
         if flow.starts:
@@ -195,7 +202,7 @@ class MemoryServer(Ledger):
             if len(grants) >= starts and queue.has_work and not queue.paused:
                 again = queue.starts[0] + flow.per * 1000
                 if flow.set_aside:
-                    self._set_aside(queue, again, flow.per * 1000 / flow.starts)
+                    self._set_aside(queue, again, flow.per * 1000 / flow.starts, looks)
                 due = min(inf if due is None else due, (again - now) / 1000)
         if len(grants) < limit:
             queue.lot[node] = now
@@ -206,17 +213,18 @@ class MemoryServer(Ledger):
             [(grant.spec.id, grant.token) for grant in grants],
         )
         self.deliver()
-        return ClaimAnswer(grants=grants, next_due=due)
+        return ClaimAnswer(grants=grants, next_due=0.0 if cut_short else due)
 
-    def _set_aside(self, queue: Queue, again: float, gap: float) -> None:
+    def _set_aside(self, queue: Queue, again: float, gap: float, looks: Looks) -> None:
         """Delay what may not be started yet: each for the time at which the limit will let it start, behind
         those set aside before. One that comes back too early, by a little, keeps its place."""
         seen: list[Job] = []
         last = queue.aside
-        for ids in queue.batches(lambda: BATCH - len(seen)):
+        for ids in queue.batches(lambda: BATCH - len(seen), looks):
             for job_id in ids:
                 job = self._jobs.get(job_id)
                 if job is None or job.status != "waiting":
+                    looks.left -= 1
                     continue
                 seen.append(job)
                 if job.aside:

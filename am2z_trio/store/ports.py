@@ -169,7 +169,9 @@ class Store(Protocol):
 
         `seq` grows with every call of this node on this queue. The same `seq` again gives those
         grants of the first call that still stand; a smaller one is a late duplicate and is
-        answered `stale`. Jobs whose deadline has passed are cancelled instead of granted.
+        answered `stale`. Jobs whose deadline has passed are cancelled instead of granted. A call looks at
+        a bounded number of what it does not grant (ids that wait no more, say); where more is left,
+        `next_due` is 0, and the caller calls again at once.
 
         Linearization point per job: token and node are in its record.
         """

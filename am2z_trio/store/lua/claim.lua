@@ -3,14 +3,17 @@
 -- KEYS     anchor
 -- ARGV     clock, node, queue, seq, limit, nonce, result ttl ms, flow: starts, per ms, set aside (1 or 0),
 --          most active, most active per session (0: not limited)
--- RETURNS  {'lost'} | {'stale'} | {'ok', ms until the next delayed job or -1, grant ...}
+-- RETURNS  {'lost'} | {'stale'} | {'ok', ms until it is worth another call or -1, grant ...}
 --          grant: {spec, token, attempt, deliveries, ms to the deadline or -1, row of read_state or '', id, errors}
 -- INVARIANT  a token is granted once: the nonce is the caller's, so a server that was rolled back and
 --          repeats counter values does not repeat tokens. The same seq gives the same grants. No window of
---          `per` ms sees more than `starts` grants; no more are active than may be.
+--          `per` ms sees more than `starts` grants; no more are active than may be. However long the line of
+--          what is not granted, a call looks at a bounded part of it and asks for another call at once.
 
 local now = read_clock(ARGV[1])
 local node, queue, seq, limit, nonce, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7]
+
+local LOOKS, LOOKS_OF_AN_END = 500, 5
 
 local flow_starts, flow_per, set_aside = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] == '1'
 local most_active, per_session = tonumber(ARGV[11]), tonumber(ARGV[12])
@@ -30,7 +33,8 @@ if last then
   last = cmsgpack.unpack(last)
   if seq < last[1] then return { 'stale' } end
   if seq == last[1] then
-    local answer = { 'ok', next_due(queue, now) }
+    -- Whether the first answer asked for another call at once is not known any more.
+    local answer = { 'ok', #last[4] < limit and has_work(queue) and 0 or next_due(queue, now) }
     for index, id in ipairs(last[4]) do
       local token = whole(last[3] + index - 1) .. ':' .. last[2]
       local v = redis.call('HMGET', job_key(id), 'token', 'spec', 'attempt', 'deliveries', 'deadline', 'stored', 'errors')
@@ -59,6 +63,8 @@ if tonumber(meta[3] or 0) ~= per_session then
   end
   redis.call('DEL', blocked_key(queue))
 end
+-- What this call may still look at beside what it grants: ids that wait no more, sessions that are full.
+local looks = LOOKS
 local room = meta[1] and 0 or limit
 local starts, active_room = limit, limit
 if flow_starts > 0 then
@@ -93,7 +99,8 @@ local function next_ids(room)
     most = math.min(most, per_session - tonumber(redis.call('HGET', running_key(queue), skey) or 0))
     if most <= 0 then
       redis.call('SADD', blocked_key(queue), skey)
-      return next_ids(room)
+      looks = looks - 1
+      return looks > 0 and next_ids(room) or {}
     end
   end
   local list = wait_key(queue .. '@' .. skey)
@@ -117,23 +124,27 @@ local function enter_session(id)
   return false
 end
 
-while #found < room do
+while #found < room and looks > 0 do
   local ids = next_ids(room - #found)
   if #ids == 0 then break end
   for _, id in ipairs(ids) do
     local v = redis.call('HMGET', job_key(id), 'status', 'spec', 'attempt', 'deliveries', 'deadline', 'stored',
       'errors', 'debounce')
-    if v[1] == 'waiting' then
-      if v[5] and now > tonumber(v[5]) then
-        local job = load(id)
-        end_job(job, 'expire', now, ttl, 'deadline', '', '')
-      elseif per_session == 0 or enter_session(id) then
-        found[#found + 1] = id
-        records[#records + 1] = v
-      end
+    if v[1] ~= 'waiting' then
+      looks = looks - 1
+    elseif v[5] and now > tonumber(v[5]) then
+      local job = load(id)
+      end_job(job, 'expire', now, ttl, 'deadline', '', '')
+      looks = looks - LOOKS_OF_AN_END
+    elseif per_session == 0 or enter_session(id) then
+      found[#found + 1] = id
+      records[#records + 1] = v
+    else
+      looks = looks - 1
     end
   end
 end
+local cut_short = looks <= 0 and has_work(queue)
 
 local answer = { 'ok', 0 }
 local first = 1
@@ -179,12 +190,14 @@ if flow_starts > 0 then
       local gap, looked, kept = flow_per / flow_starts, 0, {}
       turn, parties = 0, 0
       local last = tonumber(redis.call('HGET', meta_key(queue), 'aside') or 0)
-      while looked < 100 do
+      while looked < 100 and looks > 0 do
         local ids = next_ids(100 - looked)
         if #ids == 0 then break end
         for _, id in ipairs(ids) do
           local v = redis.call('HMGET', job_key(id), 'status', 'aside', 'skey', 'priority')
-          if v[1] == 'waiting' then
+          if v[1] ~= 'waiting' then
+            looks = looks - 1
+          else
             looked = looked + 1
             if v[2] then
               kept[#kept + 1] = { id, tonumber(v[4] or 0), v[3] or nil }
@@ -211,6 +224,6 @@ else
   redis.call('ZREM', lot_key(queue), node)
 end
 redis.call('HSET', claims_key(node), queue, cmsgpack.pack({ seq, nonce, first, found }))
-answer[2] = due
+answer[2] = cut_short and 0 or due
 finish()
 return answer

@@ -57,6 +57,42 @@ class ClaimCases:
         assert ids_of((await b.store.claim("q", 1, 1)).grants) == ["j2"]
         assert ids_of((await a.store.claim("other", 1, 1)).grants) == ["k"]
 
+    async def test_a_long_line_of_cancelled_jobs_is_passed_in_bounded_steps(self, bench: Bench) -> None:
+        a = await bench.node()
+        for first in range(0, 1_200, 100):
+            await a.store.enqueue([job(f"c{n}") for n in range(first, first + 100)])
+        await a.store.enqueue([job("j")])
+        for number in range(1_200):
+            await a.store.cancel(f"c{number}", "unwanted")
+        answer, calls = await a.claim_answer(5), 1
+        while not answer.grants:
+            # To be called again at once.
+            assert (answer.next_due, calls < 10) == (0, True)
+            answer, calls = await a.claim_answer(5), calls + 1
+        assert ids_of(answer.grants) == ["j"]
+        assert (calls > 1, answer.next_due) == (True, None)
+
+    async def test_a_long_line_of_expired_jobs_is_ended_in_bounded_steps(self, bench: Bench) -> None:
+        a = await bench.node()
+        for first in range(0, 250, 50):
+            await a.store.enqueue([job(f"x{n}", deadline=1.0) for n in range(first, first + 50)])
+        await a.store.enqueue([job("j")])
+        bench.clock.advance(2.0)
+        seen: list[tuple[int, int, float | None]] = []
+        while not seen or seen[-1][-1] == 0:
+            answer = await a.claim_answer(5)
+            seen.append((len(answer.grants), (await a.stats()).cancelled, answer.next_due))
+        assert seen == [(0, 100, 0), (0, 200, 0), (1, 250, None)]
+
+    async def test_a_lost_answer_that_asked_for_another_call_asks_for_it_again(self, bench: Bench) -> None:
+        a = await bench.node()
+        for first in range(0, 150, 50):
+            await a.store.enqueue([job(f"x{n}", deadline=1.0) for n in range(first, first + 50)])
+        bench.clock.advance(2.0)
+        assert (await a.store.claim("q", 1, 5)).next_due == 0
+        assert (await a.store.claim("q", 1, 5)).next_due == 0
+        assert (await a.store.claim("q", 2, 5)).next_due is None
+
     async def test_a_node_without_a_lease_gets_nothing(self, bench: Bench) -> None:
         a = await bench.connect("a")
         await a.store.enqueue([job("j")])

@@ -54,6 +54,32 @@ class FlowCases:
         assert (await a.heard(), await b.heard()) == ([Wake("q")], [])
         assert ids_of(await a.claim(5, flow=flow)) == ["j2"]
 
+    async def test_many_sessions_that_are_full_are_passed_in_bounded_steps(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        flow, sessions = Flow(per_session=1), [f"s{n}" for n in range(600)]
+        for first in range(0, 600, 100):
+            some = sessions[first : first + 100]
+            await a.store.enqueue([job(f"{name}-{turn}", session=name) for turn in (1, 2) for name in some])
+        grants = [grant for _ in range(6) for grant in await a.claim(100, flow=flow)]
+        assert len({grant.spec.session for grant in grants}) == 600
+        answers = [await a.claim_answer(100, flow=flow) for _ in range(2)]
+        assert [(answer.grants, answer.next_due) for answer in answers] == [([], 0), ([], None)]
+        await a.settle(grants[77])
+        assert ids_of(await a.claim(100, flow=flow)) == [f"{grants[77].spec.session}-2"]
+
+    async def test_many_of_a_session_with_a_priority_line_up_in_bounded_steps(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        flow = Flow(per_session=1)
+        for first in range(0, 800, 100):
+            some = [job(f"s{n}", session="s", priority=1) for n in range(first, first + 100)]
+            await a.store.enqueue(some)
+        await a.store.enqueue([job("t", session="t", priority=2)])
+        answer = await a.claim_answer(10, flow=flow)
+        assert (ids_of(answer.grants), answer.next_due) == (["s0"], 0)
+        answer = await a.claim_answer(10, flow=flow)
+        assert (ids_of(answer.grants), answer.next_due) == (["t"], None)
+        assert (await a.stats()).waiting == 799
+
     async def test_no_more_of_a_session_are_active_than_may_be(self, bench: Bench) -> None:
         a = await bench.node("a")
         flow = Flow(per_session=1)
