@@ -58,9 +58,16 @@ class AsyncioHost:
         return "asyncio"
 
     def is_cancellation(self, error: BaseException) -> bool:
-        # Anybody may raise `CancelledError`; only a request to cancel this very task counts.
+        # Anybody may raise `CancelledError`, and cancel a task past its scopes.
+        if not isinstance(error, asyncio.CancelledError):
+            return False
+        if anyio.current_effective_deadline() == -inf:
+            return True
         task = asyncio.current_task()
-        return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+        while task is not None and task.cancelling():
+            # What is left of it would keep later scopes from ending their own cancellation.
+            task.uncancel()
+        return False
 
     def open_nursery(self) -> AbstractAsyncContextManager[Nursery]:
         return cast(AbstractAsyncContextManager[Nursery], anyio.create_task_group())

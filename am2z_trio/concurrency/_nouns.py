@@ -117,7 +117,11 @@ class Host(Protocol):
         ...
 
     def is_cancellation(self, error: BaseException) -> bool:
-        """Whether a scope around the current task has raised this to be left; not what merely looks so."""
+        """Whether a scope around the current task has raised this to be left; not what merely looks so.
+
+        A `Cancelled` that was kept and is raised again is none, nor is a task that was cancelled past its
+        scopes; such a request counts as met then.
+        """
         ...
 
     async def checkpoint(self) -> None: ...

@@ -59,7 +59,9 @@ class TrioHost:
         return "trio"
 
     def is_cancellation(self, error: BaseException) -> bool:
-        return isinstance(error, trio.Cancelled)
+        # One that was kept, and is raised again where no scope is cancelled, would be absorbed by the next
+        # nursery on its way, and end its tasks without a word.
+        return isinstance(error, trio.Cancelled) and trio.current_effective_deadline() == -inf
 
     def open_nursery(self) -> AbstractAsyncContextManager[Nursery]:
         return cast(AbstractAsyncContextManager[Nursery], trio.open_nursery())

@@ -217,10 +217,18 @@ class Executor:
             context = self._context(claim, stored, scope, started, in_thread=not processor.is_async)
             arguments = (state, context)
             if processor.is_async:
+                output, ended = None, False
                 with unwrapped():
                     async with self._host.open_nursery() as nursery:
                         context.own(nursery)
                         output = await processor.fn(*arguments)
+                        ended = True
+                if not ended:
+                    raise ProcessorExecutionError(
+                        f"{processor.name!r}, or a task of its nursery, raised a cancellation that "
+                        "nobody had asked for",
+                        context={"processor": processor.name, "job": claim.grant.spec.id},
+                    )
                 return output
         if processor.is_async:
             return await processor.fn(*arguments)

@@ -18,10 +18,12 @@ Node.open()
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from math import inf
 from typing import Any, Final
+
+import anyio
 
 from am2z_trio.concurrency import CancelScope, Host, Nursery, TaskStatus, current_host
 from am2z_trio.concurrency.groups import unwrapped
@@ -69,6 +71,9 @@ TICK_PATIENCE: Final = 1.0
 
 SELF_FENCE: Final = 0.8
 """Share of the lease after which a node that cannot reach the store gives its claims up."""
+
+REPLACED_AFTER: Final = 1.0
+"""Seconds after which a worker that has ended by itself is replaced: one that always does must not spin."""
 
 LAST_WORDS: Final = 3.0
 """Seconds that handing jobs back may take at the end, even when the store is away."""
@@ -133,6 +138,8 @@ class Node:
         self._ticks_over.set()
         self._sessions_over = self.host.event()
         self._sessions_over.set()
+        self._sessions_cancelled = False
+        self._fallen: set[str] = set()
         self._worker_ended = self.host.event()
         self._jobs_run_before = 0
         self._tick_bell = self.host.spot()
@@ -185,6 +192,22 @@ class Node:
             logger.error("%d jobs were cancelled and do not end", self.busy)
         self._stopped.set()
 
+    async def _lasting(
+        self,
+        what: str,
+        run: Callable[..., Awaitable[None]],
+        *args: Any,
+        task_status: TaskStatus | None = None,
+    ) -> None:
+        """Run a task of the engine that has no end of its own; ended unasked, it takes the node down."""
+        options = {} if task_status is None else {"task_status": task_status}
+        try:
+            await run(*args, **options)
+        except anyio.get_cancelled_exc_class() as cancelled:
+            if self.host.is_cancellation(cancelled):
+                raise
+        raise RuntimeStateError(f"{what} of this node has ended by itself, and the node with it")
+
     async def _run_sessions(self, *, task_status: TaskStatus) -> None:
         """Own the sessions. A task of its own, so that cancelling them spares the host's block."""
         self._sessions_over = self.host.event()
@@ -201,8 +224,13 @@ class Node:
                     self.sessions.own(None)
         finally:
             self._sessions_over.set()
+        if not self._sessions_cancelled:
+            raise RuntimeStateError(
+                "the sessions of this node have ended by themselves, and the node with them"
+            )
 
     def _cancel_sessions(self) -> None:
+        self._sessions_cancelled = True
         if self._sessions is not None:
             self._sessions.cancel_scope.cancel()
 
@@ -242,16 +270,16 @@ class Node:
         with unwrapped(), self._services:
             async with self.host.open_nursery() as nursery:
                 self.stops.own(nursery)
-                await nursery.start(self.store.run, self)
-                await nursery.start(self.settler.run)
-                await nursery.start(self.results.run)
-                await nursery.start(self._bus.run, self.host, self.store)
+                await nursery.start(self._lasting, "the store", self.store.run, self)
+                await nursery.start(self._lasting, "the settler", self.settler.run)
+                await nursery.start(self._lasting, "the task that submits", self.results.run)
+                await nursery.start(self._lasting, "the task of events", self._bus.run, self.host, self.store)
                 # Cancelled while a service started, its store may be closed by now.
                 await self.host.checkpoint()
                 if self._options.workers:
                     await self._join()
-                nursery.start_soon(self.announcements.run)
-                nursery.start_soon(self._tick_forever)
+                nursery.start_soon(self._lasting, "the task that announces", self.announcements.run)
+                nursery.start_soon(self._tick_until_left)
                 self._serving.set()
 
     # --- workers ----------------------------------------------------------------------------
@@ -312,6 +340,20 @@ class Node:
             if self.workers.get(worker.queue) is worker:
                 del self.workers[worker.queue]
             self._worker_ended.set()
+        if not worker.closed:
+            await self._replace(worker)
+
+    async def _replace(self, worker: Worker) -> None:
+        """A worker has ended and nobody had asked it to: say so, and start another."""
+        logger.error("the worker of %r has ended by itself; another one is started", worker.processor)
+        self._fallen.add(worker.processor)
+        try:
+            await self.host.sleep(REPLACED_AFTER)
+        finally:
+            self._fallen.discard(worker.processor)
+        registered = self._registry.get(worker.processor)
+        if registered is not None:
+            self.serve(registered)
 
     async def wait_for_workers(self, condition: Callable[[], bool]) -> None:
         """Wait until the workers of this node are as `condition` wants them."""
@@ -419,22 +461,25 @@ class Node:
         self._joined = False
         self._tick_bell.wake()
 
-    async def _tick_forever(self) -> None:
+    async def _tick_until_left(self) -> None:
         """Tick until the node signs off: it keeps its lease for as long as a job of it may run."""
-        host = self.host
-        self._ticks_over = host.event()
+        self._ticks_over = self.host.event()
         try:
             with self._ticking:
-                while True:
-                    with host.cancel_scope(deadline=host.now() + min(TICK, self._registry.stalled_interval)):
-                        await self._tick_bell.park()
-                    try:
-                        await self._tick()
-                    except AM2ZError as error:
-                        logger.warning("tick failed: %s", error)
-                        await host.sleep(TICK)
+                await self._lasting("the tick", self._tick_forever)
         finally:
             self._ticks_over.set()
+
+    async def _tick_forever(self) -> None:
+        host = self.host
+        while True:
+            with host.cancel_scope(deadline=host.now() + min(TICK, self._registry.stalled_interval)):
+                await self._tick_bell.park()
+            try:
+                await self._tick()
+            except AM2ZError as error:
+                logger.warning("tick failed: %s", error)
+                await host.sleep(TICK)
 
     def _watch_memory(self) -> None:
         """Above the limit, accept no jobs and claim none until it is below again."""
@@ -499,6 +544,10 @@ class Node:
             return "the runtime is stopping"
         if self.submissions.overload is not None:
             return self.submissions.overload.message
+        if self._fallen:
+            return (
+                f"the worker of {min(self._fallen)!r} has ended by itself, and another one is not yet there"
+            )
         if self._options.workers and not self._joined:
             return "this node has lost its lease and not yet taken another"
         if self._options.workers and self.host.now() - self._lease_seen > SELF_FENCE * self._options.lease:

@@ -99,7 +99,7 @@ class Worker:
         self._woken = False
         self._due = inf
         self._claiming = False
-        self._closing = False
+        self._closing = self._closed = False
         self._bell = host.spot()
         self._nursery: Nursery | None = None
         self.jobs_run = 0
@@ -116,13 +116,18 @@ class Worker:
 
     def close(self) -> None:
         """Claim no more, hand back what waits for a slot, end when the running jobs have."""
-        self._closing = True
+        self._closing = self._closed = True
         self._release_buffer()
         self._bell.wake()
 
     @property
     def closing(self) -> bool:
         return self._closing
+
+    @property
+    def closed(self) -> bool:
+        """Whether anybody has asked it to end."""
+        return self._closed
 
     @property
     def busy(self) -> int:

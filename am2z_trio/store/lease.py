@@ -56,6 +56,10 @@ class LeaseKeeper:
     def stop(self) -> None:
         self._stopped.set()
 
+    @property
+    def stopped(self) -> bool:
+        return self._stopped.is_set()
+
     def run(self) -> None:
         """Renew every third of a lease until stopped, or until the beat has been away too long."""
         connection = _connect(self._options, patience=self._lease / 3)
@@ -73,7 +77,7 @@ class LeaseKeeper:
                         self._node,
                         str(int(self._lease * 1000)),
                     )
-                except redis.RedisError as error:
+                except (redis.RedisError, OSError) as error:
                     # The next round tries again; the lease is what bounds how long that may go on.
                     logger.debug("the lease of %s was not renewed: %s", self._node, error)
         finally:

@@ -140,6 +140,8 @@ class RedisStore:
             await anyio.to_thread.run_sync(
                 keeper.run, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
             )
+            if not keeper.stopped:
+                raise RuntimeStateError("the thread that keeps this node's lease has ended by itself")
         finally:
             keeper.stop()
             self._keeper = None

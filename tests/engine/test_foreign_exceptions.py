@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from am2z_trio import Processor, ProcessorExecutionError, QueueOptions, RetryPolicy, processor
+from am2z_trio import Context, Processor, ProcessorExecutionError, QueueOptions, RetryPolicy, processor
 from am2z_trio.testing.events import expect_event
 
 pytestmark = pytest.mark.anyio
@@ -99,6 +99,69 @@ async def test_a_task_of_the_jobs_own_that_was_cancelled_is_no_cancellation(make
         with anyio.fail_after(20):
             results = await runtime.execute_many(impatient, [1, 2])
     assert all(isinstance(result.error, ProcessorExecutionError) for result in results)
+
+
+async def _kept() -> BaseException:
+    """A cancellation that a scope has raised, met, and forgotten."""
+    kept: list[BaseException] = []
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await anyio.lowlevel.checkpoint()
+        except anyio.get_cancelled_exc_class() as cancelled:
+            kept.append(cancelled)
+            raise
+    return kept[0]
+
+
+async def _raise(kept: BaseException) -> None:
+    raise kept
+
+
+async def _cancel_the_task() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("session", [None, "s"])
+@pytest.mark.parametrize("where", ["alone", "with a context", "in its nursery", "past its scopes"])
+async def test_a_cancellation_that_nobody_asked_for_fails_the_job_and_spares_its_worker(
+    make_runtime, anyio_backend, where: str, session: str | None
+):
+    if where == "past its scopes" and anyio_backend != "asyncio":
+        return
+    hold, holding = anyio.Event(), anyio.Event()
+
+    async def alone(n: int) -> int:
+        if n == 0:
+            await (_cancel_the_task() if where == "past its scopes" else _raise(await _kept()))
+        elif n == 1:
+            holding.set()
+            await hold.wait()
+        return n
+
+    async def with_context(n: int, ctx: Context) -> int:
+        if n == 0 and where == "in its nursery":
+            ctx.nursery.start_soon(_raise, await _kept())
+            await anyio.sleep_forever()
+        return await alone(n)
+
+    bare = where in ("alone", "past its scopes")
+    odd = Processor(alone if bare else with_context, name="odd", queue=QueueOptions(concurrency=2))
+    async with make_runtime() as runtime:
+        runtime.register(odd)
+        with anyio.fail_after(20):
+            beside = await runtime.submit(odd, 1, session=session)
+            await holding.wait()
+            for _ in range(3):
+                result = await runtime.execute(odd, 0, session=session)
+                assert isinstance(result.error, ProcessorExecutionError)
+            hold.set()
+            assert (await beside.result()).unwrap() == 1
+            assert (await runtime.execute(odd, 2, session=session, timeout=10)).unwrap() == 2
+        assert (await runtime.connection.check_health()).healthy
 
 
 async def test_a_handler_that_lets_it_out_is_called_again_and_hurts_no_other(make_runtime):

@@ -1,0 +1,100 @@
+"""A task of the engine that ends though nobody has asked it to is an error, and not silence."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import anyio
+import pytest
+
+from am2z_trio import RuntimeStateError, processor
+from am2z_trio.engine.announcements import Announcements
+from am2z_trio.engine.bus import Bus
+from am2z_trio.engine.node import Node
+from am2z_trio.engine.results import Results
+from am2z_trio.engine.settler import Settler
+from am2z_trio.engine.worker import Worker
+
+pytestmark = pytest.mark.anyio
+
+
+@processor
+async def plus_one(n: int) -> int:
+    return n + 1
+
+
+@pytest.mark.parametrize("swallowed", [False, True])
+@pytest.mark.parametrize("owner", [Settler, Results, Bus, Announcements, Node])
+async def test_a_service_that_ends_takes_the_node_down_with_one_error(
+    make_runtime, monkeypatch, owner: Any, swallowed: bool
+):
+    ends = anyio.Event()
+
+    async def run(*_: Any, task_status: Any = None) -> None:
+        if task_status is not None:
+            task_status.started()
+        await ends.wait()
+        if swallowed:
+            async with anyio.create_task_group() as tasks:
+                tasks.cancel_scope.cancel()
+                await anyio.sleep_forever()
+
+    monkeypatch.setattr(owner, "_tick_forever" if owner is Node else "run", run)
+    runtime = make_runtime()
+    with anyio.fail_after(20), pytest.raises(RuntimeStateError, match="by itself, and the node with it"):
+        async with runtime:
+            ends.set()
+            await anyio.sleep_forever()
+    assert not runtime.is_started
+
+
+async def test_a_store_that_ends_takes_the_node_down_with_one_error(make_runtime, monkeypatch):
+    runtime = make_runtime()
+    opened = runtime._open_store("a")
+    ends = anyio.Event()
+    async with opened as store:
+        kind = type(store)
+    real = kind.run
+
+    async def run(self: Any, listener: Any, *, task_status: Any) -> None:
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(lambda *, task_status: real(self, listener, task_status=task_status))
+            task_status.started()
+            await ends.wait()
+            tasks.cancel_scope.cancel()
+
+    monkeypatch.setattr(kind, "run", run)
+    with anyio.fail_after(20), pytest.raises(RuntimeStateError, match="the store of this node has ended"):
+        async with runtime:
+            ends.set()
+            await anyio.sleep_forever()
+
+
+async def test_a_worker_that_ends_is_reported_and_replaced(make_runtime, monkeypatch, caplog):
+    monkeypatch.setattr("am2z_trio.engine.node.REPLACED_AFTER", 0.2)
+    real, fed = Worker._feed, list[Worker]()
+
+    async def feed(self: Worker) -> None:
+        fed.append(self)
+        if len(fed) > 1:
+            await real(self)
+
+    monkeypatch.setattr(Worker, "_feed", feed)
+    with caplog.at_level(logging.ERROR, "am2z_trio"), anyio.fail_after(20):
+        async with make_runtime() as runtime:
+            runtime.register(plus_one)
+            while not runtime._node._fallen:
+                await anyio.sleep(0.001)
+            health = await runtime.connection.check_health()
+            assert not health.healthy
+            assert "the worker of 'plus_one' has ended by itself" in health.reason
+            assert (await runtime.execute(plus_one, 1)).unwrap() == 2
+            assert (await runtime.connection.check_health()).healthy
+            # One that was asked to end is not missed.
+            assert await runtime.workers.stop_worker(plus_one)
+            assert (await runtime.connection.check_health()).healthy
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == [
+        "the worker of 'plus_one' has ended by itself; another one is started"
+    ]
+    assert len(fed) == 2
