@@ -28,11 +28,13 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConnectionManager:
-    """One multiplexed connection per node carries commands, wake-ups, results and cancellations.
+    """Over Redis, two multiplexed connections per node: `commands` asks, `pushes` hears outcomes, wake-ups,
+    cancellations and events.
 
-    Nothing blocks on it, so there is nothing to pool; the lease has a connection of its own in a thread,
+    Nothing blocks on them, so there is nothing to pool; the lease has a connection of its own in a thread,
     so that a busy event loop does not lose it. Events: `connection:connected`, `connection:ready`,
-    `connection:lost`, `connection:reconnecting`.
+    `connection:lost`, `connection:reconnecting`; their data says which one (`connection`), which
+    `attempt` it is, and the `error`.
     """
 
     def __init__(self, runtime: Runtime) -> None:

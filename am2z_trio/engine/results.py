@@ -1,9 +1,10 @@
 """Who waits for what: jobs on their way into the store, and callers who wait for outcomes.
 
-A waiter is registered before its job is sent. Outcomes arrive in the node's inbox; the record in
-the store is the truth, so after a reconnect, and now and then for those who wait long, the record
-is read. A job whose record is gone because an empty store came back is sent again under its old id; one
-whose record is gone although the store kept its history has ended while this node could not hear of it.
+A waiter is registered before its job is sent. Outcomes arrive in the node's inbox, in no order with the
+answers of calls; the record in the store is the truth, so after a reconnect, now and then for those who
+wait long, and where an outcome may be that of an earlier run of the same id, the record is read. A job
+whose record is gone because an empty store came back is sent again under its old id; one whose record is
+gone although the store kept its history has ended while this node could not hear of it.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ LOOK_AFTER: Final = 5.0
 """Seconds between two looks at the record of a job somebody waits for."""
 
 
+READ_AGAIN_AFTER: Final = 0.5
+"""Seconds after a reading that the store refused."""
+
+
 class Waiter:
     """One submitted job and whoever waits for it."""
 
@@ -48,6 +53,7 @@ class Waiter:
         "id",
         "known",
         "lineage",
+        "look",
         "outcome",
         "request",
         "shared",
@@ -69,10 +75,22 @@ class Waiter:
         """The store had the job already, from another caller or from an earlier run of this one."""
         self.lineage = ""
         """The store's history that it was sent into."""
+        self.look = False
+        """An outcome was heard of before the store had answered: read the record then."""
         self._host = host
         self._spot = spot
         self._done: Event | None = None
         self._accepted: Event | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the store has the job, as far as this node knows."""
+        return self.state in ("sent", "joined")
+
+    @property
+    def may_run_again(self) -> bool:
+        """Whether the id may be used again once it has ended without completing."""
+        return self.shared or (self.request is not None and self.request.again)
 
     def resolve(self, outcome: Settled | AM2ZError) -> None:
         if self.outcome is not None:
@@ -139,6 +157,8 @@ class Results:
         self._waiting: dict[str, list[Waiter]] = {}
         self._outgoing: deque[Waiter] = deque()
         self._bell = host.spot()
+        self._unread: dict[str, None] = {}
+        self._reader = host.spot()
         self._look_now = False
         self._lineage = ""
 
@@ -180,8 +200,23 @@ class Results:
         waiter.state = "abandoned"
 
     def on_settled(self, settled: Settled) -> None:
+        """The inbox says that a job has ended."""
+        waiters = self._waiting.get(settled.id, ())
+        if settled.status != "completed" and any(waiter.may_run_again for waiter in waiters):
+            # Perhaps an earlier run, which ended without completing: this may have come late.
+            for waiter in waiters:
+                waiter.look = True
+            self._read_soon(settled.id)
+        else:
+            self._resolve(settled)
+
+    def _resolve(self, settled: Settled) -> None:
         for waiter in self._waiting.pop(settled.id, ()):
             waiter.resolve(settled)
+
+    def _read_soon(self, job: str) -> None:
+        self._unread[job] = None
+        self._reader.wake()
 
     def on_reconnect(self) -> None:
         """Outcomes may have been missed: read the records soon."""
@@ -209,7 +244,12 @@ class Results:
         return True
 
     async def run(self, *, task_status: TaskStatus) -> None:
-        task_status.started()
+        async with self._host.open_nursery() as nursery:
+            nursery.start_soon(self._read_forever, name="am2z results")
+            task_status.started()
+            await self._send_forever()
+
+    async def _send_forever(self) -> None:
         outgoing = self._outgoing
         while True:
             while not outgoing:
@@ -255,7 +295,23 @@ class Results:
             waiter.lineage = self._lineage
             waiter.accept()
             if answer.settled is not None:
-                self.on_settled(answer.settled)
+                self._resolve(answer.settled)
+            elif waiter.look:
+                self._read_soon(waiter.id)
+
+    async def _read_forever(self) -> None:
+        """Read the records of those whose end was heard of, and not how."""
+        while True:
+            while not self._unread:
+                await self._reader.park()
+            jobs, self._unread = self._unread, {}
+            waiters = [waiter for job in jobs for waiter in self._waiting.get(job, ()) if waiter.is_known]
+            try:
+                await self.look_at(waiters)
+            except AM2ZError as error:
+                logger.warning("outcomes are read again soon: %s", error)
+                self._unread = jobs | self._unread
+                await self._host.sleep(READ_AGAIN_AFTER)
 
     async def look(self) -> None:
         """Read the records of jobs that were not heard of for a while. Called at every tick."""
@@ -265,7 +321,7 @@ class Results:
             waiter
             for waiters in self._waiting.values()
             for waiter in waiters
-            if waiter.state in ("sent", "joined") and (everyone or now - waiter.asked >= LOOK_AFTER)
+            if waiter.is_known and (everyone or now - waiter.asked >= LOOK_AFTER)
         ]
         await self.look_at(due)
 
@@ -283,7 +339,7 @@ class Results:
             if view is None:
                 self._on_gone(waiter)
             elif view.settled is not None:
-                self.on_settled(view.settled)
+                self._resolve(view.settled)
 
     def _on_gone(self, waiter: Waiter) -> None:
         """The store has no record of a job that it had accepted."""

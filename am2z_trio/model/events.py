@@ -15,7 +15,7 @@
 | `queue:paused` `queue:resumed` | on all nodes | – |
 | `processor:registered` `processor:unregistered` | on one node | – |
 | `runtime:started` `runtime:stopped` | on one node | – |
-| `connection:…` | `connected`, `lost`, `reconnecting`, `ready`, on one node | – |
+| `connection:…` | `connected`, `lost`, `reconnecting`, `ready`, on one node | `connection`: which |
 | anything else | `ctx.emit`, `runtime.emit` | what was given |
 
 Job events are published by the same atomic step that changes the job, so an event exists exactly

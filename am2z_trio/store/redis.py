@@ -6,7 +6,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 import anyio.to_thread
 import msgspec
@@ -64,7 +64,12 @@ _decode_spec: Final = RecordDecoder[JobSpec](JobSpec)
 
 
 class RedisStore:
-    """`Store` over one multiplexed connection. Every call is one script, or one command."""
+    """`Store` over two connections: one for commands, one that hears. Every call is one script, or one
+    command.
+
+    What the node hears (outcomes, wake-ups, requests to cancel, events) has no order with the answers to what
+    it asks: a push may come before the answer of the very call that has caused it, or after it.
+    """
 
     def __init__(
         self,
@@ -87,7 +92,8 @@ class RedisStore:
         self._ttl = int(settings.result_ttl * 1000)
         self._lease = int(settings.lease * 1000)
         self._given_clock = clock
-        self._client: RedisClient | None = None
+        self._commands: RedisClient | None = None
+        self._pushes: RedisClient | None = None
         self._listener: Listener | None = None
         self._nursery: Nursery | None = None
         self._keeper: LeaseKeeper | None = None
@@ -102,22 +108,29 @@ class RedisStore:
 
     async def run(self, listener: Listener, *, task_status: TaskStatus) -> None:
         host = current_host()
-        client = RedisClient(
+        commands = RedisClient(
             self._options,
             name=f"am2z:{self._node}",
+            on_event=lambda event: self._on_connection("commands", event),
+        )
+        pushes = RedisClient(
+            self._options,
+            name=f"am2z:{self._node}:pushes",
             on_push=self._on_push,
-            on_event=self._on_connection,
+            on_event=lambda event: self._on_connection("pushes", event),
         )
         self._listener = listener
         try:
             with unwrapped():
                 async with host.open_nursery() as nursery:
-                    await nursery.start(client.run)
-                    self._client, self._nursery = client, nursery
-                    await client.subscribe(self._inbox)
+                    await nursery.start(commands.run)
+                    await nursery.start(pushes.run)
+                    self._commands, self._pushes, self._nursery = commands, pushes, nursery
+                    self._keep_together("pushes")
+                    await pushes.subscribe(self._inbox)
                     task_status.started()
         finally:
-            self._client = self._listener = self._nursery = None
+            self._commands = self._pushes = self._listener = self._nursery = None
 
     def _keep_lease(self) -> None:
         """From now on a thread keeps the lease; one is enough, however often the node joins."""
@@ -162,7 +175,7 @@ class RedisStore:
         except ValidationError as error:
             logger.warning("a message that cannot be read was dropped: %s", error)
 
-    def _on_connection(self, event: ConnectionEvent) -> None:
+    def _on_connection(self, which: Literal["commands", "pushes"], event: ConnectionEvent) -> None:
         listener = self._listener
         if listener is None:
             return
@@ -171,25 +184,43 @@ class RedisStore:
                 f"connection:{event.name}",
                 int(time.time() * 1000),
                 self._node,
-                data={"attempt": event.attempt, "error": event.error},
+                data={"connection": which, "attempt": event.attempt, "error": event.error},
             )
         )
         if event.name == "lost":
-            logger.warning("the connection to Redis is lost, and is being made anew: %s", event.error)
-        if event.name == "ready" and event.attempt:
-            logger.warning("the connection to Redis is back")
-            listener.on_reconnect()
+            logger.warning(
+                "the connection to Redis for %s is lost, and is being made anew: %s", which, event.error
+            )
+        if event.name == "ready":
+            self._keep_together(which)
+            if event.attempt:
+                logger.warning("the connection to Redis for %s is back", which)
+                if which == "pushes":
+                    listener.on_reconnect()
+
+    def _keep_together(self, which: Literal["commands", "pushes"]) -> None:
+        """One connection stands anew, so it is where the name leads now: the other one is to be there, too.
+
+        A node whose commands go to a new primary while it listens at the old one would count as dead.
+        """
+        if self._commands is None or self._pushes is None:
+            return
+        pair = (self._commands, self._pushes)
+        this, other = pair if which == "commands" else pair[::-1]
+        other.hurry()
+        if this.server != other.server and this.server and other.server:
+            other.renew("the node's other connection leads to another server now")
 
     # --- calls ------------------------------------------------------------------------------
 
     async def _eval(self, script: Script, *args: Argument) -> Any:
-        if self._client is None:
-            raise RuntimeStateError("the Redis store is not running")
-        return await self._client.eval(script, self._keys, args)
+        if self._commands is None:
+            raise _not_running()
+        return await self._commands.eval(script, self._keys, args)
 
     def _send(self, script: Script, args: Sequence[Argument]) -> None:
-        if self._client is not None:
-            self._client.send_eval(script, self._keys, args)
+        if self._commands is not None:
+            self._commands.send_eval(script, self._keys, args)
 
     @property
     def _clock(self) -> int:
@@ -426,26 +457,34 @@ class RedisStore:
             )
         except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
             raise ValidationError(f"the event's data cannot be sent: {error}") from error
-        if self._client is None:
-            raise RuntimeStateError("the Redis store is not running")
-        await self._client.call("PUBLISH", self._events, payload)
+        if self._commands is None:
+            raise _not_running()
+        await self._commands.call("PUBLISH", self._events, payload)
 
     async def watch_events(self, on: bool) -> None:
-        if self._client is None:
-            raise RuntimeStateError("the Redis store is not running")
+        if self._pushes is None:
+            raise _not_running()
         if on:
-            await self._client.subscribe(self._events)
+            await self._pushes.subscribe(self._events)
         else:
-            await self._client.unsubscribe(self._events)
+            await self._pushes.unsubscribe(self._events)
 
     @property
     def connections(self) -> dict[str, str]:
-        return {"commands": "disconnected" if self._client is None else self._client.state}
+        return {
+            name: "disconnected" if client is None else client.state
+            for name, client in (("commands", self._commands), ("pushes", self._pushes))
+        }
 
     async def ping(self) -> None:
-        if self._client is None:
-            raise RuntimeStateError("the Redis store is not running")
-        await self._client.call("PING")
+        if self._commands is None or self._pushes is None:
+            raise _not_running()
+        await self._commands.call("PING")
+        await self._pushes.call("PING")
+
+
+def _not_running() -> RuntimeStateError:
+    return RuntimeStateError("the Redis store is not running")
 
 
 _QUEUED: Final = EnqueueAnswer(status="queued")

@@ -10,7 +10,8 @@ callers ──call──► client ──► connection ──writer task──�
 Sending is synchronous: the packed command is appended and the writer woken. Everything appended in
 one pass of the scheduler leaves in one write. Waiting is parking on a spot. So one connection
 serves every task of a node, and a task may be cancelled at any time: its reply slot stays in line
-and the reply is dropped.
+and the reply is dropped. What subscribes is a client of its own: Redis closes a subscriber whose output
+has grown beyond a limit, and replies count, too.
 
 * `stream` - TCP, TLS, Unix socket, on either host
 * `resp` - pack, parse, and what an error reply means

@@ -49,7 +49,11 @@ class ConnectionEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RedisClient:
-    """One multiplexed connection for a whole node. Construct it within an async function.
+    """One multiplexed connection that is kept up. Construct it within an async function.
+
+    A node has two of them, one for commands and one that subscribes: Redis allows a connection that has
+    subscribed only so many bytes of output (32 MB, `client-output-buffer-limit pubsub`), its replies
+    included.
 
     While it is down (or `run` is yet to come), calls wait; the caller's cancel scope bounds them.
     After a reconnect, calls whose fate is unknown are sent again byte for byte if they are
@@ -77,6 +81,8 @@ class RedisClient:
         """`error`: the server was reached and refused us; attempts go on."""
         self.version = ""
         """The server's, once ready."""
+        self.server = ""
+        """What the server calls its present life (`run_id`), once ready; empty if it does not tell."""
         self.reconnects = 0
         """How often a lost connection was made good."""
         self._name = options.client_name if name is None else name
@@ -93,6 +99,7 @@ class RedisClient:
         self._postponed: list[Call] = []
         self._put_off = self._host.spot()
         self._leaving = ""
+        self._pausing = self._host.spot()
         self._closed = False
 
     @property
@@ -143,6 +150,18 @@ class RedisClient:
         call = Call(pack(("UNSUBSCRIBE", name)), self._spot(), by_push=True)
         self._submit(call)
         await self._answer(call)
+
+    def hurry(self) -> None:
+        """If it waits to try again, try now: the server is known to be back."""
+        self._pausing.wake()
+
+    def renew(self, why: str) -> None:
+        """Connect anew, since the name may lead elsewhere by now; not before what is in flight has been
+        answered: its outcome would be unknown. Nothing, if there is no connection."""
+        if self._connection is not None:
+            self._connection = None
+            self._leaving = why
+            self._put_off.wake()
 
     async def _call(self, call: Call) -> Any:
         # While cut off there is nothing to wait for here: a caller that waits adds one call.
@@ -202,17 +221,15 @@ class RedisClient:
         call.sent_at = UNSENT
         self._postponed.append(call)
         if code == "READONLY":
-            # A primary that became a replica. Its name may lead to the new primary by now, so leave;
-            # but not before what is in flight has been answered: its outcome would be unknown.
-            self._connection = None
-            self._leaving = str(reply)
+            # A primary that became a replica. Its name may lead to the new primary by now.
+            self.renew(str(reply))
         self._put_off.wake()
         return True
 
     async def _send_postponed(self, connection: Connection) -> None:
         while True:
             await self._put_off.park()
-            while self._postponed:
+            while self._postponed or self._leaving:
                 if self._leaving:
                     await connection.drain()
                     raise ConnectionLostError(self._leaving)
@@ -264,8 +281,11 @@ class RedisClient:
                 # A connection that breaks as soon as it stands must not be renewed at full speed.
                 attempt = 1 if ready_at and self._host.now() - ready_at > LONGEST_PAUSE else attempt + 1
                 ready_at = 0.0
+                self._pausing = self._host.spot()
                 self._set(self.state, "reconnecting", attempt, text)
-                await self._host.sleep(_pause(FIRST_PAUSE, LONGEST_PAUSE, attempt))
+                pause = _pause(FIRST_PAUSE, LONGEST_PAUSE, attempt)
+                with self._host.cancel_scope(deadline=self._host.now() + pause):
+                    await self._pausing.park()
         finally:
             self._close()
 
@@ -314,7 +334,7 @@ class RedisClient:
     async def _greet(self, connection: Connection) -> None:
         patience = self._host.cancel_scope(deadline=self._host.now() + self.options.connect_timeout)
         with patience:
-            self.version = await greet(connection, self.options, self._name)
+            self.version, self.server = await greet(connection, self.options, self._name)
         if patience.cancelled_caught:
             raise NetworkError(
                 f"{self.options.display} accepted the connection and did not answer within "

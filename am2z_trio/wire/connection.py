@@ -20,6 +20,14 @@ WRITE: Final = 65536
 """Bytes per write, give or take one command: joining more saves nothing and delays the release of
 callers that wait for room."""
 
+SLICE: Final = 4 * WRITE
+"""Bytes of a larger write that are handed on at a time: that a peer takes them is a sign of life."""
+
+QUIET: Final = 1 / 3
+"""Share of `call_timeout` without a byte from the peer after which it is asked for a sign of life."""
+
+PING: Final = pack(("PING",))
+
 UNSENT: Final = inf
 """`Call.sent_at` of a call of which no byte was handed to the stream."""
 
@@ -50,7 +58,7 @@ class Call:
         self.by_push = by_push
         """A (un)subscription: a push confirms it. Only its refusal is a reply in line."""
         self.sent_at = UNSENT
-        """When it was written, by the host's clock: from then on the server may have seen it."""
+        """When the last of it was written, by the host's clock: the server may have seen some of it."""
         self.tries = 0
         """How often the server has put it off."""
         self.dropped = False
@@ -74,6 +82,10 @@ class Connection:
     its head, whether or not anyone still waits for it. So no cancellation can shift the replies.
     A push has no slot, but for the confirmation of a (un)subscription: Redis sends it where a
     reply would stand, so it takes the slot of the SUBSCRIBE at the head.
+
+    A peer from which nothing has come for a third of `call_timeout` is sent a PING if nothing else is
+    due, and is given up after the whole of it: also where nobody asks for anything, a connection of
+    which only this end is left is noticed.
 
     `on_message(channel, payload)` and `on_refusal(call, error)` run in the reader's task and must
     not wait. `on_refusal` answers `True` if it has taken care of the call.
@@ -108,7 +120,7 @@ class Connection:
         self._drained = host.spot()
         # Shielded: a write that is cut short cannot be taken up again, so only `finish` ends it.
         self._write_scope = host.cancel_scope(shield=True)
-        self._answered_at = -inf
+        self._heard_at = host.now()
         self._bell = host.spot()
         self._crowd: list[Spot] = []
 
@@ -189,8 +201,8 @@ class Connection:
 
     # --- the tasks --------------------------------------------------------------------------
 
-    def _take(self) -> bytes:
-        """Move a write's worth of calls from the queue into the line; returns their bytes."""
+    def _take(self) -> list[Call]:
+        """Move a write's worth of calls from the queue into the line."""
         outgoing = self._outgoing
         calls: list[Call]
         if self._pending_bytes <= WRITE:
@@ -209,7 +221,7 @@ class Connection:
             call.sent_at = now
         self._in_flight.extend(calls)
         self.sent += len(calls)
-        return b"".join([call.packed for call in calls])
+        return calls
 
     async def _write(self) -> None:
         with self._write_scope:
@@ -220,10 +232,14 @@ class Connection:
         while True:
             while not outgoing:
                 await bell.park()
-            data = self._take()
+            calls = self._take()
+            data = b"".join([call.packed for call in calls])
             self._writing = True
             try:
-                await send_all(data)
+                if len(data) <= SLICE:
+                    await send_all(data)
+                else:
+                    await self._write_sliced(data, calls)
             except OSError as error:
                 raise ConnectionLostError(str(error)) from error
             self._writing = False
@@ -232,6 +248,14 @@ class Connection:
                 self._make_room()
             if self._finishing:
                 self._drained.wake()
+
+    async def _write_sliced(self, data: bytes, calls: list[Call]) -> None:
+        """A large command takes as long as it takes, while the peer goes on reading it."""
+        for start in range(0, len(data), SLICE):
+            await self._stream.send_all(data[start : start + SLICE])
+            now = self._host.now()
+            for call in calls:
+                call.sent_at = now
 
     def _make_room(self) -> None:
         crowd, self._crowd = self._crowd, []
@@ -248,6 +272,7 @@ class Connection:
                 raise ConnectionLostError(str(error)) from error
             if not data:
                 raise ConnectionLostError("closed by the server")
+            self._heard_at = now()
             feed(data)
             owed = len(in_flight)
             while True:
@@ -270,10 +295,8 @@ class Connection:
                     # Such as "max number of clients reached", said before anything was asked.
                     text = reply if type(reply) is ReplyError else "an answer that nobody had asked for"
                     raise ConnectionLostError(f"the server sent: {text}")
-            if len(in_flight) != owed:
-                self._answered_at = now()
-                if self._finishing:
-                    self._drained.wake()
+            if self._finishing and len(in_flight) != owed:
+                self._drained.wake()
 
     def _pushed(self, push: list[Any]) -> None:
         kind = push[0]
@@ -286,16 +309,28 @@ class Connection:
         # Any other kind is to be ignored, says the RESP3 specification.
 
     async def _watch(self) -> None:
-        """Give up on a peer that owes an answer and has given none for `call_timeout`.
+        """Give up on a peer that owes an answer and of which nothing has come for `call_timeout`.
 
-        Not the age of the oldest call alone: of a long pipeline the last calls may well be older.
+        Not the age of the oldest call alone: of a long pipeline the last calls may well be older, and
+        a large answer takes its time.
         """
         timeout, in_flight, host = self._call_timeout, self._in_flight, self._host
+        quiet = timeout * QUIET
+        ping = Call(PING, None)
         while True:
-            due = timeout + (max(in_flight[0].sent_at, self._answered_at) if in_flight else host.now())
-            if due <= host.now():
-                raise ConnectionLostError(f"no answer for {timeout:g} s")
-            await host.sleep_until(due)
+            now = host.now()
+            if in_flight:
+                patience = timeout - quiet if in_flight[0] is ping else timeout
+                due = max(in_flight[0].sent_at, self._heard_at) + patience
+                if due <= now:
+                    raise ConnectionLostError(f"no answer for {timeout:g} s")
+            else:
+                due = self._heard_at + quiet
+                if due <= now:
+                    ping = Call(PING, None)
+                    ping.dropped = True
+                    self.send(ping)
+            await host.sleep_until(min(due, now + quiet) if due > now else now + quiet)
 
 
 def _not_resp(data: bytes, error: Exception) -> str:

@@ -21,8 +21,8 @@ OLDEST: Final = (6, 2)
 """The first version with everything the scripts use."""
 
 
-async def greet(connection: Connection, options: RedisOptions, client_name: str) -> str:
-    """Switch to RESP3, log in, choose the database, check the server; returns its version.
+async def greet(connection: Connection, options: RedisOptions, client_name: str) -> tuple[str, str]:
+    """Switch to RESP3, log in, choose the database, check the server; returns its version and `run_id`.
 
     Raises `AuthenticationError`, `UnsupportedServerError` or `ConfigurationError`.
     """
@@ -34,8 +34,9 @@ async def greet(connection: Connection, options: RedisOptions, client_name: str)
                 f"db={options.db}: {options.display} has no such database ({reply})",
                 context={"field": "db", "value": options.db},
             )
-    await _refuse_eviction(connection, options)
-    return version
+    info = await _info(connection, options)
+    _refuse_eviction(info, options)
+    return version, info.get("run_id", "")
 
 
 async def _hello(connection: Connection, options: RedisOptions, client_name: str) -> str:
@@ -68,22 +69,19 @@ async def _hello(connection: Connection, options: RedisOptions, client_name: str
     return version
 
 
-async def _refuse_eviction(connection: Connection, options: RedisOptions) -> None:
-    reply: Any = await connection.call("INFO", "memory")
+async def _info(connection: Connection, options: RedisOptions) -> dict[str, str]:
+    reply: Any = await connection.call("INFO")
     if isinstance(reply, ReplyError):
         logger.warning(
             "%s does not tell its maxmemory-policy (%s); it must be noeviction", options.display, reply
         )
-        return
-    text = bytes(reply).decode(errors="replace")
-    policy = next(
-        (
-            line.partition(":")[2].strip()
-            for line in text.splitlines()
-            if line.startswith("maxmemory_policy:")
-        ),
-        "noeviction",
-    )
+        return {}
+    lines = bytes(reply).decode(errors="replace").splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def _refuse_eviction(info: dict[str, str], options: RedisOptions) -> None:
+    policy = info.get("maxmemory_policy", "noeviction")
     if policy != "noeviction" and not options.allow_eviction:
         raise UnsupportedServerError(
             f"{options.display} may drop jobs when its memory is full: its maxmemory-policy is {policy!r}. "

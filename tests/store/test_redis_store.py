@@ -302,6 +302,68 @@ async def test_an_id_that_is_used_again_is_none_of_the_completed_jobs(redis_url,
         assert (await a.settle(again)).status == "applied"
 
 
+# --- two connections ------------------------------------------------------------------------------
+
+
+async def test_answers_do_not_count_as_output_of_a_subscriber(spawn_redis):
+    server = spawn_redis({"client-output-buffer-limit": "pubsub 256kb 256kb 1"})
+    async with open_bench(server) as bench:
+        a = await bench.node()
+        with anyio.fail_after(20):
+            await a.store.enqueue(
+                [job(f"j{n}", state=b"\xc6" + (10**6).to_bytes(4) + bytes(10**6)) for n in range(5)]
+            )
+            assert [len(bytes(grant.spec.state)) for grant in await a.claim(5)] == [10**6 + 5] * 5
+
+
+def kill(server: RedisProcess, name: str) -> None:
+    with server.client() as admin:
+        (client,) = [one for one in admin.client_list() if one["name"] == name]
+        admin.client_kill_filter(_id=client["id"])
+
+
+def names_of_clients(server: RedisProcess) -> set[str]:
+    with server.client() as admin:
+        return {one["name"] for one in admin.client_list()}
+
+
+async def test_a_lost_subscription_is_told_and_lost_commands_are_sent_again(redis_url, redis_server):
+    async with open_bench(redis_server) as bench:
+        a = await bench.connect()
+        told: list[None] = []
+        a.on_reconnect = lambda: told.append(None)  # type: ignore[method-assign]
+        with anyio.fail_after(20):
+            kill(redis_server, "am2z:a")
+            assert (await a.store.enqueue([job("j")]))[0].status == "queued"
+            assert a.store.connections == {"commands": "ready", "pushes": "ready"}
+            assert told == []
+            kill(redis_server, "am2z:a:pushes")
+            while not told:
+                await anyio.sleep(0.001)
+            assert redis_server.call("PUBLISH", key("inbox", "a"), b"") == 1
+
+
+async def test_both_connections_go_where_the_name_leads(spawn_redis, tmp_path):
+    old, new = spawn_redis(), spawn_redis()
+    name = tmp_path / "name"
+    for lost in ("am2z:a", "am2z:a:pushes"):
+        name.unlink(missing_ok=True)
+        name.symlink_to(old.socket)
+        store = RedisStore("a", RedisOptions.from_url(f"unix://{name}"))
+        async with current_host().open_nursery() as nursery:
+            node = Node("a", store, current_host())
+            await nursery.start(node.run)
+            name.unlink()
+            name.symlink_to(new.socket)
+            kill(old, lost)
+            with anyio.fail_after(20):
+                while {"am2z:a", "am2z:a:pushes"} - names_of_clients(new):
+                    await anyio.sleep(0.002)
+                while new.call("PUBSUB", "NUMSUB", key("inbox", "a"))[1] == 0:
+                    await anyio.sleep(0.002)
+            nursery.cancel_scope.cancel()
+
+
 # --- strange bytes --------------------------------------------------------------------------------
 
 
@@ -351,7 +413,7 @@ async def test_a_store_that_does_not_run_says_so(redis_url):
     with pytest.raises(RuntimeStateError, match="not running"):
         await store.enqueue([job("j")])
     store.cancel_nowait("j", "nobody hears")
-    assert store.connections == {"commands": "disconnected"}
+    assert store.connections == {"commands": "disconnected", "pushes": "disconnected"}
 
 
 # --- the lease thread -----------------------------------------------------------------------------

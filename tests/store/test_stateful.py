@@ -129,7 +129,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.stores: dict[str, RedisStore] = {}
         for node in NODES:
             store = RedisStore(node, RedisOptions(), settings=SETTINGS, clock=lambda: self.now)
-            store._client = self.client  # type: ignore[assignment]
+            store._commands = self.client  # type: ignore[assignment]
             self.stores[node] = store
         self.inboxes: dict[str, Inbox] = {}
         self.channels: dict[str, Any] = {}
@@ -663,7 +663,7 @@ def test_any_script_call_may_arrive_again(redis_server: Any, again: int) -> None
         connection.flushall()
         client = BlockingClient(connection)
         store = RedisStore("n1", RedisOptions(), settings=SETTINGS, clock=lambda: 1_000_000)
-        store._client = client  # type: ignore[assignment]
+        store._commands = client  # type: ignore[assignment]
 
         def repeat(coroutine: Coroutine[Any, Any, T]) -> T:
             answer = drive(coroutine)

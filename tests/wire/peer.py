@@ -33,6 +33,7 @@ class MemoryStream:
         self._arrived = self.host.spot()
         self._gate = self.host.event()
         self._gate.set()
+        self._seconds = 0.0
 
     def feed(self, data: bytes) -> None:
         self._incoming.append(data)
@@ -52,6 +53,10 @@ class MemoryStream:
     def release(self) -> None:
         self._gate.set()
 
+    def slow_down(self, seconds: float) -> None:
+        """Let each write take so long from now on."""
+        self._seconds = seconds
+
     async def receive_some(self, max_bytes: int) -> bytes:
         while not self._incoming:
             await self._arrived.park()
@@ -63,6 +68,8 @@ class MemoryStream:
     async def send_all(self, data: bytes) -> None:
         self.writes += 1
         await self._gate.wait()
+        if self._seconds:
+            await self.host.sleep(self._seconds)
         self.written += data
         await self.host.checkpoint()
 
@@ -97,6 +104,7 @@ class Peer:
         await self._stream.send(data)
 
     async def greet(self, *, version: str = "7.0.15", policy: str = "noeviction") -> None:
+        """Let the client in."""
         await self.commands("HELLO")
         await self.answer(hello(version))
         await self.commands("INFO")

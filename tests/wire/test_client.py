@@ -217,6 +217,39 @@ async def test_a_server_that_hangs_is_given_up_and_found_again(spawn_redis: Spaw
 
 
 @pytest.mark.anyio
+async def test_a_client_that_only_listens_notices_a_server_that_is_silent(spawn_redis: SpawnRedis) -> None:
+    server = spawn_redis()
+    recorder = Recorder()
+    async with open_client(server.url, recorder, call_timeout=0.1, connect_timeout=0.1) as client:
+        await client.subscribe("c")
+        server.pause()
+        await recorder.happened("lost")
+        server.resume()
+        await recorder.happened("ready", 2)
+        assert server.call("PUBLISH", "c", "m") == 1
+        await recorder.heard(1)
+
+
+@pytest.mark.anyio
+async def test_a_client_that_is_told_to_connects_anew_once_it_has_its_answers(
+    redis_url: str, redis_server: RedisProcess
+) -> None:
+    recorder = Recorder()
+    async with open_client(redis_url, recorder) as client, anyio.create_task_group() as tasks:
+        assert client.server == redis_server.call("INFO")["run_id"]
+        await client.subscribe("c")
+        calls = [start(tasks, client.call, "INCR", "n", replay_safe=False) for _ in range(3)]
+        await current_host().checkpoint()
+        client.renew("for a reason")
+        client.renew("told twice")
+        assert sorted([await call.ended() for call in calls]) == [1, 2, 3]
+        await recorder.happened("ready", 2)
+        assert await client.call("PUBLISH", "c", "m") == 1
+    assert recorder.names.count("lost") == 1
+    assert recorder.error("lost") == "for a reason"
+
+
+@pytest.mark.anyio
 async def test_a_busy_server_is_waited_for(spawn_redis: SpawnRedis) -> None:
     server = spawn_redis({"lua-time-limit": "5"})
     async with open_client(server.url) as client, anyio.create_task_group() as tasks:

@@ -46,10 +46,10 @@ class Wire:
 
 
 @asynccontextmanager
-async def open_wire(**options: Any) -> AsyncIterator[Wire]:
+async def open_wire(*, within: float = 20, **options: Any) -> AsyncIterator[Wire]:
     """A connection in use; it may break before the block ends."""
     wire = Wire(**options)
-    with anyio.fail_after(20):
+    with anyio.fail_after(within):
         async with wire.host.open_nursery() as nursery:
             wire.connection.start(nursery)
             try:
@@ -169,6 +169,15 @@ async def test_an_unanswered_call_ends_the_connection() -> None:
     assert wire.connection.lost == "no answer for 0.01 s"
 
 
+async def test_a_quiet_peer_is_asked_for_a_sign_of_life() -> None:
+    async with open_wire(call_timeout=0.03) as wire:
+        while b"PING" not in wire.stream.written:
+            await wire.host.checkpoint()
+        await wait_lost(wire)
+    assert wire.connection.lost == "no answer for 0.03 s"
+    assert bytes(wire.stream.written).count(b"PING") == 1
+
+
 async def test_callers_wait_for_room_and_senders_do_not() -> None:
     async with open_wire(max_pending_bytes=100) as wire, anyio.create_task_group() as tasks:
         wire.stream.hold()
@@ -231,5 +240,4 @@ async def test_the_end_does_not_wait_for_a_peer_that_takes_nothing() -> None:
 
 async def wait_lost(wire: Wire) -> None:
     """Wait until the connection has broken, which cancels the block; look at it after that."""
-    while wire.connection.lost is None:
-        await wire.host.checkpoint()
+    await wire.host.sleep(1000)
