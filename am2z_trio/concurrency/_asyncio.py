@@ -59,7 +59,7 @@ class AsyncioHost:
 
     def is_cancellation(self, error: BaseException) -> bool:
         # Anybody may raise `CancelledError`, and cancel a task past its scopes.
-        if not isinstance(error, asyncio.CancelledError):
+        if not issubclass(type(error), asyncio.CancelledError):
             return False
         if anyio.current_effective_deadline() == -inf:
             return True
@@ -68,6 +68,9 @@ class AsyncioHost:
             # What is left of it would keep later scopes from ending their own cancellation.
             task.uncancel()
         return False
+
+    def is_stray(self, error: BaseException) -> bool:
+        return issubclass(type(error), asyncio.CancelledError) and not self.is_cancellation(error)
 
     def open_nursery(self) -> AbstractAsyncContextManager[Nursery]:
         return cast(AbstractAsyncContextManager[Nursery], anyio.create_task_group())

@@ -61,7 +61,10 @@ class TrioHost:
     def is_cancellation(self, error: BaseException) -> bool:
         # One that was kept, and is raised again where no scope is cancelled, would be absorbed by the next
         # nursery on its way, and end its tasks without a word.
-        return isinstance(error, trio.Cancelled) and trio.current_effective_deadline() == -inf
+        return issubclass(type(error), trio.Cancelled) and trio.current_effective_deadline() == -inf
+
+    def is_stray(self, error: BaseException) -> bool:
+        return issubclass(type(error), trio.Cancelled) and not self.is_cancellation(error)
 
     def open_nursery(self) -> AbstractAsyncContextManager[Nursery]:
         return cast(AbstractAsyncContextManager[Nursery], trio.open_nursery())

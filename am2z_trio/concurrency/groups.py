@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, Final
 
 import anyio
 
 from ._nouns import Host
+
+# Read where Python keeps it: a subclass may have put something else under the name.
+_exceptions: Final[Any] = BaseExceptionGroup.__dict__["exceptions"].__get__
 
 
 @contextmanager
@@ -35,24 +38,45 @@ def is_not_the_codes_own(raised: BaseException, host: Host) -> bool:
 
     Code that calls `sys.exit`, or lets another task's `CancelledError` out, has failed; nothing else has.
     """
-    if isinstance(raised, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", raised)
-        return any(is_not_the_codes_own(leaf, host) for leaf in _leaves(group))
-    return isinstance(raised, KeyboardInterrupt) or host.is_cancellation(raised)
+    return any(
+        issubclass(type(leaf), KeyboardInterrupt) or host.is_cancellation(leaf) for leaf in leaves(raised)
+    )
+
+
+def is_presentable(error: BaseException) -> bool:
+    """Whether a nursery can take it: it reads what it raises, and an exception's own code that raises
+    something then would bring the whole host down."""
+    try:
+        repr(error)
+        _ = error.__class__, error.__cause__, error.__context__, error.__traceback__
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return False
+    return all(is_presentable(part) for part in parts_of(error)[:1])
+
+
+def parts_of(error: BaseException) -> tuple[BaseException, ...]:
+    """What a group holds; nothing for any other exception."""
+    return _exceptions(error) if issubclass(type(error), BaseExceptionGroup) else ()
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions of a group, of however deep a one; itself where it is none."""
+    todo = [error]
+    while todo:
+        one = todo.pop()
+        parts = parts_of(one)
+        if parts:
+            todo += reversed(parts)
+        else:
+            yield one
 
 
 def _only(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
-    leaves = list(_leaves(group))
+    inside = list(leaves(group))
     cancelled = anyio.get_cancelled_exc_class()
-    errors = [leaf for leaf in leaves if not isinstance(leaf, cancelled)]
+    errors = [leaf for leaf in inside if not isinstance(leaf, cancelled)]
     if len(errors) == 1:
         return errors[0]
-    return leaves[0] if len(leaves) == 1 or not errors else None
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for child in group.exceptions:
-        if isinstance(child, BaseExceptionGroup):
-            yield from _leaves(cast("BaseExceptionGroup[BaseException]", child))
-        else:
-            yield child
+    return inside[0] if len(inside) == 1 or not errors else None

@@ -16,6 +16,7 @@ from am2z_trio.concurrency import CancelScope, Host, Nursery, TaskStatus
 from am2z_trio.concurrency.groups import is_not_the_codes_own
 from am2z_trio.model.errors import AM2ZError, ValidationError
 from am2z_trio.model.events import Event
+from am2z_trio.model.telling import trace_of
 from am2z_trio.store.ports import Store
 
 logger: Final = logging.getLogger("am2z_trio.events")
@@ -212,4 +213,6 @@ class Bus:
                 except BaseException as raised:
                     if is_not_the_codes_own(raised, host):
                         raise
-                    logger.exception("a handler of %r raised on %s", subscription.pattern, event.name)
+                    logger.error(
+                        "a handler of %r raised on %s\n%s", subscription.pattern, event.name, trace_of(raised)
+                    )

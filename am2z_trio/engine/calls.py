@@ -16,6 +16,7 @@ from am2z_trio.model.errors import (
     JobCancelledError,
     error_of,
 )
+from am2z_trio.model.options import JobOptions, require, require_seconds
 from am2z_trio.model.records import PARENT_ENDED, Grant, ResultRecord, Settlement
 
 from .claims import Claim
@@ -123,6 +124,15 @@ class Calls:
         depth = self._submissions.depth_below(claim.grant)
         if request.state is None:
             raise ConfigurationError(f"{name!r} was called inline without a state")
+        require(
+            request.options is None or isinstance(request.options, JobOptions),
+            "options",
+            request.options,
+            "must be JobOptions",
+        )
+        timeout = request.timeout
+        if timeout is not None:
+            timeout = require_seconds("timeout", timeout, zero=False)
         options = (request.options or ANY_OPTIONS).over(registered.processor.queue.default_job_options)
         child = Claim(claim.grant, claim.worker, self._host.now())
         child.root, child.path = root, f"{claim.path}{request.key}/"
@@ -131,7 +141,7 @@ class Calls:
             id=f"{root.grant.spec.id}/{claim.path}{request.key}",
             processor=name,
             state=msgspec.Raw(registered.codec.encode(request.state)),
-            timeout=request.timeout,
+            timeout=timeout,
             attempts=options.attempts,
             backoff=options.first_backoff,
             multiplier=options.backoff_multiplier,

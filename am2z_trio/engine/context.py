@@ -11,7 +11,8 @@ import msgspec
 
 from am2z_trio.concurrency import CancelScope, Nursery
 from am2z_trio.model.errors import RuntimeStateError
-from am2z_trio.model.options import JobOptions
+from am2z_trio.model.limits import MAX_KEY_BYTES
+from am2z_trio.model.options import JobOptions, require_text
 
 from .job_state import JobState
 from .processor import Processor
@@ -123,7 +124,7 @@ class Context:
         return JobRuntime(self._emit)
 
     def emit(self, event: str, data: Any = None) -> None:
-        """Publish an event to every node that listens. Does not wait; delivery is at most once."""
+        """Publish an event to every node that listens; as `runtime.emit`."""
         self._emit(event, data)
 
     @property
@@ -165,9 +166,12 @@ class Context:
         if key is None:
             self._calls += 1
             key = f"#{self._calls}"
+        else:
+            key = require_text("key", key, most=MAX_KEY_BYTES)
         request = CallRequest(processor, state, key, session, timeout, options, inline)
         return cast(S, await self._call(request, self))
 
     async def update_progress(self, progress: float) -> None:
-        """Record progress, 0 to 1 or any other number. Refused silently when the job was taken away."""
+        """Record progress, 0 to 1 or any other finite number. Refused silently when the job was taken
+        away."""
         await self._report(progress)

@@ -11,7 +11,8 @@ import msgspec
 
 from am2z_trio.model.codec import StateCodec
 from am2z_trio.model.errors import AM2ZError, JobNotFoundError, SessionStoppedError
-from am2z_trio.model.options import require_count
+from am2z_trio.model.limits import MAX_ANY_ID_BYTES
+from am2z_trio.model.options import require_count, require_text
 from am2z_trio.model.records import NO_STATE, DeadJob, queue_name
 
 from .job import read_result
@@ -75,15 +76,15 @@ class DeadLetters:
 
     async def list(self, processor: Processor[Any] | str, *, offset: int = 0, limit: int = 100) -> Letters:
         """A page of them, the newest first."""
-        require_count("offset", offset, least=0)
-        require_count("limit", limit, most=1_000)
+        offset = require_count("offset", offset, least=0)
+        limit = require_count("limit", limit, most=1_000)
         store = self._runtime.node.store
         ids = await store.dead_page(queue_name(name_of(processor)), offset, limit)
         return await self._read(ids)
 
     async def show(self, job_id: str) -> DeadLetter:
         """One of them. Raises `JobNotFoundError` if the job is none."""
-        found = await self._read([job_id])
+        found = await self._read([_id(job_id)])
         if not found:
             raise _not_found(job_id)
         return found[0]
@@ -95,7 +96,7 @@ class DeadLetters:
         becomes is heard by `execute(..., job_id=job_id)`. Raises `JobNotFoundError` if the job is none, and
         `SessionStoppedError` while its session is being stopped.
         """
-        (answer,) = await self._runtime.node.store.revive([job_id])
+        (answer,) = await self._runtime.node.store.revive([_id(job_id)])
         if answer == "gone":
             raise _not_found(job_id)
         if answer == "stopped":
@@ -114,7 +115,7 @@ class DeadLetters:
 
     async def drop(self, job_id: str) -> None:
         """Drop one. Raises `JobNotFoundError` if the job is none."""
-        (dropped,) = await self._runtime.node.store.bury([job_id])
+        (dropped,) = await self._runtime.node.store.bury([_id(job_id)])
         if not dropped:
             raise _not_found(job_id)
 
@@ -154,6 +155,10 @@ class DeadLetters:
 
 def _batches(ids: Sequence[str]) -> list[Sequence[str]]:
     return [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
+
+
+def _id(job_id: object) -> str:
+    return require_text("job_id", job_id, most=MAX_ANY_ID_BYTES)
 
 
 def _not_found(job_id: str) -> JobNotFoundError:

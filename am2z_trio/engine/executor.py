@@ -9,30 +9,34 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import anyio.from_thread
 import anyio.to_thread
 import msgspec
 
 from am2z_trio.concurrency import CancelScope, Host
-from am2z_trio.concurrency.groups import is_not_the_codes_own, unwrapped
+from am2z_trio.concurrency.groups import is_not_the_codes_own, is_presentable, unwrapped
 from am2z_trio.model import codec
 from am2z_trio.model.errors import (
     AM2ZError,
     CircuitOpenError,
     DeadlineExceededError,
     JobCancelledError,
+    PayloadTooLargeError,
     ProcessorExecutionError,
     ProcessorTimeoutError,
     SessionStoppedError,
     StateConflictError,
     ValidationError,
+    indescribable,
     record_of,
-    text_of,
+    seconds_in,
+    sound,
 )
 from am2z_trio.model.integrity import verified
-from am2z_trio.model.options import RetryPolicy
+from am2z_trio.model.limits import KIB, MAX_HISTORY_BYTES, MAX_REASON_BYTES, MAX_TEXT_BYTES
+from am2z_trio.model.options import MAX_SECONDS, RetryPolicy
 from am2z_trio.model.records import (
     DEADLINE,
     NO_STATE,
@@ -44,11 +48,13 @@ from am2z_trio.model.records import (
     Settlement,
     Unreadable,
 )
+from am2z_trio.model.telling import class_of, cut, text_of, trace_of
 from am2z_trio.policy.retry import backoff_delay, wants_retry
 
 from .circuits import NO_FAULT, Circuits
 from .claims import Claim
 from .context import CallRequest, Context, Meta
+from .job_nursery import JobNursery
 from .job_state import JobState
 from .node_states import NodeStates
 from .registry import Registered
@@ -97,9 +103,22 @@ class Executor:
     ) -> Settlement | None:
         """Run the job once and return how to settle it; `None` if the claim is lost.
 
-        Cancellation from above passes through: the caller hands the job back then. `stored`: the
-        session's state as an enclosing job sees it, for one that is run inline.
+        Cancellation from above passes through: the caller hands the job back then. So does
+        `KeyboardInterrupt`, which ends the node; nothing else that a user's code, values, types or hooks
+        raise does, whatever they raise and wherever. `stored`: the session's state as an enclosing job
+        sees it, for one that is run inline.
         """
+        try:
+            return await self._run(claim, registered, stored)
+        except BaseException as raised:
+            claim.scope = None
+            if is_not_the_codes_own(raised, self._host):
+                raise
+            name = claim.grant.spec.processor
+            logger.error("a job of %r cannot be told how it ended:\n%s", name, trace_of(raised))
+            return self._indescribable(claim, raised)
+
+    async def _run(self, claim: Claim, registered: Registered, stored: JobState | None) -> Settlement | None:
         claim.began = began = self._now()
         started = time.time()
         grant = claim.grant
@@ -125,12 +144,10 @@ class Executor:
                 if processor.breaker is not None:
                     await self._circuits.enter(processor)
                 output = await self._call(registered, state, stored, claim, scope, started)
-        except AM2ZError as raised:
-            error = raised
         except BaseException as raised:
             if is_not_the_codes_own(raised, self._host):
                 raise
-            error = _execution_error(raised, grant)
+            error = _as_error(raised, grant)
         finally:
             claim.scope = None
         claim.ended = self._now()
@@ -183,18 +200,19 @@ class Executor:
         assert fallback is not None
         stored = stored or JobState(self._states, claim.grant, registered.processor.state_type)
         context = self._context(claim, stored, scope, started)
-        # The state anew: the processor may have changed what it was given before it failed.
-        state = _input_state(claim.grant, registered)
-        request = CallRequest(fallback, state, "fallback", None, None, None, inline=True)
         logger.warning("%r falls back to %r: %s", registered.processor.name, fallback.name, error)
         claim.scope = scope
         try:
+            # The state anew: the processor may have changed what it was given before it failed.
+            state = _input_state(claim.grant, registered)
+            request = CallRequest(fallback, state, "fallback", None, None, None, inline=True)
             with scope:
                 if claim.stop is not None:
                     scope.cancel()
                 return await self._call_job(claim, request, context), None
-        except AM2ZError as worse:
+        except AM2ZError as raised:
             # Both are told: why it fell back, and why that did not help.
+            worse = sound(raised)
             worse.causes = (*worse.causes, error)
             return None, worse
         finally:
@@ -220,13 +238,19 @@ class Executor:
                 output, ended = None, False
                 with unwrapped():
                     async with self._host.open_nursery() as nursery:
-                        context.own(nursery)
-                        output = await processor.fn(*arguments)
+                        context.own(JobNursery(self._host, nursery))
+                        try:
+                            output = await processor.fn(*arguments)
+                        except BaseException as raised:
+                            if self._host.is_stray(raised) or not is_presentable(raised):
+                                # The nursery would take it for its own, or fall over it.
+                                raise _as_error(raised, claim.grant)  # noqa: B904
+                            raise
                         ended = True
                 if not ended:
                     raise ProcessorExecutionError(
-                        f"{processor.name!r}, or a task of its nursery, raised a cancellation that "
-                        "nobody had asked for",
+                        f"{processor.name!r} was cancelled by its own ctx.nursery, or a task of it raised a "
+                        "cancellation that nobody had asked for",
                         context={"processor": processor.name, "job": claim.grant.spec.id},
                     )
                 return output
@@ -294,7 +318,10 @@ class Executor:
         try:
             blob = registered.codec.encode_exactly(output)
         except ValidationError as error:
-            raise type(error)(f"what {spec.processor!r} returned: {error.message}") from error
+            too_large = isinstance(error, PayloadTooLargeError)
+            raise (PayloadTooLargeError if too_large else ValidationError)(
+                f"what {spec.processor!r} returned: {error.message}", context=error.context
+            ) from error
         return Settlement(
             id=spec.id,
             token=grant.token,
@@ -326,11 +353,10 @@ class Executor:
         if again:
             delay = backoff_delay(policy, grant.attempt, random.random())
             if isinstance(error, CircuitOpenError):
-                delay = max(delay, float(error.context["wait"]))
-            history = _earlier(grant)
+                delay = max(delay, min(seconds_in(error, "wait"), MAX_SECONDS))
             told = msgspec.structs.replace(record_of(error), traceback="")
-            history.append(AttemptError(grant.attempt, int(time.time() * 1000), told))
-            errors = codec.encode_record(history[-KEPT_ERRORS:])
+            failed = AttemptError(grant.attempt, int(time.time() * 1000), told)
+            errors = _history([*_earlier(grant), failed])
             return Settlement(id=spec.id, token=grant.token, outcome="retry", delay=delay, result=errors)
         return Settlement(id=spec.id, token=grant.token, outcome="failed", result=result)
 
@@ -353,6 +379,23 @@ class Executor:
         result = self._result(grant, codec.NIL, _stopped(reason), time.time(), 0.0)
         return Settlement(
             id=grant.spec.id, token=grant.token, outcome="cancelled", reason=reason, result=result
+        )
+
+    def _indescribable(self, claim: Claim, raised: BaseException) -> Settlement:
+        """How a job ends of which nothing else can be said. Constant in size, and takes nothing from what
+        was raised but its class's name."""
+        grant = claim.grant
+        result = ResultRecord(
+            WIRE_VERSION,
+            codec.NIL,
+            indescribable(class_of(raised)),
+            grant.attempt,
+            int(time.time() * 1000),
+            0.0,
+            self._node,
+        )
+        return Settlement(
+            id=grant.spec.id, token=grant.token, outcome="failed", result=codec.encode_record(result)
         )
 
     def refuse(self, job: Unreadable) -> Settlement:
@@ -403,6 +446,21 @@ def _earlier(grant: Grant) -> list[AttemptError]:
         return []
 
 
+def _history(errors: list[AttemptError]) -> bytes:
+    """The errors of earlier attempts, encoded: the last ones, so many as fit."""
+    kept = errors[-KEPT_ERRORS:]
+    encoded = codec.encode_record(kept)
+    while len(encoded) > MAX_HISTORY_BYTES:
+        if len(kept) == 1:
+            # Its causes and its state are what is large.
+            told = msgspec.structs.replace(kept[0].error, causes=[], partial=codec.NIL)
+            kept = [msgspec.structs.replace(kept[0], error=told)]
+            return codec.encode_record(kept)
+        kept = kept[(len(kept) + 1) // 2 :]
+        encoded = codec.encode_record(kept)
+    return encoded
+
+
 def released(claim: Claim) -> Settlement:
     """Hand the job back to the front of its queue; no attempt is used."""
     return Settlement(id=claim.grant.spec.id, token=claim.grant.token, outcome="released")
@@ -431,12 +489,14 @@ def _stopped(reason: str) -> JobCancelledError:
 def _reason_of(error: AM2ZError) -> str:
     if isinstance(error, SessionStoppedError):
         return SESSION_STOPPED
-    return DEADLINE if isinstance(error, DeadlineExceededError) else error.message
+    return DEADLINE if isinstance(error, DeadlineExceededError) else cut(error.message, MAX_REASON_BYTES)
 
 
-def _execution_error(raised: BaseException, grant: Grant) -> ProcessorExecutionError:
-    name = type(raised).__name__
-    text = text_of(raised)
+def _as_error(raised: BaseException, grant: Grant) -> AM2ZError:
+    if issubclass(type(raised), AM2ZError):
+        return sound(cast("AM2ZError", raised))
+    name = class_of(raised)
+    text = text_of(raised, MAX_TEXT_BYTES - KIB)
     return ProcessorExecutionError(
         f"{grant.spec.processor!r} raised {name}{': ' + text if text else ''}",
         context={
@@ -491,8 +551,10 @@ def _retries(policy: RetryPolicy, error: AM2ZError, grant: Grant) -> bool:
     """Whether another attempt follows; a `should_retry` that raises is logged and means no."""
     try:
         return wants_retry(policy, error, grant.attempt)
-    except Exception:
-        logger.exception("should_retry of %r raised", grant.spec.processor)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as raised:
+        logger.error("should_retry of %r raised\n%s", grant.spec.processor, trace_of(raised))
         return False
 
 
@@ -503,5 +565,7 @@ def _tell_hooks(policy: RetryPolicy, error: AM2ZError, grant: Grant, again: bool
         return
     try:
         hook(error, grant.attempt)
-    except Exception:
-        logger.exception("a hook of the retry policy of %r raised", grant.spec.processor)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as raised:
+        logger.error("a hook of the retry policy of %r raised\n%s", grant.spec.processor, trace_of(raised))

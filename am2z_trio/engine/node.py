@@ -29,7 +29,7 @@ from am2z_trio.concurrency import CancelScope, Host, Nursery, TaskStatus, curren
 from am2z_trio.concurrency.groups import unwrapped
 from am2z_trio.model.errors import AM2ZError, ResourceError, RuntimeStateError, SessionStoppedError
 from am2z_trio.model.events import Event
-from am2z_trio.model.options import RuntimeOptions
+from am2z_trio.model.options import RuntimeOptions, require_number
 from am2z_trio.model.records import (
     CancelRequest,
     Grant,
@@ -564,10 +564,13 @@ class Node:
 
     def _emit(self, name: str, data: Any, grant: Grant) -> None:
         spec = grant.spec
-        self._bus.emit(Event(name, 0, self.id, spec.id, spec.processor, spec.session, data))
+        event = Event.emitted(
+            name, data, node=self.id, job=spec.id, processor=spec.processor, session=spec.session
+        )
+        self._bus.emit(event)
 
     async def _call(self, claim: Claim, request: CallRequest, context: Context) -> Any:
         return await self._calls.call(self._executor, claim, request, context)
 
     async def _report(self, grant: Grant, progress: float) -> None:
-        await self.store.report(grant.spec.id, grant.token, progress)
+        await self.store.report(grant.spec.id, grant.token, require_number("progress", progress))

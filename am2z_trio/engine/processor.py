@@ -8,7 +8,15 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Protocol, TypeVar, overload
 
 from am2z_trio.model.errors import ConfigurationError, DuplicateProcessorError
-from am2z_trio.model.options import CircuitBreaker, QueueOptions, RetryPolicy, require, require_seconds
+from am2z_trio.model.limits import MAX_NAME_BYTES
+from am2z_trio.model.options import (
+    CircuitBreaker,
+    QueueOptions,
+    RetryPolicy,
+    require,
+    require_seconds,
+    require_text,
+)
 
 if TYPE_CHECKING:
     from .context import Context
@@ -62,14 +70,15 @@ class Processor(Generic[S]):
         self.fn = fn
         self.name = fn.__name__ if name is None else name
         require(
-            isinstance(self.name, str) and 0 < len(self.name) <= MAX_NAME,
+            isinstance(self.name, str) and len(self.name) <= MAX_NAME,
             "Processor.name",
             self.name,
             f"must be a text of 1 to {MAX_NAME} characters",
         )
+        self.name = require_text("Processor.name", self.name, most=MAX_NAME_BYTES)
         self.description = description or inspect.getdoc(fn) or ""
         if timeout is not None:
-            require_seconds("Processor.timeout", timeout, zero=False)
+            timeout = require_seconds("Processor.timeout", timeout, zero=False)
         self.timeout = timeout
         require(
             retry is None or isinstance(retry, RetryPolicy),

@@ -15,17 +15,20 @@ import msgspec
 from am2z_trio.concurrency import TaskStatus
 from am2z_trio.model.errors import RuntimeStateError, SessionStoppedError
 from am2z_trio.model.events import Event
+from am2z_trio.model.limits import MAX_NAME_BYTES, MAX_REASON_BYTES
 from am2z_trio.model.options import (
     JobOptions,
     RuntimeOptions,
     require,
     require_seconds,
+    require_text,
 )
 from am2z_trio.model.records import (
     QueueStats,
     plain_name,
     queue_name,
 )
+from am2z_trio.model.telling import text_of
 from am2z_trio.store.ports import Store, StoreSettings
 
 from .bus import Bus, EventStream, Handler, Subscription
@@ -86,6 +89,9 @@ class Runtime:
     Entering starts the workers of every registered processor; leaving drains them for
     `shutdown_grace` seconds, then cancels what still runs and hands it back to its queue. A runtime
     can be entered again after it was left. Methods may be called from any task of the host's loop.
+
+    No job ends a node, whatever it raises or returns, with one exception: `KeyboardInterrupt`, which may
+    be Ctrl-C, goes through from wherever it is raised and is the block's.
     """
 
     def __init__(self, options: RuntimeOptions) -> None:
@@ -172,7 +178,7 @@ class Runtime:
         it, and is then one of those that have to end within the grace.
         """
         if grace is not None:
-            require_seconds("stop.grace", grace)
+            grace = require_seconds("stop.grace", grace)
         node = self._running()
         await node.stop(self._options.shutdown_grace if grace is None else grace)
 
@@ -364,9 +370,9 @@ class Runtime:
         are registered if they are not yet; `ttl`: seconds after its last write at which the session's state
         expires, `inf` for never. Any number of blocks, on any nodes, may hold one session open.
         """
-        require_session(id)
+        id = require_session(id)
         if ttl is not None and ttl != inf:
-            require_seconds("ttl", ttl, zero=False)
+            ttl = require_seconds("ttl", ttl, zero=False)
         node = self._running()
         self.register(*(p for p in processors if p.name not in self._registry.names()))
         hosted = await node.open_session(id)
@@ -407,8 +413,8 @@ class Runtime:
         `SessionStoppedError`. Returns when no job, claim or key of the session is left but its state, and
         no task of it on this node; nothing it ran can write any more. The session may then be used anew.
         """
-        require_session(id)
-        require_seconds("grace", grace)
+        id = require_session(id)
+        grace = require_seconds("grace", grace)
         await self._running().stops.stop(id, grace)
 
     async def get_active_sessions(self) -> list[str]:
@@ -425,7 +431,7 @@ class Runtime:
 
     async def get_session_stats(self, id: str) -> SessionStats:
         """One session in figures; all zero for one that nobody has used."""
-        require_session(id)
+        id = require_session(id)
         node = self._running()
         counts = await node.store.session_counts(id)
         hosted = node.sessions.get(id)
@@ -443,7 +449,8 @@ class Runtime:
         return (await self._running().store.view([job_id]))[0]
 
     async def _cancel(self, job_id: str, reason: str) -> str | None:
-        return await self._running().store.cancel(job_id, reason)
+        require(isinstance(reason, str), "reason", reason, "must be a text")
+        return await self._running().store.cancel(job_id, text_of(reason, MAX_REASON_BYTES))
 
     # --- events -----------------------------------------------------------------------------
 
@@ -453,12 +460,7 @@ class Runtime:
         A plain or an async function; it runs in a task of its own, one event at a time, and what it
         raises is logged. Whatever this node causes after `on` has returned is heard.
         """
-        require(
-            isinstance(pattern, str) and pattern != "",
-            "pattern",
-            pattern,
-            "must be a text",
-        )
+        pattern = require_text("pattern", pattern, most=MAX_NAME_BYTES)
         require(callable(handler), "handler", handler, "must be a function")
         self._bus.on(pattern, handler)
         return handler
@@ -468,10 +470,13 @@ class Runtime:
         return self._bus.off(pattern, handler)
 
     def emit(self, event: str, data: Any = None) -> None:
-        """Publish an event to every node that listens. Does not wait; delivery is at most once."""
-        require(isinstance(event, str) and event != "", "event", event, "must be a text")
+        """Publish an event to every node that listens. Does not wait; delivery is at most once.
+
+        Handlers get the data as another process would: maps, lists, texts, numbers. `ValidationError` for
+        what cannot be sent, and for more than `model.limits.MAX_EVENT_BYTES` of it.
+        """
         node = self._running()
-        self._bus.emit(Event(event, 0, node.id, data=data))
+        self._bus.emit(Event.emitted(event, data, node=node.id))
 
     @asynccontextmanager
     async def events(self, pattern: str = "*") -> AsyncIterator[EventStream]:
@@ -481,7 +486,7 @@ class Runtime:
         oldest events; `stream.dropped` counts them.
         """
         node = self._running()
-        subscription = Subscription(pattern)
+        subscription = Subscription(require_text("pattern", pattern, most=MAX_NAME_BYTES))
         self._bus.add(subscription)
         try:
             await self._bus.watch()

@@ -14,7 +14,8 @@ from typing import Any, Final, Generic, Protocol, TypeVar, cast, overload
 import msgspec
 
 from am2z_trio.model.errors import RuntimeStateError, StateConflictError, ValidationError
-from am2z_trio.model.options import require, require_count, require_seconds
+from am2z_trio.model.limits import MAX_SESSION_BYTES
+from am2z_trio.model.options import require, require_count, require_seconds, require_text
 from am2z_trio.model.records import StateRecord, WriteAnswer
 
 from .locks import Locks, SessionLock
@@ -72,7 +73,7 @@ class StateManager:
     async def get(self, session: str, type: type[T]) -> Versioned[T] | None: ...
     async def get(self, session: str, type: Any = Any) -> Versioned[Any] | None:
         """The session's state, or `None` if it has none: never written, deleted or expired."""
-        states = self._states(session)
+        states, session = self._states(session)
         record = await states.store.read(session)
         return versioned(record, states.codec(type).decode(record.blob)) if record.exists else None
 
@@ -92,9 +93,9 @@ class StateManager:
         `ValidationError`. `ttl`: seconds after its last write at which this session's state expires,
         from now on; `inf` for never; by default it stays as it was.
         """
-        states = self._states(session)
+        states, session = self._states(session)
         if ttl is not None and ttl != inf:
-            require_seconds("ttl", ttl, zero=False)
+            ttl = require_seconds("ttl", ttl, zero=False)
         require(
             expected is None or isinstance(expected, Versioned),
             "expected",
@@ -145,9 +146,9 @@ class StateManager:
         disturb each other; to update the same session inside of `fn` is a `RuntimeStateError`. What `fn`
         raises goes on to the caller and nothing is written.
         """
-        states = self._states(session)
+        states, session = self._states(session)
         if max_conflicts is not None:
-            require_count("max_conflicts", max_conflicts, least=0)
+            max_conflicts = require_count("max_conflicts", max_conflicts, least=0)
         if session in _updating.get():
             raise RuntimeStateError(
                 f"an update of session {session!r} inside an update of it would wait for itself"
@@ -179,7 +180,7 @@ class StateManager:
 
     async def delete(self, session: str) -> bool:
         """Take the state away; returns whether there was one. Versions go on from where they were."""
-        states = self._states(session)
+        states, session = self._states(session)
         while True:
             record = await states.store.read(session)
             if not record.exists:
@@ -189,15 +190,17 @@ class StateManager:
 
     async def exists(self, session: str) -> bool:
         """Whether the session has a state."""
-        return (await self._states(session).store.read(session)).exists
+        states, session = self._states(session)
+        return (await states.store.read(session)).exists
 
     async def get_version(self, session: str) -> int:
         """The newest version's number; 0 before the first write. A deletion has a number, too."""
-        return (await self._states(session).store.read(session)).version
+        states, session = self._states(session)
+        return (await states.store.read(session)).version
 
     async def history(self, session: str, type: Any = Any) -> list[Versioned[Any]]:
         """The newest states, newest first, as many as the option `state_history` keeps."""
-        states = self._states(session)
+        states, session = self._states(session)
         codec = states.codec(type)
         return [
             versioned(record, codec.decode(record.blob)) for record in await states.store.history(session)
@@ -212,15 +215,13 @@ class StateManager:
 
         The lock excludes other holders. It does not stop `set`, `update` and jobs of the session.
         """
-        self._states(session)
-        require_seconds("lease", lease, zero=False)
+        _, session = self._states(session)
+        lease = require_seconds("lease", lease, zero=False)
         return self._running().locks.hold(session, lease)
 
-    def _states(self, session: str) -> NodeStates:
-        require(
-            isinstance(session, str) and session != "", "session", session, "must be a text that is not empty"
-        )
-        return self._running().states
+    def _states(self, session: str) -> tuple[NodeStates, str]:
+        id = require_text("session", session, most=MAX_SESSION_BYTES)
+        return self._running().states, id
 
 
 async def _apply(fn: Callable[[Any], T | Awaitable[T] | None], before: Any, session: str) -> T | None:

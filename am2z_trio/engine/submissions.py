@@ -20,6 +20,7 @@ from am2z_trio.model.errors import (
     ProcessorNotFoundError,
     RuntimeStateError,
 )
+from am2z_trio.model.limits import MAX_JOB_ID_BYTES, MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_SESSION_BYTES
 from am2z_trio.model.options import (
     JobOptions,
     QueueOptions,
@@ -27,6 +28,7 @@ from am2z_trio.model.options import (
     RuntimeOptions,
     require,
     require_seconds,
+    require_text,
 )
 from am2z_trio.model.records import (
     DEADLINE,
@@ -230,7 +232,7 @@ class Submissions:
             raise self.overload
         name = name_of(processor)
         codec, queue_options = await self._look_up(processor, name)
-        _check(name, state, ask)
+        ask = _checked(name, state, ask)
         depth = 0 if ask.parent is None else self.depth_below(ask.parent)
         chosen = (ask.options or ANY_OPTIONS).over(queue_options.default_job_options)
         deadline = self._host.effective_deadline()
@@ -309,50 +311,56 @@ def _smaller(one: int, other: int) -> int:
 def child_id(root: str, key: str, processor: str, state: bytes) -> str:
     """The id of a durable call: the same for the same call of the same job, and no other."""
     digest = hashlib.sha256(processor.encode() + b"\0" + state).hexdigest()[:16]
-    return f"{root}/{key}:{digest}"
+    return f"{_in_short(root, MAX_JOB_ID_BYTES)}/{_in_short(key, MAX_KEY_BYTES)}:{digest}"
+
+
+def _in_short(text: str, most: int) -> str:
+    """The text, or its digest: ids of jobs that call jobs that call jobs do not grow for ever."""
+    return text if len(text) <= most else f"~{hashlib.sha256(text.encode()).hexdigest()[:40]}"
 
 
 def name_of(processor: Processor[Any] | str) -> str:
     """The name of a processor that is given as itself or by name."""
     if isinstance(processor, Processor):
         return processor.name
-    require(
-        isinstance(processor, str) and processor != "",
-        "processor",
-        processor,
-        "must be a processor or its name",
-    )
-    return processor
+    require(isinstance(processor, str), "processor", processor, "must be a processor or its name")
+    return require_text("processor", processor, most=MAX_NAME_BYTES)
 
 
-def require_session(session: object) -> None:
-    """A session id is any text that is not empty."""
-    require(
-        isinstance(session, str) and session != "", "session", session, "must be a text that is not empty"
-    )
+def require_session(session: object) -> str:
+    """A session id is any text that is not empty, up to 16 KiB of it."""
+    return require_text("session", session, most=MAX_SESSION_BYTES)
 
 
-def _check(name: str, state: object, ask: Ask) -> None:
-    if ask.session is not None:
-        require_session(ask.session)
+def _checked(name: str, state: object, ask: Ask) -> Ask:
+    """What is asked, in exact types."""
     if state is None and ask.session is None:
         raise ConfigurationError(
             f"{name!r} was given neither a state nor a session whose stored state it could work on"
         )
-    if ask.timeout is not None:
-        require_seconds("timeout", ask.timeout, zero=False)
+    session, timeout, job_id = ask.session, ask.timeout, ask.job_id
+    if session is not None:
+        session = require_session(session)
+    if timeout is not None:
+        timeout = require_seconds("timeout", timeout, zero=False)
     require(
         ask.options is None or isinstance(ask.options, JobOptions),
         "options",
         ask.options,
         "must be JobOptions",
     )
-    require(
-        ask.job_id is None or (isinstance(ask.job_id, str) and 0 < len(ask.job_id) <= 200),
-        "job_id",
-        ask.job_id,
-        "must be a text of 1 to 200 characters",
-    )
+    if job_id is not None:
+        most = 200
+        require(
+            isinstance(job_id, str) and len(job_id) <= most,
+            "job_id",
+            job_id,
+            f"must be a text of 1 to {most} characters",
+        )
+        job_id = require_text("job_id", job_id, most=MAX_JOB_ID_BYTES)
+    if session is ask.session and timeout is ask.timeout and job_id is ask.job_id:
+        return ask
+    return msgspec.structs.replace(ask, session=session, timeout=timeout, job_id=job_id)
 
 
 def _result(

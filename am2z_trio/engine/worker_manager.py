@@ -79,7 +79,7 @@ class WorkerManager:
 
     def create_session_worker(self, processor: Processor[Any] | str, session: str) -> None:
         """Have a worker for this processor in this session, until the session is stopped."""
-        require_session(session)
+        session = require_session(session)
         if isinstance(processor, Processor):
             if processor.name not in self._runtime.list_processors():
                 self._runtime.register(processor)

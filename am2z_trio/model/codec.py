@@ -17,6 +17,8 @@ from typing import Any, Final, Generic, TypeVar, cast
 import msgspec
 
 from .errors import PayloadTooLargeError, ValidationError
+from .limits import MAX_TEXT_BYTES
+from .telling import attempt, class_of, cut, described, text_of
 
 DEFAULT_MAX_BYTES: Final = 1024 * 1024
 """Decoding can cost hundreds of times a payload's size, so the limit is checked before."""
@@ -60,8 +62,8 @@ class StateCodec(Generic[T]):
         self._max_bytes = max_bytes
         try:
             self._decode = msgspec.msgpack.Decoder(kind).decode
-        except TypeError as error:
-            raise ValidationError(f"a state of type {kind!r} cannot be decoded: {error}") from error
+        except Exception as error:
+            raise ValidationError(f"a state of type {kind!r} cannot be decoded: {text_of(error)}") from error
 
     def decode(self, data: bytes | msgspec.Raw) -> T:
         """Return the state; `ValidationError` with the path (`$.items[3]`) if it does not fit."""
@@ -70,9 +72,16 @@ class StateCodec(Generic[T]):
         try:
             return self._decode(data)  # type: ignore[no-any-return]
         except msgspec.ValidationError as error:
-            raise ValidationError(f"the state does not fit {_type_name(self.type)}: {error}") from error
+            raise ValidationError(
+                f"the state does not fit {_type_name(self.type)}: {text_of(error)}"
+            ) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ValidationError(f"the state is not readable: {error}") from error
+            raise ValidationError(f"the state is not readable: {text_of(error)}") from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            # Its type runs code of its own.
+            raise ValidationError(f"{_type_name(self.type)} refused the state: {described(error)}") from error
 
     def encode(self, state: object) -> bytes:
         """Return canonical bytes; `ValidationError` if the state cannot be encoded."""
@@ -87,21 +96,34 @@ class StateCodec(Generic[T]):
         """
         again = self.decode(encode_state(state, max_bytes=self._max_bytes))
         if not _equal(again, state):
-            found = _difference(state, again, "$")
+            unsaid = f"the {class_of(state)} would be read back as something else"
+            found = attempt(lambda: _difference(state, again, "$"), unsaid)
             if found is not None:
+                kind = _type_name(self.type)
                 raise ValidationError(
-                    f"{found} as {_type_name(self.type)}: say what it is in the state's type"
+                    f"{cut(found, MAX_TEXT_BYTES)} as {kind}: say what it is in the state's type"
                 )
-        return _state_encoder.encode(again)
+        return _encoded(again)
 
 
 def encode_state(state: object, *, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
     """Encode a state canonically, or refuse it with one `ValidationError`."""
+    data = _encoded(state)
+    if len(data) > max_bytes:
+        raise _too_large(len(data), max_bytes)
+    if _MAYBE_NAN.search(data) is not None:
+        where = _find(state, _is_nan)
+        if where is not None:
+            raise ValidationError(f"NaN at {where}: it equals nothing, itself included; use None")
+    return data
+
+
+def _encoded(state: object) -> bytes:
     try:
-        data = _state_encoder.encode(state)
+        return _state_encoder.encode(state)
     except OverflowError as error:
-        where = _find(state, _beyond_64_bits)
-        raise ValidationError(f"an integer at {where} does not fit into 64 bits; store it as text") from error
+        place = _find(state, _beyond_64_bits) or "some place"
+        raise ValidationError(f"an integer at {place} does not fit into 64 bits; store it as text") from error
     except RecursionError as error:
         raise ValidationError("the state is nested too deep, or contains itself") from error
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
@@ -110,14 +132,33 @@ def encode_state(state: object, *, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
             raise ValidationError(
                 f"the mapping at {where} has a key that is not text; states are kept with text keys, in order"
             ) from error
-        raise ValidationError(f"the state cannot be encoded: {error}") from error
-    if len(data) > max_bytes:
-        raise _too_large(len(data), max_bytes)
-    if _MAYBE_NAN.search(data) is not None:
-        where = _find(state, _is_nan)
-        if where is not None:
-            raise ValidationError(f"NaN at {where}: it equals nothing, itself included; use None")
-    return data
+        raise ValidationError(f"the state cannot be encoded: {text_of(error)}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise ValidationError(f"the state cannot be encoded: {described(error)}") from error
+
+
+def plain_copy(value: object, what: str, most: int) -> Any:
+    """The value as another process would read it: maps, lists, texts, numbers, bytes.
+
+    Raises `ValidationError` if it cannot be encoded, `PayloadTooLargeError` if that takes more than `most`
+    bytes.
+    """
+    if value is None:
+        return None
+    try:
+        data = _record_encoder.encode(value)
+        if len(data) <= most:
+            return msgspec.msgpack.decode(data)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise ValidationError(f"{what} cannot be sent: {described(error)}") from error
+    raise PayloadTooLargeError(
+        f"{what} is {len(data):,} bytes when encoded, the limit is {most:,}",
+        context={"bytes": len(data), "limit": most},
+    )
 
 
 def checksum(blob: bytes) -> str:
@@ -137,10 +178,7 @@ def _type_name(kind: Any) -> str:
 
 
 def _equal(a: object, b: object) -> bool:
-    try:
-        return bool(a == b)
-    except Exception:
-        return False
+    return attempt(lambda: bool(a == b), False)
 
 
 def _difference(before: object, after: object, path: str) -> str | None:
@@ -194,7 +232,8 @@ def _has_other_keys(value: object) -> bool:
 
 def _find(state: object, wanted: Any) -> str | None:
     """Path of the first value that is `wanted`; only runs to word an error."""
-    return next((path for path, value in _walk(state, "$") if wanted(value)), None)
+    found = (path for path, value in _walk(state, "$") if wanted(value))
+    return attempt(lambda: next(found, None), None)
 
 
 def _walk(value: object, path: str) -> Iterator[tuple[str, object]]:

@@ -8,11 +8,26 @@ the same class, code, message and context arrive, with the remote traceback as t
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final, Literal
+from functools import partial
+from itertools import islice
+from math import isfinite
+from typing import Any, ClassVar, Final, Literal, Self, cast
 
 import msgspec
+
+from am2z_trio.concurrency.groups import is_presentable
+
+from .limits import (
+    KIB,
+    MAX_CAUSE_DEPTH,
+    MAX_CONTEXT,
+    MAX_ERROR_BYTES,
+    MAX_PARTIAL_BYTES,
+    MAX_TEXT_BYTES,
+    MAX_TRACEBACK_BYTES,
+)
+from .telling import attempt, class_of, cut, described, text_of, trace_of
 
 Category = Literal[
     "validation",
@@ -40,8 +55,20 @@ class AM2ZError(Exception):
     def __init_subclass__(cls) -> None:
         # A subclass with a code of its own travels as itself, one that inherits its code as its
         # parent. A class that is defined again (a reloaded module) takes its code over.
-        if "code" in cls.__dict__:
+        if isinstance(cls.__dict__.get("code"), str):
             AM2ZError.by_code[cls.code] = cls
+
+    def __new__(cls, *args: Any, **_named: Any) -> Self:
+        error = super().__new__(cls, *args)
+        # A subclass need not call the constructor below: what is read of every error is there all the same.
+        error.__dict__.update(
+            message=text_of(args[0]) if args else "",
+            context={},
+            causes=(),
+            partial_state=None,
+            remote_traceback="",
+        )
+        return error
 
     def __init__(
         self,
@@ -314,51 +341,171 @@ class ErrorRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """An encoded state; nil for none."""
 
 
-def text_of(value: object) -> str:
-    """What it says, as text that can travel; also where its own `__str__` raises."""
-    try:
-        text = str(value)
-    except Exception as error:
-        text = f"<a {type(value).__name__} whose text cannot be had: {type(error).__name__}>"
-    # Half a surrogate pair, as file names have them, is no text on the wire.
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
 def record_of(error: AM2ZError) -> ErrorRecord:
-    """Describe `error` for another process. Context values travel as text."""
-    cause = error.__cause__
+    """Describe `error` for another process, whatever its attributes are. Context values travel as text.
+
+    Bounded: see `limits`. Never raises.
+    """
+    try:
+        return _record_of(error, _Room(MAX_ERROR_BYTES, MAX_PARTIAL_BYTES), {id(error)})
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return indescribable(class_of(error))
+
+
+def indescribable(name: str) -> ErrorRecord:
+    """What stands for an error of which nothing but its class can be had."""
     return ErrorRecord(
-        code=error.code,
-        message=text_of(error.message),
-        retryable=error.retryable,
-        category=error.category,
-        severity=error.severity,
-        context={text_of(name): text_of(value) for name, value in error.context.items()},
-        cause="" if cause is None else _described(cause),
-        traceback=error.remote_traceback
-        or text_of("".join(traceback.format_exception(cause if cause is not None else error))),
-        causes=[record_of(part) for part in error.causes],
-        partial=_encoded(error.partial_state),
+        code=ProcessorExecutionError.code,
+        message=f"an error that cannot be described: {name}",
+        retryable=False,
+        category=ProcessorExecutionError.category,
+        severity=ProcessorExecutionError.severity,
+        context={},
     )
 
 
-def _described(cause: BaseException) -> str:
+def sound(error: AM2ZError) -> AM2ZError:
+    """The error itself where all that is read of it is of its kind; otherwise what another process would
+    get of it."""
+    return error if attempt(lambda: _is_sound(error), False) else error_of(record_of(error))
+
+
+def seconds_in(error: AM2ZError, name: str) -> float:
+    """A number of seconds in the error's context, which may have travelled; 0 where there is none."""
+    seconds = attempt(lambda: float(error.context[name]), 0.0)
+    return seconds if isfinite(seconds) and seconds > 0 else 0.0
+
+
+class _Room:
+    """What is left of a record's bytes."""
+
+    __slots__ = ("left", "partial")
+
+    def __init__(self, left: int, partial: int) -> None:
+        self.left = left
+        self.partial = partial
+
+    def take(self, text: str) -> str:
+        self.left -= len(text.encode())
+        return text
+
+    def most(self, limit: int) -> int:
+        return max(0, min(limit, self.left))
+
+
+def _record_of(error: AM2ZError, room: _Room, above: set[int]) -> ErrorRecord:
+    def read(name: str) -> Any:
+        return attempt(lambda: getattr(error, name), None)
+
+    cls = _own_class(type(error))
+    room.take(" " * 100)
+    message = room.take(text_of(read("message"), room.most(MAX_TEXT_BYTES)))
+    cause = read("__cause__")
+    told = "" if not isinstance(cause, BaseException) else _told(cause, room.most(MAX_TEXT_BYTES))
+    room.take(told)
+    context = _context_of(read("context"), room)
+    trace = read("remote_traceback")
+    if type(trace) is not str or not trace:
+        trace = trace_of(cause if isinstance(cause, BaseException) else error, room.most(MAX_TRACEBACK_BYTES))
+    trace = room.take(cut(trace, room.most(MAX_TRACEBACK_BYTES)))
+    state = _encoded(read("partial_state"))
+    if len(state) > room.partial:
+        context["partial_state"] = f"left out: {len(state):,} bytes, the limit is {MAX_PARTIAL_BYTES:,}"
+        state = b"\xc0"
+    room.partial -= len(state)
+    causes = _causes_of(read("causes"), room, above)
+    return ErrorRecord(
+        code=_word(read("code"), cls.code),
+        message=message,
+        retryable=attempt(lambda: bool(error.retryable), False),
+        category=_word(read("category"), cls.category),
+        severity=_word(read("severity"), cls.severity),
+        context=context,
+        cause=told,
+        traceback=trace,
+        causes=causes,
+        partial=msgspec.Raw(state),
+    )
+
+
+def _word(value: object, otherwise: str) -> str:
+    return cut(str.__str__(value), 200) if isinstance(value, str) else otherwise
+
+
+def _context_of(context: object, room: _Room) -> dict[str, str]:
+    if not isinstance(context, Mapping):
+        return {}
+    entries = cast("Mapping[object, object]", context)
+    items = attempt(lambda: tuple(islice(entries.items(), MAX_CONTEXT)), ())
+    told: dict[str, str] = {}
+    for name, value in items:
+        told[text_of(name, 200)] = room.take(text_of(value, room.most(MAX_TEXT_BYTES)))
+    return told
+
+
+def _causes_of(causes: object, room: _Room, above: set[int]) -> list[ErrorRecord]:
+    if type(causes) not in (tuple, list) or len(above) >= MAX_CAUSE_DEPTH:
+        return []
+    several = cast("Sequence[object]", causes)
+    parts = [part for part in several if isinstance(part, AM2ZError) and id(part) not in above]
+    records: list[ErrorRecord] = []
+    for index, part in enumerate(parts):
+        if room.left < KIB:
+            left_out = AM2ZError(
+                f"{len(parts) - index:,} more causes are left out: they are too large together"
+            )
+            records.append(msgspec.structs.replace(indescribable(""), message=left_out.message))
+            break
+        # Each may have its share of what is left, so that the first does not take it all.
+        share = _Room(max(KIB, room.left // (len(parts) - index)), room.partial)
+        given = share.left
+        records.append(_record_of(part, share, above | {id(part)}))
+        room.left -= given - share.left
+        room.partial = share.partial
+    return records
+
+
+def _told(cause: BaseException, most: int) -> str:
     # One that has come from another process says what it stands for.
-    if isinstance(cause, RemoteCause):
-        return text_of(cause)
-    return text_of("".join(traceback.format_exception_only(cause))).strip()
+    return text_of(cause, most) if isinstance(cause, RemoteCause) else described(cause, most)
 
 
-def _encoded(state: Any) -> msgspec.Raw:
-    try:
-        return msgspec.Raw(msgspec.msgpack.encode(state))
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        return NIL
+def _encoded(state: Any) -> bytes:
+    return attempt(lambda: msgspec.msgpack.encode(state), b"\xc0")
+
+
+def _is_sound(error: AM2ZError) -> bool:
+    return (
+        type(error.message) is str
+        and type(error.context) is dict
+        and type(error.retryable) is bool
+        and all(type(word) is str for word in (error.code, error.category, error.severity))
+        and type(error.causes) in (tuple, list)
+        and is_presentable(error)
+    )
+
+
+def _own_class(cls: type[AM2ZError]) -> type[AM2ZError]:
+    """The nearest class above it that is the engine's own."""
+    return next(one for one in cls.__mro__ if one.__module__ == __name__)
 
 
 def error_of(record: ErrorRecord) -> AM2ZError:
-    """Rebuild an error from another process; an unknown code becomes a plain `AM2ZError`."""
+    """Rebuild an error from another process; an unknown code becomes a plain `AM2ZError`.
+
+    A user's class that cannot be made of what every error has arrives as the one of the engine's that it
+    is built on.
+    """
     cls = AM2ZError.by_code.get(record.code, AM2ZError)
+    error = attempt(lambda: _rebuilt(cls, record), None)
+    if error is not None and attempt(partial(_is_sound, error), False):
+        return error
+    return _rebuilt(_own_class(cls), record)
+
+
+def _rebuilt(cls: type[AM2ZError], record: ErrorRecord) -> AM2ZError:
     error = cls.__new__(cls)
     # A subclass may have a constructor of its own; the record holds everything the root needs.
     AM2ZError.__init__(
@@ -374,5 +521,5 @@ def error_of(record: ErrorRecord) -> AM2ZError:
         several = isinstance(error, ParallelError)
         error.__cause__ = ExceptionGroup(error.message, error.causes) if several else error.causes[0]
     if record.partial != NIL:
-        error.partial_state = msgspec.msgpack.decode(record.partial)
+        error.partial_state = attempt(lambda: msgspec.msgpack.decode(record.partial), None)
     return error

@@ -29,6 +29,10 @@ from typing import Any
 
 import msgspec
 
+from .codec import plain_copy
+from .limits import MAX_EVENT_BYTES, MAX_NAME_BYTES
+from .options import require_text
+
 
 class Event(msgspec.Struct, frozen=True, array_like=True):
     """One thing that happened."""
@@ -42,6 +46,16 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
     processor: str = ""
     session: str = ""
     data: Any = None
+
+    @classmethod
+    def emitted(cls, name: object, data: object, *, node: str, **about: str) -> Event:
+        """What a user emits: checked, and with data as it would arrive on another node.
+
+        Raises `ConfigurationError` for the name, and `ValidationError` for data that cannot travel, or is
+        larger than `MAX_EVENT_BYTES` when encoded.
+        """
+        text = require_text("event", name, most=MAX_NAME_BYTES)
+        return cls(text, 0, node, data=plain_copy(data, "the event's data", MAX_EVENT_BYTES), **about)
 
     def matches(self, pattern: str) -> bool:
         """Whether `pattern` (a name, or a glob such as `job:*`) covers this event."""

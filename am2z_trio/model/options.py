@@ -6,14 +6,16 @@ field, the value and the rule.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import Final, Literal
+from math import inf
+from typing import Any, Final, Literal, cast
 
 import msgspec
 
 from .codec import DEFAULT_MAX_BYTES
 from .errors import AM2ZError, ConfigurationError
+from .limits import MAX_KEY_BYTES, MAX_NODE_BYTES
+from .telling import attempt, class_of, text_of
 
 MAX_SECONDS: Final = 100 * 365 * 24 * 3600
 """Redis keeps no key for as long as one can write down."""
@@ -25,34 +27,95 @@ MAX_PRIORITY: Final = 2**21 - 1
 def require(ok: bool, field: str, value: object, rule: str) -> None:
     """Raise the one kind of error a bad option gives."""
     if not ok:
+        shown = text_of(attempt(lambda: repr(value), f"<a {class_of(value)}>"), 200)
         raise ConfigurationError(
-            f"{field}={value!r}: {rule}",
-            context={"field": field, "value": value, "rule": rule},
+            f"{field}={shown}: {rule}",
+            context={"field": field, "value": value if type(value) in PLAIN else shown, "rule": rule},
         )
 
 
-def require_seconds(field: str, value: object, *, zero: bool = True) -> None:
+# A subclass of `str`, `int` or `float` says something else when it is escaped, compared or sent: template
+# engines' safe strings, numpy's scalars, the members of an `IntEnum`. So what is checked is made exactly
+# the plain type, here and nowhere else.
+
+PLAIN: Final = (bool, int, float, type(None))
+
+
+def require_text(field: str, value: object, *, most: int, empty: bool = False) -> str:
+    """A text of at most so many bytes in UTF-8, as exactly a `str`."""
+    rule = f"must be a text of {0 if empty else 1} to {most:,} bytes in UTF-8"
+    if not isinstance(value, str):
+        require(False, field, value, rule)
+    text = str.__str__(cast("str", value))
+    if len(text) * 3 > most or not text.isascii():
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError:
+            require(False, field, value, f"{rule}, and half a surrogate pair is none")
+            raise
+        require(size <= most, field, value, f"{rule}, and has {size:,}")
+    require(empty or text != "", field, value, rule)
+    return text
+
+
+def exact_int(value: object) -> int | None:
+    """The whole number it is, as exactly an `int`; `None` if it is none. A truth value is none."""
+    if type(value) is int:
+        return value
+    if isinstance(value, bool | str):
+        return None
+    if isinstance(value, int):
+        return int.__add__(value, 0)
+    index: Any = getattr(type(value), "__index__", None)
+    return None if index is None else attempt(lambda: int.__add__(index(value), 0), None)
+
+
+def exact_number(value: object) -> float | None:
+    """The number it is, as exactly an `int` or a `float`; `None` if it is none."""
+    if type(value) is float:
+        return value
+    whole = exact_int(value)
+    if whole is not None or isinstance(value, bool | str):
+        return whole
+    if isinstance(value, float):
+        return float.__add__(value, 0.0)
+    convert: Any = getattr(type(value), "__float__", None)
+    return None if convert is None else attempt(lambda: float.__add__(convert(value), 0.0), None)
+
+
+def require_number(
+    field: str, value: object, *, least: float = -inf, most: float = inf, rule: str = ""
+) -> float:
+    """A finite number within bounds, as exactly an `int` or a `float`."""
+    number = exact_number(value)
+    ok = number is not None and abs(number) < inf and least <= number <= most
+    require(ok, field, value, rule or "must be a finite number")
+    assert number is not None
+    return number
+
+
+def require_seconds(field: str, value: object, *, zero: bool = True) -> float:
     """A finite number of seconds, not negative; `zero=False`: greater than 0."""
-    ok = (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and (value >= 0 if zero else value > 0)
-        and value <= MAX_SECONDS
-    )
-    require(
-        ok,
-        field,
-        value,
-        f"must be a number of seconds, {'0 or more' if zero else 'above 0'}, 100 years at most",
-    )
+    rule = f"must be a number of seconds, {'0 or more' if zero else 'above 0'}, 100 years at most"
+    seconds = require_number(field, value, least=0, most=MAX_SECONDS, rule=rule)
+    require(zero or seconds > 0, field, value, rule)
+    return seconds
 
 
-def require_count(field: str, value: object, *, least: int = 1, most: int = 2**53) -> None:
-    """A whole number within bounds."""
-    ok = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+def require_count(field: str, value: object, *, least: int = 1, most: int = 2**53) -> int:
+    """A whole number within bounds, as exactly an `int`."""
+    count = exact_int(value)
     bound = f"{least} or more" if most == 2**53 else f"from {least} to {most}"
+    ok = count is not None and least <= count <= most
     require(ok, field, value, f"must be a whole number, {bound}")
+    assert count is not None
+    return count
+
+
+def keep(options: msgspec.Struct, name: str, exact: object) -> None:
+    """Put what was checked in the place of what was given; the options are being made."""
+    if getattr(options, name) is not exact:
+        msgspec.structs.force_setattr(options, name, exact)
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,22 +143,13 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Told, on the worker, when the last attempt has failed; not when the error may not be retried."""
 
     def __post_init__(self) -> None:
-        require_count("RetryPolicy.max_attempts", self.max_attempts)
-        require_seconds("RetryPolicy.backoff", self.backoff)
-        require_seconds("RetryPolicy.max_backoff", self.max_backoff)
-        multiplier = self.backoff_multiplier
-        require(
-            isinstance(multiplier, int | float) and 1 <= multiplier <= 1000,
-            "RetryPolicy.backoff_multiplier",
-            multiplier,
-            "must be a number from 1 to 1,000",
-        )
-        require(
-            isinstance(self.jitter, int | float) and 0 <= self.jitter <= 1,
-            "RetryPolicy.jitter",
-            self.jitter,
-            "must be a number from 0 to 1",
-        )
+        keep(self, "max_attempts", require_count("RetryPolicy.max_attempts", self.max_attempts))
+        keep(self, "backoff", require_seconds("RetryPolicy.backoff", self.backoff))
+        keep(self, "max_backoff", require_seconds("RetryPolicy.max_backoff", self.max_backoff))
+        for name, least, most in (("backoff_multiplier", 1, 1000), ("jitter", 0, 1)):
+            rule = f"must be a number from {least} to {most:,}"
+            value = getattr(self, name)
+            keep(self, name, require_number(f"RetryPolicy.{name}", value, least=least, most=most, rule=rule))
         for name in ("should_retry", "on_retry", "on_exhausted"):
             function = getattr(self, name)
             require(
@@ -122,9 +176,9 @@ class CircuitBreaker(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs let through to see whether it works again."""
 
     def __post_init__(self) -> None:
-        require_count("CircuitBreaker.failures", self.failures)
-        require_seconds("CircuitBreaker.recovery", self.recovery, zero=False)
-        require_count("CircuitBreaker.half_open", self.half_open)
+        keep(self, "failures", require_count("CircuitBreaker.failures", self.failures))
+        keep(self, "recovery", require_seconds("CircuitBreaker.recovery", self.recovery, zero=False))
+        keep(self, "half_open", require_count("CircuitBreaker.half_open", self.half_open))
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,9 +191,9 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.age is not None:
-            require_seconds("Retention.age", self.age)
+            keep(self, "age", require_seconds("Retention.age", self.age))
         if self.count is not None:
-            require_count("Retention.count", self.count, least=0)
+            keep(self, "count", require_count("Retention.count", self.count, least=0))
 
     @classmethod
     def of(cls, value: bool | int | Retention | None) -> Retention | None:
@@ -160,8 +214,10 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds before the second attempt."""
 
     def __post_init__(self) -> None:
-        require(self.type in BACKOFFS, "Backoff.type", self.type, "must be 'fixed' or 'exponential'")
-        require_seconds("Backoff.delay", self.delay)
+        known = [kind for kind in BACKOFFS if kind == self.type]
+        require(bool(known), "Backoff.type", self.type, "must be 'fixed' or 'exponential'")
+        keep(self, "type", known[0])
+        keep(self, "delay", require_seconds("Backoff.delay", self.delay))
 
     @property
     def multiplier(self) -> float:
@@ -197,30 +253,26 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.debounce is not None:
-            require(
-                isinstance(self.debounce, str) and self.debounce != "",
-                "JobOptions.debounce",
-                self.debounce,
-                "must be a text that is not empty",
-            )
+            key = require_text("JobOptions.debounce", self.debounce, most=MAX_KEY_BYTES)
+            keep(self, "debounce", key)
         for name in ("remove_on_complete", "remove_on_fail"):
             value = getattr(self, name)
-            require(
-                value is None
-                or isinstance(value, bool | Retention)
-                or (isinstance(value, int) and value >= 0),
-                f"JobOptions.{name}",
-                value,
-                "must be True, False, how many to keep, or a Retention",
-            )
+            if value is not None and not isinstance(value, bool | Retention):
+                count, rule = exact_int(value), "must be True, False, how many to keep, or a Retention"
+                require(count is not None and count >= 0, f"JobOptions.{name}", value, rule)
+                keep(self, name, count)
         if self.attempts is not None:
-            require_count("JobOptions.attempts", self.attempts)
+            keep(self, "attempts", require_count("JobOptions.attempts", self.attempts))
         if self.backoff is not None and not isinstance(self.backoff, Backoff):
-            require_seconds("JobOptions.backoff", self.backoff)
+            keep(self, "backoff", require_seconds("JobOptions.backoff", self.backoff))
         if self.delay is not None:
-            require_seconds("JobOptions.delay", self.delay)
+            keep(self, "delay", require_seconds("JobOptions.delay", self.delay))
         if self.priority is not None:
-            require_count("JobOptions.priority", self.priority, least=0, most=MAX_PRIORITY)
+            keep(
+                self,
+                "priority",
+                require_count("JobOptions.priority", self.priority, least=0, most=MAX_PRIORITY),
+            )
 
     @property
     def first_backoff(self) -> float | None:
@@ -254,8 +306,8 @@ class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
     bounce_back: bool = True
 
     def __post_init__(self) -> None:
-        require_count("RateLimit.max", self.max, most=1_000_000)
-        require_seconds("RateLimit.duration", self.duration, zero=False)
+        keep(self, "max", require_count("RateLimit.max", self.max, most=1_000_000))
+        keep(self, "duration", require_seconds("RateLimit.duration", self.duration, zero=False))
         require(
             isinstance(self.bounce_back, bool),
             "RateLimit.bounce_back",
@@ -295,11 +347,11 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
     """For what a job's own options leave open."""
 
     def __post_init__(self) -> None:
-        require_count("QueueOptions.concurrency", self.concurrency, most=100_000)
+        keep(self, "concurrency", require_count("QueueOptions.concurrency", self.concurrency, most=100_000))
         for name in ("global_concurrency", "session_concurrency", "rate_limit_rpm"):
             value = getattr(self, name)
             if value is not None:
-                require_count(f"QueueOptions.{name}", value, most=1_000_000)
+                keep(self, name, require_count(f"QueueOptions.{name}", value, most=1_000_000))
         require(
             self.limiter is None or isinstance(self.limiter, RateLimit),
             "QueueOptions.limiter",
@@ -312,10 +364,20 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
             self.rate_limit_rpm,
             "goes without a limiter: it is short for one",
         )
-        require_count("QueueOptions.max_size", self.max_size, least=0)
-        require_count("QueueOptions.priority", self.priority, least=0, most=MAX_PRIORITY)
-        require_count("QueueOptions.max_stalled_count", self.max_stalled_count, least=0)
-        require_seconds("QueueOptions.stalled_interval", self.stalled_interval)
+        keep(self, "max_size", require_count("QueueOptions.max_size", self.max_size, least=0))
+        keep(
+            self,
+            "priority",
+            require_count("QueueOptions.priority", self.priority, least=0, most=MAX_PRIORITY),
+        )
+        keep(
+            self,
+            "max_stalled_count",
+            require_count("QueueOptions.max_stalled_count", self.max_stalled_count, least=0),
+        )
+        keep(
+            self, "stalled_interval", require_seconds("QueueOptions.stalled_interval", self.stalled_interval)
+        )
         require(
             self.stalled_interval >= 0.1,
             "QueueOptions.stalled_interval",
@@ -343,12 +405,17 @@ class ResourceLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.max_sessions is not None:
-            require_count("ResourceLimits.max_sessions", self.max_sessions)
-        require_count("ResourceLimits.max_queue_size", self.max_queue_size, least=0)
+            keep(self, "max_sessions", require_count("ResourceLimits.max_sessions", self.max_sessions))
+        keep(
+            self,
+            "max_queue_size",
+            require_count("ResourceLimits.max_queue_size", self.max_queue_size, least=0),
+        )
         if self.max_memory_mb is not None:
-            limit = self.max_memory_mb
-            ok = isinstance(limit, int | float) and not isinstance(limit, bool) and 0 < limit < math.inf
-            require(ok, "ResourceLimits.max_memory_mb", limit, "must be a number of MB, above 0")
+            field, rule = "ResourceLimits.max_memory_mb", "must be a number of MB, above 0"
+            limit = require_number(field, self.max_memory_mb, rule=rule)
+            require(limit > 0, field, limit, rule)
+            keep(self, "max_memory_mb", limit)
 
 
 class RuntimeOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -394,24 +461,24 @@ class RuntimeOptions(msgspec.Struct, frozen=True, kw_only=True):
             self.prefix,
             "must be 1 to 64 letters, digits, '_', '.' or '-'",
         )
-        require(
-            isinstance(self.node, str) and len(self.node) <= 64,
-            "node",
-            self.node,
-            "must be a short text",
-        )
-        require_seconds("lease", self.lease, zero=False)
+        keep(self, "prefix", str.__str__(self.prefix))
+        keep(self, "node", require_text("node", self.node, most=MAX_NODE_BYTES, empty=True))
+        keep(self, "lease", require_seconds("lease", self.lease, zero=False))
         require(self.lease >= 1, "lease", self.lease, "must be at least 1 second")
-        require_seconds("shutdown_grace", self.shutdown_grace)
-        require_seconds("result_ttl", self.result_ttl, zero=False)
+        keep(self, "shutdown_grace", require_seconds("shutdown_grace", self.shutdown_grace))
+        keep(self, "result_ttl", require_seconds("result_ttl", self.result_ttl, zero=False))
         if self.state_ttl is not None:
-            require_seconds("state_ttl", self.state_ttl, zero=False)
-        require_count("state_history", self.state_history, least=0, most=1000)
-        require_count("max_state_bytes", self.max_state_bytes, most=256 * 1024 * 1024)
-        require_count("max_conflicts", self.max_conflicts, least=0)
-        require_count("max_call_depth", self.max_call_depth, least=0, most=1000)
+            keep(self, "state_ttl", require_seconds("state_ttl", self.state_ttl, zero=False))
+        keep(self, "state_history", require_count("state_history", self.state_history, least=0, most=1000))
+        keep(
+            self,
+            "max_state_bytes",
+            require_count("max_state_bytes", self.max_state_bytes, most=256 * 1024 * 1024),
+        )
+        keep(self, "max_conflicts", require_count("max_conflicts", self.max_conflicts, least=0))
+        keep(self, "max_call_depth", require_count("max_call_depth", self.max_call_depth, least=0, most=1000))
         if self.max_running is not None:
-            require_count("max_running", self.max_running)
+            keep(self, "max_running", require_count("max_running", self.max_running))
         require(isinstance(self.limits, ResourceLimits), "limits", self.limits, "must be ResourceLimits")
 
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 import msgspec
 
 from .errors import ConfigurationError
-from .options import require, require_count, require_seconds
+from .options import keep, require, require_count, require_seconds
 
 
 class RedisOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,16 +55,16 @@ class RedisOptions(msgspec.Struct, frozen=True, kw_only=True):
         password: object = self.password
         require(type(password) is str, "password", "***", "must be a text")
         require(self.host != "", "host", self.host, "must be a name or an address")
-        require_count("port", self.port, most=65535)
-        require_count("db", self.db, least=0)
+        keep(self, "port", require_count("port", self.port, most=65535))
+        keep(self, "db", require_count("db", self.db, least=0))
         for name in ("tls", "tls_verify", "allow_eviction"):
             value = getattr(self, name)
             require(isinstance(value, bool), name, value, "must be True or False")
         require(not (self.tls and self.path), "tls", self.tls, "a Unix socket speaks no TLS")
         require(not self.key_file or bool(self.cert_file), "key_file", self.key_file, "goes with cert_file")
-        require_seconds("connect_timeout", self.connect_timeout, zero=False)
-        require_seconds("call_timeout", self.call_timeout, zero=False)
-        require_count("max_pending_bytes", self.max_pending_bytes)
+        keep(self, "connect_timeout", require_seconds("connect_timeout", self.connect_timeout, zero=False))
+        keep(self, "call_timeout", require_seconds("call_timeout", self.call_timeout, zero=False))
+        keep(self, "max_pending_bytes", require_count("max_pending_bytes", self.max_pending_bytes))
 
     @classmethod
     def from_url(cls, url: str) -> Self:

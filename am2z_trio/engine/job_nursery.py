@@ -1,0 +1,60 @@
+"""`ctx.nursery`: a nursery of the host, whose tasks fail their job and nothing else, whatever they raise."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVarTuple
+
+from am2z_trio.concurrency import CancelScope, Host, Nursery
+from am2z_trio.concurrency.groups import is_not_the_codes_own, is_presentable
+from am2z_trio.model.errors import ProcessorExecutionError
+from am2z_trio.model.telling import described
+
+Args = TypeVarTuple("Args")
+
+NOTHING: Final[dict[str, Any]] = {}
+
+
+class JobNursery:
+    """The nursery of one run. Whatever else the host's own nursery has is here, too."""
+
+    __slots__ = ("_host", "_nursery")
+
+    def __init__(self, host: Host, nursery: Nursery) -> None:
+        self._host = host
+        self._nursery = nursery
+
+    @property
+    def cancel_scope(self) -> CancelScope:
+        return self._nursery.cancel_scope
+
+    def start_soon(
+        self, async_fn: Callable[[*Args], Awaitable[Any]], /, *args: *Args, name: object = None
+    ) -> object:
+        return self._nursery.start_soon(self._run, async_fn, args, NOTHING, name=_name(async_fn, name))
+
+    async def start(self, async_fn: Callable[..., Awaitable[Any]], /, *args: Any, name: object = None) -> Any:
+        async def begin(*, task_status: Any) -> None:
+            await self._run(async_fn, args, {"task_status": task_status})
+
+        return await self._nursery.start(begin, name=_name(async_fn, name))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._nursery, name)
+
+    async def _run(
+        self, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], named: dict[str, Any]
+    ) -> None:
+        try:
+            await fn(*args, **named)
+        except BaseException as raised:
+            if is_not_the_codes_own(raised, self._host):
+                raise
+            if isinstance(raised, Exception) and is_presentable(raised):
+                raise
+            # `SystemExit` would end asyncio's loop, and one whose `repr` raises Trio's.
+            raise ProcessorExecutionError(f"a task of the job raised {described(raised)}")  # noqa: B904
+
+
+def _name(fn: object, name: object) -> str:
+    return str(getattr(fn, "__qualname__", fn) if name is None else name)

@@ -1,0 +1,44 @@
+"""How large what a user can size may be, where no option says so: one table.
+
+| what | most | beyond it |
+|---|---|---|
+| a text of an error: message, cause, a note, a value of its context | `MAX_TEXT_BYTES` | cut, with a mark |
+| entries of an error's context | `MAX_CONTEXT` | left out |
+| a traceback | `MAX_TRACEBACK_BYTES` | cut in its middle, with a mark |
+| one error with all its causes | `MAX_ERROR_BYTES` | later causes are left out, and counted |
+| causes within causes | `MAX_CAUSE_DEPTH` | left out |
+| partial states of one error | `MAX_PARTIAL_BYTES` | left out, the context says so |
+| the errors of earlier attempts together | `MAX_HISTORY_BYTES` | the oldest go first |
+| why a job was cancelled | `MAX_REASON_BYTES` | cut, with a mark |
+| a processor's name, an event's name | `MAX_NAME_BYTES` | refused |
+| a node's name | `MAX_NODE_BYTES` | refused |
+| a session's id | `MAX_SESSION_BYTES` | refused |
+| a job's id that a user chose | `MAX_JOB_ID_BYTES` | refused |
+| the key of a call, or of a debounced job | `MAX_KEY_BYTES` | refused |
+| an event's data | `MAX_EVENT_BYTES` | refused |
+
+Bytes are those of UTF-8 and of msgpack. A state's own limit is `max_state_bytes`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+
+MAX_TEXT_BYTES: Final = 8 * KIB
+MAX_CONTEXT: Final = 32
+MAX_TRACEBACK_BYTES: Final = 16 * KIB
+MAX_ERROR_BYTES: Final = 128 * KIB
+MAX_CAUSE_DEPTH: Final = 8
+MAX_PARTIAL_BYTES: Final = 256 * KIB
+MAX_HISTORY_BYTES: Final = 64 * KIB
+MAX_REASON_BYTES: Final = KIB
+MAX_NAME_BYTES: Final = 800
+MAX_NODE_BYTES: Final = 256
+MAX_SESSION_BYTES: Final = 16 * KIB
+MAX_JOB_ID_BYTES: Final = 800
+MAX_ANY_ID_BYTES: Final = 4 * KIB
+"""Of a job whose id the engine has made: its parent's, and the key of the call."""
+MAX_KEY_BYTES: Final = KIB
+MAX_EVENT_BYTES: Final = 64 * KIB
