@@ -527,6 +527,8 @@ class Node:
                     logger.error("the store has not answered for most of the lease: jobs are given up")
                     self._lost()
                 return
+            while answer.more:
+                answer = await store.tick()
             if self.claims.has_strays and not self.claims.under_way:
                 self.claims.has_strays = False
                 await store.reconcile(self.claims.ids())

@@ -429,3 +429,5 @@ class TickAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs of dead nodes this call returned to their queues or failed."""
     suspicion: bool = False
     """Some node is not connected, and its grace is not over: look again then."""
+    more: bool = False
+    """Dead nodes have more jobs: call again at once."""

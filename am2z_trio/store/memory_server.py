@@ -531,14 +531,14 @@ class MemoryServer(Ledger):
         if own is not None and not lost:
             own.lease_until = now + self.settings.lease * 1000
             own.gone_since = None
-        reaped, suspicion = 0, False
+        reaped, suspicion, more = 0, False, False
         oldest = heapq.nsmallest(BATCH, self._nodes.items(), key=lambda item: (item[1].lease_until, item[0]))
         for name, holder in oldest if reap else ():
-            if reaped >= BATCH:
-                break
             if self._is_dead(name, holder, now):
                 holder.lease_until = -1
-                reaped += self._reap(name, now, BATCH - reaped)
+                if reaped < BATCH:
+                    reaped += self._reap(name, now, BATCH - reaped)
+                more = more or name in self._nodes
             elif holder.gone_since is not None:
                 suspicion = True
         first = self._sweeps.get(node, 0)
@@ -551,7 +551,7 @@ class MemoryServer(Ledger):
                 self._wake(name)
         self.states.expire(now)
         self.deliver()
-        return TickAnswer(lost=lost, reaped=reaped, suspicion=suspicion)
+        return TickAnswer(lost=lost, reaped=reaped, suspicion=suspicion, more=more)
 
     def _is_dead(self, name: str, node: _Node, now: float) -> bool:
         if node.lease_until < now:

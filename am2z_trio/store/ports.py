@@ -298,7 +298,8 @@ class Store(Protocol):
         A job that comes back from a dead node has `stalls` + 1; beyond its `max_stalled` it fails. For
         the second time and further ones, jobs come back one by one. A call that completes takes its
         parent's `stalls` away.
-        Bounded work per call.
+        Bounded work per call: where dead nodes have more jobs than one call takes, the answer says so, and
+        any number of nodes may go on at once.
         """
         ...
 

@@ -429,7 +429,7 @@ class RedisStore:
     async def tick(self, *, reap: bool = True) -> TickAnswer:
         if self._keeper is not None:
             self._keeper.beat()
-        lost, reaped, self._queue_offset, suspicion = await self._eval(
+        lost, reaped, self._queue_offset, suspicion, more = await self._eval(
             scripts.TICK,
             self._clock,
             self._ttl,
@@ -440,7 +440,7 @@ class RedisStore:
             BATCH,
             1 if reap else 0,
         )
-        return TickAnswer(lost=bool(lost), reaped=reaped, suspicion=bool(suspicion))
+        return TickAnswer(lost=bool(lost), reaped=reaped, suspicion=bool(suspicion), more=bool(more))
 
     async def reconcile(self, known: Sequence[str]) -> int:
         return int(await self._eval(scripts.RECONCILE, self._clock, self._ttl, self._node, *known))

@@ -4,7 +4,7 @@
 -- ARGV     clock, result ttl ms, node, lease ms, gone grace ms, offset into the queues, batch,
 --          look for dead nodes (1 or 0)
 -- RETURNS  {1 if the own lease is gone, jobs taken from dead nodes, next offset, 1 if some node may be dead
---          and its grace is not over}
+--          and its grace is not over, 1 if dead nodes have more jobs}
 -- INVARIANT  a job leaves a dead node exactly once, with its token retired; bounded work per call.
 --          A node is dead when its lease has passed, or when nobody has subscribed to its inbox for
 --          the grace: Redis sees a closed connection at once, and cannot see a frozen process.
@@ -41,13 +41,15 @@ end
 
 local APART_MS = 250
 
-local reaped = 0
+local reaped, looked, more = 0, 0, 0
 local function reap(name)
-  local taken, suspects = redis.call('HSCAN', active_key(name), 0, 'COUNT', batch)[2], {}
-  for i = 1, #taken, 2 do
-    local job = load(taken[i])
+  -- Any of them: a scan from the beginning would find the places of those that are taken already.
+  local taken, suspects = redis.call('HRANDFIELD', active_key(name), batch - looked), {}
+  looked = looked + #taken
+  for _, id in ipairs(taken) do
+    local job = load(id)
     if not job then
-      redis.call('HDEL', active_key(name), taken[i])
+      redis.call('HDEL', active_key(name), id)
     else
       reaped = reaped + 1
       local most = tonumber(redis.call('HGET', job_key(job.id), 'max_stalled') or 0)
@@ -74,14 +76,16 @@ local function reap(name)
     leave_lots(name)
     -- A late duplicate of a claim may still be on its way; the numbers that refuse it stay for a while.
     redis.call('PEXPIRE', claims_key(name), ttl)
+  else
+    more = 1
   end
 end
 
 local nodes = ARGV[8] == '1' and redis.call('ZRANGE', nodes_key(), 0, batch - 1, 'WITHSCORES') or {}
 for i = 1, #nodes, 2 do
-  if reaped < batch and is_dead(nodes[i], tonumber(nodes[i + 1])) then
+  if is_dead(nodes[i], tonumber(nodes[i + 1])) then
     redis.call('ZADD', nodes_key(), -1, nodes[i])
-    reap(nodes[i])
+    if looked < batch then reap(nodes[i]) else more = 1 end
   end
 end
 
@@ -99,4 +103,4 @@ for _, name in ipairs(expired) do
   if v[1] then bury_state(name, v[1], v[2], 'expired') else redis.call('ZREM', expiries_key(), name) end
 end
 finish()
-return { lost, reaped, #queues < batch and 0 or offset + batch, suspicion }
+return { lost, reaped, #queues < batch and 0 or offset + batch, suspicion, more }

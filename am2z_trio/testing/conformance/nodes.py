@@ -87,6 +87,28 @@ class NodeCases:
         assert (await a.store.tick()).lost is False
         assert ids_of(await a.claim(1)) == ["k"]
 
+    async def test_all_jobs_of_dead_nodes_come_back_and_living_ones_share_the_work(
+        self, bench: Bench
+    ) -> None:
+        a, b, c, d = [await bench.node(name) for name in "abcd"]
+        await b.store.enqueue([job(f"j{n}") for n in range(1_200)])
+        for dead, calls in ((a, 2), (b, 10)):
+            for _ in range(calls):
+                assert len(await dead.claim(100)) == 100
+        bench.clock.advance(SETTINGS.lease + 0.001)
+        returned: list[int] = []
+        more = True
+        while more:
+            for living in (c, d):
+                answer = await living.store.tick()
+                returned.append(answer.reaped)
+                more = answer.more
+        assert sum(returned) == 1_200
+        # Each call takes as many as it may; a last one finds that there are no more.
+        assert max(returned) * 12 == 1_200
+        assert len(returned) <= 14
+        assert (await c.stats()).waiting == 1_200
+
     async def test_what_was_taken_from_a_node_is_fenced_before_it_is_granted_again(
         self, bench: Bench
     ) -> None:
