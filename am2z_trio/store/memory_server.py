@@ -164,6 +164,7 @@ class MemoryServer(Ledger):
         active = flow.most_active - queue.counts.get("active", 0) if flow.most_active else limit
         room = 0 if queue.paused else min(limit, starts, active)
         grants: list[Grant] = []
+        expired: list[Job] = []
         looks = Looks()
         for ids in queue.batches(lambda: room - len(grants), looks):
             for job_id in ids:
@@ -172,8 +173,7 @@ class MemoryServer(Ledger):
                     looks.left -= 1
                     continue
                 if now > job.deadline:
-                    self._end(job, "expire", now, reason=DEADLINE)
-                    self._tell("job:cancelled", job, now, data={"attempt": job.attempt})
+                    expired.append(job)
                     looks.left -= LOOKS_OF_AN_END
                     continue
                 session = job.spec.session
@@ -195,6 +195,11 @@ class MemoryServer(Ledger):
                 self._tell("job:started", job, now, node, {"attempt": job.attempt})
                 grants.append(self._grant(job, now))
         cut_short = looks.left <= 0 and queue.has_work
+        # What they have called ends with them, and may be among the jobs that were just granted.
+        for job in expired:
+            if job.status == "waiting":
+                self._end(job, "expire", now, reason=DEADLINE)
+                self._tell("job:cancelled", job, now, data={"attempt": job.attempt})
         queue.held = bool(flow.most_active) and len(grants) >= active and queue.has_work and not queue.paused
         due = None if queue.paused else self._next_due(queue_name, now)
         if flow.starts:

@@ -124,6 +124,7 @@ local function enter_session(id)
   return false
 end
 
+local expired = {}
 while #found < room and looks > 0 do
   local ids = next_ids(room - #found)
   if #ids == 0 then break end
@@ -133,8 +134,7 @@ while #found < room and looks > 0 do
     if v[1] ~= 'waiting' then
       looks = looks - 1
     elseif v[5] and now > tonumber(v[5]) then
-      local job = load(id)
-      end_job(job, 'expire', now, ttl, 'deadline', '', '')
+      expired[#expired + 1] = id
       looks = looks - LOOKS_OF_AN_END
     elseif per_session == 0 or enter_session(id) then
       found[#found + 1] = id
@@ -169,6 +169,11 @@ if #found > 0 then
   if #active > 0 then redis.call('HSET', active_key(node), unpack(active)) end
   count(queue, 'waiting', -#found)
   count(queue, 'active', #found)
+end
+-- What they have called ends with them, and may be among the jobs that were found: so these are active first.
+for _, id in ipairs(expired) do
+  local job = load(id)
+  if job.status == 'waiting' then end_job(job, 'expire', now, ttl, 'deadline', '', '') end
 end
 local held = most_active > 0 and not meta[1] and #found >= active_room and has_work(queue)
 if held and not meta[2] then

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from am2z_trio.model.records import QueueStats, Settlement
+from am2z_trio.model.records import PARENT_ENDED, CancelRequest, QueueStats, Settlement
 
 from .bench import Bench
 from .builders import ids_of, job, settled
@@ -130,6 +130,22 @@ class ClaimCases:
         assert await a.status("past") == "cancelled"
         assert await a.heard() == [settled("late", "cancelled", "deadline")]
         assert await a.stats() == QueueStats(active=1, cancelled=2)
+
+    async def test_a_job_is_granted_before_the_one_that_called_it_ends_in_the_same_claim(
+        self, bench: Bench
+    ) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("parent", priority=1, deadline=2.0)])
+        grant = await a.claim_one()
+        await a.store.enqueue([job("child", parent="parent")])
+        await a.settle(grant, "released")
+        bench.clock.advance(2.1)
+        (child,) = await a.claim(9)
+        assert child.spec.id == "child"
+        assert await a.status("parent") == "cancelled"
+        assert await a.heard() == [CancelRequest("child", child.token, PARENT_ENDED)]
+        assert (await a.settle(child, "cancelled")).status == "applied"
+        assert await a.stats() == QueueStats(cancelled=2)
 
     async def test_a_deadline_counts_from_the_enqueue_and_may_pass_while_active(self, bench: Bench) -> None:
         a = await bench.node()
