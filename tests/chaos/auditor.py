@@ -295,9 +295,6 @@ class _Auditor:
                 asked = "cancel" in self.jobs[id]
                 if not asked:
                     yield Finding("I9", f"job:{id}", f"is {self.status(id)}, and {parent} does not know it")
-        for id, job in self.jobs.items():
-            if self.status(id) in ALIVE and "calls" in job and id not in self.keyspace.of("children"):
-                yield Finding("I9", f"job:{id}", "has called, and its children are not known")
 
     def kept(self) -> Iterator[Finding]:
         for name, entry in self.keyspace.of("debounce").items():

@@ -1,0 +1,68 @@
+"""The protocol's fuzz in a small size: each fault happens, no promise is broken; seeded bugs are found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.chaos.fuzz import Tally, Violation, Wire, run
+from tests.mutants.test_script_mutants import Mutant, mutate
+
+FAULTS = (
+    "request lost",
+    "reply lost",
+    "twice",
+    "again, late",
+    "late",
+    "message lost",
+    "a node dies",
+    "a caller dies",
+    "a node stands still",
+    "scripts flushed",
+    "the server goes back",
+)
+PROVES = ("claims answered again", "settle: replay", "settle: fenced", "settle: conflict", "enqueue: dup")
+"""What the faults lead to."""
+
+
+@pytest.fixture
+def wire(redis_server: Any) -> Iterator[Wire]:
+    wire = Wire(redis_server.socket)
+    yield wire
+    wire.close()
+
+
+def fuzz(redis_server: Any, wire: Wire, faults: int, seed: int = 1) -> Tally:
+    with redis_server.client() as connection:
+        return run(wire, connection, faults=faults, seed=seed)
+
+
+def test_no_promise_is_broken_whatever_gets_lost_doubled_or_late(redis_server: Any, wire: Wire) -> None:
+    tally = fuzz(redis_server, wire, 4_000)
+    assert [name for name in FAULTS if not tally[f"fault: {name}"]] == []
+    assert [name for name in PROVES if not tally[name]] == []
+    assert tally["heard: completed"] > 100
+
+
+SEEDED = {
+    "settle without token": Mutant(("SETTLE",), "if job.token ~= token then return { 'fenced' } end", ""),
+    "settle without replay": Mutant(("SETTLE",), "if job.last_token == token then", "if false then"),
+    "claim without replay": Mutant(("CLAIM",), "if seq == last[1] then", "if false then"),
+    "a known job is queued again": Mutant(("ENQUEUE",), "if known[1] and not again then", "if false then"),
+    "an ended record stays": Mutant(
+        ("SETTLE",),
+        "redis.call('PEXPIRE', job_key(job.id), whole(age))",
+        "redis.call('PERSIST', job_key(job.id))",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SEEDED)
+def test_a_seeded_bug_is_found(
+    name: str, redis_server: Any, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutate(monkeypatch, SEEDED[name])
+    with pytest.raises(Violation):
+        fuzz(redis_server, wire, 12_000)
