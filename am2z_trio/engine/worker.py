@@ -435,6 +435,7 @@ class Worker:
                 # Stopped since the slot has looked: its code is not begun.
                 await self._host.checkpoint()
             settlement = await self._executor.run(claim, registered)
+            self._store.beat()
             self._prefetch.ran(claim.ended - claim.began)
             self.jobs_run += 1
         except BaseException:

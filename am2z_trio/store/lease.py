@@ -2,8 +2,8 @@
 
 A job that hogs the loop for longer than a lease must not lose its claims, and a loop that is dead
 must. So a thread with a blocking connection of its own renews the lease, and looks at a beat that
-the loop's tick updates: without a beat for the budget it stops. This is redis-py's job: it needs no
-event loop.
+the loop's tick and every job that ends update: without a beat for the budget, which is that of one
+job, it stops. This is redis-py's job: it needs no event loop.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 logger: Final = logging.getLogger("am2z_trio.lease")
 
 BUDGET: Final = 6.0
-"""Leases the loop may be silent for; then it counts as dead."""
+"""Leases the loop may be silent for: so long may one job keep it to itself. Then it counts as dead."""
 
 
 class LeaseKeeper:
@@ -50,7 +50,7 @@ class LeaseKeeper:
         self._last_beat = time.monotonic()
 
     def beat(self) -> None:
-        """The event loop is alive. Called from the loop."""
+        """The event loop is alive, and gets on. Called from the loop."""
         self._last_beat = time.monotonic()
 
     def stop(self) -> None:

@@ -168,6 +168,9 @@ class MemoryStore:
         await self._checkpoint()
         self._server.leave(self._node, self._now())
 
+    def beat(self) -> None:
+        """Nothing keeps the lease but the ticks."""
+
     async def tick(self, *, reap: bool = True) -> TickAnswer:
         await self._checkpoint()
         return self._server.tick(self._node, self._now(), reap=reap)

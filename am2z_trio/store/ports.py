@@ -292,6 +292,10 @@ class Store(Protocol):
         """Give the lease back; jobs it still holds go back to their queues, no budget used."""
         ...
 
+    def beat(self) -> None:
+        """The event loop gets on: a job has ended. What keeps the lease beside it may go on. Never waits."""
+        ...
+
     async def tick(self, *, reap: bool = True) -> TickAnswer:
         """Renew the lease, give dead nodes' jobs back to their queues (if `reap`), wake stuck queues.
 

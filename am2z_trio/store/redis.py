@@ -426,9 +426,12 @@ class RedisStore:
     async def leave(self) -> None:
         await self._eval(scripts.LEAVE, self._clock, self._ttl, self._node)
 
-    async def tick(self, *, reap: bool = True) -> TickAnswer:
+    def beat(self) -> None:
         if self._keeper is not None:
             self._keeper.beat()
+
+    async def tick(self, *, reap: bool = True) -> TickAnswer:
+        self.beat()
         lost, reaped, self._queue_offset, suspicion, more = await self._eval(
             scripts.TICK,
             self._clock,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import anyio
 import pytest
 import redis as redis_py
@@ -277,3 +279,22 @@ async def test_processors_are_announced_again_when_the_store_was_emptied(redis_u
             while await client.sync_processors() != ["plain"]:
                 await anyio.sleep(0.01)
             assert (await client.execute("plain", 3)).unwrap() == 3
+
+
+async def test_each_job_that_ends_is_a_sign_of_life(redis_url, redis_server, monkeypatch):
+    monkeypatch.setattr("am2z_trio.store.lease.BUDGET", 0.8)
+    lease_stands: list[bool] = []
+
+    @processor(queue=QueueOptions(concurrency=8))
+    async def hog(n: int) -> int:
+        # All of them run in one turn of the loop, and none leaves it a moment.
+        time.sleep(0.3)
+        now = time.time() * 1000
+        lease_stands.append(redis_server.call("ZCOUNT", keys.spell("am2z", "nodes"), now, "+inf") == 1)
+        return n
+
+    async with QueueRuntime(redis_url, lease=1.0) as runtime:
+        runtime.register(hog)
+        for result in await runtime.execute_many(hog, range(8)):
+            result.unwrap()
+    assert lease_stands == [True] * 8
