@@ -14,7 +14,7 @@ import msgspec
 
 from .codec import DEFAULT_MAX_BYTES
 from .errors import AM2ZError, ConfigurationError
-from .limits import MAX_KEY_BYTES, MAX_NODE_BYTES
+from .limits import MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_NODE_BYTES
 from .telling import attempt, class_of, text_of
 
 MAX_SECONDS: Final = 100 * 365 * 24 * 3600
@@ -214,9 +214,9 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds before the second attempt."""
 
     def __post_init__(self) -> None:
-        known = [kind for kind in BACKOFFS if kind == self.type]
-        require(bool(known), "Backoff.type", self.type, "must be 'fixed' or 'exponential'")
-        keep(self, "type", known[0])
+        kind = require_text("Backoff.type", self.type, most=MAX_NAME_BYTES)
+        require(kind in BACKOFFS, "Backoff.type", kind, "must be 'fixed' or 'exponential'")
+        keep(self, "type", kind)
         keep(self, "delay", require_seconds("Backoff.delay", self.delay))
 
     @property
