@@ -184,7 +184,7 @@ class Bench:
 
     def store_of(self, node: str, **settings: Any) -> RedisStore:
         store = RedisStore(node, RedisOptions(), settings=StoreSettings(**settings), clock=lambda: self.now)
-        store._client = self.probe  # type: ignore[assignment]  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+        store._commands = self.probe  # type: ignore[assignment]  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
         return store
 
     def size(self, name: str) -> int:

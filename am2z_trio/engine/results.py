@@ -202,8 +202,9 @@ class Results:
     def on_settled(self, settled: Settled) -> None:
         """The inbox says that a job has ended."""
         waiters = self._waiting.get(settled.id, ())
-        if settled.status != "completed" and any(waiter.may_run_again for waiter in waiters):
-            # Perhaps an earlier run, which ended without completing: this may have come late.
+        unsure = settled.status != "completed" and any(waiter.may_run_again for waiter in waiters)
+        if settled.omitted or unsure:
+            # Too large for a message; or perhaps an earlier run, which ended without completing.
             for waiter in waiters:
                 waiter.look = True
             self._read_soon(settled.id)

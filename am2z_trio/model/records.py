@@ -332,6 +332,8 @@ class Settled(msgspec.Struct, frozen=True, array_like=True, tag="settled"):
     """Set when the store itself ended the job: `deadline`, `stalled`, or why it was cancelled."""
     result: msgspec.Raw
     """An encoded `ResultRecord`; `nil` when the store itself ended the job."""
+    omitted: bool = False
+    """The result is too large for a message (32 kB): it is to be read from the record, and is nil here."""
 
 
 class Wake(msgspec.Struct, frozen=True, array_like=True, tag="wake"):

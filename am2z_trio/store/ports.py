@@ -183,7 +183,8 @@ class Store(Protocol):
         Checked in this order, before anything is written: no record → `gone`; settled with this
         token before → `replay`; not the current token → `fenced`; the session's state is not the
         expected one → `conflict`, and the claim stands. Otherwise the state is committed, result
-        and counters are written, the event is published and the origin's inbox hears of it. Only
+        and counters are written, the event is published and the origin's inbox hears of it; of a large
+        result, perhaps only that it is there (`Settled.omitted`). Only
         `completed` commits, and only the job of a session; any other commit is not looked at.
         A claim that was taken away (reap, join, leave, reconcile) is `fenced` from then on.
         `retry` and `released` of a job whose cancellation was requested end it as cancelled.

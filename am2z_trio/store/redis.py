@@ -6,6 +6,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Final, Literal, cast
 
 import anyio.to_thread
@@ -57,6 +58,9 @@ logger: Final = logging.getLogger("am2z_trio.store")
 BATCH: Final = 100
 """Most jobs, nodes or queues that one housekeeping call touches."""
 
+REQUEST_BYTES: Final = 1024 * 1024
+"""Bytes of payloads in one call, and at most one payload more: some milliseconds of a script."""
+
 _decode_inbox: Final = RecordDecoder[list[InboxMessage]](list[InboxMessage])
 _decode_events: Final = RecordDecoder[list[Event]](list[Event])
 _decode_options: Final = RecordDecoder[QueueOptions](QueueOptions)
@@ -65,7 +69,7 @@ _decode_spec: Final = RecordDecoder[JobSpec](JobSpec)
 
 class RedisStore:
     """`Store` over two connections: one for commands, one that hears. Every call is one script, or one
-    command.
+    command; or several, where what is to be sent or answered has too many bytes for one.
 
     What the node hears (outcomes, wake-ups, requests to cancel, events) has no order with the answers to what
     it asks: a push may come before the answer of the very call that has caused it, or after it.
@@ -218,6 +222,21 @@ class RedisStore:
             raise _not_running()
         return await self._commands.eval(script, self._keys, args)
 
+    async def _eval_records(
+        self, script: Script, first: tuple[Argument, ...], records: Sequence[tuple[Argument, ...]]
+    ) -> list[Any]:
+        """Run a script that works record by record, as often as it takes: with no more records at a time
+        than `REQUEST_BYTES` hold, and the rest again where it has answered the first ones only."""
+        rows = list[Any]()
+        while len(rows) < len(records):
+            start = end = len(rows)
+            size = 0
+            while end < len(records) and (size < REQUEST_BYTES or end == start):
+                size += sum(len(value) for value in records[end] if isinstance(value, bytes | msgspec.Raw))
+                end += 1
+            rows += await self._eval(script, *first, *chain.from_iterable(records[start:end]))
+        return rows
+
     def _send(self, script: Script, args: Sequence[Argument]) -> None:
         if self._commands is not None:
             self._commands.send_eval(script, self._keys, args)
@@ -227,12 +246,12 @@ class RedisStore:
         return 0 if self._given_clock is None else self._given_clock()
 
     async def enqueue(self, jobs: Sequence[Enqueue]) -> list[EnqueueAnswer]:
-        args: list[Argument] = [self._clock, self._ttl]
+        records: list[tuple[Argument, ...]] = []
         for job in jobs:
             spec = job.spec
             require_text(spec.id)
             require_text(spec.session)
-            args += (
+            record: tuple[Argument, ...] = (
                 spec.id,
                 job.queue,
                 encode_record(spec),
@@ -251,7 +270,8 @@ class RedisStore:
                 plain_name(job.debounce) if job.debounce else "",
                 _keep(job),
             )
-        answers = await self._eval(scripts.ENQUEUE, *args)
+            records.append(record)
+        answers = await self._eval_records(scripts.ENQUEUE, (self._clock, self._ttl), records)
         return [_enqueue_answer(job.spec.id, row) for job, row in zip(jobs, answers, strict=True)]
 
     async def claim(self, queue: str, seq: int, limit: int, flow: Flow = FREE) -> ClaimAnswer:
@@ -284,10 +304,10 @@ class RedisStore:
         return ClaimAnswer(grants=grants, unreadable=unreadable, next_due=None if due < 0 else due / 1000)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[SettleAnswer]:
-        args: list[Argument] = [self._clock, self._ttl, *self._states.commit_arguments]
+        records: list[tuple[Argument, ...]] = []
         for settlement in settlements:
             commit = settlement.commit
-            args += (
+            record: tuple[Argument, ...] = (
                 settlement.id,
                 settlement.token,
                 settlement.outcome,
@@ -296,11 +316,13 @@ class RedisStore:
                 milliseconds(settlement.delay),
             )
             if commit is None:
-                args += (0, "", "", "", "")
+                record += (0, "", "", "", "")
             else:
                 version, sha = ("", "") if commit.expected is None else commit.expected
-                args += (1, version, sha, commit.checksum, commit.blob)
-        return [_settle_answer(row) for row in await self._eval(scripts.SETTLE, *args)]
+                record += (1, version, sha, commit.checksum, commit.blob)
+            records.append(record)
+        first = (self._clock, self._ttl, *self._states.commit_arguments)
+        return [_settle_answer(row) for row in await self._eval_records(scripts.SETTLE, first, records)]
 
     async def report(self, job: str, token: str, progress: float) -> bool:
         return bool(await self._eval(scripts.REPORT, self._clock, job, token, repr(float(progress))))
@@ -313,7 +335,7 @@ class RedisStore:
         self._send(scripts.CANCEL, (self._clock, self._ttl, job, reason))
 
     async def view(self, jobs: Sequence[str]) -> list[JobView | None]:
-        rows = await self._eval(scripts.VIEW, *jobs)
+        rows = await self._eval_records(scripts.VIEW, (), [(job,) for job in jobs])
         return [_view(job, row) if row else None for job, row in zip(jobs, rows, strict=True)]
 
     async def stop_session(self, session: str, *, running: bool, refuse: float) -> list[str]:
@@ -367,11 +389,13 @@ class RedisStore:
         return Permit(allowed=bool(allowed), state=state.decode(), wait=wait / 1000)
 
     async def announce(self, queues: Sequence[QueueInfo]) -> None:
-        args: list[Argument] = [self._clock]
         for info in queues:
             require_text(info.processor)
-            args += (info.queue, info.processor, info.session, encode_record(info.options))
-        await self._eval(scripts.ANNOUNCE, *args)
+        for start in range(0, len(queues), BATCH):
+            args: list[Argument] = [self._clock]
+            for info in queues[start : start + BATCH]:
+                args += (info.queue, info.processor, info.session, encode_record(info.options))
+            await self._eval(scripts.ANNOUNCE, *args)
 
     async def known_queues(self) -> list[QueueInfo]:
         found: list[QueueInfo] = []
@@ -389,7 +413,7 @@ class RedisStore:
         return [job.decode() for job in ids]
 
     async def dead_jobs(self, jobs: Sequence[str]) -> list[DeadJob | None]:
-        rows = await self._eval(scripts.DEAD_JOBS, *jobs)
+        rows = await self._eval_records(scripts.DEAD_JOBS, (), [(job,) for job in jobs])
         return [_dead_job(job, row) if row else None for job, row in zip(jobs, rows, strict=True)]
 
     async def revive(self, jobs: Sequence[str]) -> list[ReviveAnswer]:
@@ -455,14 +479,22 @@ class RedisStore:
     async def publish(self, events: Sequence[Event]) -> None:
         now = int(time.time() * 1000)
         try:
-            payload = encode_record(
-                [event if event.at else msgspec.structs.replace(event, at=now) for event in events]
-            )
+            encoded = [
+                encode_record(event if event.at else msgspec.structs.replace(event, at=now))
+                for event in events
+            ]
         except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
             raise ValidationError(f"the event's data cannot be sent: {error}") from error
         if self._commands is None:
             raise _not_running()
-        await self._commands.call("PUBLISH", self._events, payload)
+        while encoded:
+            end, size = 1, len(encoded[0])
+            while end < len(encoded) and size + len(encoded[end]) <= scripts.POSTED_BYTES:
+                size += len(encoded[end])
+                end += 1
+            payload = encode_record([msgspec.Raw(event) for event in encoded[:end]])
+            await self._commands.call("PUBLISH", self._events, payload)
+            del encoded[:end]
 
     async def watch_events(self, on: bool) -> None:
         if self._pushes is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 from am2z_trio.model.errors import ValidationError
 from am2z_trio.model.integrity import MISSING, verified
@@ -14,6 +14,9 @@ from am2z_trio.wire.scripts import Script
 
 from . import scripts
 from .ports import StoreSettings
+
+HISTORY_PAGE: Final = 100
+"""Most earlier states per call."""
 
 Eval = Callable[..., Awaitable[Any]]
 """Runs a script with the namespace's anchor and these arguments."""
@@ -80,10 +83,17 @@ class RedisStates:
 
     async def history(self, session: str) -> list[StateRecord]:
         found: list[StateRecord] = []
-        for entry in await self._eval(scripts.HISTORY, self._clock(), _name(session)):
-            version, sha, created, updated, blob = entry.split(b" ", 4)
-            found.append(verified(state_record((version, updated, sha, blob, created)), session))
-        return found
+        seen = 0
+        while True:
+            page = await self._eval(scripts.HISTORY, self._clock(), _name(session), seen, HISTORY_PAGE)
+            seen += len(page)
+            for entry in page:
+                version, sha, created, updated, blob = entry.split(b" ", 4)
+                # A state that is written meanwhile moves the others on by one.
+                if not found or int(version) < found[-1].version:
+                    found.append(verified(state_record((version, updated, sha, blob, created)), session))
+            if len(page) < HISTORY_PAGE and sum(map(len, page)) < scripts.REPLY_BYTES:
+                return found
 
     async def acquire(self, session: str, token: str, lease: float) -> LockAnswer:
         answer = await self._eval(

@@ -9,6 +9,22 @@ from am2z_trio.wire.scripts import Script
 
 from .keys import lua_functions
 
+REPLY_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of payloads after which a script stops and answers; its caller asks for the rest. One payload more
+may come: a script always gets on."""
+
+PUSHED_BYTES: Final = 32 * 1024
+"""Largest outcome that is sent to who waits for it; larger ones are fetched. Redis closes a subscriber that
+is behind by 32 MB, or by 8 MB for a minute (`client-output-buffer-limit pubsub`)."""
+
+POSTED_BYTES: Final = 256 * 1024
+"""Bytes of messages to one node in one script after which outcomes are not sent but fetched, and bytes of one
+PUBLISH."""
+
+_BUDGETS: Final = (
+    f"local REPLY_BYTES, PUSHED_BYTES, POSTED_BYTES = {REPLY_BYTES}, {PUSHED_BYTES}, {POSTED_BYTES}"
+)
+
 FOLDER: Final = files("am2z_trio.store") / "lua"
 
 
@@ -17,8 +33,8 @@ def _read(name: str) -> str:
 
 
 def _script(name: str, *steps: str) -> Script:
-    """A script behind the key functions, the clock, and the shared steps it names."""
-    return Script(name, "\n".join([lua_functions(), *map(_read, ("clock", *steps, name))]))
+    """A script behind the key functions, the budgets, the clock, and the shared steps it names."""
+    return Script(name, "\n".join([lua_functions(), _BUDGETS, *map(_read, ("clock", *steps, name))]))
 
 
 ANNOUNCE: Final = _script("announce")

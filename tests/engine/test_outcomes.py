@@ -6,7 +6,7 @@ import anyio
 import msgspec
 import pytest
 
-from am2z_trio import JobCancelledError, processor
+from am2z_trio import JobCancelledError, QueueOptions, processor
 from am2z_trio.model.records import Settled
 
 pytestmark = pytest.mark.anyio
@@ -36,6 +36,59 @@ async def test_the_late_outcome_of_an_earlier_run_is_not_taken_for_this_ones(mak
                 await runtime.node.store.ping()
             go_on.set()
             assert (await job.result()).unwrap() == 7
+
+
+@processor(queue=QueueOptions(concurrency=40))
+async def echo(state: bytes) -> bytes:
+    return state
+
+
+async def test_large_states_of_many_jobs_come_and_go(make_runtime):
+    """More than Redis lets a subscriber be behind (32 MB), all at once."""
+    async with make_runtime() as runtime:
+        runtime.register(echo)
+        large = [bytes([n]) * 900_000 for n in range(40)]
+        with anyio.fail_after(60):
+            results = await runtime.execute_many(echo, large)
+        assert [result.unwrap() == state for result, state in zip(results, large, strict=True)] == [True] * 40
+
+
+async def test_large_outcomes_of_one_id_reach_all_who_wait(make_runtime):
+    running, go_on = anyio.Event(), anyio.Event()
+
+    @processor
+    async def grow(text: str) -> str:
+        running.set()
+        await go_on.wait()
+        return text * 100_000
+
+    async with make_runtime() as one, make_runtime() as two:
+        one.register(grow)
+        with anyio.fail_after(20):
+            jobs = [await one.submit(grow, "x", job_id="j")]
+            await running.wait()
+            if type(one).__name__ == "QueueRuntime":
+                jobs.append(await two.submit("grow", "x", job_id="j"))
+            go_on.set()
+            assert {len((await job.result()).unwrap()) for job in jobs} == {100_000}
+
+
+async def test_a_page_of_large_dead_letters_and_a_history_of_large_states(make_runtime):
+    @processor(queue=QueueOptions(concurrency=40))
+    async def fail(state: bytes) -> bytes:
+        raise ValueError(len(state))
+
+    async with make_runtime(state_history=40) as runtime:
+        runtime.register(fail)
+        large = [bytes([n]) * 900_000 for n in range(40)]
+        with anyio.fail_after(60):
+            await runtime.execute_many(fail, large)
+            letters = await runtime.dead_letters.list(fail)
+            assert {letter.state for letter in letters} == {*large}
+            for state in large:
+                await runtime.state.set("s", state)
+            history = await runtime.state.history("s")
+            assert len(history) == 40
 
 
 async def test_an_outcome_that_comes_before_the_answer_of_its_submission_is_heard(make_runtime):

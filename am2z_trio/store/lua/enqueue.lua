@@ -7,7 +7,8 @@
 --          debounce key or '', how long its record is kept, as `retain` reads it, or ''
 -- RETURNS  per job: {} accepted | {'taken', processor} the id is that of another processor's job
 --          | {'stopped'} its session is being stopped | {'orphan'} its parent has ended
---          | {'full', jobs that wait} | {status, reason, result} of the known job (status may be any)
+--          | {'full', jobs that wait} | {status, reason, result} of the known job (status may be any); of
+--          the first jobs only, if results use REPLY_BYTES up: the others are not looked at
 -- INVARIANT  a job's record exists exactly when its id is in its queue, active or terminal. The first
 --          write is one that Redis refuses when memory is full, so a refusal leaves nothing behind.
 
@@ -31,7 +32,7 @@ local function replaced_by(queue, debounce)
   return job and not ENDED[job.status] and job.status ~= 'active' and job or nil
 end
 
-local answers = {}
+local answers, size = {}, 0
 for i = 3, #ARGV, 17 do
   local id, queue, priority, delay = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 7]), tonumber(ARGV[i + 8])
   local key = job_key(id)
@@ -47,6 +48,7 @@ for i = 3, #ARGV, 17 do
       redis.call('HSET', key, 'origin', (known[4] or '') .. '\n' .. origin)
     end
     answers[#answers + 1] = { known[1], known[2] or '', known[3] or '' }
+    size = size + #(known[3] or '')
   elseif ARGV[i + 4] ~= '' and is_stopping(ARGV[i + 5], now) then
     answers[#answers + 1] = { 'stopped' }
   elseif ARGV[i + 13] ~= '' and not runs(ARGV[i + 13]) then
@@ -114,6 +116,7 @@ for i = 3, #ARGV, 17 do
     tell('job:enqueued', now, '', id)
     answers[#answers + 1] = {}
   end
+  if size >= REPLY_BYTES then break end
 end
 finish()
 return answers

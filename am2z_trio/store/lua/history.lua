@@ -1,10 +1,19 @@
 -- A session's newest states, newest first.
 --
 -- KEYS     anchor
--- ARGV     clock, session name
--- RETURNS  per state: version, sha, created, updated and blob, with a space between
+-- ARGV     clock, session name, how many of the newest to leave out, most
+-- RETURNS  per state: version, sha, created, updated and blob, with a space between; fewer than there are, if
+--          they use REPLY_BYTES up
 -- INVARIANT  writes nothing; an expired state has no history.
 
 local state = load_state(ARGV[2], read_clock(ARGV[1]))
 if state.sha == '' then return {} end
-return redis.call('LRANGE', history_key(ARGV[2]), 0, -1)
+local answers, size, first = {}, 0, tonumber(ARGV[3])
+for index = first, first + tonumber(ARGV[4]) - 1 do
+  local entry = redis.call('LINDEX', history_key(ARGV[2]), index)
+  if not entry then break end
+  answers[#answers + 1] = entry
+  size = size + #entry
+  if size >= REPLY_BYTES then break end
+end
+return answers

@@ -1,7 +1,7 @@
 -- A job's life: the steps that its scripts share. Follows the clock.
 --
 -- A script collects messages, events and counts while it works and sends them at its end with
--- `finish()`: one PUBLISH per node, one HINCRBY per queue and status, however many jobs it touched.
+-- `finish()`: one PUBLISH per node (or a few), one HINCRBY per queue and status, however many jobs it touched.
 
 local NIL = '\192'
 local CALLER_GONE = 'the job that called it has ended'
@@ -19,16 +19,39 @@ local function packed_list(items)
   return '\221' .. struct.pack('>I4', #items) .. table.concat(items)
 end
 
-local outbox, outbox_order = {}, {}
-local function post(node, packed)
+local outbox, outbox_order, posted = {}, {}, {}
+
+-- `instead` is sent where the message is too large to be pushed.
+local function post(node, packed, instead)
   if node == '' then return end
   local items = outbox[node]
   if not items then
     items = {}
     outbox[node] = items
     outbox_order[#outbox_order + 1] = node
+    posted[node] = 0
   end
+  if instead and (#packed > PUSHED_BYTES or posted[node] + #packed > POSTED_BYTES) then packed = instead end
+  posted[node] = posted[node] + #packed
   items[#items + 1] = packed
+end
+
+local function publish(node)
+  local items = outbox[node]
+  if posted[node] <= POSTED_BYTES then
+    redis.call('PUBLISH', inbox_key(node), packed_list(items))
+    return
+  end
+  local part, size = {}, 0
+  for _, item in ipairs(items) do
+    if size > 0 and size + #item > POSTED_BYTES then
+      redis.call('PUBLISH', inbox_key(node), packed_list(part))
+      part, size = {}, 0
+    end
+    part[#part + 1] = item
+    size = size + #item
+  end
+  redis.call('PUBLISH', inbox_key(node), packed_list(part))
 end
 
 local counts, counts_order = {}, {}
@@ -78,9 +101,7 @@ local function finish()
       for _ = 1, -counts[queue].active do wake(queue) end
     end
   end
-  for _, node in ipairs(outbox_order) do
-    redis.call('PUBLISH', inbox_key(node), packed_list(outbox[node]))
-  end
+  for _, node in ipairs(outbox_order) do publish(node) end
   if #events > 0 then redis.call('PUBLISH', events_key(), packed_list(events)) end
 end
 
@@ -282,8 +303,11 @@ function end_job(job, transition, now, ttl, reason, result, node)
   count(job.queue, job.status, -1)
   count(job.queue, status, 1)
   if result == '' then result = NIL end
-  local message = '\149' .. cmsgpack.pack('settled', job.id, status, reason) .. result
-  for origin in string.gmatch(job.origin, '[^\n]+') do post(origin, message) end
+  if job.origin ~= '' then
+    local head = cmsgpack.pack('settled', job.id, status, reason)
+    local message, instead = '\149' .. head .. result, '\150' .. head .. NIL .. '\195'
+    for origin in string.gmatch(job.origin, '[^\n]+') do post(origin, message, instead) end
+  end
   tell('job:' .. status, now, node, job.id, { attempt = job.attempt })
   if dead then tell('job:dead', now, node, job.id, { attempt = job.attempt }) end
 end

@@ -4,7 +4,8 @@
 -- ARGV     clock, result ttl ms, default state ttl ms, history, then per job: id, token, outcome, result,
 --          reason, delay ms, commit (1 or 0), expected version ('': any), expected sha, new sha, new blob
 -- RETURNS  per job: {'gone'} | {'replay', outcome} | {'fenced'} | {'conflict', row of read_state}
---          | {'applied', outcome}
+--          | {'applied', outcome}; of the first jobs only, if conflicts use REPLY_BYTES up: the others are
+--          left as they are
 -- INVARIANT  only the newest token settles, and once. Only `completed` commits, and only in a session.
 --          Every check precedes the first write of a job, and that write is a removal, which Redis
 --          allows when memory is full.
@@ -62,10 +63,13 @@ local function settle(id, token, outcome, result, reason, delay, commits, versio
   return { 'applied', job.last_outcome }
 end
 
-local answers = {}
+local answers, size = {}, 0
 for i = 5, #ARGV, 11 do
   answers[#answers + 1] = settle(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4],
     tonumber(ARGV[i + 5]), ARGV[i + 6] == '1', ARGV[i + 7], ARGV[i + 8], ARGV[i + 9], ARGV[i + 10])
+  local answer = answers[#answers]
+  if answer[1] == 'conflict' then size = size + #(answer[2][4] or '') end
+  if size >= REPLY_BYTES then break end
 end
 finish()
 return answers

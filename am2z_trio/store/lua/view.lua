@@ -2,10 +2,11 @@
 --
 -- KEYS     anchor
 -- ARGV     ids
--- RETURNS  per id: {} or {status, attempt, deliveries, stalls, progress, reason, result}
+-- RETURNS  per id: {} or {status, attempt, deliveries, stalls, progress, reason, result}; of the first ids
+--          only, if they use REPLY_BYTES up
 -- INVARIANT  reads only.
 
-local answers = {}
+local answers, size = {}, 0
 for _, id in ipairs(ARGV) do
   local v = redis.call('HMGET', job_key(id), 'status', 'attempt', 'deliveries', 'stalls', 'progress', 'reason', 'result')
   if v[1] then
@@ -13,5 +14,7 @@ for _, id in ipairs(ARGV) do
   else
     answers[#answers + 1] = {}
   end
+  size = size + #(v[7] or '')
+  if size >= REPLY_BYTES then break end
 end
 return answers
