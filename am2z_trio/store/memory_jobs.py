@@ -60,6 +60,8 @@ class Job:
     last_outcome: str = ""
     errors: bytes = b""
     cancel_reason: str | None = None
+    outlived: float = inf
+    """Until when the record of its parent is kept, which has ended before it."""
     settled: Settled | None = None
     forget_at: float = inf
     failed_at: float = 0.0
@@ -249,9 +251,11 @@ class Ledger:
     def _retain(self, job: Job, dead: bool, now: float) -> float:
         """Keep the record of a job that has ended for as long as it may be asked for; returns the seconds."""
         if job.spec.parent:
-            # A parent that is run again asks its children for their outcomes, however late.
-            self._keep_until(job, now + CHILD_TTL * 1000)
-            return CHILD_TTL
+            # A parent that is run again asks its children for their outcomes, however late; one that has
+            # ended is outlived by none for long.
+            till = min(CHILD_TTL, max((job.outlived - now) / 1000, KEPT))
+            self._keep_until(job, now + till * 1000)
+            return till
         queue, usual = self._queue(job.queue), Retention(age=self.settings.result_ttl)
         if dead:
             usual = Retention(age=DEAD_TTL, count=DEAD_COUNT)
@@ -301,7 +305,9 @@ class Ledger:
                 continue
             if child.status in TERMINAL:
                 self._keep_until(child, now + age * 1000)
-            elif child.status == "active":
+                continue
+            child.outlived = now + age * 1000
+            if child.status == "active":
                 child.cancel_reason = why
                 self._outbox.append((child.node, CancelRequest(child_id, child.token, why)))
             else:

@@ -247,6 +247,32 @@ async def test_a_server_that_was_emptied_says_that_the_node_is_lost(redis_url, r
         assert (await a.settle(grant)).status == "fenced"
 
 
+# --- how long records are kept --------------------------------------------------------------------
+
+
+async def test_a_child_that_ends_after_its_parent_is_kept_no_longer_than_it(redis_url, redis_server):
+    kept = Retention(age=500.0)
+    async with open_bench(redis_server) as bench:
+        a = await bench.node("a")
+        await a.store.enqueue([job("p", on_complete=kept)])
+        parent = await a.claim_one()
+        await a.store.enqueue([job(f"c{n}", parent="p") for n in range(3)])
+        children = await a.claim(2)
+        await a.store.enqueue([job("g", parent="c0")])
+        await a.settle(parent, "completed")
+        bench.clock.advance(200)
+        await a.settle(children[0], "completed")
+        await a.settle(children[1], "retry")
+        assert [await a.status(id) for id in ("c0", "c1", "c2", "g")] == [
+            "completed",
+            "cancelled",
+            "cancelled",
+            "cancelled",
+        ]
+        for id, most in (("p", 500), ("c0", 300), ("c1", 300), ("c2", 500), ("g", 300)):
+            assert (most - 60) * 1000 < redis_server.call("PTTL", key("job", id)) <= most * 1000, id
+
+
 # --- records that have expired --------------------------------------------------------------------
 
 

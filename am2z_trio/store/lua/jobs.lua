@@ -203,9 +203,10 @@ local function end_children(id, now, ttl, why, age)
     if child and ENDED[child.status] then
       redis.call('PEXPIRE', job_key(child_id), whole(age))
     elseif child and child.status == 'active' then
-      redis.call('HSET', job_key(child_id), 'cancel', why)
+      redis.call('HSET', job_key(child_id), 'cancel', why, 'outlived', whole(now + age))
       post(child.node, '\148' .. cmsgpack.pack('cancel', child_id, child.token, why))
     elseif child then
+      child.outlived = now + age
       cancel_unbegun(child, now, ttl, why)
     end
   end
@@ -238,9 +239,13 @@ end
 -- for what is usual.
 local function retain(job, dead, status, now, ttl)
   if job.parent then
-    -- A parent that is run again asks its children for their outcomes, however late.
-    redis.call('PEXPIRE', job_key(job.id), CHILD_TTL_MS)
-    return CHILD_TTL_MS
+    -- A parent that is run again asks its children for their outcomes, however late; one that has ended is
+    -- outlived by none for long.
+    local age, till = CHILD_TTL_MS, job.outlived
+    if job.cancel then till = tonumber(redis.call('HGET', job_key(job.id), 'outlived') or till) end
+    if till then age = math.min(age, math.max(till - now, KEPT_MS)) end
+    redis.call('PEXPIRE', job_key(job.id), whole(age))
+    return age
   end
   local age, most = tonumber(ttl), -1
   if dead then age, most = DEAD_TTL_MS, DEAD_COUNT end

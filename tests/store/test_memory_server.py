@@ -1,0 +1,22 @@
+"""What only the store in memory can show without waiting: how long its records are kept."""
+
+from __future__ import annotations
+
+from am2z_trio.model.options import Retention
+from am2z_trio.model.records import Settlement
+from am2z_trio.store.memory_server import MemoryServer
+from am2z_trio.testing.conformance import job
+
+
+def test_a_child_that_ends_after_its_parent_is_kept_no_longer_than_it():
+    server, now = MemoryServer(), 1_700_000_000_000.0
+    server.join("a", now)
+    server.enqueue([job("p", on_complete=Retention(age=500.0))], now)
+    (parent,) = server.claim("a", "q", 1, 1, now).grants
+    server.enqueue([job("c", parent="p"), job("d", parent="p")], now)
+    (child,) = server.claim("a", "q", 2, 1, now).grants
+    for grant, at in ((parent, now), (child, now + 200_000)):
+        settlement = Settlement(id=grant.spec.id, token=grant.token, outcome="completed")
+        assert server.settle([settlement], at)[0].status == "applied"
+    assert None not in server.view(["p", "c", "d"], now + 499_000)
+    assert server.view(["p", "c", "d"], now + 500_001) == [None, None, None]
