@@ -120,6 +120,9 @@ class Call:
 
     script: str
     ms: float
+    """As SLOWLOG has it: on a busy machine, also while the server was not running."""
+    cpu: float
+    """Milliseconds that the server's main thread has worked, 0 where it does not say."""
     commands: int
 
 
@@ -136,19 +139,24 @@ class Probe:
         connection = self.connection
         connection.execute_command("SCRIPT", "LOAD", script.source)
         connection.execute_command("SLOWLOG", "RESET")
-        before = self._commands()
+        before, cpu = self._commands(), self._cpu()
         try:
             return connection.execute_command("EVALSHA", script.sha1, len(keys), *keys, *args)
         finally:
-            # Less the look at the log of what has run and the script call itself.
-            commands = self._commands() - before - 2
+            worked = self._cpu() - cpu
+            # Less the looks at what has run and the script call itself.
+            commands = self._commands() - before - 4
             entries: Any = connection.slowlog_get(10)
             took = [entry["duration"] for entry in entries if entry["command"].startswith(b"EVALSHA")]
-            self.calls.append(Call(script.name, max(took, default=0) / 1000, commands))
+            self.calls.append(Call(script.name, max(took, default=0) / 1000, worked, commands))
 
     def _commands(self) -> int:
         found: Any = self.connection.info("commandstats")
         return sum(row["calls"] for row in found.values())
+
+    def _cpu(self) -> float:
+        found: Any = self.connection.info("cpu")
+        return sum(found.get(f"used_cpu_{kind}_main_thread", 0.0) for kind in ("user", "sys")) * 1000
 
     async def call(self, *args: Any) -> Any:
         return self.connection.execute_command(*args)
@@ -554,9 +562,11 @@ def render(rounds: Sequence[dict[str, list[Call]]]) -> str:
     for operation in rounds[0]:
         worst = [max(one[operation], key=lambda call: call.ms) for one in rounds]
         least = min(worst, key=lambda call: call.ms)
+        cpu = min(max(call.cpu for call in one[operation]) for one in rounds)
         most = max(call.commands for one in rounds for call in one[operation])
-        rows.append((operation, least.script, str(len(rounds[0][operation])), f"{least.ms:.1f}", str(most)))
-    return table(("operation", "longest script", "calls", "worst ms", "most commands"), rows)
+        calls = str(len(rounds[0][operation]))
+        rows.append((operation, least.script, calls, f"{least.ms:.1f}", f"{cpu:.1f}", str(most)))
+    return table(("operation", "longest script", "calls", "worst ms", "cpu ms", "most commands"), rows)
 
 
 def main() -> None:

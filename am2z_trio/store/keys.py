@@ -10,7 +10,10 @@ builds the others by functions that are rendered here, from the same table.
 | `job:<id>:children` | set | ids of the jobs it has called |
 | `q:<queue>:wait` | list | ids, first in first out; ids that wait no more are skipped at claim |
 | `q:<queue>@<s>:wait` | list | the same for the jobs of one session |
-| `q:<queue>:ready` | list | sessions that have jobs waiting here, each once; served in turn |
+| `q:<queue>:sieved` | list | what comes before `wait` while ids that wait no more are taken out of it |
+| `q:<queue>@<s>:sieved` | list | the same for the jobs of one session |
+| `q:<queue>:ghosts` | hash | `<queue>` or `<queue>@<s>` → how many ids in that list wait no more |
+| `q:<queue>:ready` | zset | sessions that have jobs waiting here, by their turn |
 | `q:<queue>:prio` | zset | ids with a priority: priority x 2^32 + arrival |
 | `q:<queue>:later` | zset | delayed and backing-off ids, by due time |
 | `q:<queue>:lot` | zset | nodes parked on the queue |
@@ -18,8 +21,8 @@ builds the others by functions that are rendered here, from the same table.
 | `q:<queue>:done` | zset | ids of completed jobs, where their number is limited |
 | `q:<queue>:starts` | zset | tokens by when they were granted, where a rate limit counts them |
 | `q:<queue>:running` | hash | session → its active jobs here, where their number is limited |
-| `q:<queue>:blocked` | set | sessions with jobs waiting here and as many active as may be |
-| `q:<queue>:meta` | hash | names, counts by status, arrivals; `paused`, `held`, `per_session`: its flow |
+| `q:<queue>:blocked` | zset | sessions with jobs waiting here and as many active as may be: as many |
+| `q:<queue>:meta` | hash | names, counts by status, arrivals; `sieving`: how many lists are; its flow |
 | `queues` | zset | announced queues, in order of their first announcement |
 | `nodes` | zset | nodes that may claim, by lease deadline; -1: being reaped |
 | `suspects` | hash | nodes without a subscriber, and since when |
@@ -50,6 +53,8 @@ TEMPLATES: Final = {
     "job": "job:%s",
     "children": "job:%s:children",
     "wait": "q:%s:wait",
+    "sieved": "q:%s:sieved",
+    "ghosts": "q:%s:ghosts",
     "ready": "q:%s:ready",
     "prio": "q:%s:prio",
     "later": "q:%s:later",

@@ -33,7 +33,7 @@ from am2z_trio.model.records import (
 )
 from am2z_trio.model.transitions import TERMINAL, Status, Transition, follow
 
-from .memory_queue import Queue
+from .memory_queue import BOUNDS, Entry, Queue
 from .memory_states import MemoryStates
 from .ports import Listener, StoreSettings
 
@@ -68,11 +68,18 @@ class Job:
     on_complete: Retention | None = None
     on_fail: Retention | None = None
     debounce: str = ""
+    generation: int = 0
+    """How often its id was used before."""
     aside: bool = False
     """A rate limit has set it aside once."""
     children: dict[str, None] = field(default_factory=dict[str, None])
     origins: list[str] = field(default_factory=list[str])
     """Nodes that wait for the outcome: every one that has enqueued this id."""
+
+    @property
+    def entry(self) -> Entry:
+        """What stands for it in a line."""
+        return self.spec.id, self.generation
 
 
 class Ledger:
@@ -92,6 +99,10 @@ class Ledger:
         """By node: the jobs it holds, and their tokens."""
         self._freed: dict[str, int] = {}
         """By queue: how many fewer of its jobs are active since the last `deliver`."""
+        self._ghosts: dict[tuple[str, str], int] = {}
+        """By queue and session: entries of jobs that wait no more since the last `deliver`."""
+        self._taken: set[str] = set()
+        """Jobs that wait and were taken out of their lines by the step under way."""
         self._debounced: dict[tuple[str, str], str] = {}
         """By queue and key: the last job of that key, until it begins or ends."""
         self._fence = itertools.count(1)
@@ -129,6 +140,7 @@ class Ledger:
 
     def deliver(self) -> None:
         """Send the messages that have gathered."""
+        self._sieve_ghosts()
         freed, self._freed = self._freed, {}
         for name, places in freed.items():
             if self._queue(name).held:
@@ -169,7 +181,7 @@ class Ledger:
     def _put(self, job: Job, *, front: bool = False) -> None:
         """Make a waiting job claimable and wake one node that is parked on its queue."""
         arrival = 0 if front or not job.priority else next(self._arrival)
-        self._queue(job.queue).put(job.spec.id, job.spec.session, job.priority, arrival, front=front)
+        self._queue(job.queue).put(job.entry, job.spec.session, job.priority, arrival, front=front)
         self._wake(job.queue)
 
     def _put_later(self, job: Job, due: float) -> None:
@@ -314,25 +326,29 @@ class Ledger:
                 self._cancel_unbegun(child, now, why)
 
     def _cancel_unbegun(self, job: Job, now: float, why: str) -> None:
-        """End a job that waits or is delayed. In a list its id stays until a claim skips it."""
-        self._drop_priority(job)
+        """End a job that waits or is delayed. Its entry stays in a line until it is skipped or sieved out."""
+        listed = job.status == "waiting" and not self._queue(job.queue).drop_priority(job.spec.id)
         self._end(job, "cancel", now, reason=why)
         self._tell("job:cancelled", job, now, data={"attempt": job.attempt})
+        if listed and job.spec.id not in self._taken:
+            place = job.queue, job.spec.session
+            self._ghosts[place] = self._ghosts.get(place, 0) + 1
 
-    def _forget_in_lists(self, old: Job) -> None:
-        """A job that is run again must not be in a list from before, where a cancelled one stays."""
-        job_id, queue, session = old.spec.id, self._queue(old.queue), old.spec.session
-        jobs = queue.by_session.get(session) if session else queue.waiting
-        while jobs and job_id in jobs:
-            jobs.remove(job_id)
-            if not jobs and session:
-                queue.drop(session)
+    def _waits(self, entry: Entry) -> bool:
+        """Whether a job waits as this entry of its line."""
+        job = self._jobs.get(entry[0])
+        return job is not None and job.status == "waiting" and job.generation == entry[1]
 
-    def _drop_priority(self, job: Job) -> None:
-        if job.priority and job.status == "waiting":
-            urgent = self._queue(job.queue).prioritised
-            urgent[:] = [entry for entry in urgent if entry[2] != job.spec.id]
-            heapq.heapify(urgent)
+    def _sieve_ghosts(self) -> None:
+        """Take entries of jobs that wait no more out where they are many: a bounded number per operation."""
+        ghosts, self._ghosts = self._ghosts, {}
+        left = BOUNDS.sieved
+        for (name, session), count in ghosts.items():
+            queue = self._queue(name)
+            queue.count_ghosts(session, count)
+            most = min(left, count * BOUNDS.sieved_per_ghost + BOUNDS.sieved_at_least)
+            if most > 0 and queue.sieve(session, most, self._waits):
+                left -= most
 
     def _drop_claim(self, job: Job, settled_as: str | None) -> str:
         """Retire the claim's token; returns the node that held it.

@@ -3,36 +3,96 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Final
 
-LOOKS: Final = 500
-"""What one claim may look at beside what it grants: ids that wait no more, sessions that are full."""
-LOOKS_OF_AN_END: Final = 5
-"""What it counts for to end a job whose deadline has passed."""
+
+@dataclass(slots=True)
+class Bounds:
+    """How much one operation does at most; the same as in the scripts."""
+
+    looks: int = 500
+    """What a claim may look at beside what it grants: ids that wait no more, sessions that are full."""
+    looks_of_an_end: int = 5
+    """What it counts for to end a job whose deadline has passed."""
+    unblocked: int = 100
+    """Sessions that a claim lets go on after the limit has changed."""
+    sieved: int = 1500
+    """Entries that are looked at to find those of jobs that wait no more: of all lines, and of one:"""
+    sieved_per_ghost: int = 8
+    sieved_at_least: int = 32
+
+
+BOUNDS: Final = Bounds()
 
 
 @dataclass(slots=True)
 class Looks:
     """How many are left to one claim."""
 
-    left: int = LOOKS
+    left: int = field(default_factory=lambda: BOUNDS.looks)
+
+
+Entry = tuple[str, int]
+"""A job's id and its generation: one that is run again under its id is another entry in its line."""
+
+
+class Line:
+    """What waits, first in first out. It may hold ghosts: entries of jobs that wait no more.
+
+    They are skipped when they are served. Where they are half of the line they are sieved out, in steps:
+    what has been looked at lies in `_sieved`, which comes before the rest.
+    """
+
+    __slots__ = ("_rest", "_sieved", "ghosts")
+
+    def __init__(self) -> None:
+        self._sieved = deque[Entry]()
+        self._rest = deque[Entry]()
+        self.ghosts = 0
+
+    def __len__(self) -> int:
+        return len(self._sieved) + len(self._rest)
+
+    def push(self, entry: Entry, *, front: bool) -> None:
+        if not front:
+            self._rest.append(entry)
+        else:
+            (self._sieved or self._rest).appendleft(entry)
+
+    def take(self, most: int) -> list[Entry]:
+        """Take out what comes first."""
+        taken = [self._sieved.popleft() for _ in range(min(most, len(self._sieved)))]
+        return taken + [self._rest.popleft() for _ in range(min(most - len(taken), len(self._rest)))]
+
+    def sieve(self, most: int, waits: Callable[[Entry], bool]) -> None:
+        """Look at some of what has not been looked at, and drop the ghosts among them."""
+        for _ in range(min(most, len(self._rest))):
+            entry = self._rest.popleft()
+            if waits(entry):
+                self._sieved.append(entry)
+            else:
+                self.ghosts -= 1
+        if not self._rest:
+            self._sieved, self._rest = self._rest, self._sieved
 
 
 @dataclass(slots=True)
 class Queue:
-    """One queue. `waiting` and `later` may hold ghosts: ids that are there no more."""
+    """One queue. `later` may hold ghosts, too."""
 
-    waiting: deque[str] = field(default_factory=deque[str])
-    by_session: dict[str, deque[str]] = field(default_factory=dict[str, deque[str]])
+    waiting: Line = field(default_factory=Line)
+    by_session: dict[str, Line] = field(default_factory=dict[str, Line])
     """What waits of each session; none is empty."""
-    ready: deque[str] = field(default_factory=deque[str])
+    ready: OrderedDict[str, None] = field(default_factory=OrderedDict[str, None])
     """The sessions in `by_session` that are not blocked, in the order in which they are served."""
-    blocked: dict[str, None] = field(default_factory=dict[str, None])
-    """Sessions with as many active jobs as they may have."""
+    blocked: dict[str, int] = field(default_factory=dict[str, int])
+    """Sessions with as many active jobs as they may have: as many."""
+    unblocking: bool = False
+    """Some may be blocked that have met another limit than today's."""
     running: dict[str, int] = field(default_factory=dict[str, int])
     """Active jobs of each session, where their number is limited."""
     per_session: int = 0
@@ -44,7 +104,10 @@ class Queue:
     held: bool = False
     """The last claim left jobs waiting because enough were active: who frees one wakes a node."""
     paused: bool = False
-    prioritised: list[tuple[int, int, str]] = field(default_factory=list[tuple[int, int, str]])
+    prioritised: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+    """Jobs that wait by their priority: it and their arrival."""
+    _by_priority: list[tuple[int, int, str]] = field(default_factory=list[tuple[int, int, str]])
+    """A heap of them, and of what was taken out since."""
     later: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
     dead: dict[str, float] = field(default_factory=dict[str, float])
     """Dead letters, by when they go."""
@@ -57,21 +120,65 @@ class Queue:
     def has_work(self) -> bool:
         return bool(self.waiting or self.ready or self.prioritised)
 
-    def put(self, job: str, session: str, priority: int, arrival: int, *, front: bool) -> None:
+    def put(self, entry: Entry, session: str, priority: int, arrival: int, *, front: bool) -> None:
         """Let a job wait: by its priority, in its session's turn, or with all the others."""
         if priority:
-            heapq.heappush(self.prioritised, (priority, arrival, job))
+            self.prioritised[entry[0]] = (priority, arrival)
+            heapq.heappush(self._by_priority, (priority, arrival, entry[0]))
         elif session:
-            jobs = self.by_session.get(session)
-            if jobs is None:
-                jobs = self.by_session[session] = deque()
-                (self.ready.appendleft if front else self.ready.append)(session)
-            (jobs.appendleft if front else jobs.append)(job)
+            if session not in self.by_session:
+                self.by_session[session] = Line()
+                self.ready[session] = None
+                self.ready.move_to_end(session, last=not front)
+            self.by_session[session].push(entry, front=front)
         else:
-            (self.waiting.appendleft if front else self.waiting.append)(job)
+            self.waiting.push(entry, front=front)
 
-    def batches(self, room: Callable[[], int], looks: Looks) -> Iterator[list[str]]:
-        """What to look at next, taken out, as long as there is room, anything left, and looks.
+    def drop_priority(self, job: str) -> bool:
+        """Take a job out that waits by its priority; whether it did."""
+        if self.prioritised.pop(job, None) is None:
+            return False
+        if len(self._by_priority) > 2 * len(self.prioritised) + BOUNDS.looks:
+            self._by_priority = [(*place, job) for job, place in self.prioritised.items()]
+            heapq.heapify(self._by_priority)
+        return True
+
+    def _take_prioritised(self, most: int) -> list[Entry]:
+        taken: list[Entry] = []
+        while len(taken) < most and self._by_priority:
+            priority, arrival, job = heapq.heappop(self._by_priority)
+            if self.prioritised.get(job) == (priority, arrival):
+                del self.prioritised[job]
+                taken.append((job, 0))
+        return taken
+
+    def block(self, entry: Entry, session: str) -> None:
+        """Let a job with a priority go on with its session, which is full."""
+        self.by_session.setdefault(session, Line()).push(entry, front=False)
+        self.blocked[session] = self.per_session
+        self.ready.pop(session, None)
+
+    def count_ghosts(self, session: str, by: int) -> None:
+        """So many more jobs wait no more whose entries are still in the line of this session, or of none."""
+        line = self.by_session.get(session) if session else self.waiting
+        if line is not None:
+            line.ghosts = max(0, line.ghosts + by)
+
+    def sieve(self, session: str, most: int, waits: Callable[[Entry], bool]) -> bool:
+        """Take ghosts out where they are half of a line, up to a number of steps; whether any was done."""
+        line = self.by_session.get(session) if session else self.waiting
+        if line is None or line.ghosts * 2 < len(line):
+            return False
+        line.sieve(most, waits)
+        if session and not line:
+            del self.by_session[session]
+            self.ready.pop(session, None)
+            self.blocked.pop(session, None)
+        return True
+
+    def batches(self, room: Callable[[], int], looks: Looks) -> Iterator[tuple[list[Entry], str | None]]:
+        """What to look at next, taken out, as long as there is room, anything left, and looks; and whose line
+        it was in: a session's, nobody's (``), or none.
 
         Jobs without a session and every session with jobs are parties, which are served in turn; jobs
         with a priority come after all of them. Each gets its share of the room; the rest goes round.
@@ -79,33 +186,33 @@ class Queue:
         while room() > 0 and looks.left > 0:
             parties = len(self.ready) + bool(self.waiting)
             if not parties:
-                ids = [heapq.heappop(self.prioritised)[2] for _ in range(min(room(), len(self.prioritised)))]
-                if not ids:
+                urgent = self._take_prioritised(room())
+                if not urgent:
                     return
-                yield ids
+                yield urgent, None
                 continue
             share = ceil(room() / parties)
             if self.waiting:
                 parties -= 1
-                yield _take(self.waiting, min(share, room()))
+                yield self.waiting.take(min(share, room())), ""
             for _ in range(parties):
                 if room() <= 0 or looks.left <= 0:
                     return
-                session = self.ready.popleft()
-                jobs = self.by_session[session]
+                session, _ = self.ready.popitem(last=False)
+                line = self.by_session[session]
                 most = min(share, room())
                 if self.per_session:
                     most = min(most, self.per_session - self.running.get(session, 0))
                     if most <= 0:
-                        self.blocked[session] = None
+                        self.blocked[session] = self.per_session
                         looks.left -= 1
                         continue
-                ids = _take(jobs, most)
-                if jobs:
-                    self.ready.append(session)
+                entries = line.take(most)
+                if line:
+                    self.ready[session] = None
                 else:
                     del self.by_session[session]
-                yield ids
+                yield entries, session
 
     def leave(self, session: str) -> bool:
         """A job of the session is active no more; whether the session may go on now."""
@@ -124,26 +231,19 @@ class Queue:
         del self.blocked[session]
         if session not in self.by_session:
             return False
-        self.ready.append(session)
+        self.ready[session] = None
         return True
 
-    def limit_sessions(self, most: int) -> None:
-        """Take over a claim's limit; with another one, nobody is blocked at first."""
-        if most == self.per_session:
-            return
-        if not most:
-            self.running.clear()
-        for session in sorted(self.blocked):
-            self._unblock(session)
-        self.per_session = most
-
-    def drop(self, session: str) -> None:
-        """Nothing waits of this session."""
-        self.by_session.pop(session, None)
-        self.blocked.pop(session, None)
-        if session in self.ready:
-            self.ready.remove(session)
-
-
-def _take(jobs: deque[str], most: int) -> list[str]:
-    return [jobs.popleft() for _ in range(min(most, len(jobs)))]
+    def limit_sessions(self, most: int) -> bool:
+        """Take over a claim's limit. With another one, nobody is blocked at first: those that met one before
+        get their turn, some per call. Returns whether there are more of them."""
+        if most != self.per_session:
+            if not most:
+                self.running.clear()
+            self.per_session, self.unblocking = most, True
+        if self.unblocking:
+            others = ((met > most, met, session) for session, met in self.blocked.items() if met != most)
+            for _, _, session in (some := heapq.nsmallest(BOUNDS.unblocked, others)):
+                self._unblock(session)
+            self.unblocking = len(some) == BOUNDS.unblocked
+        return self.unblocking

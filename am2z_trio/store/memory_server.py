@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, inf
@@ -43,7 +42,7 @@ from am2z_trio.model.transitions import TERMINAL, Status, follow
 from am2z_trio.policy.breaker import Breaker
 
 from .memory_jobs import BATCH, Job, Ledger
-from .memory_queue import LOOKS_OF_AN_END, Looks, Queue
+from .memory_queue import BOUNDS, Entry, Looks, Queue
 from .ports import BreakerStep, ReviveAnswer, StoreSettings
 
 APART: Final = 0.25
@@ -84,7 +83,9 @@ class MemoryServer(Ledger):
         known = self._jobs.get(spec.id)
         if known is not None and known.spec.processor != spec.processor:
             return EnqueueAnswer(status="taken", processor=known.spec.processor)
+        generation = 0
         if known is not None and request.again and known.status in TERMINAL and known.status != "completed":
+            generation = known.generation + 1
             known = None
         if known is not None:
             if known.status not in TERMINAL and spec.origin and spec.origin not in known.origins:
@@ -101,7 +102,6 @@ class MemoryServer(Ledger):
         if request.max_size and waiting >= request.max_size:
             return EnqueueAnswer(status="full", waiting=waiting)
         if replaced is not None:
-            self._forget_in_lists(replaced)
             self._cancel_unbegun(replaced, now, DEBOUNCED)
         if request.debounce:
             self._debounced[request.queue, request.debounce] = spec.id
@@ -110,6 +110,7 @@ class MemoryServer(Ledger):
             on_complete=request.on_complete,
             on_fail=request.on_fail,
             debounce=request.debounce,
+            generation=generation,
             queue=request.queue,
             priority=request.priority,
             deadline=inf if request.deadline is None else now + max(0.0, request.deadline) * 1000,
@@ -117,9 +118,6 @@ class MemoryServer(Ledger):
             origins=[spec.origin] if spec.origin else [],
             status=follow(None, "delay" if request.delay > 0 else "enqueue"),
         )
-        old = self._jobs.get(spec.id)
-        if old is not None:
-            self._forget_in_lists(old)
         self._jobs[spec.id] = job
         if parent is not None:
             parent.children[spec.id] = None
@@ -157,7 +155,7 @@ class MemoryServer(Ledger):
             return ClaimAnswer(grants=standing, next_due=0.0 if more else self._next_due(queue_name, now))
         self._promote(queue_name, now)
         queue = self._queue(queue_name)
-        queue.limit_sessions(flow.per_session)
+        unblocking = queue.limit_sessions(flow.per_session)
         while queue.starts and queue.starts[0] <= now - flow.per * 1000:
             queue.starts.popleft()
         starts = flow.starts - len(queue.starts) if flow.starts else limit
@@ -166,24 +164,22 @@ class MemoryServer(Ledger):
         grants: list[Grant] = []
         expired: list[Job] = []
         looks = Looks()
-        for ids in queue.batches(lambda: room - len(grants), looks):
-            for job_id in ids:
-                job = self._jobs.get(job_id)
-                if job is None or job.status != "waiting":
+        for entries, line in queue.batches(lambda: room - len(grants), looks):
+            for entry in entries:
+                job = self._waiting(queue, entry, line)
+                if job is None:
                     looks.left -= 1
                     continue
                 if now > job.deadline:
                     expired.append(job)
-                    looks.left -= LOOKS_OF_AN_END
+                    self._taken.add(job.spec.id)
+                    looks.left -= BOUNDS.looks_of_an_end
                     continue
                 session = job.spec.session
                 if session and flow.per_session:
                     if queue.running.get(session, 0) >= flow.per_session:
                         # One with a priority: it goes on with its session.
-                        queue.by_session.setdefault(session, deque()).append(job_id)
-                        queue.blocked[session] = None
-                        if session in queue.ready:
-                            queue.ready.remove(session)
+                        queue.block(job.entry, session)
                         looks.left -= 1
                         continue
                     queue.running[session] = queue.running.get(session, 0) + 1
@@ -194,12 +190,13 @@ class MemoryServer(Ledger):
                 self._active.setdefault(node, {})[job.spec.id] = job.token
                 self._tell("job:started", job, now, node, {"attempt": job.attempt})
                 grants.append(self._grant(job, now))
-        cut_short = looks.left <= 0 and queue.has_work
+        cut_short = unblocking or (looks.left <= 0 and queue.has_work)
         # What they have called ends with them, and may be among the jobs that were just granted.
         for job in expired:
             if job.status == "waiting":
                 self._end(job, "expire", now, reason=DEADLINE)
                 self._tell("job:cancelled", job, now, data={"attempt": job.attempt})
+        self._taken.clear()
         queue.held = bool(flow.most_active) and len(grants) >= active and queue.has_work and not queue.paused
         due = None if queue.paused else self._next_due(queue_name, now)
         if flow.starts:
@@ -220,15 +217,24 @@ class MemoryServer(Ledger):
         self.deliver()
         return ClaimAnswer(grants=grants, next_due=0.0 if cut_short else due)
 
+    def _waiting(self, queue: Queue, entry: Entry, line: str | None) -> Job | None:
+        """The job that waits as this entry, taken out of a line or of those with a priority."""
+        job = self._jobs.get(entry[0])
+        if job is not None and job.status == "waiting" and (line is None or job.generation == entry[1]):
+            return job
+        if line is not None:
+            queue.count_ghosts(line, -1)
+        return None
+
     def _set_aside(self, queue: Queue, again: float, gap: float, looks: Looks) -> None:
         """Delay what may not be started yet: each for the time at which the limit will let it start, behind
         those set aside before. One that comes back too early, by a little, keeps its place."""
         seen: list[Job] = []
         last = queue.aside
-        for ids in queue.batches(lambda: BATCH - len(seen), looks):
-            for job_id in ids:
-                job = self._jobs.get(job_id)
-                if job is None or job.status != "waiting":
+        for entries, line in queue.batches(lambda: BATCH - len(seen), looks):
+            for entry in entries:
+                job = self._waiting(queue, entry, line)
+                if job is None:
                     looks.left -= 1
                     continue
                 seen.append(job)
@@ -241,7 +247,7 @@ class MemoryServer(Ledger):
                 self._put_later(job, ceil(last))
         for job in reversed(seen):
             if job.status == "waiting":
-                queue.put(job.spec.id, job.spec.session, job.priority, 0, front=True)
+                queue.put(job.entry, job.spec.session, job.priority, 0, front=True)
         queue.aside = ceil(last)
 
     def _grant(self, job: Job, now: float) -> Grant:
@@ -433,14 +439,12 @@ class MemoryServer(Ledger):
                     continue
                 self._outbox.append((holder, CancelRequest(job_id, job.token, SESSION_STOPPED)))
                 self._drop_claim(job, None)
+                self._end(job, "cancel", now, reason=SESSION_STOPPED)
+                self._tell("job:cancelled", job, now, holder, {"attempt": job.attempt})
             else:
-                self._drop_priority(job)
-            self._end(job, "cancel", now, reason=SESSION_STOPPED)
-            self._tell("job:cancelled", job, now, holder, {"attempt": job.attempt})
+                self._cancel_unbegun(job, now, SESSION_STOPPED)
         if running:
             del self._stopping[session]
-            for queue in self._queues.values():
-                queue.drop(session)
             self.states.drop_lock(session)
             self._outbox.extend((name, SessionStopped(session)) for name in self._nodes)
         self.deliver()

@@ -96,8 +96,15 @@ class _Auditor:
         self.jobs: dict[str, dict[str, bytes]] = {id: entry.value for id, entry in keyspace.of("job").items()}
         self.places: Counter[tuple[str, str]] = Counter()
         """(job id, list) → how often it stands there."""
-        for name, entry in keyspace.of("wait").items():
-            self.places.update((id, name) for id in entry.value)
+        self.ghosts: Counter[str] = Counter()
+        """list → entries of jobs that do not wait any more, or wait as another entry."""
+        for name, entry in [*keyspace.of("wait").items(), *keyspace.of("sieved").items()]:
+            for member in entry.value:
+                id, _, generation = member.rpartition("\0") if "\0" in member else (member, "", "")
+                if self.field(id, "gen") == generation:
+                    self.places[id, name] += 1
+                if self.status(id) != "waiting" or self.field(id, "gen") != generation:
+                    self.ghosts[name] += 1
         self.listed: Counter[str] = Counter()
         for (id, _), times in self.places.items():
             self.listed[id] += times
@@ -192,14 +199,25 @@ class _Auditor:
                 sessions.setdefault(queue, []).append(skey)
         queues = {*sessions, *self.keyspace.of("ready"), *self.keyspace.of("blocked")}
         for queue in sorted(queues):
-            ready = self.keyspace.get("ready", queue) or []
-            blocked = self.keyspace.get("blocked", queue) or set()
+            ready = self.keyspace.get("ready", queue) or {}
+            blocked = self.keyspace.get("blocked", queue) or {}
             for skey in sessions.get(queue, ()):
-                turns = ready.count(skey) + (skey in blocked)
+                turns = (skey in ready) + (skey in blocked)
                 if turns != 1:
                     yield Finding("I1", f"q:{queue}@{skey}:wait", f"its session is in turn {turns} times")
             for skey in {*ready, *blocked} - {*sessions.get(queue, ())}:
                 yield Finding("I12", f"q:{queue}:ready", f"session {skey} is in turn; nothing of it waits")
+        counted: dict[str, int] = {}
+        for entry in self.keyspace.of("ghosts").values():
+            counted.update((name, int(count)) for name, count in entry.value.items())
+        for name in {*counted, *self.ghosts}:
+            there = self.ghosts[name]
+            if counted.get(name, 0) != there:
+                yield Finding(
+                    "I12", f"q:{name}:wait", f"counts {counted.get(name)} ghosts; there are {there}"
+                )
+        for name in set(self.keyspace.of("sieved")) - set(self.keyspace.of("wait")):
+            yield Finding("I1", f"q:{name}:sieved", "nothing is being sieved, and it stands apart")
         for kind, status in (("prio", "waiting"), ("later", "later")):
             for queue, entry in self.keyspace.of(kind).items():
                 for id in entry.value:
@@ -249,7 +267,7 @@ class _Auditor:
         for queue, entry in self.keyspace.of("meta").items():
             limit = int(entry.value.get("per_session", 0))
             running = self.keyspace.get("running", queue) or {}
-            blocked = self.keyspace.get("blocked", queue) or set()
+            blocked = self.keyspace.get("blocked", queue) or {}
             if not limit:
                 if running or blocked:
                     yield Finding("I12", entry.key, "counts sessions' jobs, and their number is not limited")

@@ -93,7 +93,7 @@ MUTANTS = {
         "if false",
     ),
     "a blocked session is forgotten": Mutant(
-        ("SETTLE", "TICK", "LEAVE", "JOIN"), "redis.call('SREM', blocked_key(queue), skey) == 1", "false"
+        ("SETTLE", "TICK", "LEAVE", "JOIN"), "redis.call('ZREM', blocked_key(queue), skey) == 1", "false"
     ),
     "a paused queue grants": Mutant(("CLAIM",), "local room = meta[1] and 0 or limit", "local room = limit"),
     "a dead letter is revived twice": Mutant(

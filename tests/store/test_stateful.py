@@ -45,7 +45,9 @@ from am2z_trio.model.records import (
 )
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.model.transitions import TERMINAL
+from am2z_trio.store import scripts
 from am2z_trio.store.keys import anchor, spell
+from am2z_trio.store.memory_queue import BOUNDS
 from am2z_trio.store.memory_server import MemoryServer
 from am2z_trio.store.ports import StoreSettings
 from am2z_trio.store.redis import RedisStore, _decode_inbox
@@ -382,26 +384,33 @@ class StoreMachine(RuleBasedStateMachine):
         places: dict[str, list[str]] = {job: [] for job in IDS}
         pipe = self.connection.pipeline(transaction=True)
         for queue in QUEUES:
-            pipe.lrange(spell("am2z", "wait", queue), 0, -1)
-            for session in SESSIONS:
-                pipe.lrange(spell("am2z", "wait", f"{queue}@{session}"), 0, -1)
+            for name in (queue, *(f"{queue}@{session}" for session in SESSIONS)):
+                pipe.lrange(spell("am2z", "sieved", name), 0, -1)
+                pipe.lrange(spell("am2z", "wait", name), 0, -1)
             pipe.zrange(spell("am2z", "prio", queue), 0, -1)
             pipe.zrange(spell("am2z", "later", queue), 0, -1)
         for node in NODES:
             pipe.hkeys(spell("am2z", "active", node))
         for job in IDS:
-            pipe.hget(spell("am2z", "job", job), "status")
+            pipe.hmget(spell("am2z", "job", job), "status", "gen")
         answers = pipe.execute()
-        status = dict(zip(IDS, answers[-len(IDS) :], strict=True))
-        of_queue = ["waiting", *("waiting" for _ in SESSIONS), "waiting", "later"]
+        records = dict(zip(IDS, answers[-len(IDS) :], strict=True))
+        status = {job: (record[0] or b"").decode() for job, record in records.items()}
+        generation = {job: (record[1] or b"").decode() for job, record in records.items()}
+        of_queue = [*("listed" for _ in range(2 + 2 * len(SESSIONS))), "waiting", "later"]
         kinds = of_queue * len(QUEUES) + ["active"] * len(NODES)
         for kind, ids in zip(kinds, answers, strict=False):
-            for job in map(bytes.decode, ids):
-                # A cancelled job's id may stay in a list until a claim skips it.
-                if status[job] is not None and status[job].decode() == kind:
+            for entry in map(bytes.decode, ids):
+                # A cancelled job's entry may stay in a list for a while, even when its id is used again.
+                job, _, of = entry.partition("\0")
+                if kind == "listed":
+                    there = status[job] == "waiting" and generation[job] == of
+                else:
+                    there = status[job] == kind
+                if there:
                     places[job].append(kind)
         for job, found in places.items():
-            name = "" if status[job] is None else status[job].decode()
+            name = status[job]
             assert len(found) == (0 if not name or name in TERMINAL else 1), (job, name, found)
 
 
@@ -654,6 +663,41 @@ def test_redis_does_what_the_specification_does(machine: type[StoreMachine], red
                 max_examples=EXAMPLES, stateful_step_count=40, deadline=None, phases=NO_EXPLAIN
             ),
         )
+
+
+SMALL_STEPS = {
+    (
+        "CLAIM",
+        "LOOKS, LOOKS_OF_AN_END, UNBLOCKED = 500, 5, 100",
+    ): "LOOKS, LOOKS_OF_AN_END, UNBLOCKED = 2, 1, 1",
+    ("", "SIEVED, SIEVED_PER_GHOST, SIEVED_AT_LEAST = 1500, 8, 32"): (
+        "SIEVED, SIEVED_PER_GHOST, SIEVED_AT_LEAST = 2, 1, 0"
+    ),
+}
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both do so little in one call that hardly anything is done in one."""
+    small = {"looks": 2, "looks_of_an_end": 1, "unblocked": 1}
+    small |= {"sieved": 2, "sieved_per_ghost": 1, "sieved_at_least": 0}
+    for name, value in small.items():
+        monkeypatch.setattr(BOUNDS, name, value)
+    for (only, before), after in SMALL_STEPS.items():
+        applied = 0
+        for name, script in list(vars(scripts).items()):
+            if isinstance(script, Script) and before in script.source and only in ("", name):
+                changed = Script(script.name, script.source.replace(before, after))
+                monkeypatch.setattr(scripts, name, changed)
+                applied += 1
+        assert applied, f"there is no {before} any more"
+
+
+@pytest.mark.parametrize("machine", [SessionMachine, FlowMachine, KeptMachine])
+def test_redis_does_what_the_specification_does_in_small_steps(
+    machine: type[StoreMachine], small_steps: None, redis_server: Any
+) -> None:
+    test_redis_does_what_the_specification_does(machine, redis_server)
 
 
 @pytest.mark.parametrize("again", [2, 3])

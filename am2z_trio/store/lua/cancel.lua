@@ -4,7 +4,7 @@
 -- ARGV     clock, result ttl ms, id, reason
 -- RETURNS  the status before, or nil
 -- INVARIANT  the wish outlives the node: it stays in the record, and retry, release and reap heed it.
---          An id left in the waiting list is skipped by claim: removing it there would be O(length).
+--          An id left in the waiting list is skipped by claim, or sieved out when there are many.
 
 local now, ttl = read_clock(ARGV[1]), ARGV[2]
 local job = load(ARGV[3])

@@ -13,7 +13,7 @@
 local now = read_clock(ARGV[1])
 local node, queue, seq, limit, nonce, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7]
 
-local LOOKS, LOOKS_OF_AN_END = 500, 5
+local LOOKS, LOOKS_OF_AN_END, UNBLOCKED = 500, 5, 100
 
 local flow_starts, flow_per, set_aside = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] == '1'
 local most_active, per_session = tonumber(ARGV[11]), tonumber(ARGV[12])
@@ -47,21 +47,34 @@ end
 promote(queue, now)
 local found, records = {}, {}
 
-local meta = redis.call('HMGET', meta_key(queue), 'paused', 'held', 'per_session', 'active')
+local meta = redis.call('HMGET', meta_key(queue), 'paused', 'held', 'per_session', 'active', 'unblocking', 'sieving')
+local sieving = tonumber(meta[6] or 0)
+local unblocking = meta[5]
 if tonumber(meta[3] or 0) ~= per_session then
-  -- With another limit, nobody is blocked at first. The removal comes first: it is allowed when memory is full.
+  -- The removal comes first: it is allowed when memory is full.
   redis.call('HDEL', meta_key(queue), 'per_session')
   if per_session == 0 then
-    redis.call('DEL', running_key(queue))
+    redis.call('UNLINK', running_key(queue))
   else
     redis.call('HSET', meta_key(queue), 'per_session', per_session)
   end
-  local blocked = redis.call('SMEMBERS', blocked_key(queue))
-  table.sort(blocked)
-  for _, skey in ipairs(blocked) do
-    if redis.call('EXISTS', wait_key(queue .. '@' .. skey)) == 1 then redis.call('RPUSH', ready_key(queue), skey) end
+  unblocking = true
+  redis.call('HSET', meta_key(queue), 'unblocking', '1')
+end
+if unblocking then
+  -- With another limit, nobody is blocked at first: those that met one before get their turn, some per call.
+  local limit_now = whole(per_session)
+  local others = redis.call('ZRANGEBYSCORE', blocked_key(queue), '-inf', '(' .. limit_now, 'LIMIT', 0, UNBLOCKED)
+  local most = UNBLOCKED - #others
+  for _, skey in ipairs(redis.call('ZRANGEBYSCORE', blocked_key(queue), '(' .. limit_now, '+inf', 'LIMIT', 0, most)) do
+    others[#others + 1] = skey
   end
-  redis.call('DEL', blocked_key(queue))
+  for _, skey in ipairs(others) do
+    redis.call('ZREM', blocked_key(queue), skey)
+    if redis.call('EXISTS', wait_key(queue .. '@' .. skey)) == 1 then take_turn(queue, skey, false) end
+  end
+  unblocking = #others == UNBLOCKED
+  if not unblocking then redis.call('HDEL', meta_key(queue), 'unblocking') end
 end
 -- What this call may still look at beside what it grants: ids that wait no more, sessions that are full.
 local looks = LOOKS
@@ -77,66 +90,86 @@ room = math.min(room, starts, active_room)
 -- Jobs without a session and every session with jobs are parties, which are served in turn; jobs with a
 -- priority come after all of them. Each party gets its share of the room, and the rest goes round again.
 local parties, turn, share = 0, 0, 0
+local function take(name, most)
+  if sieving <= 0 then return redis.call('LPOP', wait_key(name), most) or {} end
+  local entries = redis.call('LPOP', sieved_key(name), most) or {}
+  if #entries > 0 and redis.call('EXISTS', sieved_key(name)) == 0 then
+    sieving = redis.call('HINCRBY', meta_key(queue), 'sieving', -1)
+  end
+  if #entries < most then
+    for _, entry in ipairs(redis.call('LPOP', wait_key(name), most - #entries) or {}) do
+      entries[#entries + 1] = entry
+    end
+  end
+  return entries
+end
+
+-- Returns entries, whether they are of a list, and the session whose list that is.
 local function next_ids(room)
   if turn >= parties then
-    local ready, shared = redis.call('LLEN', ready_key(queue)), redis.call('EXISTS', wait_key(queue))
+    local ready, shared = redis.call('ZCARD', ready_key(queue)), redis.call('EXISTS', wait_key(queue))
     parties, turn = ready + shared, 0
     if parties == 0 then
       local first, ids = redis.call('ZPOPMIN', prio_key(queue), room), {}
       for i = 1, #first, 2 do ids[#ids + 1] = first[i] end
-      return ids
+      return ids, false
     end
     share = math.ceil(room / parties)
     if shared == 1 then
       turn = 1
-      return redis.call('LPOP', wait_key(queue), math.min(share, room))
+      return take(queue, math.min(share, room)), true
     end
   end
   turn = turn + 1
-  local skey = redis.call('LPOP', ready_key(queue))
+  local skey = redis.call('ZPOPMIN', ready_key(queue))[1]
   local most = math.min(share, room)
   if per_session > 0 then
     most = math.min(most, per_session - tonumber(redis.call('HGET', running_key(queue), skey) or 0))
     if most <= 0 then
-      redis.call('SADD', blocked_key(queue), skey)
+      redis.call('ZADD', blocked_key(queue), per_session, skey)
       looks = looks - 1
-      return looks > 0 and next_ids(room) or {}
+      if looks <= 0 then return {}, false end
+      return next_ids(room)
     end
   end
-  local list = wait_key(queue .. '@' .. skey)
-  local ids = redis.call('LPOP', list, most)
-  if redis.call('EXISTS', list) == 1 then redis.call('RPUSH', ready_key(queue), skey) end
-  return ids
+  local ids = take(queue .. '@' .. skey, most)
+  if #ids == 0 then return next_ids(room) end
+  if redis.call('EXISTS', wait_key(queue .. '@' .. skey)) == 1 then take_turn(queue, skey, false) end
+  return ids, true, skey
 end
 
 -- Counts the job among the active ones of its session, if there is room for it. If not, one with a
 -- priority goes on with its session.
-local function enter_session(id)
+local function enter_session(id, gen)
   local skey = redis.call('HGET', job_key(id), 'skey')
   if not skey then return true end
   if tonumber(redis.call('HGET', running_key(queue), skey) or 0) < per_session then
     redis.call('HINCRBY', running_key(queue), skey, 1)
     return true
   end
-  redis.call('RPUSH', wait_key(queue .. '@' .. skey), id)
-  redis.call('SADD', blocked_key(queue), skey)
-  redis.call('LREM', ready_key(queue), 0, skey)
+  redis.call('RPUSH', wait_key(queue .. '@' .. skey), entry_of(id, gen))
+  redis.call('ZADD', blocked_key(queue), per_session, skey)
+  redis.call('ZREM', ready_key(queue), skey)
   return false
 end
 
 local expired = {}
 while #found < room and looks > 0 do
-  local ids = next_ids(room - #found)
+  local ids, listed, skey = next_ids(room - #found)
   if #ids == 0 then break end
-  for _, id in ipairs(ids) do
+  for _, entry in ipairs(ids) do
+    local id, gen = entry, nil
+    if listed then id, gen = read_entry(entry) end
     local v = redis.call('HMGET', job_key(id), 'status', 'spec', 'attempt', 'deliveries', 'deadline', 'stored',
-      'errors', 'debounce')
-    if v[1] ~= 'waiting' then
+      'errors', 'debounce', 'gen')
+    if v[1] ~= 'waiting' or (listed and v[9] ~= gen) then
       looks = looks - 1
+      if listed then count_ghosts(queue, skey, -1) end
     elseif v[5] and now > tonumber(v[5]) then
       expired[#expired + 1] = id
+      taken[id] = true
       looks = looks - LOOKS_OF_AN_END
-    elseif per_session == 0 or enter_session(id) then
+    elseif per_session == 0 or enter_session(id, v[9]) then
       found[#found + 1] = id
       records[#records + 1] = v
     else
@@ -144,7 +177,7 @@ while #found < room and looks > 0 do
     end
   end
 end
-local cut_short = looks <= 0 and has_work(queue)
+local cut_short = unblocking or (looks <= 0 and has_work(queue))
 
 local answer = { 'ok', 0 }
 local first = 1
@@ -196,16 +229,19 @@ if flow_starts > 0 then
       turn, parties = 0, 0
       local last = tonumber(redis.call('HGET', meta_key(queue), 'aside') or 0)
       while looked < 100 and looks > 0 do
-        local ids = next_ids(100 - looked)
+        local ids, listed, skey = next_ids(100 - looked)
         if #ids == 0 then break end
-        for _, id in ipairs(ids) do
-          local v = redis.call('HMGET', job_key(id), 'status', 'aside', 'skey', 'priority')
-          if v[1] ~= 'waiting' then
+        for _, entry in ipairs(ids) do
+          local id, gen = entry, nil
+          if listed then id, gen = read_entry(entry) end
+          local v = redis.call('HMGET', job_key(id), 'status', 'aside', 'skey', 'priority', 'gen')
+          if v[1] ~= 'waiting' or (listed and v[5] ~= gen) then
             looks = looks - 1
+            if listed then count_ghosts(queue, skey, -1) end
           else
             looked = looked + 1
             if v[2] then
-              kept[#kept + 1] = { id, tonumber(v[4] or 0), v[3] or nil }
+              kept[#kept + 1] = { id, tonumber(v[4] or 0), v[3] or nil, v[5] }
             else
               -- Those set aside before are no more than there are.
               last = math.min(math.max(again, last + gap), again + gap * redis.call('ZCARD', later_key(queue)))
@@ -217,7 +253,7 @@ if flow_starts > 0 then
           end
         end
       end
-      for index = #kept, 1, -1 do line_up(queue, kept[index][1], kept[index][2], true, kept[index][3]) end
+      for index = #kept, 1, -1 do line_up(queue, kept[index][1], kept[index][2], true, kept[index][3], kept[index][4]) end
       redis.call('HSET', meta_key(queue), 'aside', whole(math.ceil(last)))
     end
     if due < 0 or again - now < due then due = again - now end

@@ -36,7 +36,7 @@ local answers, size = {}, 0
 for i = 3, #ARGV, 17 do
   local id, queue, priority, delay = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 7]), tonumber(ARGV[i + 8])
   local key = job_key(id)
-  local known = redis.call('HMGET', key, 'status', 'reason', 'result', 'origin', 'processor')
+  local known = redis.call('HMGET', key, 'status', 'reason', 'result', 'origin', 'processor', 'gen')
   local replaced = replaced_by(queue, ARGV[i + 15])
   local again = known[1] and ARGV[i + 14] == '1' and ENDED[known[1]] and known[1] ~= 'completed'
   if known[1] and known[5] ~= ARGV[i + 3] then
@@ -56,8 +56,10 @@ for i = 3, #ARGV, 17 do
   elseif ARGV[i + 12] ~= '0' and waiting_in(queue) - (replaced and 1 or 0) >= tonumber(ARGV[i + 12]) then
     answers[#answers + 1] = { 'full', waiting_in(queue) - (replaced and 1 or 0) }
   else
+    local gen = string.find(id, '\0', 1, true) and 0
     if again then
-      forget_in_lists(id)
+      -- What the one before has left in its list is another entry.
+      gen = tonumber(known[6] or 0) + 1
       redis.call('DEL', key)
     end
     local status = delay > 0 and 'later' or 'waiting'
@@ -95,9 +97,12 @@ for i = 3, #ARGV, 17 do
       n = #fields
       fields[n + 1], fields[n + 2] = 'debounce', ARGV[i + 15]
     end
+    if gen then
+      n = #fields
+      fields[n + 1], fields[n + 2] = 'gen', gen
+    end
     redis.call('HSET', key, unpack(fields))
     if replaced then
-      forget_in_lists(replaced.id)
       cancel_unbegun(replaced, now, ttl, DEBOUNCED)
     end
     if ARGV[i + 15] ~= '' then
@@ -111,7 +116,7 @@ for i = 3, #ARGV, 17 do
     if status == 'later' then
       put_later(queue, id, now + delay)
     else
-      put(queue, id, priority, false, skey)
+      put(queue, id, priority, false, skey, gen)
     end
     tell('job:enqueued', now, '', id)
     answers[#answers + 1] = {}

@@ -90,8 +90,9 @@ local function tell(name, now, node, id, data)
   end
 end
 
-local wake
+local wake, sieve_ghosts
 local function finish()
+  sieve_ghosts()
   for _, queue in ipairs(counts_order) do
     for status, by in pairs(counts[queue]) do
       if by ~= 0 then redis.call('HINCRBY', meta_key(queue), status, by) end
@@ -121,25 +122,44 @@ function wake(queue)
   end
 end
 
+-- In a list a job that was run again under its id is another entry than the one before, which may still be
+-- there: `gen` tells them apart, false for the first.
+local function entry_of(id, gen) return gen and id .. '\0' .. gen or id end
+
+local function read_entry(entry)
+  if not string.find(entry, '\0', 1, true) then return entry, false end
+  local id, gen = string.match(entry, '^(.*)%z(%d+)$')
+  return id or entry, gen or false
+end
+
+-- Gives a session its turn: after all others, or before them.
+local function take_turn(queue, skey, front)
+  local place = front and 0 or -1
+  local other = redis.call('ZRANGE', ready_key(queue), place, place, 'WITHSCORES')[2]
+  redis.call('ZADD', ready_key(queue), whole(other and tonumber(other) + (front and -1 or 1) or 0), skey)
+end
+
 -- Gives a waiting job its place. `priority` is 0 for none; `skey` is its session's name, or nil.
-local function line_up(queue, id, priority, front, skey)
+local function line_up(queue, id, priority, front, skey, gen)
   if priority > 0 then
     local arrival = 0
     if not front then arrival = redis.call('HINCRBY', meta_key(queue), 'arrivals', 1) % 4294967296 end
     redis.call('ZADD', prio_key(queue), whole(priority * 4294967296 + arrival), id)
-  else
-    local push = front and 'LPUSH' or 'RPUSH'
-    if not skey then
-      redis.call(push, wait_key(queue), id)
-    elseif redis.call(push, wait_key(queue .. '@' .. skey), id) == 1 then
-      redis.call(push, ready_key(queue), skey)
-    end
+    return
   end
+  local name = skey and queue .. '@' .. skey or queue
+  local length
+  if not front then
+    length = redis.call('RPUSH', wait_key(name), entry_of(id, gen))
+  elseif redis.call('LPUSHX', sieved_key(name), entry_of(id, gen)) == 0 then
+    length = redis.call('LPUSH', wait_key(name), entry_of(id, gen))
+  end
+  if skey and length == 1 then take_turn(queue, skey, front) end
 end
 
 -- Makes a waiting job claimable.
-local function put(queue, id, priority, front, skey)
-  line_up(queue, id, priority, front, skey)
+local function put(queue, id, priority, front, skey, gen)
+  line_up(queue, id, priority, front, skey, gen)
   wake(queue)
 end
 
@@ -153,12 +173,12 @@ local function promote(queue, now)
   local due = redis.call('ZRANGEBYSCORE', later_key(queue), '-inf', whole(now), 'LIMIT', 0, 100)
   for _, id in ipairs(due) do
     redis.call('ZREM', later_key(queue), id)
-    local job = redis.call('HMGET', job_key(id), 'status', 'priority', 'skey')
+    local job = redis.call('HMGET', job_key(id), 'status', 'priority', 'skey', 'gen')
     if job[1] == 'later' then
       redis.call('HSET', job_key(id), 'status', 'waiting')
       count(queue, 'later', -1)
       count(queue, 'waiting', 1)
-      put(queue, id, tonumber(job[2] or 0), false, job[3])
+      put(queue, id, tonumber(job[2] or 0), false, job[3], job[4])
     end
   end
 end
@@ -190,8 +210,10 @@ local function is_stopping(skey, now)
   return till and tonumber(till) > now
 end
 
-local function priority_of(id)
-  return tonumber(redis.call('HGET', job_key(id), 'priority') or 0)
+-- Makes a job that was claimed or dead claimable again.
+local function put_back(job, front)
+  local v = redis.call('HMGET', job_key(job.id), 'priority', 'gen')
+  put(job.queue, job.id, tonumber(v[1] or 0), front, job.skey, v[2])
 end
 
 -- What a job has called ends with it, down the tree; outcomes are kept as long as its own record, by which
@@ -317,30 +339,83 @@ function end_job(job, transition, now, ttl, reason, result, node)
   if dead then tell('job:dead', now, node, job.id, { attempt = job.attempt }) end
 end
 
--- Ends a job that waits or is delayed. In a list its id stays until a claim skips it.
-function cancel_unbegun(job, now, ttl, why)
-  redis.call('ZREM', later_key(job.queue), job.id)
-  redis.call('ZREM', prio_key(job.queue), job.id)
-  end_job(job, 'cancel', now, ttl, why, '', '')
+-- Ids that wait no more stay in their list until a claim skips them: to take one out of the midst would take
+-- as long as the list is. Where they are half of a list, they are sieved out, a bounded number per call, so that
+-- a list which nobody claims from does not grow by them, and one that holds nothing else is not there.
+local SIEVED, SIEVED_PER_GHOST, SIEVED_AT_LEAST = 1500, 8, 32
+local ghosts, ghosts_order = {}, {}
+local function count_ghosts(queue, skey, by)
+  local name = skey and queue .. '@' .. skey or queue
+  local of_list = ghosts[name]
+  if not of_list then
+    of_list = { queue = queue, skey = skey, by = 0 }
+    ghosts[name] = of_list
+    ghosts_order[#ghosts_order + 1] = name
+  end
+  of_list.by = of_list.by + by
 end
 
--- Takes what a job has left in its list, where the id of a cancelled one stays until a claim skips it.
-local function forget_in_lists(id)
-  local v = redis.call('HMGET', job_key(id), 'queue', 'skey')
-  local list = wait_key(v[2] and v[1] .. '@' .. v[2] or v[1])
-  -- From its end, where one that came lately is; it is there once.
-  if redis.call('LREM', list, -1, id) > 0 and v[2] and redis.call('EXISTS', list) == 0 then
-    redis.call('LREM', ready_key(v[1]), 0, v[2])
-    redis.call('SREM', blocked_key(v[1]), v[2])
+local function sieve(queue, skey, name, most)
+  local list, sieved = wait_key(name), sieved_key(name)
+  local living, dead = {}, 0
+  for _, entry in ipairs(redis.call('LPOP', list, most) or {}) do
+    local id, gen = read_entry(entry)
+    local v = redis.call('HMGET', job_key(id), 'status', 'gen')
+    if v[1] == 'waiting' and v[2] == gen then living[#living + 1] = entry else dead = dead + 1 end
   end
+  local more = redis.call('EXISTS', list) == 1
+  if #living > 0 then
+    if more and redis.call('RPUSH', sieved, unpack(living)) == #living then
+      redis.call('HINCRBY', meta_key(queue), 'sieving', 1)
+    elseif not more then
+      redis.call('RPUSH', redis.call('EXISTS', sieved) == 1 and sieved or list, unpack(living))
+    end
+  end
+  if not more and redis.call('EXISTS', sieved) == 1 then
+    redis.call('RENAME', sieved, list)
+    redis.call('HINCRBY', meta_key(queue), 'sieving', -1)
+  elseif not more and #living == 0 and skey then
+    redis.call('ZREM', ready_key(queue), skey)
+    redis.call('ZREM', blocked_key(queue), skey)
+  end
+  return dead
+end
+
+function sieve_ghosts()
+  local left = SIEVED
+  for _, name in ipairs(ghosts_order) do
+    local queue, skey, by = ghosts[name].queue, ghosts[name].skey, ghosts[name].by
+    local all = by ~= 0 and redis.call('HINCRBY', ghosts_key(queue), name, by) or 1
+    if by > 0 and left > 0 then
+      local length = redis.call('LLEN', wait_key(name)) + redis.call('LLEN', sieved_key(name))
+      if all * 2 >= length then
+        local most = math.min(left, by * SIEVED_PER_GHOST + SIEVED_AT_LEAST)
+        local dead = sieve(queue, skey, name, most)
+        left = left - most
+        if dead > 0 then all = redis.call('HINCRBY', ghosts_key(queue), name, -dead) end
+      end
+    end
+    if all <= 0 then redis.call('HDEL', ghosts_key(queue), name) end
+  end
+end
+
+-- Jobs that wait and were taken out of their lists by this script.
+local taken = {}
+
+-- Ends a job that waits or is delayed.
+function cancel_unbegun(job, now, ttl, why)
+  local listed = job.status == 'waiting' and redis.call('ZREM', prio_key(job.queue), job.id) == 0
+  if job.status ~= 'waiting' then redis.call('ZREM', later_key(job.queue), job.id) end
+  end_job(job, 'cancel', now, ttl, why, '', '')
+  if listed and not taken[job.id] then count_ghosts(job.queue, job.skey, 1) end
 end
 
 -- A job of the session is active no more: where their number is limited, the next one may be claimed.
 local function leave_session(queue, skey)
   if not flow_of(queue)[2] then return end
   if redis.call('HINCRBY', running_key(queue), skey, -1) <= 0 then redis.call('HDEL', running_key(queue), skey) end
-  if redis.call('SREM', blocked_key(queue), skey) == 1 and redis.call('EXISTS', wait_key(queue .. '@' .. skey)) == 1 then
-    redis.call('RPUSH', ready_key(queue), skey)
+  if redis.call('ZREM', blocked_key(queue), skey) == 1 and redis.call('EXISTS', wait_key(queue .. '@' .. skey)) == 1 then
+    take_turn(queue, skey, false)
     wake(queue)
   end
 end
@@ -375,7 +450,7 @@ local function return_job(job, settled_as, now, ttl, due)
   if due then
     put_later(job.queue, job.id, due)
   else
-    put(job.queue, job.id, priority_of(job.id), true, job.skey)
+    put_back(job, true)
   end
   return true
 end

@@ -24,7 +24,7 @@ local function revive(id)
   end
   count(job.queue, 'failed', -1)
   count(job.queue, 'waiting', 1)
-  put(job.queue, id, priority_of(id), false, job.skey)
+  put_back(job, false)
   tell('job:enqueued', now, '', id)
   return 'queued'
 end

@@ -45,7 +45,7 @@ local function settle(id, token, outcome, result, reason, delay, commits, versio
     if delay > 0 then
       put_later(job.queue, id, now + delay)
     else
-      put(job.queue, id, priority_of(id), false, job.skey)
+      put_back(job, false)
     end
     return { 'applied', 'retry' }
   end

@@ -44,10 +44,6 @@ if everything and answer[1] == '0' then
   if redis.call('EXISTS', jobs_key(name)) == 1 then
     answer[1] = '-1'
   else
-    for _, queue in ipairs(redis.call('ZRANGE', queues_key(), 0, -1)) do
-      if redis.call('DEL', wait_key(queue .. '@' .. name)) == 1 then redis.call('LREM', ready_key(queue), 0, name) end
-      redis.call('SREM', blocked_key(queue), name)
-    end
     redis.call('HDEL', sessions_key(), name)
     redis.call('HDEL', key, 'stopping')
     if not redis.call('HGET', key, 'version') and not redis.call('HGET', key, 'ttl') then redis.call('DEL', key) end

@@ -1,0 +1,142 @@
+"""What jobs that are gone leave behind is bounded, and so is what one call does about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from am2z_trio.model.records import Enqueue
+from am2z_trio.model.redis_options import RedisOptions
+from am2z_trio.store.keys import spell
+from am2z_trio.store.memory_server import MemoryServer
+from am2z_trio.store.redis import RedisStore
+from am2z_trio.testing.conformance import SETTINGS, job
+from tests.store.test_stateful import BlockingClient, drive
+
+NOW = 1_000_000
+
+
+@pytest.fixture
+def connection(redis_server: Any) -> Iterator[Any]:
+    with redis_server.client() as connection:
+        connection.flushall()
+        yield connection
+
+
+@pytest.fixture
+def store(connection: Any) -> RedisStore:
+    store = RedisStore("n1", RedisOptions(), settings=SETTINGS, clock=lambda: NOW)
+    store._commands = BlockingClient(connection)  # type: ignore[assignment]
+    drive(store.join())
+    return store
+
+
+class Held:
+    """How much a queue holds, on either store."""
+
+    def __init__(self, store: RedisStore, connection: Any) -> None:
+        self.store, self.connection = store, connection
+        self.server = MemoryServer(SETTINGS)
+        self.server.join("n1", NOW)
+        self.seq = 0
+
+    def enqueue(self, *jobs: Enqueue) -> None:
+        assert self.server.enqueue(jobs, NOW) == drive(self.store.enqueue(jobs))
+
+    def cancel(self, id: str) -> None:
+        assert self.server.cancel(id, "unwanted", NOW) == drive(self.store.cancel(id, "unwanted"))
+
+    def claim(self, limit: int) -> list[str]:
+        self.seq += 1
+        ours = self.server.claim("n1", "q", self.seq, limit, NOW)
+        theirs = drive(self.store.claim("q", self.seq, limit))
+        assert ours.next_due == theirs.next_due
+        ids = [grant.spec.id for grant in ours.grants]
+        assert ids == [grant.spec.id for grant in theirs.grants]
+        return ids
+
+    def entries(self, session: str = "") -> int:
+        queue = self.server._queue("q")
+        line = queue.by_session.get(session, ()) if session else queue.waiting
+        name = f"q@{session}" if session else "q"
+        parts = [self.connection.llen(spell("am2z", kind, name)) for kind in ("wait", "sieved")]
+        assert len(line) == sum(parts)
+        return len(line)
+
+    def keys(self) -> set[str]:
+        """Of queues."""
+        found = {key.decode() for key in self.connection.keys("*")}
+        return {key.removeprefix("{am2z:0}:") for key in found if ":q:" in key}
+
+
+@pytest.fixture
+def held(store: RedisStore, connection: Any) -> Held:
+    return Held(store, connection)
+
+
+@pytest.mark.parametrize("session", ["", "s"])
+def test_a_line_nobody_claims_from_does_not_grow_by_cancelled_jobs(held, session):
+    for number in range(0, 400, 4):
+        # One in four stays, so that no cancelled one is at either end.
+        held.enqueue(*(job(f"j{n}", session=session) for n in range(number, number + 4)))
+        for n in range(number + 1, number + 4):
+            held.cancel(f"j{n}")
+        assert held.entries(session) <= 2 * (number // 4 + 1) + 64
+    assert held.claim(10) == [f"j{n}" for n in range(0, 40, 4)]
+    while held.claim(200):
+        pass
+    assert held.keys() <= {"q:q:meta", "q:q:lot"}
+
+
+def test_the_front_of_a_line_stays_its_front_while_cancelled_jobs_are_taken_out(held):
+    held.enqueue(*(job(f"j{n}") for n in range(400)))
+    (first,) = held.claim(1)
+    for n in range(100, 310):
+        held.cancel(f"j{n}")
+    assert held.connection.exists(spell("am2z", "sieved", "q"))
+    assert first == "j0"
+    # What the node holds goes back to the front.
+    held.server.join("n1", NOW)
+    drive(held.store.join())
+    assert held.claim(3) == ["j0", "j1", "j2"]
+    assert held.claim(200) == [*(f"j{n}" for n in range(3, 100)), *(f"j{n}" for n in range(310, 400))]
+    assert held.entries() == 0
+
+
+def test_a_job_that_gives_way_leaves_its_place_in_a_long_line(held):
+    held.enqueue(job("first", debounce="k"))
+    for number in range(0, 100, 50):
+        held.enqueue(*(job(f"j{n}") for n in range(number, number + 50)))
+    for number in range(200):
+        held.enqueue(job(f"k{number}", debounce="k"))
+    assert held.entries() <= 2 * 101 + 64
+    assert held.claim(2) == ["j0", "j1"]
+
+
+def test_an_id_that_is_used_again_stands_where_it_came_last(held):
+    for n in range(5):
+        held.enqueue(job(f"j{n}"))
+    held.cancel("j0")
+    held.enqueue(job("j0", again=True))
+    assert held.claim(9) == ["j1", "j2", "j3", "j4", "j0"]
+    odd = "with \0 nul\0001"
+    held.enqueue(job(odd), job("j5"), job("j6"), job("j7"))
+    held.cancel(odd)
+    held.enqueue(job(odd, again=True))
+    held.cancel(odd)
+    held.enqueue(job(odd, again=True))
+    assert held.claim(9) == ["j5", "j6", "j7", odd]
+    assert held.entries() == 0
+
+
+@pytest.mark.parametrize("priority", [0, 1])
+def test_a_stopped_session_leaves_nothing_in_its_queues(held, priority):
+    for queue in ("q", "nobody announced this one"):
+        held.enqueue(*(job(f"{queue}{n}", queue, session="s", priority=priority) for n in range(150)))
+    held.server.stop_session("n1", "s", running=True, refuse=1.0, now=NOW)
+    drive(held.store.stop_session("s", running=True, refuse=1.0))
+    assert held.keys() == {"q:q:meta", "q:nobody announced this one:meta"}
+    assert held.entries("s") == held.entries() == 0
+    assert not held.connection.keys("*sessions*")
