@@ -19,6 +19,8 @@ from am2z_trio.model.events import Event
 from am2z_trio.model.telling import trace_of
 from am2z_trio.store.ports import Store
 
+from .contexts import OwnContext, in_context
+
 logger: Final = logging.getLogger("am2z_trio.events")
 
 Handler = Callable[[Event], Any]
@@ -92,6 +94,7 @@ class Bus:
         self._subscriptions: list[Subscription] = []
         self._outgoing: deque[Event] = deque()
         self._host: Host | None = None
+        self._own = OwnContext()
         self._store: Store | None = None
         self._nursery: Nursery | None = None
         self._ring: Callable[[], None] | None = None
@@ -149,8 +152,9 @@ class Bus:
             await self._store.watch_events(True)
             self._watched = True
 
-    async def run(self, host: Host, store: Store, *, task_status: TaskStatus) -> None:
-        """Publish and dispatch until cancelled."""
+    async def run(self, host: Host, store: Store, own: OwnContext, *, task_status: TaskStatus) -> None:
+        """Publish and dispatch until cancelled; each handler is called in a copy of `own`."""
+        self._own = own
         bell = host.spot()
         try:
             async with host.open_nursery() as nursery:
@@ -207,12 +211,16 @@ class Bus:
             while True:
                 event = await subscription.next(host)
                 try:
-                    answer: Awaitable[Any] | Any = handler(event)
-                    if inspect.isawaitable(answer):
-                        await answer
+                    await in_context(self._own.copy(), _call(handler, event))
                 except BaseException as raised:
                     if is_not_the_codes_own(raised, host):
                         raise
                     logger.error(
                         "a handler of %r raised on %s\n%s", subscription.pattern, event.name, trace_of(raised)
                     )
+
+
+async def _call(handler: Handler, event: Event) -> None:
+    answer: Awaitable[Any] | Any = handler(event)
+    if inspect.isawaitable(answer):
+        await answer

@@ -54,6 +54,7 @@ from am2z_trio.policy.retry import backoff_delay, wants_retry
 from .circuits import NO_FAULT, Circuits
 from .claims import Claim
 from .context import CallRequest, Context, Meta
+from .contexts import OwnContext, in_context
 from .job_nursery import JobNursery
 from .job_state import JobState
 from .node_states import NodeStates
@@ -76,7 +77,7 @@ ONE_ATTEMPT: Final = RetryPolicy(max_attempts=1)
 class Executor:
     """Runs claimed jobs of one node."""
 
-    __slots__ = ("_call_job", "_circuits", "_emit", "_host", "_node", "_now", "_report", "_states")
+    __slots__ = ("_call_job", "_circuits", "_emit", "_host", "_node", "_now", "_own", "_report", "_states")
 
     def __init__(
         self,
@@ -84,6 +85,7 @@ class Executor:
         node: str,
         states: NodeStates,
         circuits: Circuits,
+        own: OwnContext,
         *,
         emit: Emit,
         report: Report,
@@ -97,6 +99,7 @@ class Executor:
         self._report = report
         self._call_job = call
         self._circuits = circuits
+        self._own = own
 
     async def run(
         self, claim: Claim, registered: Registered, *, stored: JobState | None = None
@@ -109,7 +112,8 @@ class Executor:
         sees it, for one that is run inline.
         """
         try:
-            return await self._run(claim, registered, stored)
+            # Whatever runs a user's code, its types and hooks included, runs in there.
+            return await in_context(self._own.copy(), self._run(claim, registered, stored))
         except BaseException as raised:
             claim.scope = None
             if is_not_the_codes_own(raised, self._host):

@@ -48,6 +48,7 @@ from .capacity import Capacity
 from .circuits import Circuits
 from .claims import Claim, Claims
 from .context import CallRequest, Context
+from .contexts import OwnContext
 from .executor import Executor
 from .locks import Locks
 from .memory import resident_mb
@@ -113,11 +114,13 @@ class Node:
         self._calls = Calls(
             self.host, self.submissions, registry, self._emit, is_closed=lambda: self.sessions.closed
         )
+        own = self._own = OwnContext()
         self._executor = Executor(
             self.host,
             node_id,
             self.states,
             Circuits(store),
+            own,
             emit=self._emit,
             report=self._report,
             call=self._call,
@@ -273,7 +276,9 @@ class Node:
                 await nursery.start(self._lasting, "the store", self.store.run, self)
                 await nursery.start(self._lasting, "the settler", self.settler.run)
                 await nursery.start(self._lasting, "the task that submits", self.results.run)
-                await nursery.start(self._lasting, "the task of events", self._bus.run, self.host, self.store)
+                await nursery.start(
+                    self._lasting, "the task of events", self._bus.run, self.host, self.store, self._own
+                )
                 # Cancelled while a service started, its store may be closed by now.
                 await self.host.checkpoint()
                 if self._options.workers:
