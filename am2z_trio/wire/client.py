@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -34,6 +35,14 @@ FAREWELL: Final = 0.5
 """Seconds that closing waits for the last bytes to leave: a cancel sent on the way out, say. A local
 write takes microseconds; only a peer that has stopped reading can use this up."""
 
+SUSPECT: Final = 2
+"""Connections in a row that have broken while a call was in flight, after which it is sent alone."""
+
+GUILTY: Final = 3
+"""The same, after which the call fails: the last connection it has broken all alone."""
+
+logger: Final = logging.getLogger("am2z_trio.wire")
+
 State = Literal["ready", "disconnected", "error"]
 
 
@@ -59,6 +68,11 @@ class RedisClient:
     After a reconnect, calls whose fate is unknown are sent again byte for byte if they are
     `replay_safe` (all of our scripts are), else they raise `UnknownOutcomeError`. Calls that were
     never written are sent in any case. A cancelled caller's call is not sent again.
+
+    A call may itself be what breaks the connection: the server ends one on which a request or an answer
+    has more bytes than it allows. So what was in flight when two connections in a row broke is sent one by
+    one, each call alone on the line, before anything else; the one with which the third connection breaks
+    fails with `UnknownOutcomeError`, and those behind it are sent.
 
     When `run` has ended, calls raise: `UnknownOutcomeError` if they were written, `NetworkError`
     if they were not, whichever way they may be replayed.
@@ -218,6 +232,7 @@ class RedisClient:
             self._submit(call)
             return True
         call.tries += 1
+        call.breaks = 0
         call.sent_at = UNSENT
         self._postponed.append(call)
         if code == "READONLY":
@@ -312,7 +327,9 @@ class RedisClient:
                     try:
                         self._set("disconnected", "connected", attempt)
                         await self._greet(connection)
-                        for subscribed in self._resume(connection):
+                        subscriptions = self._resume(connection)
+                        await self._catch_up(connection)
+                        for subscribed in subscriptions:
                             reply = await subscribed.park()
                             if isinstance(reply, Exception):
                                 raise error_from(reply)
@@ -343,8 +360,8 @@ class RedisClient:
             )
 
     def _resume(self, connection: Connection) -> list[Any]:
-        """Subscribe again, load the scripts, then send what has waited: a push that answers it must
-        find us listening. Without an await, so no call can slip in between.
+        """Subscribe again and load the scripts, before anything is sent that has waited: a push that
+        answers it must find us listening.
         """
         subscriptions: list[Any] = []
         for channel in self._channels:
@@ -357,20 +374,29 @@ class RedisClient:
             load = Call(script.load, None)
             connection.send(load)
             load.dropped = True
-        while self._backlog:
-            call = self._backlog.popleft()
-            if not call.dropped:
-                connection.send(call)
+        return subscriptions
+
+    async def _catch_up(self, connection: Connection) -> None:
+        """Send what has waited, in its order, suspects one by one. No call can slip in between."""
+        backlog = self._backlog
+        while backlog:
+            if backlog[0].breaks >= SUSPECT and not backlog[0].dropped:
+                await connection.drain()
+                connection.send(backlog.popleft())
+                await connection.drain()
+            else:
+                call = backlog.popleft()
+                if not call.dropped:
+                    connection.send(call)
         self._connection = connection
         self._leaving = ""
-        return subscriptions
 
     def _keep(self, unanswered: list[Call]) -> None:
         """Sort what the lost connection leaves: sent again later, or of unknown outcome."""
         postponed, self._postponed = self._postponed, []
         keep = [call for call in postponed if not call.dropped]
         for call in unanswered:
-            if call.replay_safe or call.sent_at == UNSENT:
+            if call.sent_at == UNSENT or (call.replay_safe and call.breaks < GUILTY):
                 keep.append(call)
             else:
                 self._fail(call)
@@ -378,12 +404,21 @@ class RedisClient:
 
     def _fail(self, call: Call) -> None:
         """Tell a call's waiter that nothing more will come."""
+        if call.breaks >= GUILTY:
+            logger.error("%s has broken the connection to %s", call.describe(), self.options.display)
         if call.spot is None:
             return
         if call.sent_at == UNSENT:
             error = NetworkError(
                 f"{call.name} was not sent: the connection to {self.options.display} has been closed",
                 retryable=False,
+            )
+        elif call.breaks >= GUILTY:
+            error = UnknownOutcomeError(
+                f"the connection to {self.options.display} broke each of the {call.breaks} times when "
+                f"{call.describe()} was sent, in the end alone: it may have been applied, or not. Perhaps "
+                "it, or its answer, has more bytes than the server allows",
+                context={"breaks": call.breaks, "bytes": len(call.packed)},
             )
         else:
             error = UnknownOutcomeError(

@@ -39,7 +39,17 @@ class ConnectionLostError(Exception):
 class Call:
     """A command on its way, and whoever waits for its reply."""
 
-    __slots__ = ("by_push", "dropped", "packed", "replay_safe", "script", "sent_at", "spot", "tries")
+    __slots__ = (
+        "breaks",
+        "by_push",
+        "dropped",
+        "packed",
+        "replay_safe",
+        "script",
+        "sent_at",
+        "spot",
+        "tries",
+    )
 
     def __init__(
         self,
@@ -61,6 +71,8 @@ class Call:
         """When the last of it was written, by the host's clock: the server may have seen some of it."""
         self.tries = 0
         """How often the server has put it off."""
+        self.breaks = 0
+        """How many connections in a row have broken while it was in flight."""
         self.dropped = False
         """Not to be sent again: its caller is gone, or it belonged to a greeting."""
 
@@ -68,6 +80,10 @@ class Call:
     def name(self) -> str:
         """The command's first word."""
         return self.packed.split(b"\r\n", 3)[2].decode(errors="replace")
+
+    def describe(self) -> str:
+        """For messages: what it is, and how large."""
+        return f"{self.name} of {len(self.packed):,} bytes"
 
     def drop(self) -> None:
         """The caller is gone. The slot stays in line: its reply is taken and thrown away."""
@@ -178,6 +194,7 @@ class Connection:
         self._finishing = True
         while self._outgoing or self._in_flight:
             await self._drained.park()
+        self._finishing = False
 
     async def finish(self, patience: float) -> None:
         """End writing: what was sent leaves, if the peer takes it within `patience` seconds.
@@ -192,6 +209,9 @@ class Connection:
 
     def take_unanswered(self) -> list[Call]:
         """After the end: what was not answered and may be wanted again, in order of sending."""
+        if self.lost is not None:
+            for call in self._in_flight:
+                call.breaks += 1
         calls = [call for call in (*self._in_flight, *self._outgoing) if not call.dropped]
         self._in_flight.clear()
         self._outgoing.clear()

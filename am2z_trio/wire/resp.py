@@ -8,7 +8,13 @@ from typing import Any, Final, cast
 
 import hiredis
 
-from am2z_trio.model.errors import AM2ZError, AuthenticationError, ResourceError, ServerReplyError
+from am2z_trio.model.errors import (
+    AM2ZError,
+    AuthenticationError,
+    PayloadTooLargeError,
+    ResourceError,
+    ServerReplyError,
+)
 
 Argument = bytes | str | int | float
 
@@ -67,6 +73,10 @@ def error_from(reply: Exception) -> AM2ZError:
     context: dict[str, Any] = {"reply": text}
     if code in ("WRONGPASS", "NOAUTH"):
         return AuthenticationError(f"Redis refused the username or password: {text}", context=context)
+    if text.startswith("ERR Protocol error: invalid bulk length"):
+        return PayloadTooLargeError(
+            "a value is larger than the server takes (its proto-max-bulk-len)", context=context
+        )
     if code == "OOM":
         return ResourceError("Redis has reached its maxmemory and refuses to store more", context=context)
     return ServerReplyError(f"Redis answered: {text}", context=context, retryable=code in NOT_APPLIED)

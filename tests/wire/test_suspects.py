@@ -1,0 +1,151 @@
+"""A call that breaks every connection it is sent on fails alone; its neighbours do not suffer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+from am2z_trio.model.errors import PayloadTooLargeError, UnknownOutcomeError
+from tests.conftest import SpawnRedis
+
+from .peer import Peer, Peers, bulk, open_client, open_peers, open_played, start
+
+pytestmark = pytest.mark.anyio
+
+
+async def comeback(peers: Peers) -> Peer:
+    peer = await peers.accept()
+    await peer.greet()
+    return peer
+
+
+async def test_the_call_that_breaks_three_connections_fails_and_no_other(tmp_path: Path) -> None:
+    async with (
+        open_peers(tmp_path) as peers,
+        open_played(peers) as (client, first),
+        anyio.create_task_group() as tasks,
+    ):
+        before, bad, after = (start(tasks, client.call, "ECHO", n) for n in ("before", "bad", "after"))
+        names = {(await first.command())[1] for _ in range(3)}
+        assert names == {b"before", b"bad", b"after"}
+        first.hang_up()
+        second = await comeback(peers)
+        order = [(await second.command())[1] for _ in range(3)]
+        late = start(tasks, client.call, "ECHO", "late")
+        assert await second.command() == [b"ECHO", b"late"]
+        second.hang_up()
+
+        # From now on one at a time, each when the one before it is answered.
+        broken = 0
+        peer = await comeback(peers)
+        for name in order:
+            assert await peer.command() == [b"ECHO", name]
+            if name == b"bad":
+                peer.hang_up()
+                broken += 1
+                peer = await comeback(peers)
+            else:
+                await peer.answer(bulk(name))
+        assert await peer.command() == [b"ECHO", b"late"]
+        await peer.answer(bulk("late"))
+        assert [await call.ended() for call in (before, after, late)] == [b"before", b"after", b"late"]
+        error = await bad.ended()
+        assert type(error) is UnknownOutcomeError
+        assert not error.retryable
+        assert error.context["breaks"] == 3
+        assert broken == 1
+
+
+async def test_a_suspect_that_is_answered_is_none_any_more(tmp_path: Path) -> None:
+    async with (
+        open_peers(tmp_path) as peers,
+        open_played(peers) as (client, first),
+        anyio.create_task_group() as tasks,
+    ):
+        peer = first
+        call = start(tasks, client.call, "ECHO", 1)
+        for _ in range(2):
+            await peer.commands("ECHO")
+            peer.hang_up()
+            peer = await comeback(peers)
+        await peer.commands("ECHO")
+        # Put off by a server that speaks: it has broken nothing.
+        await peer.answer(b"-LOADING not now\r\n")
+        await peer.commands("ECHO")
+        peer.hang_up()
+        peer = await comeback(peers)
+        await peer.commands("ECHO")
+        await peer.answer(bulk("1"))
+        assert await call.ended() == b"1"
+
+
+async def test_a_suspect_whose_caller_goes_away_is_not_sent_again(tmp_path: Path) -> None:
+    async with (
+        open_peers(tmp_path) as peers,
+        open_played(peers) as (client, first),
+        anyio.create_task_group() as tasks,
+    ):
+        peer = first
+        doomed, other = (
+            start(tasks, client.call, "ECHO", "doomed"),
+            start(tasks, client.call, "ECHO", "other"),
+        )
+        for _ in range(2):
+            await peer.commands("ECHO", "ECHO")
+            peer.hang_up()
+            peer = await peers.accept()
+            if _ == 0:
+                await peer.greet()
+        doomed.scope.cancel()
+        await doomed.ended()
+        await peer.greet()
+        assert await peer.command() == [b"ECHO", b"other"]
+        await peer.answer(bulk("other"))
+        assert await other.ended() == b"other"
+
+
+async def test_while_a_suspect_is_alone_the_others_wait_and_are_not_charged(tmp_path: Path) -> None:
+    async with (
+        open_peers(tmp_path) as peers,
+        open_played(peers) as (client, first),
+        anyio.create_task_group() as tasks,
+    ):
+        peer = first
+        bad = start(tasks, client.call, "BAD")
+        for _ in range(2):
+            await peer.commands("BAD")
+            peer.hang_up()
+            peer = await comeback(peers)
+        await peer.commands("BAD")
+        waiting = [start(tasks, client.call, "INCR", n, replay_safe=False) for n in range(3)]
+        await anyio.wait_all_tasks_blocked()
+        peer.hang_up()
+        assert type(await bad.ended()) is UnknownOutcomeError
+        peer = await comeback(peers)
+        await peer.commands("INCR", "INCR", "INCR")
+        await peer.answer(b":1\r\n:2\r\n:3\r\n")
+        assert sorted([await call.ended() for call in waiting]) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("config", "bad"),
+    [
+        ({"proto-max-bulk-len": "1mb"}, ("SET", "k", b"x" * 3_000_000)),
+        ({"client-query-buffer-limit": "1mb"}, ("SET", "k", b"x" * 3_000_000)),
+        ({"client-output-buffer-limit": "normal 1mb 1mb 1"}, ("MGET", "large", "large", "large")),
+    ],
+)
+async def test_what_the_server_refuses_by_closing_is_one_error(
+    spawn_redis: SpawnRedis, config: dict[str, str], bad: tuple[str | bytes, ...]
+) -> None:
+    server = spawn_redis(config)
+    server.call("SET", "large", b"x" * 900_000)
+    async with open_client(server.url) as client, anyio.create_task_group() as tasks:
+        calls = [start(tasks, client.call, "ECHO", n) for n in range(20)]
+        refused = start(tasks, client.call, *bad)
+        calls += [start(tasks, client.call, "ECHO", n) for n in range(20, 40)]
+        assert [await call.ended() for call in calls] == [str(n).encode() for n in range(40)]
+        assert type(await refused.ended()) in (UnknownOutcomeError, PayloadTooLargeError)
+        assert await client.call("ECHO", "on") == b"on"
