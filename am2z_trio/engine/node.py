@@ -18,12 +18,10 @@ Node.open()
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from math import inf
 from typing import Any, Final
-
-import anyio
 
 from am2z_trio.concurrency import CancelScope, Host, Nursery, TaskStatus, current_host
 from am2z_trio.concurrency.groups import unwrapped
@@ -50,6 +48,7 @@ from .claims import Claim, Claims
 from .context import CallRequest, Context
 from .contexts import OwnContext
 from .executor import Executor
+from .lasting import lasting
 from .locks import Locks
 from .memory import resident_mb
 from .node_states import NodeStates
@@ -195,22 +194,6 @@ class Node:
             logger.error("%d jobs were cancelled and do not end", self.busy)
         self._stopped.set()
 
-    async def _lasting(
-        self,
-        what: str,
-        run: Callable[..., Awaitable[None]],
-        *args: Any,
-        task_status: TaskStatus | None = None,
-    ) -> None:
-        """Run a task of the engine that has no end of its own; ended unasked, it takes the node down."""
-        options = {} if task_status is None else {"task_status": task_status}
-        try:
-            await run(*args, **options)
-        except anyio.get_cancelled_exc_class() as cancelled:
-            if self.host.is_cancellation(cancelled):
-                raise
-        raise RuntimeStateError(f"{what} of this node has ended by itself, and the node with it")
-
     async def _run_sessions(self, *, task_status: TaskStatus) -> None:
         """Own the sessions. A task of its own, so that cancelling them spares the host's block."""
         self._sessions_over = self.host.event()
@@ -273,17 +256,17 @@ class Node:
         with unwrapped(), self._services:
             async with self.host.open_nursery() as nursery:
                 self.stops.own(nursery)
-                await nursery.start(self._lasting, "the store", self.store.run, self)
-                await nursery.start(self._lasting, "the settler", self.settler.run)
-                await nursery.start(self._lasting, "the task that submits", self.results.run)
+                await nursery.start(lasting, self.host, "the store", self.store.run, self)
+                await nursery.start(lasting, self.host, "the settler", self.settler.run)
+                await nursery.start(lasting, self.host, "the task that submits", self.results.run)
                 await nursery.start(
-                    self._lasting, "the task of events", self._bus.run, self.host, self.store, self._own
+                    lasting, self.host, "the task of events", self._bus.run, self.host, self.store, self._own
                 )
                 # Cancelled while a service started, its store may be closed by now.
                 await self.host.checkpoint()
                 if self._options.workers:
                     await self._join()
-                nursery.start_soon(self._lasting, "the task that announces", self.announcements.run)
+                nursery.start_soon(lasting, self.host, "the task that announces", self.announcements.run)
                 nursery.start_soon(self._tick_until_left)
                 self._serving.set()
 
@@ -471,7 +454,7 @@ class Node:
         self._ticks_over = self.host.event()
         try:
             with self._ticking:
-                await self._lasting("the tick", self._tick_forever)
+                await lasting(self.host, "the tick", self._tick_forever)
         finally:
             self._ticks_over.set()
 
@@ -543,7 +526,6 @@ class Node:
             queue = self._stray_wakes.pop()
             if queue not in self.workers:
                 await store.unpark(queue)
-        await self.results.look()
 
     def why_it_cannot_claim(self) -> str:
         """Empty if this node could claim a job now; for a pure client, too."""

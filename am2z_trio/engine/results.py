@@ -12,6 +12,8 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from heapq import nsmallest
+from math import inf
 from typing import Final, Literal
 
 from am2z_trio.concurrency import Event, Host, Spot, TaskStatus
@@ -26,6 +28,8 @@ from am2z_trio.model.errors import (
 from am2z_trio.model.records import Enqueue, EnqueueAnswer, Settled
 from am2z_trio.store.ports import Store
 
+from .lasting import lasting
+
 logger: Final = logging.getLogger("am2z_trio.results")
 
 BATCH: Final = 100
@@ -33,9 +37,14 @@ BATCH: Final = 100
 
 ABANDONED: Final = "its caller went away while it was submitted"
 
-LOOK_AFTER: Final = 5.0
-"""Seconds between two looks at the record of a job somebody waits for."""
+LOOK_EVERY: Final = 1.0
+"""Seconds between two rounds of looking at the records of jobs that somebody waits for."""
 
+LOOK_AFTER: Final = 5.0
+"""Seconds, at least, between two looks at the record of one job."""
+
+LOOKED_AT: Final = 1000
+"""Records that one round reads, those first that were not looked at for longest."""
 
 READ_AGAIN_AFTER: Final = 0.5
 """Seconds after a reading that the store refused."""
@@ -159,7 +168,8 @@ class Results:
         self._bell = host.spot()
         self._unread: dict[str, None] = {}
         self._reader = host.spot()
-        self._look_now = False
+        self._looker = host.spot()
+        self._missed_before = -inf
         self._lineage = ""
 
     def __len__(self) -> int:
@@ -221,7 +231,8 @@ class Results:
 
     def on_reconnect(self) -> None:
         """Outcomes may have been missed: read the records soon."""
-        self._look_now = True
+        self._missed_before = self._host.now()
+        self._looker.wake()
 
     def forget_all(self) -> None:
         """Wait for none of the jobs under way any more; they run on."""
@@ -246,7 +257,8 @@ class Results:
 
     async def run(self, *, task_status: TaskStatus) -> None:
         async with self._host.open_nursery() as nursery:
-            nursery.start_soon(self._read_forever, name="am2z results")
+            nursery.start_soon(lasting, self._host, "the task that reads outcomes", self._read_forever)
+            nursery.start_soon(lasting, self._host, "the task that looks after callers", self._look_forever)
             task_status.started()
             await self._send_forever()
 
@@ -314,17 +326,25 @@ class Results:
                 self._unread = jobs | self._unread
                 await self._host.sleep(READ_AGAIN_AFTER)
 
-    async def look(self) -> None:
-        """Read the records of jobs that were not heard of for a while. Called at every tick."""
-        now, everyone = self._host.now(), self._look_now
-        self._look_now = False
-        due = [
-            waiter
-            for waiters in self._waiting.values()
-            for waiter in waiters
-            if waiter.is_known and (everyone or now - waiter.asked >= LOOK_AFTER)
-        ]
-        await self.look_at(due)
+    async def _look_forever(self) -> None:
+        """Read the records of jobs that were not heard of for a while: some at a time, since outcomes come by
+        themselves; after a reconnect all, since some may have been missed."""
+        host = self._host
+        while True:
+            with host.cancel_scope(deadline=host.now() + LOOK_EVERY):
+                await self._looker.park()
+            try:
+                await self._look()
+            except AM2ZError as error:
+                logger.warning("callers' jobs are looked at again soon: %s", error)
+                await host.sleep(READ_AGAIN_AFTER)
+
+    async def _look(self) -> None:
+        missed_before, late = self._missed_before, self._host.now() - LOOK_AFTER
+        known = [waiter for waiters in self._waiting.values() for waiter in waiters if waiter.is_known]
+        await self.look_at([waiter for waiter in known if waiter.asked <= missed_before])
+        due = (waiter for waiter in known if waiter.outcome is None and missed_before < waiter.asked <= late)
+        await self.look_at(nsmallest(LOOKED_AT, due, key=lambda waiter: waiter.asked))
 
     async def look_at(self, waiters: list[Waiter]) -> None:
         """Read the records of these jobs now."""

@@ -25,9 +25,20 @@ async def plus_one(n: int) -> int:
 
 
 @pytest.mark.parametrize("swallowed", [False, True])
-@pytest.mark.parametrize("owner", [Settler, Results, Bus, Announcements, Node])
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (Settler, "run"),
+        (Results, "run"),
+        (Results, "_read_forever"),
+        (Results, "_look_forever"),
+        (Bus, "run"),
+        (Announcements, "run"),
+        (Node, "_tick_forever"),
+    ],
+)
 async def test_a_service_that_ends_takes_the_node_down_with_one_error(
-    make_runtime, monkeypatch, owner: Any, swallowed: bool
+    make_runtime, monkeypatch, owner: Any, name: str, swallowed: bool
 ):
     ends = anyio.Event()
 
@@ -40,7 +51,7 @@ async def test_a_service_that_ends_takes_the_node_down_with_one_error(
                 tasks.cancel_scope.cancel()
                 await anyio.sleep_forever()
 
-    monkeypatch.setattr(owner, "_tick_forever" if owner is Node else "run", run)
+    monkeypatch.setattr(owner, name, run)
     runtime = make_runtime()
     with anyio.fail_after(20), pytest.raises(RuntimeStateError, match="by itself, and the node with it"):
         async with runtime:

@@ -243,3 +243,35 @@ async def test_a_node_that_loses_its_lease_while_it_drains_takes_another(autojum
         server.leave(runtime.node_id, store._now())
         with trio.fail_after(10):
             await given_up.wait()
+
+
+async def test_looking_after_callers_is_bounded_and_delays_no_tick(autojump_clock, monkeypatch):
+    monkeypatch.setattr("am2z_trio.engine.results.LOOKED_AT", 3)
+    looked: list[tuple[float, int]] = []
+    ticks: list[float] = []
+    real_tick, real_view = MemoryServer.tick, MemoryStore.view
+
+    def tick(self: MemoryServer, *args: object, **options: object) -> TickAnswer:
+        ticks.append(trio.current_time())
+        return real_tick(self, *args, **options)  # type: ignore[arg-type]
+
+    async def view(self: MemoryStore, jobs: list[str]) -> object:
+        looked.append((trio.current_time(), len(jobs)))
+        await trio.sleep(60)  # a slow link
+        return await real_view(self, jobs)
+
+    monkeypatch.setattr(MemoryServer, "tick", tick)
+    monkeypatch.setattr(MemoryStore, "view", view)
+
+    @processor(queue=QueueOptions(concurrency=10))
+    async def long(n: int) -> int:
+        await trio.sleep(400)
+        return n
+
+    async with LocalRuntime(shutdown_grace=0) as runtime:
+        runtime.register(long)
+        results = await runtime.execute_many(long, range(10))
+    assert all(result.success for result in results)
+    assert {many for _, many in looked} == {3}
+    assert len(looked) == 7
+    assert max(b - a for a, b in pairwise(ticks)) <= 1.0
