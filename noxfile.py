@@ -161,6 +161,13 @@ def protocol(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def chaos(session: nox.Session) -> None:
+    """20,000 jobs while all that can break breaks: `nox -s chaos -- --seeds 1 2 3 --persistence none`."""
+    session.install("-e", ".[embedded,test]")
+    session.run("python", "-m", "tests.chaos.run", *session.posargs)
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Compare with the peers; numbers are this machine's. Takes minutes."""
     session.install("-e", ".[dev]")

@@ -83,9 +83,11 @@ def check(
     return found
 
 
-def audit(connection: redis.Redis, outside: Outside | None = None, **options: Any) -> list[Finding]:
+def audit(
+    connection: redis.Redis, outside: Outside | None = None, *, prefix: str = "am2z", **options: Any
+) -> list[Finding]:
     """Read the keyspace and check it."""
-    return check(Keyspace.read(connection), outside, **options)
+    return check(Keyspace.read(connection, prefix), outside, **options)
 
 
 class _Auditor:

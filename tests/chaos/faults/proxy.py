@@ -98,6 +98,11 @@ class FaultProxy:
         """What was armed with `next` and has met no request yet."""
         return self.schedule.armed
 
+    def lead_to(self, server: str) -> None:
+        """Lead to another server, by its URL, from the next connection on. Those that stand stay."""
+        options = RedisOptions.from_url(server)
+        self._server = Address(path=options.path, host=options.host, port=options.port)
+
     async def reset_all(self) -> None:
         """Reset all connections; returns when they are closed. Each counts as a hit of `reset`."""
         await self._end_all("reset")
