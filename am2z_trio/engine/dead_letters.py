@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from am2z_trio.model.codec import StateCodec
-from am2z_trio.model.errors import AM2ZError, JobNotFoundError, SessionStoppedError
+from am2z_trio.model.errors import AM2ZError, JobNotFoundError, SessionStoppedError, ValidationError
 from am2z_trio.model.limits import MAX_ANY_ID_BYTES
 from am2z_trio.model.options import require_count, require_text
 from am2z_trio.model.records import NO_STATE, DeadJob, queue_name
 
-from .job import read_result
+from .job import read_result, time_of
 from .processor import Processor
 from .submissions import name_of
 
@@ -39,7 +39,8 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     processor: str
     session_id: str | None
     state: Any
-    """The state it was given, as plain data; `None` for one that works on its session's stored state."""
+    """The state it was given, as plain data; `None` for one that works on its session's stored state, and
+    where it cannot be read."""
     error: AM2ZError
     """Why it failed in the end, with its causes and the remote traceback."""
     earlier_errors: list[AM2ZError]
@@ -60,7 +61,8 @@ class DeadLetters:
     """Dead letters of all nodes, by processor.
 
     A job is one when its last attempt has failed, its deadline has passed before it was begun, or it was
-    lost with its worker too often. A child's failure is its parent's, which is the dead letter then. The
+    lost with its worker too often; and when its record was spoilt by something else, so that nobody can run
+    it: its `error` says what is wrong. A child's failure is its parent's, which is the dead letter then. The
     last 1,000 of a processor are kept for seven days, or as `JobOptions.remove_on_fail` says. Methods
     raise `NetworkError` where the store cannot be reached; cancelled, what they have asked for may still
     happen.
@@ -93,8 +95,10 @@ class DeadLetters:
         """Queue one again under its id, as if it had just come: a first attempt, without a deadline.
 
         Atomic, and once only, however many ask: the others are told that it is none any more. What it
-        becomes is heard by `execute(..., job_id=job_id)`. Raises `JobNotFoundError` if the job is none, and
-        `SessionStoppedError` while its session is being stopped.
+        becomes is heard by `execute(..., job_id=job_id)`. Raises `JobNotFoundError` if the job is none,
+        `SessionStoppedError` while its session is being stopped, and `ValidationError` if nothing is left of
+        its record that could be run. One that this version cannot read is a dead letter again when a node of
+        this version meets it.
         """
         (answer,) = await self._runtime.node.store.revive([_id(job_id)])
         if answer == "gone":
@@ -102,6 +106,10 @@ class DeadLetters:
         if answer == "stopped":
             raise SessionStoppedError(
                 f"the session of job {job_id} is being stopped", context={"job": job_id}
+            )
+        if answer == "unreadable":
+            raise ValidationError(
+                f"job {job_id} cannot be queued again: its record has been spoilt", context={"job": job_id}
             )
 
     async def retry_all(
@@ -166,17 +174,25 @@ def _not_found(job_id: str) -> JobNotFoundError:
 
 
 def _letter(job: DeadJob) -> DeadLetter:
-    spec = job.spec
-    result = read_result(job.settled, ANYTHING, processor=spec.processor, session=spec.session or None)
-    assert result.error is not None
+    spec, settled = job.spec, job.settled
+    session = job.session or None
+    result = read_result(settled, ANYTHING, processor=job.processor, session=session)
+    error = result.error or ValidationError(f"the record of job {settled.id} does not say why it failed")
+    state = None
+    if spec is not None and spec.state != NO_STATE:
+        try:
+            state = ANYTHING.decode(spec.state)
+        except ValidationError:
+            # Of another language's making, say. The rest of the letter is no worse for it.
+            state = None
     return DeadLetter(
-        job_id=spec.id,
-        processor=spec.processor,
-        session_id=spec.session or None,
-        state=None if spec.state == NO_STATE else ANYTHING.decode(spec.state),
-        error=result.error,
+        job_id=settled.id,
+        processor=job.processor,
+        session_id=session,
+        state=state,
+        error=error,
         earlier_errors=result.metadata.earlier_errors,
         attempts=job.attempt,
         stalls=job.stalls,
-        failed_at=datetime.fromtimestamp(job.failed / 1000, UTC),
+        failed_at=time_of(job.failed) or datetime.fromtimestamp(0, UTC),
     )

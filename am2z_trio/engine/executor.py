@@ -69,6 +69,9 @@ Call = Callable[[Claim, CallRequest, Context], Awaitable[Any]]
 KEPT_ERRORS: Final = 20
 """Errors of earlier attempts that are kept with a job."""
 
+NEWER_LATER: Final = 30.0
+"""Most seconds before a job of a newer version is granted again: doubling from one second."""
+
 _decode_errors: Final = codec.RecordDecoder[list[AttemptError]](list[AttemptError])
 
 ONE_ATTEMPT: Final = RetryPolicy(max_attempts=1)
@@ -407,6 +410,12 @@ class Executor:
         error = ValidationError(f"the job's record cannot be read: {job.reason}", context={"job": job.id})
         result = self._result(None, codec.NIL, error, time.time(), 0.0)
         return Settlement(id=job.id, token=job.token, outcome="failed", result=result)
+
+    def leave_to_newer(self, job: Unreadable) -> Settlement:
+        """Give a job that a newer version has written back, for a node that can read it. Not at once: this
+        one may be the only one for now."""
+        delay = min(NEWER_LATER, 2.0 ** min(job.deliveries - 1, 10))
+        return Settlement(id=job.id, token=job.token, outcome="released", delay=delay)
 
     def conflict_exhausted(self, claim: Claim) -> Settlement:
         """The state moved once too often: fail the job."""

@@ -16,9 +16,18 @@ from am2z_trio.model.errors import (
     JobNotFoundError,
     JobStalledError,
     SessionStoppedError,
+    ValidationError,
     error_of,
 )
-from am2z_trio.model.records import DEADLINE, SESSION_STOPPED, JobView, ResultRecord, Settled
+from am2z_trio.model.records import (
+    DEADLINE,
+    SESSION_STOPPED,
+    UNREADABLE,
+    WIRE_VERSION,
+    JobView,
+    ResultRecord,
+    Settled,
+)
 from am2z_trio.model.transitions import Status
 
 if TYPE_CHECKING:
@@ -90,6 +99,12 @@ def read_result(
         )
     try:
         record = _decode_result(settled.result)
+        if record.version > WIRE_VERSION:
+            raise ValidationError(
+                f"the outcome of job {settled.id} was written by a newer version: {record.version}, "
+                f"and this one reads {WIRE_VERSION}",
+                context={"job": settled.id},
+            )
         error = None if record.error is None else error_of(record.error)
         state = None if error is not None else codec.decode(record.state)
     except AM2ZError as unreadable:
@@ -106,9 +121,17 @@ def read_result(
             attempt=record.attempt,
             node=record.node,
             earlier_errors=[error_of(earlier.error) for earlier in record.earlier],
-            started_at=datetime.fromtimestamp(record.started / 1000, UTC),
+            started_at=time_of(record.started),
         ),
     )
+
+
+def time_of(ms: int) -> datetime | None:
+    """A stored time; `None` for one that no calendar knows."""
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _store_error(settled: Settled) -> AM2ZError:
@@ -116,6 +139,10 @@ def _store_error(settled: Settled) -> AM2ZError:
     context = {"job": settled.id}
     if settled.reason == SESSION_STOPPED:
         return SessionStoppedError("the job's session was stopped", context=context)
+    if settled.reason.startswith(UNREADABLE):
+        return ValidationError(
+            f"the job's record cannot be read{settled.reason[len(UNREADABLE) :]}", context=context
+        )
     if settled.reason == DEADLINE:
         return DeadlineExceededError(
             "the job's deadline passed before a worker could start it", context=context

@@ -94,7 +94,7 @@ class Node:
         self.host: Host = current_host()
         self.store = store
         self.claims = Claims()
-        self.settler = Settler(self.host, store)
+        self.settler = Settler(self.host, store, node_id)
         self.states = NodeStates(self.host, store.states, max_bytes=options.max_state_bytes)
         self.locks = Locks(self.host, self.states)
         self.results = Results(self.host, store, before_send=bus.watch)
@@ -463,10 +463,21 @@ class Node:
         while True:
             with host.cancel_scope(deadline=host.now() + min(TICK, self._registry.stalled_interval)):
                 await self._tick_bell.park()
+            failed, reached = False, True
             try:
-                await self._tick()
+                reached = await self._tick()
             except AM2ZError as error:
                 logger.warning("tick failed: %s", error)
+                failed = True
+            if reached:
+                # Also where the tick was refused (by the server's access rules, say): callers of this node
+                # still hear what became of their jobs.
+                try:
+                    await self._look()
+                except AM2ZError as error:
+                    logger.warning("looking for outcomes failed: %s", error)
+                    failed = True
+            if failed:
                 await host.sleep(TICK)
 
     def _watch_memory(self) -> None:
@@ -488,7 +499,8 @@ class Node:
                 worker.held_back = over
                 worker.wake()
 
-    async def _tick(self) -> None:
+    async def _tick(self) -> bool:
+        """Keep the lease and look after what this node holds; returns whether the store has answered."""
         store, host = self.store, self.host
         self._watch_memory()
         if self._options.workers:
@@ -514,7 +526,7 @@ class Node:
                 if host.now() - self._lease_seen > SELF_FENCE * self._options.lease and self._joined:
                     logger.error("the store has not answered for most of the lease: jobs are given up")
                     self._lost()
-                return
+                return False
             while answer.more:
                 answer = await store.tick()
             if self.claims.has_strays and not self.claims.under_way:
@@ -522,6 +534,11 @@ class Node:
                 await store.reconcile(self.claims.ids())
             for worker in list(self.workers.values()):
                 worker.release_stranded()
+        return True
+
+    async def _look(self) -> None:
+        """Pass stray wake-ups on, and read the records of jobs that were not heard of for a while."""
+        store = self.store
         while self._stray_wakes:
             queue = self._stray_wakes.pop()
             if queue not in self.workers:

@@ -19,7 +19,8 @@ import msgspec
 
 from am2z_trio.concurrency import Host, Nursery, Spot, TaskStatus
 from am2z_trio.model.errors import AM2ZError
-from am2z_trio.model.records import FREE, ClaimAnswer, Flow, SettleAnswer, Settlement
+from am2z_trio.model.records import FREE, ClaimAnswer, Flow, SettleAnswer, Settlement, Unreadable
+from am2z_trio.model.telling import text_of
 from am2z_trio.policy.prefetch import Prefetch
 from am2z_trio.store.ports import Store
 
@@ -102,6 +103,7 @@ class Worker:
         self._closing = self._closed = False
         self._bell = host.spot()
         self._nursery: Nursery | None = None
+        self._newer: set[str] = set()
         self.jobs_run = 0
         self.held_back = False
         """Claim nothing for now; what is claimed runs."""
@@ -258,8 +260,6 @@ class Worker:
                 # Before the claims hear that this call is over: they may know who is to stop.
                 self._claiming = False
                 self._take(answer, want, began)
-                if answer.unreadable:
-                    await self._store.settle([self._executor.refuse(job) for job in answer.unreadable])
             except AM2ZError as error:
                 self._claiming = False
                 logger.error("claiming from %s failed: %s", self.queue, error)
@@ -293,25 +293,40 @@ class Worker:
             self._on_lost()
             return
         grants = answer.grants
-        if len(grants) + len(answer.unreadable) < want and not answer.stale:
+        if len(grants) + len(answer.unreadable) + len(answer.newer) < want and not answer.stale:
             # A wake-up may have come in between the claim and this task's turn: then claim again.
             self._parked = not self._woken
             self._due = inf if answer.next_due is None else now + answer.next_due
+        for job in answer.unreadable:
+            self._refuse(job)
+        for job in answer.newer:
+            if job.reason not in self._newer:
+                self._newer.add(job.reason)
+                logger.warning("jobs of %s are left to newer nodes: %s", self.queue, job.reason)
+            self._settler.submit(None, self._executor.leave_to_newer(job))
         if not grants:
             return
         self._prefetch.claimed(now - began)
         for grant in grants:
+            if grant.spec.processor != self.processor:
+                reason = f"it is in the queue of {self.processor!r}, and a job of {grant.spec.processor!r}"
+                self._refuse(Unreadable(id=grant.spec.id, token=grant.token, reason=reason))
+                continue
             claim = Claim(grant, self, now)
             self._claims.add(claim)
             if self._transactions.may_run(claim):
                 self._buffer.append(claim)
             else:
                 self._in_line += 1
-        self._unsettled += len(grants)
+            self._unsettled += 1
         if self._closing:
             self._release_buffer()
         else:
             self._rouse()
+
+    def _refuse(self, job: Unreadable) -> None:
+        logger.error("job %s of %s is a dead letter: %s", text_of(job.id), self.queue, job.reason)
+        self._settler.submit(None, self._executor.refuse(job))
 
     def _release_buffer(self) -> None:
         for claim in self._transactions.take(self.queue):

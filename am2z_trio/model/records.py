@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
 from .errors import ErrorRecord
-from .options import QueueOptions, Retention
+from .options import MAX_SECONDS, QueueOptions, Retention
 from .transitions import Status, Terminal
 
 WIRE_VERSION: Final = 1
@@ -31,6 +32,9 @@ DEBOUNCED: Final = "a later job took its place (debounce)"
 
 PARENT_ENDED: Final = "the job that called it has ended"
 """Why the store ended a job, or asked for it to end, whose parent was over."""
+
+UNREADABLE: Final = "its record cannot be read"
+"""How the reason begins for which the store ended a job that something else has spoilt."""
 
 CHILD_TTL: Final = 7 * 24 * 3600.0
 """Seconds the outcome of a child is kept for its parent, which may be run again; less once that ends."""
@@ -70,31 +74,40 @@ def queue_name(processor: str, session: str | None = None) -> str:
 
 
 class JobSpec(msgspec.Struct, frozen=True, array_like=True):
-    """What has to be done: written once at enqueue, never changed."""
+    """What has to be done: written once at enqueue, never changed.
 
-    version: int
-    id: str
-    processor: str
+    Its bounds are looked at where it is read: they are those within which it is made.
+    """
+
+    version: Annotated[int, Meta(ge=1)]
+    id: Annotated[str, Meta(min_length=1)]
+    processor: Annotated[str, Meta(min_length=1)]
     session: str
     """Session id; empty for a job without one."""
     state: msgspec.Raw
     """The encoded input, or `NO_STATE`."""
     origin: str
     """Node whose inbox hears the outcome; empty for nobody."""
-    timeout: float | None = None
+    timeout: Annotated[float, Meta(gt=0, le=MAX_SECONDS)] | None = None
     """Overrides the processor's timeout, in seconds."""
-    attempts: int | None = None
+    attempts: Annotated[int, Meta(ge=1, le=2**53)] | None = None
     """Overrides the processor's retry policy: how many attempts in all."""
-    backoff: float | None = None
+    backoff: Annotated[float, Meta(ge=0, le=MAX_SECONDS)] | None = None
     """Overrides the processor's first backoff, in seconds."""
-    depth: int = 0
+    depth: Annotated[int, Meta(ge=0, le=2**31)] = 0
     """How many jobs are above this one."""
     parent: str = ""
     """Id of the job that called this one; empty for none."""
     commits: bool = True
     """Whether what it returns becomes its session's state; what a child returns is its parent's affair."""
-    multiplier: float | None = None
+    multiplier: Annotated[float, Meta(ge=1, le=1000)] | None = None
     """Overrides the processor's backoff multiplier."""
+
+
+class SpecHead(msgspec.Struct, frozen=True, array_like=True):
+    """What every version of a `JobSpec` begins with."""
+
+    version: int
 
 
 class Enqueue(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,11 +254,12 @@ class Permit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
-    """A claimed job whose spec this version cannot read: to be failed, since running it is no option."""
+    """A claimed job whose spec this version cannot read."""
 
     id: str
     token: str
     reason: str
+    deliveries: int = 1
 
 
 class ClaimAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -253,6 +267,9 @@ class ClaimAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     grants: list[Grant]
     unreadable: list[Unreadable] = []
+    """To be failed, since running them is no option."""
+    newer: list[Unreadable] = []
+    """Written by a newer version: to be left for a node that can read them."""
     next_due: float | None = None
     """Seconds until the next delayed job of this queue may be claimed."""
     lost: bool = False
@@ -282,7 +299,7 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     """Why, in a few words, for `cancelled`."""
     delay: float = 0.0
-    """Seconds before the next attempt, for `retry`."""
+    """Seconds before it may be claimed again, for `retry` and `released`."""
     commit: Commit | None = None
 
 
@@ -369,12 +386,15 @@ InboxMessage = Settled | Wake | CancelRequest | LockGranted | SessionStopped
 class DeadJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job that has failed for good, with what is needed to look at it and to run it again."""
 
-    spec: JobSpec
+    spec: JobSpec | None
+    """`None` where it cannot be read."""
     attempt: int
     stalls: int
     failed: int
     """When, in ms since the epoch by the store's clock."""
     settled: Settled
+    processor: str
+    session: str
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ scripts are compared with the memory store operation by operation, so both follo
 ```
            enqueue ─► waiting ◄─ promote, defer ─► later ◄─ enqueue (delay)
                        │  ▲ ▲                      ▲
-                 claim │  │ └─ release, reap       │ retry, reap_later
+                 claim │  │ └─ release, reap       │ retry, reap_later, release_later
                        ▼  │                        │
                      active ───────────────────────┘
                        │
@@ -34,6 +34,7 @@ Transition = Literal[
     "retry",
     "retry_later",
     "release",
+    "release_later",
     "reap",
     "reap_later",
     "stall",
@@ -43,6 +44,7 @@ Transition = Literal[
 ]
 
 TERMINAL: Final[frozenset[Status]] = frozenset({"completed", "failed", "cancelled"})
+UNDER_WAY: Final[frozenset[Status]] = frozenset({"waiting", "later", "active"})
 
 _TABLE: Final[dict[Transition, tuple[frozenset[Status | None], Status]]] = {
     "enqueue": (frozenset({None}), "waiting"),
@@ -55,6 +57,7 @@ _TABLE: Final[dict[Transition, tuple[frozenset[Status | None], Status]]] = {
     "retry": (frozenset({"active"}), "waiting"),
     "retry_later": (frozenset({"active"}), "later"),
     "release": (frozenset({"active"}), "waiting"),
+    "release_later": (frozenset({"active"}), "later"),
     "reap": (frozenset({"active"}), "waiting"),
     "reap_later": (frozenset({"active"}), "later"),
     "stall": (frozenset({"active"}), "failed"),

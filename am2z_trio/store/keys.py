@@ -40,6 +40,7 @@ builds the others by functions that are rendered here, from the same table.
 | `breaker:<p>` | hash | state of a processor's circuit breaker |
 | `fence` | string | counts claims and locks: first half of a token, fencing number |
 | `lineage` | string | name of this history: another one once the server was emptied |
+| `spoilt:<key>` | any | what stood where something else belongs, for a week: see `spoilt.lua` |
 | `events` | channel | typed events |
 
 Queue and session names arrive as `plain_name`s. Times are milliseconds.
@@ -82,6 +83,7 @@ TEMPLATES: Final = {
     "breaker": "breaker:%s",
     "fence": "fence",
     "lineage": "lineage",
+    "spoilt": "spoilt:%s",
     "events": "events",
 }
 

@@ -292,7 +292,11 @@ class MemoryServer(Ledger):
                 return SettleAnswer(status="conflict", current=current)
             self.states.commit(session, commit.blob, commit.checksum, now)
         if outcome == "released":
-            returned = self._return(job, "release", now, "released")
+            if settlement.delay > 0:
+                due = now + settlement.delay * 1000
+                returned = self._return(job, "release_later", now, "released", due=due)
+            else:
+                returned = self._return(job, "release", now, "released")
             return SettleAnswer(status="applied", outcome="released" if returned else "cancelled")
         if outcome == "retry" and job.cancel_reason is None and self._is_stopping(session, now):
             job.cancel_reason = SESSION_STOPPED
@@ -386,6 +390,8 @@ class MemoryServer(Ledger):
             stalls=job.stalls,
             failed=int(job.failed_at),
             settled=job.settled,
+            processor=job.spec.processor,
+            session=job.spec.session,
         )
 
     def revive(self, jobs: Sequence[str], now: float) -> list[ReviveAnswer]:

@@ -76,8 +76,9 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 BreakerStep = Literal["enter", "succeed", "fail"]
-ReviveAnswer = Literal["queued", "stopped", "gone"]
-"""`stopped`: its session is being stopped; `gone`: there is no such dead letter."""
+ReviveAnswer = Literal["queued", "stopped", "gone", "unreadable"]
+"""`stopped`: its session is being stopped; `gone`: there is no such dead letter; `unreadable`: nothing is
+left of its record that could be run."""
 
 
 class StateStore(Protocol):
@@ -169,7 +170,8 @@ class Store(Protocol):
 
         `seq` grows with every call of this node on this queue. The same `seq` again gives those
         grants of the first call that still stand; a smaller one is a late duplicate and is
-        answered `stale`. Jobs whose deadline has passed are cancelled instead of granted. A call looks at
+        answered `stale`. Jobs whose deadline has passed are cancelled instead of granted; those whose
+        record something else has spoilt end as dead letters (`UNREADABLE`). A call looks at
         a bounded number of what it does not grant (ids that wait no more, say); where more is left,
         `next_due` is 0, and the caller calls again at once.
 
@@ -187,6 +189,7 @@ class Store(Protocol):
         result, perhaps only that it is there (`Settled.omitted`). Only
         `completed` commits, and only the job of a session; any other commit is not looked at.
         A claim that was taken away (reap, join, leave, reconcile) is `fenced` from then on.
+        `released` gives the job back to the front of its queue, or after `delay` seconds.
         `retry` and `released` of a job whose cancellation was requested end it as cancelled.
 
         Linearization point per job: its token is retired.
@@ -256,7 +259,7 @@ class Store(Protocol):
         ...
 
     async def dead_jobs(self, jobs: Sequence[str]) -> list[DeadJob | None]:
-        """Look at dead letters; `None` for what is none, or cannot be read."""
+        """Look at dead letters; `None` for what is none."""
         ...
 
     async def revive(self, jobs: Sequence[str]) -> list[ReviveAnswer]:

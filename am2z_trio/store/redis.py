@@ -7,7 +7,8 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Any, Final, Literal, cast
+from math import isfinite
+from typing import Any, Final, Literal, TypeVar, cast
 
 import anyio.to_thread
 import msgspec
@@ -21,6 +22,8 @@ from am2z_trio.model.options import CircuitBreaker, QueueOptions, Retention
 from am2z_trio.model.records import (
     FREE,
     NO_STATE,
+    UNREADABLE,
+    WIRE_VERSION,
     ClaimAnswer,
     DeadJob,
     Enqueue,
@@ -37,12 +40,13 @@ from am2z_trio.model.records import (
     SettleAnswer,
     Settled,
     Settlement,
+    SpecHead,
     TickAnswer,
     Unreadable,
     plain_name,
 )
 from am2z_trio.model.redis_options import RedisOptions
-from am2z_trio.model.transitions import TERMINAL, Terminal
+from am2z_trio.model.transitions import TERMINAL, UNDER_WAY, Terminal
 from am2z_trio.wire.client import ConnectionEvent, RedisClient
 from am2z_trio.wire.resp import Argument
 from am2z_trio.wire.scripts import Script
@@ -60,9 +64,14 @@ BATCH: Final = 100
 
 REQUEST_BYTES: Final = 1024 * 1024
 """Bytes of payloads in one call, and at most one payload more: some milliseconds of a script."""
+T = TypeVar("T")
 
 _decode_inbox: Final = RecordDecoder[list[InboxMessage]](list[InboxMessage])
+_decode_message: Final = RecordDecoder[InboxMessage](InboxMessage)
 _decode_events: Final = RecordDecoder[list[Event]](list[Event])
+_decode_event: Final = RecordDecoder[Event](Event)
+_decode_batch: Final = RecordDecoder[list[msgspec.Raw]](list[msgspec.Raw])
+_decode_head: Final = RecordDecoder[SpecHead](SpecHead)
 _decode_options: Final = RecordDecoder[QueueOptions](QueueOptions)
 _decode_spec: Final = RecordDecoder[JobSpec](JobSpec)
 
@@ -169,15 +178,12 @@ class RedisStore:
         listener = self._listener
         if listener is None:
             return
-        try:
-            if channel == self._inbox:
-                for message in _decode_inbox(payload):
-                    listener.on_message(message)
-            elif channel == self._events:
-                for event in _decode_events(payload):
-                    listener.on_event(event)
-        except ValidationError as error:
-            logger.warning("a message that cannot be read was dropped: %s", error)
+        if channel == self._inbox:
+            for message in _messages(payload, _decode_inbox, _decode_message):
+                listener.on_message(message)
+        elif channel == self._events:
+            for event in _messages(payload, _decode_events, _decode_event):
+                listener.on_event(event)
 
     def _on_connection(self, which: Literal["commands", "pushes"], event: ConnectionEvent) -> None:
         listener = self._listener
@@ -296,19 +302,29 @@ class RedisStore:
         due = answer[1]
         grants: list[Grant] = []
         unreadable: list[Unreadable] = []
+        newer: list[Unreadable] = []
         for row in answer[2:]:
             try:
                 grants.append(_grant(*row))
             except ValidationError as error:
-                unreadable.append(Unreadable(id=row[6].decode(), token=row[1].decode(), reason=error.message))
-        return ClaimAnswer(grants=grants, unreadable=unreadable, next_due=None if due < 0 else due / 1000)
+                version = _version_of(row[0])
+                if version > WIRE_VERSION:
+                    reason, kind = f"they are of version {version}, this node reads {WIRE_VERSION}", newer
+                else:
+                    reason, kind = error.message, unreadable
+                kind.append(
+                    Unreadable(id=_text(row[6]), token=row[1].decode(), reason=reason, deliveries=row[3])
+                )
+        return ClaimAnswer(
+            grants=grants, unreadable=unreadable, newer=newer, next_due=None if due < 0 else due / 1000
+        )
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[SettleAnswer]:
         records: list[tuple[Argument, ...]] = []
         for settlement in settlements:
             commit = settlement.commit
             record: tuple[Argument, ...] = (
-                settlement.id,
+                _bytes(settlement.id),
                 settlement.token,
                 settlement.outcome,
                 settlement.result,
@@ -328,14 +344,14 @@ class RedisStore:
         return bool(await self._eval(scripts.REPORT, self._clock, job, token, repr(float(progress))))
 
     async def cancel(self, job: str, reason: str) -> str | None:
-        before = await self._eval(scripts.CANCEL, self._clock, self._ttl, job, reason)
+        before = await self._eval(scripts.CANCEL, self._clock, self._ttl, _bytes(job), reason)
         return None if before is None else before.decode()
 
     def cancel_nowait(self, job: str, reason: str) -> None:
         self._send(scripts.CANCEL, (self._clock, self._ttl, job, reason))
 
     async def view(self, jobs: Sequence[str]) -> list[JobView | None]:
-        rows = await self._eval_records(scripts.VIEW, (), [(job,) for job in jobs])
+        rows = await self._eval_records(scripts.VIEW, (), [(_bytes(job),) for job in jobs])
         return [_view(job, row) if row else None for job, row in zip(jobs, rows, strict=True)]
 
     async def stop_session(self, session: str, *, running: bool, refuse: float) -> list[str]:
@@ -354,7 +370,7 @@ class RedisStore:
                 1 if running else 0,
                 milliseconds(refuse),
             )
-            spared.update(job.decode() for job in left)
+            spared.update(_text(job) for job in left)
             if cursor == b"0":
                 return list(spared)
 
@@ -362,7 +378,7 @@ class RedisStore:
         found, cursor = list[str](), b"0"
         while True:
             cursor, *page = await self._eval(scripts.SESSIONS, cursor, 1000)
-            found += [session.decode() for session in page]
+            found += [_text(session) for session in page]
             if cursor == b"0":
                 return list(dict.fromkeys(found))
 
@@ -399,9 +415,11 @@ class RedisStore:
 
     async def known_queues(self) -> list[QueueInfo]:
         found: list[QueueInfo] = []
+        offset = 0
         while True:
-            page = await self._eval(scripts.QUEUES, len(found), BATCH)
-            found += [_queue_info(*row) for row in page]
+            page = await self._eval(scripts.QUEUES, offset, BATCH)
+            offset += len(page)
+            found += [info for row in page if (info := _queue_info(*row)) is not None]
             if len(page) < BATCH:
                 return found
 
@@ -410,18 +428,18 @@ class RedisStore:
 
     async def dead_page(self, queue: str, offset: int, limit: int) -> list[str]:
         ids = await self._eval(scripts.DEAD_PAGE, self._clock, queue, offset, limit)
-        return [job.decode() for job in ids]
+        return [_text(job) for job in ids]
 
     async def dead_jobs(self, jobs: Sequence[str]) -> list[DeadJob | None]:
-        rows = await self._eval_records(scripts.DEAD_JOBS, (), [(job,) for job in jobs])
+        rows = await self._eval_records(scripts.DEAD_JOBS, (), [(_bytes(job),) for job in jobs])
         return [_dead_job(job, row) if row else None for job, row in zip(jobs, rows, strict=True)]
 
     async def revive(self, jobs: Sequence[str]) -> list[ReviveAnswer]:
-        answers = await self._eval(scripts.REVIVE, self._clock, secrets.token_hex(8), *jobs)
+        answers = await self._eval(scripts.REVIVE, self._clock, secrets.token_hex(8), *map(_bytes, jobs))
         return [answer.decode() for answer in answers]
 
     async def bury(self, jobs: Sequence[str]) -> list[bool]:
-        return [bool(answer) for answer in await self._eval(scripts.BURY, *jobs)]
+        return [bool(answer) for answer in await self._eval(scripts.BURY, *map(_bytes, jobs))]
 
     async def pause(self, queue: str, on: bool) -> None:
         await self._eval(scripts.PAUSE, queue, 1 if on else 0)
@@ -526,8 +544,51 @@ _QUEUED: Final = EnqueueAnswer(status="queued")
 _APPLIED_COMPLETED: Final = SettleAnswer(status="applied", outcome="completed")
 
 
-def _queue_info(queue: bytes, processor: bytes, session: bytes, options: bytes) -> QueueInfo:
-    info = QueueInfo(queue=queue.decode(), processor=processor.decode(), session=session.decode())
+def _text(data: bytes) -> str:
+    """A name or id that anybody may have written. Bytes that are no text survive the way back (`_bytes`)."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _bytes(id: str) -> Argument:
+    return id if id.isascii() else id.encode("utf-8", "surrogateescape")
+
+
+def _count(data: bytes) -> int:
+    """A stored number that only informs; 0 for one that is spoilt."""
+    try:
+        return int(data)
+    except ValueError:
+        return 0
+
+
+def _messages(payload: bytes, batch: RecordDecoder[list[T]], one: RecordDecoder[T]) -> list[T]:
+    """The messages of a batch. One that cannot be read is dropped; the others are not."""
+    try:
+        return batch(payload)
+    except ValidationError as error:
+        found: list[T] = []
+        try:
+            parts = _decode_batch(payload)
+        except ValidationError:
+            logger.warning("a message that cannot be read was dropped: %s", error)
+            return found
+        for part in parts:
+            try:
+                found.append(one(part))
+            except ValidationError as wrong:
+                logger.warning("a message that cannot be read was dropped: %s", wrong)
+        return found
+
+
+def _queue_info(queue: bytes, processor: bytes, session: bytes, options: bytes) -> QueueInfo | None:
+    try:
+        info = QueueInfo(queue=queue.decode(), processor=processor.decode(), session=session.decode())
+    except UnicodeDecodeError as error:
+        logger.warning("the record of queue %r cannot be read: %s", queue, error)
+        return None
+    if not processor:
+        # Its record has gone, or was set aside; whoever serves it announces it anew.
+        return None
     try:
         return msgspec.structs.replace(info, options=_decode_options(options))
     except AM2ZError as error:
@@ -542,7 +603,7 @@ def _enqueue_answer(job: str, row: list[bytes]) -> EnqueueAnswer:
     if len(row) == 1:
         return EnqueueAnswer(status="orphan" if row[0] == b"orphan" else "stopped")
     if len(row) == 2 and row[0] == b"taken":
-        return EnqueueAnswer(status="taken", processor=row[1].decode())
+        return EnqueueAnswer(status="taken", processor=_text(row[1]))
     if len(row) == 2:
         return EnqueueAnswer(status="full", waiting=int(row[1]))
     return EnqueueAnswer(status="dup", settled=_settled(job, *row))
@@ -555,12 +616,17 @@ def _grant(
     deliveries: int,
     remaining: int,
     state: list[bytes] | bytes,
-    _id: bytes,
+    id: bytes,
     errors: bytes,
 ) -> Grant:
+    # A record that has lost its spec is as unreadable as one that is spoilt.
+    read = _decode_spec(spec or b"")
+    if read.version > WIRE_VERSION:
+        raise ValidationError(f"it is of version {read.version}")
+    if read.id.encode() != id:
+        raise ValidationError(f"it is the record of job {read.id!r}")
     return Grant(
-        # A record that has lost its spec is as unreadable as one that is spoilt.
-        spec=_decode_spec(spec or b""),
+        spec=read,
         token=token.decode(),
         attempt=attempt,
         deliveries=deliveries,
@@ -568,6 +634,14 @@ def _grant(
         errors=errors,
         stored=None if state == b"" else state_record(cast("list[bytes]", state)),
     )
+
+
+def _version_of(spec: bytes | None) -> int:
+    """The version of a spec that cannot be read; 0 for one that is none."""
+    try:
+        return _decode_head(spec or b"").version
+    except ValidationError:
+        return 0
 
 
 def _settle_answer(row: list[Any]) -> SettleAnswer:
@@ -586,10 +660,10 @@ def _settle_answer(row: list[Any]) -> SettleAnswer:
 
 
 def _settled(job: str, status: bytes, reason: bytes, result: bytes) -> Settled | None:
-    name = status.decode()
+    name = _text(status)
     if name not in TERMINAL:
         return None
-    return Settled(job, cast(Terminal, name), reason.decode(), msgspec.Raw(result) if result else NIL)
+    return Settled(job, cast(Terminal, name), _text(reason), msgspec.Raw(result) if result else NIL)
 
 
 def _keep(job: Enqueue) -> str:
@@ -603,26 +677,42 @@ def _keep(job: Enqueue) -> str:
     return " ".join(map(str, numbers))
 
 
-def _dead_job(job: str, row: list[bytes]) -> DeadJob | None:
-    spec, attempt, stalls, failed, reason, result = row
+def _dead_job(job: str, row: list[bytes]) -> DeadJob:
+    spec, attempt, stalls, failed, reason, result, processor, session = row
     try:
         read = _decode_spec(spec)
     except ValidationError:
-        return None
+        read = None
     settled = _settled(job, b"failed", reason, result)
     assert settled is not None
-    return DeadJob(spec=read, attempt=int(attempt), stalls=int(stalls), failed=int(failed), settled=settled)
+    return DeadJob(
+        spec=read,
+        attempt=_count(attempt),
+        stalls=_count(stalls),
+        failed=_count(failed),
+        settled=settled,
+        processor=_text(processor),
+        session=_text(session),
+    )
 
 
 def _view(job: str, row: list[bytes]) -> JobView:
     status, attempt, deliveries, stalls, progress, reason, result = row
-    name: Any = status.decode()
+    name: Any = _text(status)
+    settled = _settled(job, status, reason, result)
+    if settled is None and name not in UNDER_WAY:
+        name = "failed"
+        settled = Settled(job, "failed", f"{UNREADABLE}: its status is none", NIL)
+    try:
+        done = float(progress)
+    except ValueError:
+        done = 0.0
     return JobView(
         id=job,
         status=name,
-        attempt=int(attempt),
-        deliveries=int(deliveries),
-        stalls=int(stalls),
-        progress=float(progress),
-        settled=_settled(job, status, reason, result),
+        attempt=_count(attempt),
+        deliveries=_count(deliveries),
+        stalls=_count(stalls),
+        progress=done if isfinite(done) else 0.0,
+        settled=settled,
     )

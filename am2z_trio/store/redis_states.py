@@ -88,10 +88,11 @@ class RedisStates:
             page = await self._eval(scripts.HISTORY, self._clock(), _name(session), seen, HISTORY_PAGE)
             seen += len(page)
             for entry in page:
-                version, sha, created, updated, blob = entry.split(b" ", 4)
+                version, sha, created, updated, blob = [*entry.split(b" ", 4), b"", b"", b"", b""][:5]
+                record = verified(state_record((version, updated, sha, blob, created)), session)
                 # A state that is written meanwhile moves the others on by one.
-                if not found or int(version) < found[-1].version:
-                    found.append(verified(state_record((version, updated, sha, blob, created)), session))
+                if not found or record.version < found[-1].version:
+                    found.append(record)
             if len(page) < HISTORY_PAGE and sum(map(len, page)) < scripts.REPLY_BYTES:
                 return found
 
@@ -123,16 +124,19 @@ def state_record(row: Sequence[bytes]) -> StateRecord:
     """Read a row of `read_state.lua`. Not verified: one that was tampered with fails its reader alone."""
     if not row:
         return StateRecord()
-    if len(row) == 2:
-        return StateRecord(version=int(row[0]), updated=int(row[1]))
-    version, updated, sha, blob, created = row
-    return StateRecord(
-        version=int(version),
-        checksum=sha.decode("ascii", "replace") or MISSING,
-        blob=blob,
-        created=int(created),
-        updated=int(updated),
-    )
+    try:
+        if len(row) == 2:
+            return StateRecord(version=int(row[0]), updated=int(row[1]))
+        version, updated, sha, blob, created = row
+        return StateRecord(
+            version=int(version),
+            checksum=sha.decode("ascii", "replace") or MISSING,
+            blob=blob,
+            created=int(created),
+            updated=int(updated),
+        )
+    except ValueError:
+        return StateRecord(checksum=MISSING)
 
 
 def milliseconds(seconds: float) -> int:

@@ -33,8 +33,9 @@ def _read(name: str) -> str:
 
 
 def _script(name: str, *steps: str) -> Script:
-    """A script behind the key functions, the budgets, the clock, and the shared steps it names."""
-    return Script(name, "\n".join([lua_functions(), _BUDGETS, *map(_read, ("clock", *steps, name))]))
+    """A script behind the key functions, the budgets, what guards it, the clock, and the steps it shares."""
+    parts = ("spoilt", "clock", *steps, name)
+    return Script(name, "\n".join([lua_functions(), _BUDGETS, *map(_read, parts)]))
 
 
 ANNOUNCE: Final = _script("announce")

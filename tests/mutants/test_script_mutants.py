@@ -55,16 +55,16 @@ MUTANTS = {
     "version reset on delete": Mutant(
         ("WRITE_STATE",), "'version', whole(version), 'gone', why", "'version', '0', 'gone', why"
     ),
-    "an expired state is read": Mutant(("READ_STATE",), "(v[6] and tonumber(v[6]) <= now)", "false"),
+    "an expired state is read": Mutant(("READ_STATE",), "(v[6] and number(v[6], now + 1) <= now)", "false"),
     "release without token": Mutant(
         ("RELEASE_LOCK",), "if redis.call('HGET', lock_key(name), 'token') == token then", "if true then"
     ),
     "renew without owner check": Mutant(("RENEW_LOCK",), HOLDS, ""),
     "renew of an expired lease": Mutant(
-        ("RENEW_LOCK",), "return lock[1] == token and tonumber(lock[2]) >= now", "return lock[1] == token"
+        ("RENEW_LOCK",), "return lock[1] == token and number(lock[2], 0) >= now", "return lock[1] == token"
     ),
     "two holders": Mutant(
-        ("ACQUIRE_LOCK",), "local held = lock[1] and tonumber(lock[3]) >= now", "local held = false"
+        ("ACQUIRE_LOCK",), "local held = lock[1] and number(lock[3], 0) >= now", "local held = false"
     ),
     "fencing number that does not grow": Mutant(
         ("ACQUIRE_LOCK", "RELEASE_LOCK"), "local fence = redis.call('INCR', fence_key())", "local fence = 1"
@@ -76,7 +76,7 @@ MUTANTS = {
         ("STOP_SESSION",), "post(job.node, '\\148' .. cmsgpack.pack('cancel', id, job.token, STOPPED))", ""
     ),
     "a stopping session accepts jobs": Mutant(
-        ("ENQUEUE",), "return till and tonumber(till) > now", "return false"
+        ("ENQUEUE",), "return till and number(till, 0) > now", "return false"
     ),
     "a child outlives its parent": Mutant(
         ("SETTLE", "CANCEL", "TICK"), "if job.calls then end_children(", "if false then end_children("

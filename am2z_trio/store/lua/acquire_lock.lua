@@ -9,8 +9,8 @@
 local now = read_clock(ARGV[1])
 local name, token, node, lease = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local lock = redis.call('HMGET', lock_key(name), 'token', 'fence', 'ends')
-local held = lock[1] and tonumber(lock[3]) >= now
-if held and lock[1] == token then return { tonumber(lock[2]) } end
+local held = lock[1] and number(lock[3], 0) >= now
+if held and lock[1] == token then return { number(lock[2], 0) } end
 if not held and redis.call('EXISTS', line_key(name)) == 0 then return { give_lock(name, token, lease, now) } end
 
 local place = token .. ' ' .. node .. ' ' .. ARGV[5]
@@ -22,6 +22,6 @@ if not held then
   local fence = hand_lock_on(name, now, token)
   if fence then return { fence } end
 end
-local ends = tonumber(redis.call('HGET', lock_key(name), 'ends'))
+local ends = number(redis.call('HGET', lock_key(name), 'ends'), now)
 redis.call('PEXPIRE', line_key(name), ends - now + lease + 60000)
 return { 0, ends - now }

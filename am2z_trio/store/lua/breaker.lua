@@ -8,11 +8,12 @@
 local now, key, step = read_clock(ARGV[1]), breaker_key(ARGV[2]), ARGV[3]
 local most, recovery, half_open = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local v = redis.call('HMGET', key, 'state', 'failures', 'until', 'probes', 'step', 'allowed')
-local state, failures = v[1] or 'closed', tonumber(v[2] or 0)
-local till, probes, allowed = tonumber(v[3] or 0), tonumber(v[4] or 0), 1
+local state, failures = v[1] or 'closed', number(v[2] or 0, 0)
+local till, probes, allowed = number(v[3] or 0, 0), number(v[4] or 0, 0), 1
+if state ~= 'open' and state ~= 'half-open' then state = 'closed' end
 
 if v[5] == ARGV[4] then
-  allowed = tonumber(v[6])
+  allowed = number(v[6], 1)
 elseif step == 'enter' then
   if state == 'closed' then return { 1, 'closed', 0 } end
   if now >= till then state, probes, till = 'half-open', 0, now + recovery end

@@ -20,24 +20,27 @@ local most_active, per_session = tonumber(ARGV[11]), tonumber(ARGV[12])
 
 local function granted(id, token, v)
   local remaining = -1
-  if v[5] then remaining = math.max(0, tonumber(v[5]) - now) end
+  if v[5] then remaining = math.max(0, number(v[5], now) - now) end
   local session = v[6] and redis.call('HGET', job_key(id), 'skey')
   local state = session and state_row(session, now) or ''
-  return { v[2], token, tonumber(v[3] or 1), tonumber(v[4] or 0), remaining, state, id, v[7] or '' }
+  return { v[2], token, v[3] and number(v[3], 1) or 1, v[4] and number(v[4], 0) or 0, remaining, state, id, v[7] or '' }
 end
 
 local lease = redis.call('ZSCORE', nodes_key(), node)
-if not lease or tonumber(lease) < 0 then return { 'lost' } end
+if not lease or number(lease, 0) < 0 then return { 'lost' } end
 local last = redis.call('HGET', claims_key(node), queue)
 if last then
-  last = cmsgpack.unpack(last)
+  last = unpacked(last)
+  local whole_one = last and type(last[1]) == 'number' and type(last[2]) == 'string' and type(last[3]) == 'number'
+    and type(last[4]) == 'table'
+  if not whole_one then last = { -1 } end
   if seq < last[1] then return { 'stale' } end
   if seq == last[1] then
     -- Whether the first answer asked for another call at once is not known any more.
     local answer = { 'ok', #last[4] < limit and has_work(queue) and 0 or next_due(queue, now) }
     for index, id in ipairs(last[4]) do
       local token = whole(last[3] + index - 1) .. ':' .. last[2]
-      local v = redis.call('HMGET', job_key(id), 'token', 'spec', 'attempt', 'deliveries', 'deadline', 'stored', 'errors')
+      local v = redis.call('HMGET', job_key(tostring(id)), 'token', 'spec', 'attempt', 'deliveries', 'deadline', 'stored', 'errors')
       if v[1] == token then answer[#answer + 1] = granted(id, token, v) end
     end
     return answer
@@ -48,9 +51,9 @@ promote(queue, now)
 local found, records = {}, {}
 
 local meta = redis.call('HMGET', meta_key(queue), 'paused', 'held', 'per_session', 'active', 'unblocking', 'sieving')
-local sieving = tonumber(meta[6] or 0)
+local sieving = number(meta[6] or 0, 0)
 local unblocking = meta[5]
-if tonumber(meta[3] or 0) ~= per_session then
+if number(meta[3] or 0, -1) ~= per_session then
   -- The removal comes first: it is allowed when memory is full.
   redis.call('HDEL', meta_key(queue), 'per_session')
   if per_session == 0 then
@@ -84,7 +87,7 @@ if flow_starts > 0 then
   redis.call('ZREMRANGEBYSCORE', starts_key(queue), '-inf', whole(now - flow_per))
   starts = flow_starts - redis.call('ZCARD', starts_key(queue))
 end
-if most_active > 0 then active_room = most_active - tonumber(meta[4] or 0) end
+if most_active > 0 then active_room = most_active - number(meta[4] or 0, 0) end
 room = math.min(room, starts, active_room)
 
 -- Jobs without a session and every session with jobs are parties, which are served in turn; jobs with a
@@ -122,9 +125,15 @@ local function next_ids(room)
   end
   turn = turn + 1
   local skey = redis.call('ZPOPMIN', ready_key(queue))[1]
+  if not skey then
+    -- A session that was found full by one with a priority has left the line meanwhile.
+    parties, looks = 0, looks - 1
+    if looks <= 0 then return {}, false end
+    return next_ids(room)
+  end
   local most = math.min(share, room)
   if per_session > 0 then
-    most = math.min(most, per_session - tonumber(redis.call('HGET', running_key(queue), skey) or 0))
+    most = math.min(most, per_session - number(redis.call('HGET', running_key(queue), skey) or 0, 0))
     if most <= 0 then
       redis.call('ZADD', blocked_key(queue), per_session, skey)
       looks = looks - 1
@@ -143,7 +152,7 @@ end
 local function enter_session(id, gen)
   local skey = redis.call('HGET', job_key(id), 'skey')
   if not skey then return true end
-  if tonumber(redis.call('HGET', running_key(queue), skey) or 0) < per_session then
+  if number(redis.call('HGET', running_key(queue), skey) or 0, 0) < per_session then
     redis.call('HINCRBY', running_key(queue), skey, 1)
     return true
   end
@@ -153,7 +162,43 @@ local function enter_session(id, gen)
   return false
 end
 
-local expired = {}
+-- Why a job cannot be granted; nil if it can.
+local function flaw_of(v)
+  if not v[2] then return 'it has no spec' end
+  if v[3] and number(v[3], 0) < 1 then return 'its attempt is no number from 1' end
+  if v[4] and number(v[4], -1) < 0 then return 'its deliveries are no number from 0' end
+  if v[5] and not number(v[5]) then return 'its deadline is no number' end
+end
+
+-- An id in a list whose record does not say that it waits here: not to be granted, and not to be lost.
+local function judge(id, v)
+  local status, of = v[1], v[10]
+  if not status then
+    if v[2] then quarantine(id, queue, 'it has no status', now, ttl) end
+  elseif status == 'waiting' then
+    if not of or of ~= queue and not redis.call('ZSCORE', queues_key(), of) then
+      quarantine(id, queue, 'it names no queue that there is', now, ttl)
+    elseif of == queue then
+      quarantine(id, queue, flaw_of(v), now, ttl)
+    else
+      local told = redis.call('HMGET', job_key(id), 'priority', 'skey')
+      put(of, id, urgency(told[1]), false, told[2], v[9])
+    end
+  elseif status == 'later' then
+    if not redis.call('ZSCORE', later_key(of or queue), id) then
+      quarantine(id, of or queue, 'it is delayed, and nobody knows until when', now, ttl)
+    end
+  elseif status == 'active' then
+    local holder = redis.call('HGET', job_key(id), 'node')
+    if not holder or not redis.call('HGET', active_key(holder), id) then
+      quarantine(id, of or queue, 'it is active, and nobody holds it', now, ttl)
+    end
+  elseif not ENDED[status] or status == 'failed' and not of then
+    quarantine(id, of or queue, 'its status is none', now, ttl)
+  end
+end
+
+local expired, odd = {}, {}
 while #found < room and looks > 0 do
   local ids, listed, skey = next_ids(room - #found)
   if #ids == 0 then break end
@@ -161,10 +206,18 @@ while #found < room and looks > 0 do
     local id, gen = entry, nil
     if listed then id, gen = read_entry(entry) end
     local v = redis.call('HMGET', job_key(id), 'status', 'spec', 'attempt', 'deliveries', 'deadline', 'stored',
-      'errors', 'debounce', 'gen')
-    if v[1] ~= 'waiting' or (listed and v[9] ~= gen) then
+      'errors', 'debounce', 'gen', 'queue')
+    if v[1] ~= 'waiting' or taken[id] or (listed and v[9] ~= gen) then
+      -- One that is taken is in a list twice, by somebody's mistake.
       looks = looks - 1
       if listed then count_ghosts(queue, skey, -1) end
+      if not taken[id] and v[1] ~= 'waiting' and v[1] ~= 'cancelled' and (v[1] or v[2]) then
+        odd[#odd + 1] = { id, v }
+      end
+    elseif v[10] ~= queue or flaw_of(v) then
+      odd[#odd + 1] = { id, v }
+      taken[id] = true
+      looks = looks - LOOKS_OF_AN_END
     elseif v[5] and now > tonumber(v[5]) then
       expired[#expired + 1] = id
       taken[id] = true
@@ -172,6 +225,7 @@ while #found < room and looks > 0 do
     elseif per_session == 0 or enter_session(id, v[9]) then
       found[#found + 1] = id
       records[#records + 1] = v
+      taken[id] = true
     else
       looks = looks - 1
     end
@@ -186,7 +240,7 @@ if #found > 0 then
   local active = {}
   for index, id in ipairs(found) do
     local v, token = records[index], whole(first + index - 1) .. ':' .. nonce
-    v[4] = tonumber(v[4] or 0) + 1
+    v[4] = (v[4] and number(v[4], 0) or 0) + 1
     redis.call('HSET', job_key(id), 'status', 'active', 'node', node, 'token', token, 'deliveries', v[4])
     active[#active + 1] = id
     active[#active + 1] = token
@@ -197,13 +251,14 @@ if #found > 0 then
       active = {}
     end
     answer[#answer + 1] = granted(id, token, v)
-    tell('job:started', now, node, id, { attempt = tonumber(v[3] or 1) })
+    tell('job:started', now, node, id, { attempt = number(v[3] or 1, 1) })
   end
   if #active > 0 then redis.call('HSET', active_key(node), unpack(active)) end
   count(queue, 'waiting', -#found)
   count(queue, 'active', #found)
 end
 -- What they have called ends with them, and may be among the jobs that were found: so these are active first.
+for _, one in ipairs(odd) do judge(one[1], one[2]) end
 for _, id in ipairs(expired) do
   local job = load(id)
   if job.status == 'waiting' then end_job(job, 'expire', now, ttl, 'deadline', '', '') end
@@ -227,21 +282,26 @@ if flow_starts > 0 then
       -- back too early, by a little, keeps its place.
       local gap, looked, kept = flow_per / flow_starts, 0, {}
       turn, parties = 0, 0
-      local last = tonumber(redis.call('HGET', meta_key(queue), 'aside') or 0)
+      local last = number(redis.call('HGET', meta_key(queue), 'aside') or 0, 0)
       while looked < 100 and looks > 0 do
         local ids, listed, skey = next_ids(100 - looked)
         if #ids == 0 then break end
         for _, entry in ipairs(ids) do
           local id, gen = entry, nil
           if listed then id, gen = read_entry(entry) end
-          local v = redis.call('HMGET', job_key(id), 'status', 'aside', 'skey', 'priority', 'gen')
+          local v = redis.call('HMGET', job_key(id), 'status', 'aside', 'skey', 'priority', 'gen', 'queue')
           if v[1] ~= 'waiting' or (listed and v[5] ~= gen) then
             looks = looks - 1
             if listed then count_ghosts(queue, skey, -1) end
+            if v[1] ~= 'waiting' and v[6] and not ENDED[v[1]] then
+              -- What else it is, a claim that may grant finds out.
+              looked = looked + 1
+              kept[#kept + 1] = { id, urgency(v[4]), v[3] or nil, v[5] }
+            end
           else
             looked = looked + 1
             if v[2] then
-              kept[#kept + 1] = { id, tonumber(v[4] or 0), v[3] or nil, v[5] }
+              kept[#kept + 1] = { id, urgency(v[4]), v[3] or nil, v[5] }
             else
               -- Those set aside before are no more than there are.
               last = math.min(math.max(again, last + gap), again + gap * redis.call('ZCARD', later_key(queue)))

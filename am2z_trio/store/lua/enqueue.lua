@@ -17,7 +17,7 @@ local now, ttl = read_clock(ARGV[1]), ARGV[2]
 local function waiting_in(queue)
   local v = redis.call('HMGET', meta_key(queue), 'waiting', 'later')
   local here = counted(queue)
-  return tonumber(v[1] or 0) + tonumber(v[2] or 0) + (here.waiting or 0) + (here.later or 0)
+  return number(v[1] or 0, 0) + number(v[2] or 0, 0) + (here.waiting or 0) + (here.later or 0)
 end
 
 local function runs(parent)
@@ -39,6 +39,10 @@ for i = 3, #ARGV, 17 do
   local known = redis.call('HMGET', key, 'status', 'reason', 'result', 'origin', 'processor', 'gen')
   local replaced = replaced_by(queue, ARGV[i + 15])
   local again = known[1] and ARGV[i + 14] == '1' and ENDED[known[1]] and known[1] ~= 'completed'
+  if known[5] and not known[1] or known[1] and not (known[5] and (ENDED[known[1]] or BEGUN_OR_NOT[known[1]])) then
+    -- That is no job: what is there gives way.
+    known, again = { [6] = known[6] }, true
+  end
   if known[1] and known[5] ~= ARGV[i + 3] then
     answers[#answers + 1] = { 'taken', known[5] or '' }
   elseif known[1] and not again then
@@ -59,7 +63,7 @@ for i = 3, #ARGV, 17 do
     local gen = string.find(id, '\0', 1, true) and 0
     if again then
       -- What the one before has left in its list is another entry.
-      gen = tonumber(known[6] or 0) + 1
+      gen = number(known[6] or 0, 0) + 1
       redis.call('DEL', key)
     end
     local status = delay > 0 and 'later' or 'waiting'

@@ -12,7 +12,9 @@ local DEAD_COUNT = 1000
 local KEPT_MS = 60000
 local STOPPED = 'session stopped'
 local ENDED = { completed = true, failed = true, cancelled = true }
-local STATUS_OF = { complete = 'completed', fail = 'failed', cancel = 'cancelled', stall = 'failed', expire = 'cancelled' }
+local BEGUN_OR_NOT = { waiting = true, later = true, active = true }
+local STATUS_OF = { complete = 'completed', fail = 'failed', cancel = 'cancelled', stall = 'failed', expire = 'cancelled',
+  spoil = 'failed' }
 
 -- msgpack array of already packed items
 local function packed_list(items)
@@ -122,6 +124,12 @@ function wake(queue)
   end
 end
 
+-- A stored priority; 0 for none.
+local function urgency(text)
+  local priority = text and number(text) or 0
+  return priority > 0 and priority <= 2097151 and math.floor(priority) or 0
+end
+
 -- In a list a job that was run again under its id is another entry than the one before, which may still be
 -- there: `gen` tells them apart, false for the first.
 local function entry_of(id, gen) return gen and id .. '\0' .. gen or id end
@@ -178,8 +186,9 @@ local function promote(queue, now)
       redis.call('HSET', job_key(id), 'status', 'waiting')
       count(queue, 'later', -1)
       count(queue, 'waiting', 1)
-      put(queue, id, tonumber(job[2] or 0), false, job[3], job[4])
     end
+    -- A record that says something else is judged by the claim that meets it.
+    if job[1] ~= 'active' and not ENDED[job[1]] then put(queue, id, urgency(job[2]), false, job[3], job[4]) end
   end
 end
 
@@ -190,30 +199,45 @@ end
 local function next_due(queue, now)
   local first = redis.call('ZRANGE', later_key(queue), 0, 0, 'WITHSCORES')
   if #first == 0 then return -1 end
-  return math.max(0, tonumber(first[2]) - now)
+  return math.min(math.max(0, tonumber(first[2]) - now), MOST)
+end
+
+-- The queue of a job whose record has lost it: its processor's where that can be told, or one that nobody serves.
+local function queue_of(id)
+  local processor = redis.call('HGET', job_key(id), 'processor') or ''
+  return string.match(processor, '^[%w_.-]+$') or 'unknown'
 end
 
 -- What the steps below need of a job. Every field costs a search in the record, so what only some of
--- them need is read by those.
+-- them need is read by those. A spoilt field is as if it were not there; `claim` grants no such job.
 local function load(id)
   local v = redis.call('HMGET', job_key(id), 'status', 'token', 'last_token', 'queue', 'node', 'origin', 'attempt',
     'cancel', 'skey', 'calls', 'parent', 'keep')
   if not v[1] then return nil end
-  return { id = id, status = v[1], token = v[2] or '', last_token = v[3], queue = v[4], node = v[5] or '',
-    origin = v[6] or '', attempt = tonumber(v[7] or 1), cancel = v[8], skey = v[9] or nil, calls = v[10],
+  if not ENDED[v[1]] and not BEGUN_OR_NOT[v[1]] then v[1] = v[5] and 'active' or 'waiting' end
+  return { id = id, status = v[1], token = v[2] or '', last_token = v[3], queue = v[4] or queue_of(id), node = v[5] or '',
+    origin = v[6] or '', attempt = v[7] and number(v[7], 1) or 1, cancel = v[8], skey = v[9] or nil, calls = v[10],
     parent = v[11], keep = v[12] }
+end
+
+-- A job that the node really holds. An id among its claims that is of no such job is taken away.
+local function load_claim(id, node)
+  local job = load(id)
+  if job and job.status == 'active' and job.node == node then return job end
+  redis.call('HDEL', active_key(node), id)
+  return nil
 end
 
 -- Whether the session's jobs are being ended: none is queued again then.
 local function is_stopping(skey, now)
   local till = redis.call('HGET', session_key(skey), 'stopping')
-  return till and tonumber(till) > now
+  return till and number(till, 0) > now
 end
 
 -- Makes a job that was claimed or dead claimable again.
 local function put_back(job, front)
   local v = redis.call('HMGET', job_key(job.id), 'priority', 'gen')
-  put(job.queue, job.id, tonumber(v[1] or 0), front, job.skey, v[2])
+  put(job.queue, job.id, urgency(v[1]), front, job.skey, v[2])
 end
 
 -- What a job has called ends with it, down the tree; outcomes are kept as long as its own record, by which
@@ -264,7 +288,7 @@ local function retain(job, dead, status, now, ttl)
     -- A parent that is run again asks its children for their outcomes, however late; one that has ended is
     -- outlived by none for long.
     local age, till = CHILD_TTL_MS, job.outlived
-    if job.cancel then till = tonumber(redis.call('HGET', job_key(job.id), 'outlived') or till) end
+    if job.cancel then till = number(redis.call('HGET', job_key(job.id), 'outlived'), till) end
     if till then age = math.min(age, math.max(till - now, KEPT_MS)) end
     redis.call('PEXPIRE', job_key(job.id), whole(age))
     return age
@@ -273,8 +297,8 @@ local function retain(job, dead, status, now, ttl)
   if dead then age, most = DEAD_TTL_MS, DEAD_COUNT end
   if job.keep and (dead or status == 'completed') then
     local own = {}
-    for number in string.gmatch(job.keep, '%S+') do own[#own + 1] = tonumber(number) end
-    local own_age, own_most = own[dead and 3 or 1], own[dead and 4 or 2]
+    for text in string.gmatch(job.keep, '%S+') do own[#own + 1] = number(text, -1) end
+    local own_age, own_most = own[dead and 3 or 1] or -1, own[dead and 4 or 2] or -1
     if own_age >= 0 then age = math.max(own_age, KEPT_MS) end
     if own_most >= 0 then most = own_most end
   end
@@ -339,6 +363,17 @@ function end_job(job, transition, now, ttl, reason, result, node)
   if dead then tell('job:dead', now, node, job.id, { attempt = job.attempt }) end
 end
 
+-- Ends a job whose record cannot be read. What is left of it is listed with its queue's dead letters; who waits
+-- for it is told.
+local function quarantine(id, queue, why, now, ttl)
+  local was = redis.call('HMGET', job_key(id), 'status', 'queue')
+  if ENDED[was[1]] and was[2] then return end
+  redis.call('HDEL', job_key(id), 'deadline')
+  redis.call('HSET', job_key(id), 'queue', queue, 'status', 'waiting')
+  local job = load(id)
+  end_job(job, 'spoil', now, ttl, UNREADABLE .. why, '', '')
+end
+
 -- Ids that wait no more stay in their list until a claim skips them: to take one out of the midst would take
 -- as long as the list is. Where they are half of a list, they are sieved out, a bounded number per call, so that
 -- a list which nobody claims from does not grow by them, and one that holds nothing else is not there.
@@ -361,7 +396,7 @@ local function sieve(queue, skey, name, most)
   for _, entry in ipairs(redis.call('LPOP', list, most) or {}) do
     local id, gen = read_entry(entry)
     local v = redis.call('HMGET', job_key(id), 'status', 'gen')
-    if v[1] == 'waiting' and v[2] == gen then living[#living + 1] = entry else dead = dead + 1 end
+    if v[1] and not ENDED[v[1]] and v[2] == gen then living[#living + 1] = entry else dead = dead + 1 end
   end
   local more = redis.call('EXISTS', list) == 1
   if #living > 0 then

@@ -9,7 +9,7 @@ local now, ttl, node = read_clock(ARGV[1]), ARGV[2], ARGV[3]
 redis.call('HDEL', suspects_key(), node)
 local held = redis.call('HKEYS', active_key(node))
 for _, id in ipairs(held) do
-  local job = load(id)
+  local job = load_claim(id, node)
   if job then return_job(job, nil, now, ttl) end
 end
 redis.call('DEL', active_key(node))

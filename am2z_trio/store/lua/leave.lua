@@ -10,7 +10,7 @@ redis.call('HDEL', suspects_key(), node)
 leave_lots(node)
 local held = redis.call('HKEYS', active_key(node))
 for _, id in ipairs(held) do
-  local job = load(id)
+  local job = load_claim(id, node)
   if job then return_job(job, nil, now, ttl) end
 end
 redis.call('DEL', active_key(node), claims_key(node))

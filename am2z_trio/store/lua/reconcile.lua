@@ -11,8 +11,8 @@ for i = 4, #ARGV do known[ARGV[i]] = true end
 local strays = 0
 for _, id in ipairs(redis.call('HKEYS', active_key(node))) do
   if not known[id] then
-    local job = load(id)
-    if job then return_job(job, nil, now, ttl) else redis.call('HDEL', active_key(node), id) end
+    local job = load_claim(id, node)
+    if job then return_job(job, nil, now, ttl) end
     strays = strays + 1
   end
 end

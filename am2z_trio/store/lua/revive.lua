@@ -2,7 +2,7 @@
 --
 -- KEYS     anchor
 -- ARGV     clock, nonce of this call, ids
--- RETURNS  per id: 'queued' | 'stopped' | 'gone'
+-- RETURNS  per id: 'queued' | 'stopped' | 'gone' | 'unreadable': nothing is left that could run
 -- INVARIANT  a dead letter is queued once per call, however often the call arrives: the record keeps the
 --          call's nonce. The first write is a removal, which Redis allows when memory is full.
 
@@ -14,13 +14,15 @@ local function revive(id)
   if redis.call('HGET', key, 'revived') == nonce then return 'queued' end
   if job.status ~= 'failed' or not redis.call('ZSCORE', dead_key(job.queue), id) then return 'gone' end
   if job.skey and is_stopping(job.skey, now) then return 'stopped' end
+  if redis.call('HEXISTS', key, 'spec') == 0 then return 'unreadable' end
   redis.call('ZREM', dead_key(job.queue), id)
+  if number(redis.call('HGET', key, 'deliveries') or 0, -1) < 0 then redis.call('HDEL', key, 'deliveries') end
   redis.call('HDEL', key, 'reason', 'result', 'deadline', 'cancel', 'failed', 'progress', 'errors')
   redis.call('HSET', key, 'status', 'waiting', 'attempt', '1', 'stalls', '0', 'origin', '', 'revived', nonce)
   redis.call('PERSIST', key)
   if job.skey then
     redis.call('SADD', jobs_key(job.skey), id)
-    redis.call('HSETNX', sessions_key(), job.skey, redis.call('HGET', key, 'session'))
+    redis.call('HSETNX', sessions_key(), job.skey, redis.call('HGET', key, 'session') or job.skey)
   end
   count(job.queue, 'failed', -1)
   count(job.queue, 'waiting', 1)

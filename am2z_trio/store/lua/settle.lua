@@ -27,7 +27,7 @@ local function settle(id, token, outcome, result, reason, delay, commits, versio
   end
   local node = job.node
   if outcome == 'released' then
-    local returned = return_job(job, 'released', now, ttl)
+    local returned = return_job(job, 'released', now, ttl, delay > 0 and now + delay or nil)
     return { 'applied', returned and 'released' or 'cancelled' }
   end
   if outcome == 'retry' and job.skey and not job.cancel and is_stopping(job.skey, now) then job.cancel = STOPPED end

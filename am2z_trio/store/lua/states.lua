@@ -16,9 +16,11 @@ end
 -- sha is '' where there is no state: never written, deleted or expired.
 local function load_state(name, now)
   local v = redis.call('HMGET', session_key(name), 'version', 'sha', 'created', 'updated', 'ttl', 'expires', 'gone')
-  local state = { name = name, version = tonumber(v[1] or 0), sha = v[2] or '', created = v[3], updated = v[4] or '0',
-    ttl = v[5], expires = v[6], gone = v[7] }
-  if v[6] and tonumber(v[6]) <= now then state.sha, state.created, state.expired = '', nil, true end
+  local state = { name = name, version = number(v[1] or 0, 0), sha = v[2] or '', created = number(v[3]) and v[3],
+    updated = number(v[4]) and v[4] or '0', ttl = number(v[5]), expires = v[6], gone = v[7] }
+  -- One without a number is no version that anybody has seen: only who overwrites or deletes it gets past that.
+  if v[1] and not number(v[1]) then state.sha = 'spoilt' end
+  if v[6] and number(v[6], now + 1) <= now then state.sha, state.created, state.expired = '', nil, true end
   return state
 end
 
@@ -26,7 +28,7 @@ end
 local function state_row(name, now)
   local v = redis.call('HMGET', session_key(name), 'version', 'updated', 'sha', 'blob', 'created', 'expires', 'gone')
   if not v[1] then return {} end
-  if v[7] or (v[6] and tonumber(v[6]) <= now) then return { v[1], v[2] } end
+  if v[7] or (v[6] and number(v[6], now + 1) <= now) then return { v[1], v[2] } end
   return { v[1], v[2], v[3] or '', v[4] or '', v[5] or '0' }
 end
 
@@ -76,7 +78,7 @@ end
 -- Whether this token holds the lock and its lease has not passed.
 local function holds_lock(name, token, now)
   local lock = redis.call('HMGET', lock_key(name), 'token', 'ends')
-  return lock[1] == token and tonumber(lock[2]) >= now
+  return lock[1] == token and number(lock[2], 0) >= now
 end
 
 -- Both keys of a lock outlive its lease a little and then go by themselves: nothing but waiting hangs on them.
@@ -97,8 +99,8 @@ local function hand_lock_on(name, now, asking)
       return nil
     end
     local token, node, lease = string.match(first, '^(%S+) (%S+) (%d+)$')
-    if token == asking then return give_lock(name, token, tonumber(lease), now) end
-    if redis.call('PUBSUB', 'NUMSUB', inbox_key(node))[2] > 0 then
+    if token and token == asking then return give_lock(name, token, tonumber(lease), now) end
+    if token and redis.call('PUBSUB', 'NUMSUB', inbox_key(node))[2] > 0 then
       local fence = give_lock(name, token, tonumber(lease), now)
       redis.call('PUBLISH', inbox_key(node), '\145\147' .. cmsgpack.pack('granted', token, fence))
       return nil

@@ -12,7 +12,7 @@ for place = 2, #ARGV do
   local v = redis.call('HMGET', meta_key(queue), 'waiting', 'active', 'completed', 'failed', 'later', 'cancelled',
     'paused')
   local row = {}
-  for i = 1, 7 do row[i] = tonumber(v[i] or 0) end
+  for i = 1, 7 do row[i] = number(v[i] or 0, 0) end
   row[8] = redis.call('ZCOUNT', dead_key(queue), '(' .. whole(now), '+inf')
   answers[#answers + 1] = row
 end

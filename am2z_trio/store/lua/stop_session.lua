@@ -21,7 +21,7 @@ local answer = { page[1], 0 }
 table.sort(page[2])
 for _, id in ipairs(page[2]) do
   local job = load(id)
-  if not job or ENDED[job.status] then
+  if not job or ENDED[job.status] or job.skey ~= name then
     redis.call('SREM', jobs_key(name), id)
   elseif job.status ~= 'active' then
     cancel_unbegun(job, now, ttl, STOPPED)

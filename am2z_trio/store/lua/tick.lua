@@ -17,7 +17,7 @@ local grace, offset, batch = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV
 redis.call('HDEL', suspects_key(), node)
 local own = redis.call('ZSCORE', nodes_key(), node)
 local lost = 1
-if own and tonumber(own) >= 0 then
+if own and number(own, 0) >= 0 then
   lost = 0
   redis.call('ZADD', nodes_key(), whole(now + tonumber(ARGV[4])), node)
 end
@@ -34,7 +34,7 @@ local function is_dead(name, lease)
     redis.call('HSET', suspects_key(), name, whole(now))
     since = now
   end
-  local over = now - tonumber(since) >= grace
+  local over = now - number(since, now - grace) >= grace
   if not over then suspicion = 1 end
   return over
 end
@@ -47,12 +47,10 @@ local function reap(name)
   local taken, suspects = redis.call('HRANDFIELD', active_key(name), batch - looked), {}
   looked = looked + #taken
   for _, id in ipairs(taken) do
-    local job = load(id)
-    if not job then
-      redis.call('HDEL', active_key(name), id)
-    else
+    local job = load_claim(id, name)
+    if job then
       reaped = reaped + 1
-      local most = tonumber(redis.call('HGET', job_key(job.id), 'max_stalled') or 0)
+      local most = number(redis.call('HGET', job_key(job.id), 'max_stalled') or 0, 0)
       -- The removal comes first: it is allowed when memory is full.
       redis.call('HDEL', active_key(name), job.id)
       job.stalls = redis.call('HINCRBY', job_key(job.id), 'stalls', 1)
@@ -100,7 +98,7 @@ end
 local expired = redis.call('ZRANGEBYSCORE', expiries_key(), '-inf', whole(now), 'LIMIT', 0, batch)
 for _, name in ipairs(expired) do
   local v = redis.call('HMGET', session_key(name), 'version', 'updated')
-  if v[1] then bury_state(name, v[1], v[2], 'expired') else redis.call('ZREM', expiries_key(), name) end
+  if v[1] then bury_state(name, number(v[1], 0), number(v[2]) and v[2] or '0', 'expired') else redis.call('ZREM', expiries_key(), name) end
 end
 finish()
 return { lost, reaped, #queues < batch and 0 or offset + batch, suspicion, more }

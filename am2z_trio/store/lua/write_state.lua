@@ -15,7 +15,8 @@ local key, writer = session_key(name), 'w:' .. node
 
 local receipt = redis.call('HGET', key, writer)
 if receipt then
-  receipt = cmsgpack.unpack(receipt)
+  receipt = unpacked(receipt)
+  if not receipt or type(receipt[1]) ~= 'number' or not receipt[4] then receipt = { -1 } end
   if seq < receipt[1] then return { 'stale' } end
   if seq == receipt[1] then return { 'applied', receipt[2], receipt[3], receipt[4] } end
 end
@@ -29,8 +30,8 @@ local function forget_old_receipts()
   if redis.call('HLEN', key) < RECEIPTS then return end
   for _, field in ipairs(redis.call('HKEYS', key)) do
     if string.sub(field, 1, 2) == 'w:' then
-      local at = cmsgpack.unpack(redis.call('HGET', key, field))[4]
-      if tonumber(at) < now - RECEIPT_MS then redis.call('HDEL', key, field) end
+      local at = (unpacked(redis.call('HGET', key, field)) or {})[4]
+      if number(at, 0) < now - RECEIPT_MS then redis.call('HDEL', key, field) end
     end
   end
 end

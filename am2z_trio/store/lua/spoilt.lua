@@ -1,0 +1,61 @@
+-- What is spoilt: keys of another type and numbers that are none. Precedes every script.
+--
+-- A script that aborts keeps what it has written so far, so no record may abort one. Two things could: a
+-- command on a key that holds something else, and a text where a number belongs. The first is answered here
+-- for all commands: what stands there is set aside under `spoilt:` for a week, and the key is as if it had
+-- never been written. The second by `number`, through which every number that was stored is read.
+
+local UNREADABLE = 'its record cannot be read: '
+local SPOILT_MS = 604800000
+local MOST = 9007199254740992
+local COUNTS = { INCR = true, INCRBY = true, HINCRBY = true }
+
+-- A number that a double holds exactly; `default` for anything else: no number, NaN, out of range.
+local function number(text, default)
+  local value = tonumber(text)
+  if value and value > -MOST and value < MOST then return value end
+  return default
+end
+
+-- A packed list; nil for anything else.
+local function unpacked(text)
+  local read, value = pcall(cmsgpack.unpack, text)
+  return read and type(value) == 'table' and value or nil
+end
+
+local server, type = redis, type
+
+-- Takes away what the command has stumbled over.
+local function clear(said, command, key, field)
+  if string.find(said, 'WRONGTYPE', 1, true) then
+    local name = string.sub(key, #anchor + 2)
+    if server.pcall('RENAME', key, spoilt_key(name)).err then return end
+    server.call('PEXPIRE', spoilt_key(name), SPOILT_MS)
+    server.log(server.LOG_WARNING, 'am2z: ' .. name .. ' held something else; it is now ' .. spoilt_key(name))
+    if string.sub(name, 1, 4) == 'job:' and string.sub(command, 1, 1) == 'H' then
+      -- A job's record, not its children: whoever looks for the outcome is told.
+      server.call('HSET', key, 'status', 'failed', 'reason', UNREADABLE .. 'it is none')
+      server.call('PEXPIRE', key, SPOILT_MS)
+    end
+  elseif command == 'HINCRBY' then
+    server.call('HDEL', key, field)
+  elseif COUNTS[command] then
+    -- Above whatever it was likely to be.
+    local time = server.call('TIME')
+    server.call('SET', key, time[1] .. '000')
+  end
+end
+
+local redis = setmetatable({}, { __index = server })
+local pcall_command = server.pcall
+function redis.call(command, ...)
+  local answer = pcall_command(command, ...)
+  if type(answer) == 'table' and answer.err then
+    local said = answer.err
+    local counts = COUNTS[command] and (string.find(said, 'integer', 1, true) or string.find(said, 'overflow', 1, true))
+    if counts or string.find(said, 'WRONGTYPE', 1, true) then clear(said, command, ...) end
+    -- Nothing was done; now it is, or the script ends with what the server says.
+    return server.call(command, ...)
+  end
+  return answer
+end
