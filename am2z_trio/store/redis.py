@@ -16,7 +16,13 @@ import msgspec
 from am2z_trio.concurrency import Nursery, TaskStatus, current_host
 from am2z_trio.concurrency.groups import unwrapped
 from am2z_trio.model.codec import NIL, RecordDecoder, encode_record
-from am2z_trio.model.errors import AM2ZError, RuntimeStateError, ValidationError
+from am2z_trio.model.errors import (
+    AM2ZError,
+    RuntimeStateError,
+    ServerReplyError,
+    UnsupportedServerError,
+    ValidationError,
+)
 from am2z_trio.model.events import Event
 from am2z_trio.model.options import CircuitBreaker, QueueOptions, Retention
 from am2z_trio.model.records import (
@@ -137,6 +143,8 @@ class RedisStore:
             with unwrapped():
                 async with host.open_nursery() as nursery:
                     await nursery.start(commands.run)
+                    if commands.in_cluster:
+                        await self._require_slot(commands)
                     await nursery.start(pushes.run)
                     self._commands, self._pushes, self._nursery = commands, pushes, nursery
                     self._keep_together("pushes")
@@ -144,6 +152,29 @@ class RedisStore:
                     task_status.started()
         finally:
             self._commands = self._pushes = self._listener = self._nursery = None
+
+    async def _require_slot(self, commands: RedisClient) -> None:
+        """Raise `UnsupportedServerError` unless this node of a cluster holds the namespace's one slot."""
+        try:
+            slot = await commands.call("CLUSTER", "KEYSLOT", anchor(self._prefix))
+            own = await commands.call("CLUSTER", "MYID")
+            ranges = await commands.call("CLUSTER", "SLOTS")
+        except ServerReplyError as error:
+            logger.warning("%s does not tell which slots it holds: %s", self._options.display, error)
+            return
+        holder = next((primary for first, last, primary, *_ in ranges if first <= slot <= last), None)
+        if holder is not None and holder[2] == own:
+            return
+        where = (
+            "no node of it does"
+            if holder is None
+            else f"give the URL of the one that does: {holder[0].decode()}:{holder[1]}"
+        )
+        raise UnsupportedServerError(
+            f"the node of a Redis Cluster at {self._options.display} does not hold slot {slot}, in which all "
+            f"keys of prefix {self._prefix!r} lie: {where}",
+            context={"url": self._options.display, "slot": slot},
+        )
 
     def _keep_lease(self) -> None:
         """From now on a thread keeps the lease; one is enough, however often the node joins."""

@@ -18,7 +18,7 @@ from am2z_trio.model.redis_options import RedisOptions
 
 from .connection import UNSENT, Call, Connection, ConnectionLostError
 from .handshake import greet
-from .resp import NOT_APPLIED, Argument, ReplyError, code_of, error_from, pack
+from .resp import ELSEWHERE, NOT_APPLIED, Argument, ReplyError, code_of, error_from, pack
 from .scripts import Script
 from .stream import open_stream
 
@@ -97,6 +97,8 @@ class RedisClient:
         """The server's, once ready."""
         self.server = ""
         """What the server calls its present life (`run_id`), once ready; empty if it does not tell."""
+        self.in_cluster = False
+        """Whether the server is a node of a Redis Cluster."""
         self.reconnects = 0
         """How often a lost connection was made good."""
         self._name = options.client_name if name is None else name
@@ -128,7 +130,8 @@ class RedisClient:
 
         Raises `ServerReplyError` (or a nearer error) for an error reply, `UnknownOutcomeError` and
         `NetworkError` as the class says. Cancelled while it waits: the command may or may not take
-        effect. A reply that says "not now" is not returned: the call is sent again, later.
+        effect. A reply that says "not now" is not returned: the call is sent again, later. One that
+        says "not here" (MOVED, ASK) is returned if that is still so after `call_timeout`.
         """
         return await self._call(Call(pack(args), self._spot(), replay_safe))
 
@@ -231,6 +234,11 @@ class RedisClient:
             call.sent_at = UNSENT
             self._submit(call)
             return True
+        if code in ELSEWHERE:
+            now = self._host.now()
+            call.moved_at = min(call.moved_at, now)
+            if now - call.moved_at >= self.options.call_timeout:
+                return False
         call.tries += 1
         call.breaks = 0
         call.sent_at = UNSENT
@@ -351,7 +359,8 @@ class RedisClient:
     async def _greet(self, connection: Connection) -> None:
         patience = self._host.cancel_scope(deadline=self._host.now() + self.options.connect_timeout)
         with patience:
-            self.version, self.server = await greet(connection, self.options, self._name)
+            greeting = await greet(connection, self.options, self._name)
+            self.version, self.server, self.in_cluster = greeting
         if patience.cancelled_caught:
             raise NetworkError(
                 f"{self.options.display} accepted the connection and did not answer within "

@@ -43,6 +43,7 @@ class Call:
         "breaks",
         "by_push",
         "dropped",
+        "moved_at",
         "packed",
         "replay_safe",
         "script",
@@ -71,6 +72,8 @@ class Call:
         """When the last of it was written, by the host's clock: the server may have seen some of it."""
         self.tries = 0
         """How often the server has put it off."""
+        self.moved_at = inf
+        """When the server has said first that the keys are at another node."""
         self.breaks = 0
         """How many connections in a row have broken while it was in flight."""
         self.dropped = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from am2z_trio.model.errors import (
     AuthenticationError,
@@ -21,12 +21,21 @@ OLDEST: Final = (6, 2)
 """The first version with everything the scripts use."""
 
 
-async def greet(connection: Connection, options: RedisOptions, client_name: str) -> tuple[str, str]:
-    """Switch to RESP3, log in, choose the database, check the server; returns its version and `run_id`.
+class Greeting(NamedTuple):
+    """What the server has said of itself."""
+
+    version: str
+    run_id: str
+    """What it calls its present life; empty if it does not tell."""
+    in_cluster: bool
+
+
+async def greet(connection: Connection, options: RedisOptions, client_name: str) -> Greeting:
+    """Switch to RESP3, log in, choose the database, check the server.
 
     Raises `AuthenticationError`, `UnsupportedServerError` or `ConfigurationError`.
     """
-    version = await _hello(connection, options, client_name)
+    hello = await _hello(connection, options, client_name)
     if options.db:
         reply = await connection.call("SELECT", options.db)
         if isinstance(reply, ReplyError):
@@ -35,11 +44,12 @@ async def greet(connection: Connection, options: RedisOptions, client_name: str)
                 context={"field": "db", "value": options.db},
             )
     info = await _info(connection, options)
+    _refuse_replica(hello, info, options)
     _refuse_eviction(info, options)
-    return version, info.get("run_id", "")
+    return Greeting(hello["version"], info.get("run_id", ""), hello.get("mode") == "cluster")
 
 
-async def _hello(connection: Connection, options: RedisOptions, client_name: str) -> str:
+async def _hello(connection: Connection, options: RedisOptions, client_name: str) -> dict[str, str]:
     words: list[str] = ["HELLO", "3"]
     if options.password or options.username:
         words += ["AUTH", options.username or "default", options.password]
@@ -60,13 +70,22 @@ async def _hello(connection: Connection, options: RedisOptions, client_name: str
         raise error_from(reply)
     if not isinstance(reply, dict) or b"version" not in reply:
         raise UnsupportedServerError(f"what answers at {options.display} is not Redis")
-    version = bytes(cast("dict[bytes, Any]", reply)[b"version"]).decode(errors="replace")
+    hello = {
+        name.decode(errors="replace"): value.decode(errors="replace")
+        for name, value in cast("dict[bytes, Any]", reply).items()
+        if isinstance(value, bytes)
+    }
+    version = hello.get("version", "")
+    if hello.get("mode") == "sentinel":
+        raise UnsupportedServerError(
+            f"what answers at {options.display} is a Sentinel: give the URL of the server that it watches"
+        )
     if _parse(version) < OLDEST:
         raise UnsupportedServerError(
             f"Redis {version} at {options.display} is too old: {_spell(OLDEST)} or later is needed",
             context={"version": version},
         )
-    return version
+    return hello
 
 
 async def _info(connection: Connection, options: RedisOptions) -> dict[str, str]:
@@ -78,6 +97,19 @@ async def _info(connection: Connection, options: RedisOptions) -> dict[str, str]
         return {}
     lines = bytes(reply).decode(errors="replace").splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def _refuse_replica(hello: dict[str, str], info: dict[str, str], options: RedisOptions) -> None:
+    """A replica takes no jobs. One that a failover has made so is asked again until it is none, or until its
+    name leads elsewhere."""
+    if hello.get("role", "master") == "master":
+        return
+    primary = f"{info['master_host']}:{info.get('master_port', '')}" if info.get("master_host") else ""
+    raise UnsupportedServerError(
+        f"the server at {options.display} is a replica, which takes no jobs: give the URL of its primary"
+        + (f" ({primary})" if primary else ""),
+        context={"url": options.display, "primary": primary},
+    )
 
 
 def _refuse_eviction(info: dict[str, str], options: RedisOptions) -> None:

@@ -32,9 +32,14 @@ NOT_APPLIED: Final = frozenset(
         "MASTERDOWN",
         "TRYAGAIN",
         "CLUSTERDOWN",
+        "MOVED",
+        "ASK",
     }
 )
 """Error codes that say: nothing has happened, and the same bytes may work later."""
+
+ELSEWHERE: Final = frozenset({"MOVED", "ASK"})
+"""Those of a cluster whose slots are being moved: it passes, or the keys are gone from this node for good."""
 
 # Its stub allows a single argument, and says nothing of the answer.
 pack: Final = cast(Callable[[tuple[Argument, ...]], bytes], hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
@@ -73,6 +78,12 @@ def error_from(reply: Exception) -> AM2ZError:
     context: dict[str, Any] = {"reply": text}
     if code in ("WRONGPASS", "NOAUTH"):
         return AuthenticationError(f"Redis refused the username or password: {text}", context=context)
+    if code in ELSEWHERE:
+        return ServerReplyError(
+            f"the keys are at another node of the cluster: give the URL of that one. Redis answered: {text}",
+            context=context,
+            retryable=True,
+        )
     if text.startswith("ERR Protocol error: invalid bulk length"):
         return PayloadTooLargeError(
             "a value is larger than the server takes (its proto-max-bulk-len)", context=context

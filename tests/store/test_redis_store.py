@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -14,10 +15,16 @@ import pytest
 from redis.exceptions import OutOfMemoryError
 
 from am2z_trio.concurrency import current_host
-from am2z_trio.model.errors import ResourceError, RuntimeStateError, ValidationError
+from am2z_trio.concurrency.groups import unwrapped
+from am2z_trio.model.errors import (
+    ResourceError,
+    RuntimeStateError,
+    UnsupportedServerError,
+    ValidationError,
+)
 from am2z_trio.model.events import Event
 from am2z_trio.model.options import Retention
-from am2z_trio.model.records import Enqueue, QueueInfo, Settlement, Wake, plain_name
+from am2z_trio.model.records import Enqueue, QueueInfo, Settled, Settlement, Wake, plain_name
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store import keys, lease
 from am2z_trio.store.lease import LeaseKeeper
@@ -25,6 +32,7 @@ from am2z_trio.store.ports import StoreSettings
 from am2z_trio.store.redis import RedisStore
 from am2z_trio.testing.conformance import HOSTILE, SETTINGS, Bench, Clock, Node, commit, job, version
 from tests.conftest import RedisProcess, wait_until
+from tests.wire.peer import bulk, open_peers
 
 pytestmark = pytest.mark.anyio
 
@@ -388,6 +396,52 @@ async def test_both_connections_go_where_the_name_leads(spawn_redis, tmp_path):
                 while new.call("PUBSUB", "NUMSUB", key("inbox", "a"))[1] == 0:
                     await anyio.sleep(0.002)
             nursery.cancel_scope.cancel()
+
+
+# --- clusters -------------------------------------------------------------------------------------
+
+
+async def test_the_only_node_of_a_cluster_will_do(spawn_redis):
+    # The bus has a port of its own, 10,000 above.
+    port = next(port for port in range(21_000, 22_000) if is_free(port) and is_free(port + 10_000))
+    server = spawn_redis({"cluster-enabled": "yes", "port": str(port)})
+    with pytest.raises(UnsupportedServerError, match=r"slot \d+.*no node"), unwrapped():
+        async with open_bench(server) as bench:
+            await bench.node()
+    server.call("CLUSTER", "ADDSLOTS", *range(16384))
+    wait_until(lambda: b"cluster_state:ok" in server.call("CLUSTER", "INFO"), "the cluster to stand")
+    async with open_bench(server) as bench:
+        a = await bench.node()
+        await a.store.enqueue([job("j", origin="a")])
+        assert (await a.settle(await a.claim_one())).status == "applied"
+        assert [type(message) for message in await a.heard()][-1] is Settled
+
+
+async def test_a_node_of_a_cluster_without_the_slot_names_the_one_that_has_it(tmp_path):
+    async with open_peers(tmp_path) as peers, anyio.create_task_group() as tasks:
+
+        async def play() -> None:
+            peer = await peers.accept()
+            await peer.greet(mode="cluster")
+            assert (await peer.command())[:2] == [b"CLUSTER", b"KEYSLOT"]
+            await peer.answer(b":7\r\n")
+            assert await peer.command() == [b"CLUSTER", b"MYID"]
+            await peer.answer(bulk("me"))
+            assert await peer.command() == [b"CLUSTER", b"SLOTS"]
+            primary = b"*3\r\n" + bulk("10.0.0.9") + b":7001\r\n" + bulk("another")
+            await peer.answer(b"*1\r\n*3\r\n:0\r\n:99\r\n" + primary)
+
+        tasks.start_soon(play)
+        store = RedisStore("a", RedisOptions.from_url(peers.url))
+        with pytest.raises(UnsupportedServerError, match=r"slot 7.*10\.0\.0\.9:7001"), unwrapped():
+            async with current_host().open_nursery() as nursery:
+                await nursery.start(Node("a", store, current_host()).run)
+        tasks.cancel_scope.cancel()
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 # --- strange bytes --------------------------------------------------------------------------------

@@ -103,10 +103,12 @@ class Peer:
     async def answer(self, data: bytes) -> None:
         await self._stream.send(data)
 
-    async def greet(self, *, version: str = "7.0.15", policy: str = "noeviction") -> None:
+    async def greet(
+        self, *, version: str = "7.0.15", policy: str = "noeviction", mode: str = "standalone"
+    ) -> None:
         """Let the client in."""
         await self.commands("HELLO")
-        await self.answer(hello(version))
+        await self.answer(hello(version, mode=mode))
         await self.commands("INFO")
         await self.answer(bulk(f"# Memory\r\nmaxmemory_policy:{policy}\r\n"))
 
@@ -298,8 +300,9 @@ def bulk(text: str | bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(data), data)
 
 
-def hello(version: str) -> bytes:
-    return b"%2\r\n" + bulk("server") + bulk("redis") + bulk("version") + bulk(version)
+def hello(version: str, *, mode: str = "standalone", role: str = "master") -> bytes:
+    said = {"server": "redis", "version": version, "mode": mode, "role": role}
+    return b"%4\r\n" + b"".join(bulk(name) + bulk(value) for name, value in said.items())
 
 
 def push(*words: str | bytes) -> bytes:

@@ -287,10 +287,12 @@ async def test_a_server_that_became_a_replica_is_left_and_tried_again(spawn_redi
             start(tasks, client.call, "INCR", "n", replay_safe=False),
             start(tasks, client.eval, Script("incr", "return redis.call('INCR', KEYS[1])"), ["n"], []),
         ]
-        await recorder.happened("lost", 2)
+        await recorder.happened("reconnecting", 3)
+        assert client.state == "error"
         server.call("REPLICAOF", "NO", "ONE")
         assert sorted([await call.ended() for call in calls]) == [1, 2]
     assert "READONLY" in recorder.error("lost")
+    assert "is a replica" in recorder.error("reconnecting", 1)
 
 
 @pytest.mark.anyio

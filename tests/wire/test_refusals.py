@@ -137,6 +137,20 @@ async def test_an_evicting_server_is_refused_unless_allowed(spawn_redis: SpawnRe
         assert await client.call("PING") == b"PONG"
 
 
+async def test_a_replica_is_refused_with_the_name_of_its_primary(spawn_redis: SpawnRedis) -> None:
+    server = spawn_redis({"replicaof": "127.0.0.1 1"})
+    error = await refusal(server.url)
+    assert type(error) is UnsupportedServerError
+    assert "is a replica" in str(error)
+    assert "127.0.0.1:1" in str(error)
+
+
+async def test_a_sentinel_is_refused(tmp_path: Path) -> None:
+    error = await played(tmp_path, ("HELLO", hello("7.0.15", mode="sentinel")))
+    assert type(error) is UnsupportedServerError
+    assert "Sentinel" in str(error)
+
+
 async def test_a_database_that_does_not_exist(redis_url: str) -> None:
     error = await refusal(f"{redis_url}?db=999")
     assert type(error) is ConfigurationError

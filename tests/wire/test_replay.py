@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from am2z_trio.concurrency import current_host
-from am2z_trio.model.errors import NetworkError, UnknownOutcomeError
+from am2z_trio.model.errors import NetworkError, ServerReplyError, UnknownOutcomeError
 from am2z_trio.wire.resp import pack
 from am2z_trio.wire.scripts import Script
 
@@ -216,6 +216,32 @@ async def test_putting_off_grows_and_ends_with_the_caller(tmp_path: Path) -> Non
         assert await peer.command() == [b"PING"]
         await peer.answer(b"+PONG\r\n")
         assert await other.ended() == b"PONG"
+
+
+async def test_keys_that_are_elsewhere_for_a_moment_are_waited_for_and_no_longer(tmp_path: Path) -> None:
+    async with (
+        open_peers(tmp_path) as peers,
+        open_played(peers, call_timeout=1.0) as (client, peer),
+        anyio.create_task_group() as tasks,
+    ):
+        call = start(tasks, client.call, "SET", "k", "v", replay_safe=False)
+        for code in ("MOVED 7 127.0.0.1:1", "ASK 7 127.0.0.1:1"):
+            await peer.commands("SET")
+            await peer.answer(f"-{code}\r\n".encode())
+        await peer.commands("SET")
+        await peer.answer(b"+OK\r\n")
+        assert await call.ended() == b"OK"
+
+        call = start(tasks, client.call, "SET", "k", "v")
+        asked = 0
+        while call.error is None:
+            with anyio.move_on_after(1.5):
+                command = await peer.command()
+                await peer.answer(b"-MOVED 7 127.0.0.1:1\r\n" if command[0] == b"SET" else b"+PONG\r\n")
+                asked += 1
+        assert asked > 2
+        assert type(call.error) is ServerReplyError
+        assert "127.0.0.1:1" in str(call.error)
 
 
 async def test_the_same_bytes_are_sent_again(tmp_path: Path) -> None:
