@@ -8,6 +8,9 @@ builds the others by functions that are rendered here, from the same table.
 |---|---|---|
 | `job:<id>` | hash | spec, status, queue, claim (node, token), attempt, counts, outcome |
 | `job:<id>:children` | set | ids of the jobs it has called |
+| `doomed:<number>` | set | ids of what a job that has ended had called, and has yet to end with it |
+| `ending` | list | numbers of these sets, the job, why, and until when outcomes are kept |
+| `ending:turn` | string | the node whose turn it is to go on with them |
 | `q:<queue>:wait` | list | ids, first in first out; ids that wait no more are skipped at claim |
 | `q:<queue>@<s>:wait` | list | the same for the jobs of one session |
 | `q:<queue>:sieved` | list | what comes before `wait` while ids that wait no more are taken out of it |
@@ -53,6 +56,9 @@ from typing import Final
 TEMPLATES: Final = {
     "job": "job:%s",
     "children": "job:%s:children",
+    "doomed": "doomed:%s",
+    "ending": "ending",
+    "turn": "ending:turn",
     "wait": "q:%s:wait",
     "sieved": "q:%s:sieved",
     "ghosts": "q:%s:ghosts",

@@ -61,13 +61,23 @@ class MemoryStore:
     async def run(self, listener: Listener, *, task_status: TaskStatus) -> None:
         self._host = host = current_host()
         self._offset = time.time() - host.now()
+        self._ending = host.event()
         self._server.connect(self._node, listener)
+        self._server.on_ending.append(self._on_ending)
         try:
             task_status.started()
-            await host.event().wait()
+            while True:
+                await self._ending.wait()
+                self._ending = host.event()
+                while self._server.end_children(self._now()):
+                    await host.checkpoint()
         finally:
+            self._server.on_ending.remove(self._on_ending)
             self._server.disconnect(self._node)
             self._host = None
+
+    def _on_ending(self) -> None:
+        self._ending.set()
 
     def _now(self) -> float:
         if self._given_clock is not None:

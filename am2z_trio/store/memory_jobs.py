@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Final
@@ -82,6 +83,17 @@ class Job:
         return self.spec.id, self.generation
 
 
+@dataclass(slots=True)
+class _Ending:
+    """What a job that has ended had called, and has yet to end with it."""
+
+    parent: str
+    children: deque[str]
+    why: str
+    till: float
+    """When outcomes go."""
+
+
 class Ledger:
     """Who is in which queue, held by whom, and what has yet to be said to whom.
 
@@ -101,6 +113,10 @@ class Ledger:
         """By queue: how many fewer of its jobs are active since the last `deliver`."""
         self._ghosts: dict[tuple[str, str], int] = {}
         """By queue and session: entries of jobs that wait no more since the last `deliver`."""
+        self._may_end = BOUNDS.ended
+        self._ending: deque[_Ending] = deque()
+        self.on_ending: list[Callable[[], None]] = []
+        """Called when there is something for `end_children`."""
         self._taken: set[str] = set()
         """Jobs that wait and were taken out of their lines by the step under way."""
         self._debounced: dict[tuple[str, str], str] = {}
@@ -141,6 +157,7 @@ class Ledger:
     def deliver(self) -> None:
         """Send the messages that have gathered."""
         self._sieve_ghosts()
+        self._may_end = BOUNDS.ended
         freed, self._freed = self._freed, {}
         for name, places in freed.items():
             if self._queue(name).held:
@@ -311,19 +328,45 @@ class Ledger:
     def _end_children(self, job: Job, now: float, why: str, age: float) -> None:
         """What a job has called ends with it; outcomes are kept as long as its own record."""
         children, job.children = job.children, {}
-        for child_id in children:
-            child = self._jobs.get(child_id)
-            if child is None:
-                continue
-            if child.status in TERMINAL:
-                self._keep_until(child, now + age * 1000)
-                continue
-            child.outlived = now + age * 1000
-            if child.status == "active":
-                child.cancel_reason = why
-                self._outbox.append((child.node, CancelRequest(child_id, child.token, why)))
-            else:
-                self._cancel_unbegun(child, now, why)
+        if len(children) > self._may_end:
+            next(self._fence)
+            self._ending.append(_Ending(job.spec.id, deque(children), why, now + age * 1000))
+            for listener in self.on_ending:
+                listener()
+        else:
+            self._may_end -= len(children)
+            for child_id in children:
+                self._end_child(child_id, now, why, now + age * 1000)
+
+    def _end_child(self, child_id: str, now: float, why: str, till: float) -> None:
+        child = self._jobs.get(child_id)
+        if child is None:
+            return
+        if child.status in TERMINAL:
+            self._keep_until(child, max(till, now + KEPT * 1000))
+            return
+        child.outlived = till
+        if child.status == "active":
+            child.cancel_reason = why
+            self._outbox.append((child.node, CancelRequest(child_id, child.token, why)))
+        else:
+            self._cancel_unbegun(child, now, why)
+
+    def end_children(self, now: float) -> bool:
+        """Go on ending what jobs that have ended had called; returns whether there is more."""
+        while self._ending and self._may_end > 0:
+            first = self._ending[0]
+            parent = self._jobs.get(first.parent)
+            while first.children and self._may_end > 0:
+                child_id = first.children.popleft()
+                self._may_end -= 1
+                # Its job may run again, and have called it anew.
+                if parent is None or child_id not in parent.children:
+                    self._end_child(child_id, now, first.why, first.till)
+            if not first.children:
+                self._ending.popleft()
+        self.deliver()
+        return bool(self._ending)
 
     def _cancel_unbegun(self, job: Job, now: float, why: str) -> None:
         """End a job that waits or is delayed. Its entry stays in a line until it is skipped or sieved out."""

@@ -24,6 +24,8 @@ class Bounds:
     """Entries that are looked at to find those of jobs that wait no more: of all lines, and of one:"""
     sieved_per_ghost: int = 8
     sieved_at_least: int = 32
+    ended: int = 200
+    """Jobs that end with the one that called them; more are ended by and by."""
 
 
 BOUNDS: Final = Bounds()

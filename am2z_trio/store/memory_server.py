@@ -90,6 +90,10 @@ class MemoryServer(Ledger):
         if known is not None:
             if known.status not in TERMINAL and spec.origin and spec.origin not in known.origins:
                 known.origins.append(spec.origin)
+            caller = self._jobs.get(spec.parent) if known.spec.parent == spec.parent else None
+            if known.status not in TERMINAL and caller is not None and caller.status not in TERMINAL:
+                # Of a parent that ended, and runs again before this one was ended with it.
+                caller.children[spec.id] = None
             return EnqueueAnswer(status="dup", settled=known.settled)
         if self._is_stopping(spec.session, now):
             return EnqueueAnswer(status="stopped")

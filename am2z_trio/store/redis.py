@@ -68,6 +68,12 @@ logger: Final = logging.getLogger("am2z_trio.store")
 BATCH: Final = 100
 """Most jobs, nodes or queues that one housekeeping call touches."""
 
+RECORDS: Final = 200
+"""Most records of one call; more are several calls."""
+
+ENDING_PAUSE: Final = 0.005
+"""Seconds between two calls that end what many jobs' parents had called."""
+
 REQUEST_BYTES: Final = 1024 * 1024
 """Bytes of payloads in one call, and at most one payload more: some milliseconds of a script."""
 T = TypeVar("T")
@@ -117,6 +123,7 @@ class RedisStore:
         self._nursery: Nursery | None = None
         self._keeper: LeaseKeeper | None = None
         self._queue_offset = 0
+        self._ending = False
         self._states = RedisStates(
             node, settings, eval=self._eval, send=self._send, clock=lambda: self._clock
         )
@@ -262,13 +269,13 @@ class RedisStore:
     async def _eval_records(
         self, script: Script, first: tuple[Argument, ...], records: Sequence[tuple[Argument, ...]]
     ) -> list[Any]:
-        """Run a script that works record by record, as often as it takes: with no more records at a time
-        than `REQUEST_BYTES` hold, and the rest again where it has answered the first ones only."""
+        """Run a script that works record by record, as often as it takes: with no more than `RECORDS` at a
+        time, or `REQUEST_BYTES` hold, and the rest again where it has answered the first ones only."""
         rows = list[Any]()
         while len(rows) < len(records):
             start = end = len(rows)
             size = 0
-            while end < len(records) and (size < REQUEST_BYTES or end == start):
+            while end < min(len(records), start + RECORDS) and (size < REQUEST_BYTES or end == start):
                 size += sum(len(value) for value in records[end] if isinstance(value, bytes | msgspec.Raw))
                 end += 1
             rows += await self._eval(script, *first, *chain.from_iterable(records[start:end]))
@@ -505,7 +512,7 @@ class RedisStore:
 
     async def tick(self, *, reap: bool = True) -> TickAnswer:
         self.beat()
-        lost, reaped, self._queue_offset, suspicion, more = await self._eval(
+        lost, reaped, self._queue_offset, suspicion, more, ending = await self._eval(
             scripts.TICK,
             self._clock,
             self._ttl,
@@ -516,7 +523,21 @@ class RedisStore:
             BATCH,
             1 if reap else 0,
         )
+        if ending and not self._ending and self._nursery is not None:
+            self._ending = True
+            self._nursery.start_soon(self._end_children)
         return TickAnswer(lost=bool(lost), reaped=reaped, suspicion=bool(suspicion), more=bool(more))
+
+    async def _end_children(self) -> None:
+        """Go on ending what ended jobs had called, with pauses for what others ask of the server."""
+        host = current_host()
+        try:
+            while await self._eval(scripts.END_CHILDREN, self._clock, self._ttl, self._node):
+                await host.sleep(ENDING_PAUSE)
+        except AM2ZError as error:
+            logger.warning("what ended jobs had called is ended later: %s", error)
+        finally:
+            self._ending = False
 
     async def reconcile(self, known: Sequence[str]) -> int:
         return int(await self._eval(scripts.RECONCILE, self._clock, self._ttl, self._node, *known))

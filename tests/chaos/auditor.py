@@ -307,9 +307,12 @@ class _Auditor:
             for id in entry.value:
                 if id in self.jobs and self.field(id, "parent") != parent:
                     yield Finding("I9", entry.key, f"{id} is no child of it")
+        doomed = {id for entry in self.keyspace.of("doomed").values() for id in entry.value}
+        if bool(doomed) != bool(self.keyspace.get("ending")):
+            yield Finding("I12", "ending", f"{len(doomed)} jobs are doomed, and nobody will know, or none is")
         for id in self.jobs:
             parent = self.field(id, "parent")
-            if not parent or self.status(id) not in ALIVE:
+            if not parent or self.status(id) not in ALIVE or id in doomed:
                 continue
             if id not in (self.keyspace.get("children", parent) or ()):
                 asked = "cancel" in self.jobs[id]

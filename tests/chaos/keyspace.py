@@ -14,6 +14,9 @@ from am2z_trio.store.keys import TEMPLATES, anchor
 TYPES: Final = {
     "job": "hash",
     "children": "set",
+    "doomed": "set",
+    "ending": "list",
+    "turn": "string",
     "wait": "list",
     "sieved": "list",
     "ghosts": "hash",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
-from am2z_trio.model.records import Enqueue
+from am2z_trio.model.records import Enqueue, Settlement
 from am2z_trio.model.redis_options import RedisOptions
+from am2z_trio.store import scripts
 from am2z_trio.store.keys import spell
 from am2z_trio.store.memory_server import MemoryServer
 from am2z_trio.store.redis import RedisStore
@@ -56,6 +58,27 @@ class Held:
         ids = [grant.spec.id for grant in ours.grants]
         assert ids == [grant.spec.id for grant in theirs.grants]
         return ids
+
+    def fail(self, id: str) -> None:
+        token = self.connection.hget(spell("am2z", "job", id), "token").decode()
+        (ours,) = self.server.settle(
+            [Settlement(id=id, token=self.server._jobs[id].token, outcome="failed")], NOW
+        )
+        (theirs,) = drive(self.store.settle([Settlement(id=id, token=token, outcome="failed")]))
+        assert ours == theirs
+
+    def end_children(self) -> bool:
+        """One step of it."""
+        more = self.server.end_children(NOW)
+        assert more == bool(drive(self.store._eval(scripts.END_CHILDREN, NOW, 3_600_000, "n1")))
+        assert self.server.stats(["q"], NOW) == drive(self.store.stats(["q"]))
+        return more
+
+    def status(self, id: str) -> str:
+        (ours,), (theirs,) = self.server.view([id], NOW), drive(self.store.view([id]))
+        assert ours == theirs
+        assert ours is not None
+        return ours.status
 
     def entries(self, session: str = "") -> int:
         queue = self.server._queue("q")
@@ -140,3 +163,47 @@ def test_a_stopped_session_leaves_nothing_in_its_queues(held, priority):
     assert held.keys() == {"q:q:meta", "q:nobody announced this one:meta"}
     assert held.entries("s") == held.entries() == 0
     assert not held.connection.keys("*sessions*")
+
+
+def test_what_a_job_had_called_ends_in_bounded_steps(held):
+    held.enqueue(job("p"))
+    assert held.claim(1) == ["p"]
+    for first in range(0, 500, 100):
+        held.enqueue(*(job(f"c{n}", parent="p") for n in range(first, first + 100)))
+    held.fail("p")
+    (stats,) = held.server.stats(["q"], NOW)
+    assert (stats.waiting, stats.failed) == (500, 1)
+    cancelled = []
+    while held.end_children():
+        cancelled.append(held.server.stats(["q"], NOW)[0].cancelled)
+    assert cancelled == [200, 400]
+    assert held.server.stats(["q"], NOW)[0].cancelled == 500
+    assert not held.connection.keys("*ending*")
+    assert not held.connection.keys("*doomed*")
+
+
+def test_what_a_job_calls_anew_is_not_ended_for_its_earlier_run(held):
+    held.enqueue(job("p"))
+    assert held.claim(1) == ["p"]
+    for first in range(0, 300, 100):
+        held.enqueue(*(job(f"c{n}", parent="p") for n in range(first, first + 100)))
+    held.fail("p")
+    held.enqueue(job("p", again=True), job("c299", parent="p", again=True))
+    while held.end_children():
+        pass
+    assert held.status("c0") == "cancelled"
+    assert held.status("c299") == "waiting"
+    assert held.claim(5) == ["c299", "p"]
+    held.fail("p")
+    assert held.server._jobs["c299"].cancel_reason
+
+
+def test_one_node_at_a_time_goes_on_ending_jobs(held):
+    held.enqueue(job("p"))
+    assert held.claim(1) == ["p"]
+    for first in range(0, 500, 100):
+        held.enqueue(*(job(f"c{n}", parent="p") for n in range(first, first + 100)))
+    held.fail("p")
+    step = partial(held.store._eval, scripts.END_CHILDREN, NOW, 3_600_000)
+    assert [drive(step(node)) for node in ("n1", "n2", "n1", "n2")] == [1, 0, 1, 0]
+    assert drive(step("n1")) == 0

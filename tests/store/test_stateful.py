@@ -280,6 +280,16 @@ class StoreMachine(RuleBasedStateMachine):
         self.now += 10_001
         self.tick("n1")
 
+    @precondition(lambda self: self.server._ending)
+    @rule()
+    def what_ended_jobs_had_called_ends(self) -> None:
+        """To the end: which of them a call takes is not the same."""
+        while self.server.end_children(self.now):
+            pass
+        store = self.stores["n1"]
+        while drive(store._eval(scripts.END_CHILDREN, self.now, 3_600_000, "n1")):
+            pass
+
     def active(self) -> list[str]:
         return sorted(id for id, job in self.server._jobs.items() if job.status == "active")
 
@@ -670,6 +680,7 @@ SMALL_STEPS = {
         "CLAIM",
         "LOOKS, LOOKS_OF_AN_END, UNBLOCKED = 500, 5, 100",
     ): "LOOKS, LOOKS_OF_AN_END, UNBLOCKED = 2, 1, 1",
+    ("", "ENDED_AT_ONCE = 200"): "ENDED_AT_ONCE = 1",
     ("", "SIEVED, SIEVED_PER_GHOST, SIEVED_AT_LEAST = 1500, 8, 32"): (
         "SIEVED, SIEVED_PER_GHOST, SIEVED_AT_LEAST = 2, 1, 0"
     ),
@@ -680,7 +691,7 @@ SMALL_STEPS = {
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both do so little in one call that hardly anything is done in one."""
     small = {"looks": 2, "looks_of_an_end": 1, "unblocked": 1}
-    small |= {"sieved": 2, "sieved_per_ghost": 1, "sieved_at_least": 0}
+    small |= {"ended": 1, "sieved": 2, "sieved_per_ghost": 1, "sieved_at_least": 0}
     for name, value in small.items():
         monkeypatch.setattr(BOUNDS, name, value)
     for (only, before), after in SMALL_STEPS.items():

@@ -51,6 +51,12 @@ for i = 3, #ARGV, 17 do
       -- One more node waits for this job.
       redis.call('HSET', key, 'origin', (known[4] or '') .. '\n' .. origin)
     end
+    local parent = ARGV[i + 13]
+    if not ENDED[known[1]] and parent ~= '' and runs(parent) and redis.call('HGET', key, 'parent') == parent then
+      -- Of a parent that ended, and runs again before this one was ended with it.
+      redis.call('SADD', children_key(parent), id)
+      redis.call('HSET', job_key(parent), 'calls', '1')
+    end
     answers[#answers + 1] = { known[1], known[2] or '', known[3] or '' }
     size = size + #(known[3] or '')
   elseif ARGV[i + 4] ~= '' and is_stopping(ARGV[i + 5], now) then

@@ -4,7 +4,7 @@
 -- ARGV     clock, result ttl ms, node, lease ms, gone grace ms, offset into the queues, batch,
 --          look for dead nodes (1 or 0)
 -- RETURNS  {1 if the own lease is gone, jobs taken from dead nodes, next offset, 1 if some node may be dead
---          and its grace is not over, 1 if dead nodes have more jobs}
+--          and its grace is not over, 1 if dead nodes have more jobs, 1 if there is what `end_children` ends}
 -- INVARIANT  a job leaves a dead node exactly once, with its token retired; bounded work per call.
 --          A node is dead when its lease has passed, or when nobody has subscribed to its inbox for
 --          the grace: Redis sees a closed connection at once, and cannot see a frozen process.
@@ -101,4 +101,5 @@ for _, name in ipairs(expired) do
   if v[1] then bury_state(name, number(v[1], 0), number(v[2]) and v[2] or '0', 'expired') else redis.call('ZREM', expiries_key(), name) end
 end
 finish()
-return { lost, reaped, #queues < batch and 0 or offset + batch, suspicion, more }
+local ending = redis.call('EXISTS', ending_key())
+return { lost, reaped, #queues < batch and 0 or offset + batch, suspicion, more, ending }

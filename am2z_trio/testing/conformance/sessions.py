@@ -6,8 +6,10 @@ from am2z_trio.model.records import (
     PARENT_ENDED,
     SESSION_STOPPED,
     CancelRequest,
+    InboxMessage,
     SessionCounts,
     SessionStopped,
+    Settled,
 )
 
 from .bench import Bench
@@ -115,3 +117,26 @@ class SessionCases:
         assert [answer.status for answer in again] == ["dup", "queued"]
         assert again[0].settled == settled("good", "completed", result=b"\x07")
         assert ids_of(await a.claim(9)) == ["bad"]
+
+    async def test_many_calls_end_by_and_by_with_the_job_that_made_them(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        await a.store.enqueue([job("p")])
+        parent = await a.claim_one()
+        for first in range(0, 500, 100):
+            await a.store.enqueue([job(f"c{n}", parent="p", origin="a") for n in range(first, first + 100)])
+        runs = await a.claim(3)
+        await a.settle(runs[0])
+        await a.settle(parent, "failed")
+        (answer,) = await a.store.enqueue([job("more", parent="p")])
+        assert answer.status == "orphan"
+        # It goes on with a tick, and by itself.
+        await a.store.tick()
+        heard: list[InboxMessage] = []
+        while len(heard) < 500:
+            heard += await a.heard()
+        asked = {message.id for message in heard if isinstance(message, CancelRequest)}
+        assert asked == {"c1", "c2"}
+        ended = {message.id: message.status for message in heard if isinstance(message, Settled)}
+        assert ended == {"c0": "completed"} | {f"c{n}": "cancelled" for n in range(3, 500)}
+        assert (await a.stats()).waiting == 0
+        assert await a.claim(5) == []
