@@ -43,6 +43,14 @@ def is_not_the_codes_own(raised: BaseException, host: Host) -> bool:
     )
 
 
+def is_an_error(raised: BaseException, host: Host) -> bool:
+    """Whether a task that ends with this fails: it is neither cancelled nor interrupted by Ctrl-C."""
+    return any(
+        not issubclass(type(leaf), KeyboardInterrupt) and not host.is_cancellation(leaf)
+        for leaf in leaves(raised)
+    )
+
+
 def is_presentable(error: BaseException) -> bool:
     """Whether a nursery can take it: it reads what it raises, and an exception's own code that raises
     something then would bring the whole host down."""

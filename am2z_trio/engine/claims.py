@@ -80,6 +80,11 @@ class Claims:
         self._seq = 0
         self.has_strays = False
         """Some claim's answer was never read: jobs may be granted to us that we do not know."""
+        self.failing = False
+        """The node ends by an error of its own: what runs is not handed back, but lost with the node, so
+        that a job which is to blame cannot end one node after another."""
+        self.forsaken = False
+        """Some claim is left to be lost: the node does not sign off, and is found dead."""
 
     def __len__(self) -> int:
         return len(self._by_id)

@@ -24,7 +24,7 @@ from math import inf
 from typing import Any, Final
 
 from am2z_trio.concurrency import CancelScope, Host, Nursery, TaskStatus, current_host
-from am2z_trio.concurrency.groups import unwrapped
+from am2z_trio.concurrency.groups import is_an_error, unwrapped
 from am2z_trio.model.errors import AM2ZError, ResourceError, RuntimeStateError, SessionStoppedError
 from am2z_trio.model.events import Event
 from am2z_trio.model.options import RuntimeOptions, require_number
@@ -244,7 +244,7 @@ class Node:
                 # A tick that joined after the node has left would leave a lease behind.
                 self._ticking.cancel()
                 await self._ticks_over.wait()
-                if self._joining:
+                if self._joining and not (self.claims.failing or self.claims.forsaken):
                     await self.store.leave()
             except AM2ZError as error:
                 logger.warning("the node could not sign off: %s", error)
@@ -253,6 +253,13 @@ class Node:
         self._services.cancel()
 
     async def _run_services(self) -> None:
+        try:
+            await self._serve()
+        except BaseException as raised:
+            self.claims.failing = is_an_error(raised, self.host)
+            raise
+
+    async def _serve(self) -> None:
         with unwrapped(), self._services:
             async with self.host.open_nursery() as nursery:
                 self.stops.own(nursery)

@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from am2z_trio.concurrency import Host, Nursery, Spot, TaskStatus
+from am2z_trio.concurrency.groups import is_an_error
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.records import FREE, ClaimAnswer, Flow, SettleAnswer, Settlement, Unreadable
 from am2z_trio.model.telling import text_of
@@ -235,6 +236,9 @@ class Worker:
                 while self._busy or self._unsettled:
                     await self._bell.park()
                 self._nursery.cancel_scope.cancel()
+            except BaseException as raised:
+                self._on_failure(raised)
+                raise
             finally:
                 # From now on the nursery takes no more slots.
                 self._closing = True
@@ -366,7 +370,18 @@ class Worker:
                 return
             self._roused += 1
 
+    def _on_failure(self, raised: BaseException) -> None:
+        if is_an_error(raised, self._host):
+            self._claims.failing = True
+
     async def _slot(self) -> None:
+        try:
+            await self._take_turns()
+        except BaseException as raised:
+            self._on_failure(raised)
+            raise
+
+    async def _take_turns(self) -> None:
         host, buffer, now = self._host, self._buffer, self._host.now
         spot = host.spot()
         self._roused -= 1
@@ -453,16 +468,26 @@ class Worker:
             self._store.beat()
             self._prefetch.ran(claim.ended - claim.began)
             self.jobs_run += 1
-        except BaseException:
-            if session is not None and session.cancel_scope.cancel_called:
+        except BaseException as raised:
+            if not self._host.is_cancellation(raised):
+                # The executor lets nothing out that a job has done, but for Ctrl-C: is it to blame?
+                settlement = None
+                self._claims.forsaken = True
+                self._on_failure(raised)
+            elif session is not None and session.cancel_scope.cancel_called:
                 settlement = self._executor.session_stopped(claim)
+            elif self._claims.failing:
+                settlement = None
+                self._claims.forsaken = True
             raise
         finally:
             self._busy -= 1
             self._give_back_capacity(claim)
             self._slot_is_free()
             if settlement is None:
-                self._let_go(claim, None, None)
+                # A forsaken one stays with the claims: nobody is to take it for a stray.
+                if not self._claims.forsaken:
+                    self._let_go(claim, None, None)
             else:
                 self._settler.submit(claim, settlement)
             if self._closing or not (self._parked or self._claiming):
