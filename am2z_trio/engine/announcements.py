@@ -1,17 +1,19 @@
 """Tells the store which queues this node serves, and by which options they are to be filled.
 
 One task, so that the newest registration of a name is the last that is announced; it goes on where the store
-refuses for now, and says it all again when the node takes a new lease: the store may have been emptied.
+refuses for now, and says it all again when the node takes a new lease, as the store may have been emptied,
+and from time to time, as what nobody announces is forgotten.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from am2z_trio.concurrency import Host
 from am2z_trio.model.errors import AM2ZError
-from am2z_trio.model.records import QueueInfo
+from am2z_trio.model.records import ANNOUNCE_EVERY, QueueInfo
 from am2z_trio.store.ports import Store
 
 from .registry import Registry
@@ -25,10 +27,14 @@ AGAIN_AFTER: Final = 1.0
 class Announcements:
     """What this node has yet to announce."""
 
-    def __init__(self, host: Host, store: Store, registry: Registry) -> None:
+    def __init__(
+        self, host: Host, store: Store, registry: Registry, served: Callable[[], Iterable[str]]
+    ) -> None:
+        """`served` names the processors whose queues this node serves now."""
         self._host = host
         self._store = store
         self._registry = registry
+        self._served = served
         self._waiting: dict[str, None] = {}
         self._bell = host.spot()
         self._done = host.event()
@@ -50,7 +56,10 @@ class Announcements:
         while True:
             while not self._waiting:
                 self._done.set()
-                await self._bell.park()
+                with self._host.cancel_scope(deadline=self._host.now() + ANNOUNCE_EVERY) as pause:
+                    await self._bell.park()
+                if pause.cancelled_caught:
+                    self.add(*self._served())
             names, self._waiting = list(self._waiting), {}
             found = [registered for name in names if (registered := self._registry.get(name)) is not None]
             infos = [

@@ -101,7 +101,7 @@ class Node:
         self.submissions = Submissions(self.host, node_id, options, registry, store, self.results)
         self.sessions = Sessions(self.host, self._on_session_cancelled)
         self.stops = SessionStops(self.host, store, self.sessions, self.results, on_stopped=self._on_stopped)
-        self.announcements = Announcements(self.host, store, registry)
+        self.announcements = Announcements(self.host, store, registry, self._served)
         self.transactions = Transactions()
         self.capacity = Capacity(self.host, options.max_running)
         self.workers: dict[str, Worker] = {}
@@ -311,6 +311,9 @@ class Node:
         self._at_work.add(worker)
         self._sessions.start_soon(self._work, worker, registered, name=f"worker {name}")
 
+    def _served(self) -> list[str]:
+        return [worker.processor for worker in self.workers.values()]
+
     def _on_unparked(self, worker: Worker) -> None:
         """A worker has taken the node off its queue. Another one that serves it by now parks anew."""
         serving = self.workers.get(worker.queue)
@@ -514,7 +517,7 @@ class Node:
             if not self._joined:
                 await self._join()
                 # The store may have been emptied.
-                self.announcements.add(*(worker.processor for worker in self.workers.values()))
+                self.announcements.add(*self._served())
                 for worker in self.workers.values():
                     worker.wake()
             look = host.now() >= self._look_for_dead_at

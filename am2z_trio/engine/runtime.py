@@ -13,7 +13,7 @@ from typing import Any, Final, Self, TypeVar
 import msgspec
 
 from am2z_trio.concurrency import TaskStatus
-from am2z_trio.model.errors import RuntimeStateError, SessionStoppedError
+from am2z_trio.model.errors import ResourceError, RuntimeStateError, SessionStoppedError
 from am2z_trio.model.events import Event
 from am2z_trio.model.limits import MAX_NAME_BYTES, MAX_REASON_BYTES
 from am2z_trio.model.options import (
@@ -243,6 +243,28 @@ class Runtime:
         if removed is not None and self._node is not None:
             self._node.tell("processor:unregistered", processor=name)
         return removed is not None
+
+    async def forget_processor(self, processor: Processor[Any] | str) -> bool:
+        """Make a processor unknown that no node serves any more: a call of it by name is an error again.
+
+        Returns whether any node had announced it. One with jobs left, dead letters included, is a
+        `ResourceError`, and one that is registered here a `RuntimeStateError`; one that another node serves
+        is announced again within an hour. What nobody has served for a week, and has no jobs, is forgotten
+        by itself.
+        """
+        name, node = name_of(processor), self._running()
+        if self._registry.get(name) is not None:
+            raise RuntimeStateError(
+                f"processor {name!r} is registered here: unregister it first", context={"processor": name}
+            )
+        left = await node.store.forget_queue(queue_name(name))
+        if left:
+            raise ResourceError(
+                f"processor {name!r} has {left:,} jobs left, dead letters included: it stays known",
+                context={"processor": name, "jobs": left},
+            )
+        node.submissions.forget(name)
+        return left is not None
 
     async def pause(self, processor: Processor[Any] | str) -> None:
         """Start no job of the processor on any node, until `resume`; what runs goes on, what comes waits.

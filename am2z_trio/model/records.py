@@ -45,6 +45,12 @@ DEAD_TTL: Final = 7 * 24 * 3600.0
 DEAD_COUNT: Final = 1000
 """Dead letters of one queue that are kept, the newest."""
 
+ANNOUNCED_FOR: Final = 7 * 24 * 3600.0
+"""Seconds for which a queue without jobs is known after the last announcement; see `ANNOUNCE_EVERY`."""
+
+ANNOUNCE_EVERY: Final = 3600.0
+"""Seconds after which a node announces again what it serves."""
+
 KEPT: Final = 60.0
 """Seconds an ended job's record is kept whatever its options say: its callers may not have heard of it yet,
 and a repeated submission must find it."""

@@ -136,7 +136,11 @@ class MemoryStore:
 
     async def announce(self, queues: Sequence[QueueInfo]) -> None:
         await self._checkpoint()
-        self._server.announce(queues)
+        self._server.announce(queues, self._now())
+
+    async def forget_queue(self, queue: str) -> int | None:
+        await self._checkpoint()
+        return self._server.forget_queue(queue, self._now())
 
     async def known_queues(self) -> list[QueueInfo]:
         await self._checkpoint()

@@ -16,6 +16,7 @@ from typing import Final
 
 from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
+    ANNOUNCED_FOR,
     DEADLINE,
     DEBOUNCED,
     FREE,
@@ -65,6 +66,7 @@ class MemoryServer(Ledger):
     def __init__(self, settings: StoreSettings | None = None) -> None:
         super().__init__(settings)
         self._infos: dict[str, QueueInfo] = {}
+        self._seen: dict[str, float] = {}
         self._breakers: dict[str, Breaker] = {}
         self._nodes: dict[str, _Node] = {}
         self._claims: dict[tuple[str, str], tuple[int | None, list[tuple[str, str]]]] = {}
@@ -477,13 +479,32 @@ class MemoryServer(Ledger):
 
     # --- queues -----------------------------------------------------------------------------
 
-    def announce(self, queues: Sequence[QueueInfo]) -> None:
+    def announce(self, queues: Sequence[QueueInfo], now: float) -> None:
         for info in queues:
             self._infos[info.queue] = info
+            self._seen[info.queue] = now
+
+    def forget_queue(self, queue: str, now: float) -> int | None:
+        if queue not in self._infos:
+            return None
+        left = self._jobs_left(queue, now)
+        if not left:
+            self._drop_queue(queue)
+        return left
+
+    def _jobs_left(self, queue_name: str, now: float) -> int:
+        self._collect(now)
+        queue = self._queue(queue_name)
+        return sum(queue.counts.get(status, 0) for status in ("waiting", "later", "active")) + len(queue.dead)
+
+    def _drop_queue(self, queue: str) -> None:
+        for known in (self._infos, self._seen, self._queues):
+            known.pop(queue, None)
 
     def withdraw(self, queue: str) -> None:
         """Nobody knows the queue any more: for a server with one node, which has stopped serving it."""
         self._infos.pop(queue, None)
+        self._seen.pop(queue, None)
 
     def known_queues(self) -> list[QueueInfo]:
         return list(self._infos.values())
@@ -565,6 +586,11 @@ class MemoryServer(Ledger):
         self._sweeps[node] = 0 if len(swept) < BATCH else first + BATCH
         for name in swept:
             queue = self._queue(name)
+            old = now - self._seen[name] > ANNOUNCED_FOR * 1000
+            if old and not queue.paused and not self._jobs_left(name, now):
+                self._drop_queue(name)
+                self._sweeps[node] = max(0, self._sweeps[node] - 1)
+                continue
             due = self._next_due(name, now)
             if queue.lot and not queue.paused and (queue.has_work or (due is not None and due <= 0)):
                 self._wake(name)

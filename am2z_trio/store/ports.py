@@ -243,7 +243,17 @@ class Store(Protocol):
     # --- queues -----------------------------------------------------------------------------
 
     async def announce(self, queues: Sequence[QueueInfo]) -> None:
-        """Make queues known to every node."""
+        """Make queues known to every node, or say that they are still served.
+
+        One that nobody has announced for `ANNOUNCED_FOR`, and that has no jobs, is known no more.
+        """
+        ...
+
+    async def forget_queue(self, queue: str) -> int | None:
+        """Make a queue known no more, if it has no jobs; a node that serves it announces it again.
+
+        Returns how many jobs it has, dead letters included: 0 if it is gone now, `None` if nobody knew it.
+        """
         ...
 
     async def known_queues(self) -> list[QueueInfo]:

@@ -461,6 +461,10 @@ class RedisStore:
             if len(page) < BATCH:
                 return found
 
+    async def forget_queue(self, queue: str) -> int | None:
+        left = await self._eval(scripts.FORGET_QUEUE, self._clock, queue)
+        return None if left < 0 else int(left)
+
     async def unpark(self, queue: str) -> None:
         await self._eval(scripts.UNPARK, self._node, queue)
 

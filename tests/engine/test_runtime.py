@@ -14,7 +14,10 @@ from am2z_trio import (
     Event,
     JobCancelledError,
     JobOptions,
+    LocalRuntime,
+    ProcessorNotFoundError,
     QueueOptions,
+    ResourceError,
     RuntimeStateError,
     processor,
 )
@@ -411,3 +414,25 @@ async def test_a_second_caller_of_a_job_does_not_end_it_for_the_first(make_runti
             assert scope.cancelled_caught
             go_on.set()
     assert results[0].unwrap() == 1
+
+
+async def test_a_processor_that_nobody_serves_any_more_can_be_forgotten(make_runtime):
+    async with make_runtime() as runtime:
+        runtime.register(plus_one)
+        assert (await runtime.execute("plus_one", 1)).unwrap() == 2
+        await runtime.sync_processors()
+        with pytest.raises(RuntimeStateError, match="unregister it first"):
+            await runtime.forget_processor(plus_one)
+        announced = not isinstance(runtime, LocalRuntime)
+        runtime.unregister(plus_one)
+        job = await runtime.submit(plus_one, 1) if announced else None
+        if job is not None:
+            with pytest.raises(ResourceError, match="has 1 jobs left"):
+                await runtime.forget_processor("plus_one")
+            await job.cancel()
+        # In memory nobody else could serve it: it was forgotten with its registration.
+        assert await runtime.forget_processor("plus_one") is announced
+        assert await runtime.forget_processor("plus_one") is False
+        assert isinstance((await runtime.execute("plus_one", 1)).error, ProcessorNotFoundError)
+        runtime.register(plus_one)
+        assert (await runtime.execute("plus_one", 1, options=JobOptions(delay=0.01))).unwrap() == 2

@@ -20,7 +20,7 @@ from am2z_trio import (
     RetryPolicy,
     processor,
 )
-from am2z_trio.model.records import TickAnswer
+from am2z_trio.model.records import QueueInfo, TickAnswer
 from am2z_trio.store.memory import MemoryStore
 from am2z_trio.store.memory_server import MemoryServer
 
@@ -275,3 +275,26 @@ async def test_looking_after_callers_is_bounded_and_delays_no_tick(autojump_cloc
     assert {many for _, many in looked} == {3}
     assert len(looked) == 7
     assert max(b - a for a, b in pairwise(ticks)) <= 1.0
+
+
+async def test_a_node_announces_again_what_it_serves(autojump_clock, monkeypatch):
+    monkeypatch.setattr("am2z_trio.engine.announcements.ANNOUNCE_EVERY", 10.0)
+    announced: list[tuple[float, list[str]]] = []
+    real = MemoryServer.announce
+
+    def announce(self: MemoryServer, queues: list[QueueInfo], now: float) -> None:
+        announced.append((trio.current_time() - start, [info.processor for info in queues]))
+        real(self, queues, now)
+
+    monkeypatch.setattr(MemoryServer, "announce", announce)
+
+    @processor
+    async def plain(n: int) -> int:
+        return n
+
+    start = trio.current_time()
+    async with LocalRuntime() as runtime:
+        runtime.register(plain)
+        await trio.sleep(25)
+    assert [names for _, names in announced] == [["plain"]] * 3
+    assert [round(at) for at, _ in announced] == [0, 10, 20]

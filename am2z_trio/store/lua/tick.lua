@@ -1,4 +1,5 @@
--- Renew the own lease, give dead nodes' jobs back, wake stuck queues, take expired states away.
+-- Renew the own lease, give dead nodes' jobs back, wake stuck queues, take away expired states and queues
+-- without jobs that nobody serves.
 --
 -- KEYS     anchor
 -- ARGV     clock, result ttl ms, node, lease ms, gone grace ms, offset into the queues, batch,
@@ -40,6 +41,7 @@ local function is_dead(name, lease)
 end
 
 local APART_MS = 250
+local ANNOUNCED_MS = 604800000
 
 local reaped, looked, more = 0, 0, 0
 local function reap(name)
@@ -87,9 +89,15 @@ for i = 1, #nodes, 2 do
   end
 end
 
-local queues = redis.call('ZRANGE', queues_key(), offset, offset + batch - 1)
+local queues, dropped = redis.call('ZRANGE', queues_key(), offset, offset + batch - 1), 0
 for _, queue in ipairs(queues) do
-  if redis.call('ZCARD', lot_key(queue)) > 0 and not redis.call('HGET', meta_key(queue), 'paused') then
+  local meta = redis.call('HMGET', meta_key(queue), 'paused', 'seen')
+  if meta[1] then
+    -- A pause has no end of its own.
+  elseif meta[2] and now - number(meta[2], now) > ANNOUNCED_MS and jobs_left(queue, now) == 0 then
+    drop_queue(queue)
+    dropped = dropped + 1
+  elseif redis.call('ZCARD', lot_key(queue)) > 0 then
     local due = next_due(queue, now)
     if due == 0 or has_work(queue) then wake(queue) end
   end
@@ -102,4 +110,4 @@ for _, name in ipairs(expired) do
 end
 finish()
 local ending = redis.call('EXISTS', ending_key())
-return { lost, reaped, #queues < batch and 0 or offset + batch, suspicion, more, ending }
+return { lost, reaped, #queues < batch and 0 or offset + batch - dropped, suspicion, more, ending }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from am2z_trio.model.options import QueueOptions, RateLimit
-from am2z_trio.model.records import QueueInfo, QueueStats
+from am2z_trio.model.options import QueueOptions, RateLimit, Retention
+from am2z_trio.model.records import ANNOUNCED_FOR, QueueInfo, QueueStats
 
 from .bench import Bench
 from .builders import job
@@ -25,6 +25,46 @@ class QueueCases:
         bench.clock.advance(1)
         await a.store.announce([z])
         assert await b.store.known_queues() == [z, m, c]
+
+    async def test_a_queue_that_nobody_announces_is_forgotten_with_time(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        names = ["old", "busy", "dead", "paused", "new"]
+        infos = {name: QueueInfo(queue=name, processor=name) for name in names}
+        await a.store.announce(list(infos.values()))
+        await a.store.enqueue([job("j", "busy"), job("d", "dead", on_fail=Retention(age=2 * ANNOUNCED_FOR))])
+        await a.settle(await a.claim_one("dead"), "failed")
+        await a.store.pause("paused", True)
+        bench.clock.advance(ANNOUNCED_FOR - 1)
+        await a.store.announce([infos["new"]])
+        await a.store.tick()
+        assert len(await a.store.known_queues()) == 6
+        bench.clock.advance(2)
+        await a.store.join()
+        await a.store.tick()
+        # What has jobs stays, and so does a pause.
+        assert [info.queue for info in await a.store.known_queues()] == ["busy", "dead", "paused", "new"]
+        # A place that was freed is not given to two.
+        await a.store.announce([infos["old"], infos["busy"]])
+        assert [info.queue for info in await a.store.known_queues()][-1] == "old"
+        assert (await a.claim_one("busy")).spec.id == "j"
+
+    async def test_a_queue_without_jobs_can_be_forgotten(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        assert await a.store.forget_queue("nobody knows it") is None
+        await a.store.enqueue([job("j"), job("k")])
+        await a.settle(await a.claim_one(), "completed")
+        assert await a.store.forget_queue("q") == 1
+        grant = await a.claim_one()
+        assert await a.store.forget_queue("q") == 1
+        await a.settle(grant, "failed")
+        assert await a.store.forget_queue("q") == 1
+        assert await a.store.bury(["k"]) == [True]
+        assert await a.store.forget_queue("q") == 0
+        assert await a.store.known_queues() == []
+        assert await a.store.forget_queue("q") is None
+        # Whoever comes back to it is served as ever.
+        await a.store.enqueue([job("l")])
+        assert (await a.claim_one()).spec.id == "l"
 
     async def test_stats_count_each_queue(self, bench: Bench) -> None:
         a = await bench.node()

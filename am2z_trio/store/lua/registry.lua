@@ -1,0 +1,16 @@
+-- The queues that somebody has announced. Follows the steps of a job's life.
+
+-- Jobs of a queue that have not ended, and its dead letters.
+local function jobs_left(queue, now)
+  local counts, all = redis.call('HMGET', meta_key(queue), 'waiting', 'later', 'active'), 0
+  for index = 1, 3 do all = all + math.max(0, number(counts[index], 0)) end
+  return all + redis.call('ZCOUNT', dead_key(queue), whole(now), '+inf')
+end
+
+-- Takes a queue without jobs out of the registry, and what it has left.
+local function drop_queue(queue)
+  redis.call('ZREM', queues_key(), queue)
+  redis.call('UNLINK', meta_key(queue), lot_key(queue), wait_key(queue), sieved_key(queue), ghosts_key(queue),
+    ready_key(queue), blocked_key(queue), running_key(queue), prio_key(queue), later_key(queue), starts_key(queue),
+    done_key(queue), dead_key(queue))
+end
