@@ -173,7 +173,7 @@ class Store(Protocol):
         answered `stale`. Jobs whose deadline has passed are cancelled instead of granted; those whose
         record something else has spoilt end as dead letters (`UNREADABLE`). A call looks at
         a bounded number of what it does not grant (ids that wait no more, say); where more is left,
-        `next_due` is 0, and the caller calls again at once.
+        `next_due` is 0, and the caller calls again at once; the same where an answer has become large.
 
         Linearization point per job: token and node are in its record.
         """

@@ -19,7 +19,7 @@ from am2z_trio import (
     ValidationError,
     processor,
 )
-from am2z_trio.model.records import WIRE_VERSION, JobSpec
+from am2z_trio.model.records import WIRE_VERSION, ClaimAnswer, JobSpec
 from am2z_trio.store import keys
 
 pytestmark = pytest.mark.anyio
@@ -298,3 +298,31 @@ async def test_each_job_that_ends_is_a_sign_of_life(redis_url, redis_server, mon
         for result in await runtime.execute_many(hog, range(8)):
             result.unwrap()
     assert lease_stands == [True] * 8
+
+
+async def test_a_backlog_of_large_jobs_is_worked_off_in_answers_of_some_megabytes(redis_url):
+    """36 x 1 MB at a concurrency of 40: all in one answer, Redis would close a connection that listens."""
+
+    @processor(queue=QueueOptions(concurrency=40))
+    async def shorten(text: str) -> str:
+        return text[:3]
+
+    granted: list[int] = []
+    async with QueueRuntime(redis_url) as runtime:
+        store = runtime.node.store
+        claim = store.claim
+
+        async def watched(*arguments: object) -> ClaimAnswer:
+            answer = await claim(*arguments)  # type: ignore[arg-type]
+            granted.append(sum(len(bytes(grant.spec.state)) for grant in answer.grants))
+            return answer
+
+        store.claim = watched  # type: ignore[method-assign, assignment]
+        runtime.register(shorten)
+        await runtime.pause(shorten)
+        jobs = [await runtime.submit(shorten, "x" * 1_000_000) for _ in range(36)]
+        await runtime.resume(shorten)
+        with anyio.fail_after(60):
+            assert [(await job.result()).unwrap() for job in jobs] == ["xxx"] * 36
+    assert sum(granted) > 36_000_000
+    assert max(granted) < 5_000_000

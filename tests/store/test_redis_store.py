@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 from redis.exceptions import OutOfMemoryError
 
@@ -626,3 +627,50 @@ async def test_one_claim_may_take_them_all(redis_url, redis_server):
         assert redis_server.call("HLEN", key("active", "a")) == 9_000
         await a.store.leave()
         assert (await a.stats()).waiting == 9_000
+
+
+# --- large answers --------------------------------------------------------------------------------
+
+
+async def test_a_claim_grants_no_more_bytes_than_an_answer_may_have(redis_url, redis_server):
+    """What does not fit stays where it was: in the shared list, in its session's, by its priority."""
+    async with open_bench(redis_server) as bench:
+        a = await bench.node()
+        large = msgspec.msgpack.encode(b"x" * 1_000_000)
+        jobs = [job(f"plain{n}", state=large) for n in range(6)]
+        jobs += [job(f"session{n}", session="s", state=large) for n in range(6)]
+        jobs += [job(f"urgent{n}", priority=5 - n, state=large) for n in range(5)]
+        await a.store.enqueue(jobs)
+        rounds = list[list[str]]()
+        while True:
+            answer = await a.store.claim("q", a.next_seq(), 40)
+            rounds.append([grant.spec.id for grant in answer.grants])
+            if answer.next_due is None:
+                break
+            assert answer.next_due == 0
+            assert 1 <= len(answer.grants) <= 4
+        ids = [id for ids in rounds for id in ids]
+        for kind in ("plain", "session"):
+            assert [id for id in ids if id.startswith(kind)] == [f"{kind}{n}" for n in range(6)]
+        assert ids[12:] == [f"urgent{n}" for n in range(4, -1, -1)]
+        assert (await a.stats()).active == 17
+
+
+async def test_a_single_job_is_granted_however_large_it_is(redis_url, redis_server):
+    async with open_bench(redis_server) as bench:
+        a = await bench.node()
+        await a.store.enqueue(
+            [job(f"j{n}", state=msgspec.msgpack.encode(b"x" * 6_000_000)) for n in range(2)]
+        )
+        for n in range(2):
+            answer = await a.store.claim("q", a.next_seq(), 40)
+            assert [grant.spec.id for grant in answer.grants] == [f"j{n}"]
+
+
+async def test_large_states_of_a_session_count_in_each_grant(redis_url, redis_server):
+    async with open_bench(redis_server) as bench:
+        a = await bench.node()
+        await a.store.enqueue([job("first", session="s")])
+        await a.settle(await a.claim_one(), commit=commit("x" * 1_500_000))
+        await a.store.enqueue([job(f"j{n}", session="s", state=None) for n in range(5)])
+        assert [len(await a.claim(40)) for _ in range(4)] == [2, 2, 1, 0]

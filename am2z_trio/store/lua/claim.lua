@@ -8,7 +8,8 @@
 -- INVARIANT  a token is granted once: the nonce is the caller's, so a server that was rolled back and
 --          repeats counter values does not repeat tokens. The same seq gives the same grants. No window of
 --          `per` ms sees more than `starts` grants; no more are active than may be. However long the line of
---          what is not granted, a call looks at a bounded part of it and asks for another call at once.
+--          what is not granted, a call looks at a bounded part of it and asks for another call at once; so it
+--          does where the next grant would take the answer beyond REPLY_BYTES.
 
 local now = read_clock(ARGV[1])
 local node, queue, seq, limit, nonce, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7]
@@ -108,13 +109,17 @@ local function take(name, most)
 end
 
 -- Returns entries, whether they are of a list, and the session whose list that is.
+local scores = {}
 local function next_ids(room)
   if turn >= parties then
     local ready, shared = redis.call('ZCARD', ready_key(queue)), redis.call('EXISTS', wait_key(queue))
     parties, turn = ready + shared, 0
     if parties == 0 then
       local first, ids = redis.call('ZPOPMIN', prio_key(queue), room), {}
-      for i = 1, #first, 2 do ids[#ids + 1] = first[i] end
+      for i = 1, #first, 2 do
+        ids[#ids + 1] = first[i]
+        scores[first[i]] = first[i + 1]
+      end
       return ids, false
     end
     share = math.ceil(room / parties)
@@ -198,11 +203,32 @@ local function judge(id, v)
   end
 end
 
-local expired, odd = {}, {}
-while #found < room and looks > 0 do
+-- Puts entries back where `next_ids` has found them, from the one at `place` on.
+local function give_back(entries, place, listed, skey)
+  local name = skey and queue .. '@' .. skey or queue
+  for index = #entries, place, -1 do
+    local entry = entries[index]
+    if not listed then
+      redis.call('ZADD', prio_key(queue), scores[entry], entry)
+    elseif redis.call('LPUSHX', sieved_key(name), entry) == 0 then
+      redis.call('LPUSH', wait_key(name), entry)
+    end
+  end
+  if skey then take_turn(queue, skey, true) end
+end
+
+-- What a grant takes of the answer, all but the constant part of it.
+local function size_of(id, v)
+  local size = #v[2] + (v[7] and #v[7] or 0)
+  local session = v[6] and redis.call('HGET', job_key(id), 'skey')
+  return session and size + redis.call('HSTRLEN', session_key(session), 'blob') or size
+end
+
+local expired, odd, size, is_full = {}, {}, 0, false
+while #found < room and looks > 0 and not is_full do
   local ids, listed, skey = next_ids(room - #found)
   if #ids == 0 then break end
-  for _, entry in ipairs(ids) do
+  for place, entry in ipairs(ids) do
     local id, gen = entry, nil
     if listed then id, gen = read_entry(entry) end
     local v = redis.call('HMGET', job_key(id), 'status', 'spec', 'attempt', 'deliveries', 'deadline', 'stored',
@@ -222,16 +248,24 @@ while #found < room and looks > 0 do
       expired[#expired + 1] = id
       taken[id] = true
       looks = looks - LOOKS_OF_AN_END
-    elseif per_session == 0 or enter_session(id, v[9]) then
-      found[#found + 1] = id
-      records[#records + 1] = v
-      taken[id] = true
     else
-      looks = looks - 1
+      local bytes = size_of(id, v)
+      if size > 0 and size + bytes > REPLY_BYTES then
+        give_back(ids, place, listed, skey)
+        is_full = true
+        break
+      elseif per_session == 0 or enter_session(id, v[9]) then
+        size = size + bytes
+        found[#found + 1] = id
+        records[#records + 1] = v
+        taken[id] = true
+      else
+        looks = looks - 1
+      end
     end
   end
 end
-local cut_short = unblocking or (looks <= 0 and has_work(queue))
+local cut_short = unblocking or is_full or (looks <= 0 and has_work(queue))
 
 local answer = { 'ok', 0 }
 local first = 1
