@@ -85,6 +85,7 @@ def _only(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
     inside = list(leaves(group))
     cancelled = anyio.get_cancelled_exc_class()
     errors = [leaf for leaf in inside if not isinstance(leaf, cancelled)]
-    if len(errors) == 1:
+    # Several tasks may raise the very same one: what a server died of, for example.
+    if errors and all(error is errors[0] for error in errors):
         return errors[0]
     return inside[0] if len(inside) == 1 or not errors else None

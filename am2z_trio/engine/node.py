@@ -141,6 +141,7 @@ class Node:
         self._sessions_over = self.host.event()
         self._sessions_over.set()
         self._sessions_cancelled = False
+        self._failed = False
         self._fallen: set[str] = set()
         self._worker_ended = self.host.event()
         self._jobs_run_before = 0
@@ -236,27 +237,34 @@ class Node:
             try:
                 with self.host.cancel_scope(deadline=self.host.now() + LAST_WORDS / 2):
                     await self._sessions_over.wait()
-                await self.settler.wait_idle()
-                await self.stops.wait_idle()
-                if self._serving.is_set():
-                    self.tell("runtime:stopped")
-                    await self._bus.flush()
-                # A tick that joined after the node has left would leave a lease behind.
-                self._ticking.cancel()
-                await self._ticks_over.wait()
-                if self._joining and not (self.claims.failing or self.claims.forsaken):
-                    await self.store.leave()
+                if not self._failed:
+                    await self._sign_off()
             except AM2ZError as error:
                 logger.warning("the node could not sign off: %s", error)
         self._stopped.set()
         self.results.fail_all(RuntimeStateError("the runtime was left while the job was under way"))
         self._services.cancel()
 
+    async def _sign_off(self) -> None:
+        await self.settler.wait_idle()
+        await self.stops.wait_idle()
+        if self._serving.is_set():
+            self.tell("runtime:stopped")
+            await self._bus.flush()
+        # A tick that joined after the node has left would leave a lease behind.
+        self._ticking.cancel()
+        await self._ticks_over.wait()
+        if self._joining and not (self.claims.failing or self.claims.forsaken):
+            await self.store.leave()
+
     async def _run_services(self) -> None:
         try:
             await self._serve()
         except BaseException as raised:
-            self.claims.failing = is_an_error(raised, self.host)
+            self.claims.failing = self._failed = is_an_error(raised, self.host)
+            if isinstance(raised, AM2ZError):
+                # Nobody can hear of an outcome here any more, or settle one.
+                self.results.fail_all(raised)
             raise
 
     async def _serve(self) -> None:

@@ -27,7 +27,8 @@ class QueueRuntime(Runtime):
     ) -> None:
         """`redis` is a URL (`redis://`, `rediss://`, `unix://`) or `RedisOptions`; the default is
         `redis://localhost:6379/0`. `embedded=True` starts a private server instead, which ends with
-        this process. The other keyword arguments are the fields of `RuntimeOptions`.
+        this process; if it dies, the block ends with a `NetworkError` that says how. The other keyword
+        arguments are the fields of `RuntimeOptions`.
         """
         require(
             not (embedded and redis is not None),
@@ -48,11 +49,11 @@ class QueueRuntime(Runtime):
     @asynccontextmanager
     async def _open_store(self, node: str) -> AsyncIterator[Store]:
         async with AsyncExitStack() as stack:
-            where = self._redis
+            where, death = self._redis, None
             if self._embedded:
                 server = await stack.enter_async_context(open_embedded_server())
-                where = RedisOptions.from_url(server.url)
-            yield RedisStore(node, where, prefix=self._options.prefix, settings=self._settings)
+                where, death = RedisOptions.from_url(server.url), server.death
+            yield RedisStore(node, where, prefix=self._options.prefix, settings=self._settings, death=death)
 
 
 def _runtime_options(options: dict[str, Any]) -> RuntimeOptions:

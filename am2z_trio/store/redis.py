@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain
 from math import isfinite
 from typing import Any, Final, Literal, TypeVar, cast
@@ -104,8 +104,13 @@ class RedisStore:
         prefix: str = "am2z",
         settings: StoreSettings | None = None,
         clock: Callable[[], int] | None = None,
+        death: Callable[[], Awaitable[AM2ZError]] | None = None,
     ) -> None:
-        """`clock` returns milliseconds, for tests; by default Redis's own clock counts."""
+        """`clock` returns milliseconds, for tests; by default Redis's own clock counts.
+
+        `death` waits until the server is known to have ended for good, and returns the error of that: every
+        call fails with it, and `run` does.
+        """
         settings = settings or StoreSettings()
         self._node = node
         self._options = options
@@ -117,6 +122,8 @@ class RedisStore:
         self._ttl = int(settings.result_ttl * 1000)
         self._lease = int(settings.lease * 1000)
         self._given_clock = clock
+        self._death = death
+        self._dead: AM2ZError | None = None
         self._commands: RedisClient | None = None
         self._pushes: RedisClient | None = None
         self._listener: Listener | None = None
@@ -149,6 +156,8 @@ class RedisStore:
         try:
             with unwrapped():
                 async with host.open_nursery() as nursery:
+                    if self._death is not None:
+                        nursery.start_soon(self._watch_server, self._death, commands, pushes)
                     await nursery.start(commands.run)
                     if commands.in_cluster:
                         await self._require_slot(commands)
@@ -159,6 +168,12 @@ class RedisStore:
                     task_status.started()
         finally:
             self._commands = self._pushes = self._listener = self._nursery = None
+
+    async def _watch_server(self, death: Callable[[], Awaitable[AM2ZError]], *clients: RedisClient) -> None:
+        self._dead = await death()
+        for client in clients:
+            client.doom(self._dead)
+        raise self._dead
 
     async def _require_slot(self, commands: RedisClient) -> None:
         """Raise `UnsupportedServerError` unless this node of a cluster holds the namespace's one slot."""
@@ -182,6 +197,9 @@ class RedisStore:
             f"keys of prefix {self._prefix!r} lie: {where}",
             context={"url": self._options.display, "slot": slot},
         )
+
+    def _not_running(self) -> AM2ZError:
+        return self._dead or RuntimeStateError("the Redis store is not running")
 
     def _keep_lease(self) -> None:
         """From now on a thread keeps the lease; one is enough, however often the node joins."""
@@ -263,7 +281,7 @@ class RedisStore:
 
     async def _eval(self, script: Script, *args: Argument) -> Any:
         if self._commands is None:
-            raise _not_running()
+            raise self._not_running()
         return await self._commands.eval(script, self._keys, args)
 
     async def _eval_records(
@@ -560,7 +578,7 @@ class RedisStore:
         except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
             raise ValidationError(f"the event's data cannot be sent: {error}") from error
         if self._commands is None:
-            raise _not_running()
+            raise self._not_running()
         while encoded:
             end, size = 1, len(encoded[0])
             while end < len(encoded) and size + len(encoded[end]) <= scripts.POSTED_BYTES:
@@ -572,7 +590,7 @@ class RedisStore:
 
     async def watch_events(self, on: bool) -> None:
         if self._pushes is None:
-            raise _not_running()
+            raise self._not_running()
         if on:
             await self._pushes.subscribe(self._events)
         else:
@@ -587,13 +605,9 @@ class RedisStore:
 
     async def ping(self) -> None:
         if self._commands is None or self._pushes is None:
-            raise _not_running()
+            raise self._not_running()
         await self._commands.call("PING")
         await self._pushes.call("PING")
-
-
-def _not_running() -> RuntimeStateError:
-    return RuntimeStateError("the Redis store is not running")
 
 
 _QUEUED: Final = EnqueueAnswer(status="queued")

@@ -117,6 +117,7 @@ class RedisClient:
         self._leaving = ""
         self._pausing = self._host.spot()
         self._closed = False
+        self._doom: AM2ZError | None = None
 
     @property
     def commands_sent(self) -> int:
@@ -171,6 +172,10 @@ class RedisClient:
     def hurry(self) -> None:
         """If it waits to try again, try now: the server is known to be back."""
         self._pausing.wake()
+
+    def doom(self, error: AM2ZError) -> None:
+        """The server is gone for good: what has no answer when `run` ends fails with this error."""
+        self._doom = error
 
     def renew(self, why: str) -> None:
         """Connect anew, since the name may lead elsewhere by now; not before what is in flight has been
@@ -417,7 +422,10 @@ class RedisClient:
             logger.error("%s has broken the connection to %s", call.describe(), self.options.display)
         if call.spot is None:
             return
-        if call.sent_at == UNSENT:
+        error: AM2ZError
+        if self._doom is not None:
+            error = self._doom
+        elif call.sent_at == UNSENT:
             error = NetworkError(
                 f"{call.name} was not sent: the connection to {self.options.display} has been closed",
                 retryable=False,

@@ -30,7 +30,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Self
@@ -113,6 +113,9 @@ class EmbeddedServer(msgspec.Struct, frozen=True, kw_only=True):
     """What the program says its version is, such as `7.0.15`."""
     pid: int
     """Process id of the server itself, not of its watchdog."""
+    death: Callable[[], Awaitable[NetworkError]]
+    """Wait until the server has ended by itself; returns the error that says how. What it held is gone, or
+    waits in the data directory for another one."""
 
     def __repr__(self) -> str:
         """Leave the URL out: it may hold a password."""
@@ -160,10 +163,21 @@ async def open_embedded_server(
         raise
     prepared.started()
     epitaph = ""
+
+    async def death() -> NetworkError:
+        await process.wait()
+        return NetworkError(
+            f"the embedded Redis server has died{_epitaph(process.returncode, prepared)}",
+            context={"binary": path, "version": version},
+            retryable=False,
+        )
+
     try:
         try:
             await _wait_until_it_answers(process, prepared, start_timeout)
-            yield EmbeddedServer(url=prepared.url, binary=path, version=version, pid=prepared.server_pid())
+            yield EmbeddedServer(
+                url=prepared.url, binary=path, version=version, pid=prepared.server_pid(), death=death
+            )
         finally:
             try:
                 with anyio.CancelScope(shield=True):
