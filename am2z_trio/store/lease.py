@@ -78,8 +78,10 @@ class LeaseKeeper:
                         str(int(self._lease * 1000)),
                     )
                 except (redis.RedisError, OSError) as error:
-                    # The next round tries again; the lease is what bounds how long that may go on.
+                    # The next round tries again, and where the name leads then: a primary may have become a
+                    # replica. The lease is what bounds how long that may go on.
                     logger.debug("the lease of %s was not renewed: %s", self._node, error)
+                    connection.connection_pool.disconnect()
         finally:
             connection.close()
 

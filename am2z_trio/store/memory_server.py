@@ -458,7 +458,7 @@ class MemoryServer(Ledger):
         if running:
             del self._stopping[session]
             self.states.drop_lock(session)
-            self._outbox.extend((name, SessionStopped(session)) for name in self._nodes)
+            self._outbox.extend((name, SessionStopped(session)) for name in self._nodes if name != node)
         self.deliver()
         return spared
 

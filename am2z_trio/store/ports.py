@@ -223,7 +223,7 @@ class Store(Protocol):
         them hears it. Its jobs are refused for `refuse` seconds from now, or until this has succeeded.
 
         `running=False` spares the running ones: their ids are returned, and this node hears of their
-        outcome. `running=True` leaves nothing of the session but its state, and tells every node.
+        outcome. `running=True` leaves nothing of the session but its state, and tells every other node.
         Bounded steps, each replay-safe; after the last one no job accepted before can write any more.
         """
         ...

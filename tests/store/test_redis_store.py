@@ -399,6 +399,36 @@ async def test_both_connections_go_where_the_name_leads(spawn_redis, tmp_path):
             nursery.cancel_scope.cancel()
 
 
+async def test_a_node_follows_a_failover_with_all_its_connections(spawn_redis, tmp_path):
+    primary = spawn_redis(tcp=True)
+    replica = spawn_redis({"replicaof": f"127.0.0.1 {primary.port}"}, tcp=True)
+    wait_until(lambda: replica.call("INFO", "replication")["master_link_status"] == "up", "the replica")
+    name = tmp_path / "name"
+    name.symlink_to(primary.socket)
+    store = RedisStore("a", RedisOptions.from_url(f"unix://{name}"), settings=StoreSettings(lease=0.6))
+    async with current_host().open_nursery() as nursery:
+        node = Node("a", store, current_host())
+        await nursery.start(node.run)
+        await store.join()
+        await store.enqueue([job("j", origin="a")])
+        replica.call("REPLICAOF", "NO", "ONE")
+        primary.call("REPLICAOF", "127.0.0.1", replica.port)
+        name.unlink()
+        name.symlink_to(replica.socket)
+        with anyio.fail_after(30):
+            # Put off by the old one, and sent again to the new one.
+            grant = await node.claim_one()
+            assert (await node.settle(grant)).status == "applied"
+            while replica.call("PUBSUB", "NUMSUB", key("inbox", "a"))[1] == 0:
+                await anyio.sleep(0.005)
+            assert store.connections == {"commands": "ready", "pushes": "ready"}
+            # The lease thread, too: nothing else renews it here.
+            before = float(replica.call("ZSCORE", key("nodes"), "a"))
+            while float(replica.call("ZSCORE", key("nodes"), "a")) == before:
+                await anyio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+
+
 # --- clusters -------------------------------------------------------------------------------------
 
 

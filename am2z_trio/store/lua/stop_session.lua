@@ -48,8 +48,9 @@ if everything and answer[1] == '0' then
     redis.call('HDEL', key, 'stopping')
     if not redis.call('HGET', key, 'version') and not redis.call('HGET', key, 'ttl') then redis.call('DEL', key) end
     redis.call('DEL', lock_key(name), line_key(name))
+    -- Who asks knows it from the answer: what it opens after that must not be hit by a message that comes late.
     for _, host in ipairs(redis.call('ZRANGE', nodes_key(), 0, -1)) do
-      post(host, '\146' .. cmsgpack.pack('stopped', session))
+      if host ~= node then post(host, '\146' .. cmsgpack.pack('stopped', session)) end
     end
   end
 end
