@@ -67,13 +67,10 @@ BATCH: Final = 100
 START_MS: Final = 1_700_000_000_000
 PLACEHOLDER: Final = "i" * 9
 
-FILL: Final = Script(
-    "fill",
-    "\n".join(
-        [
-            lua_functions(),
-            *((scripts.FOLDER / f"{name}.lua").read_text(encoding="utf-8") for name in ("clock", "jobs")),
-            """
+_FILL: Final = "\n".join(
+    [
+        *((scripts.FOLDER / f"{name}.lua").read_text(encoding="utf-8") for name in ("clock", "jobs")),
+        """
 local letter, first, last, before, after = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local queue, skey, status, parent, priority = ARGV[6], ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[10])
 local own_sessions, own_queues, fields = ARGV[11] == '1', ARGV[12] == '1', cmsgpack.unpack(ARGV[13])
@@ -108,9 +105,9 @@ for _, name in ipairs(counts_order) do
   for of, by in pairs(counts[name]) do redis.call('HINCRBY', meta_key(name), of, by) end
 end
 """.replace("START", str(START_MS)),
-        ]
-    ),
+    ]
 )
+FILL: Final = Script("fill", lua_functions(_FILL) + "\n" + _FILL)
 """Makes records and queues as the scripts do, many at a time."""
 
 
@@ -427,18 +424,20 @@ def many_claims(bench: Bench) -> None:
     """A node holds many jobs."""
     count = bench.size("claims")
 
-    def held() -> None:
+    def held() -> list[tuple[str, str]]:
         bench.connection.flushdb()
         drive(bench.store.join())
         ids = bench.fill(count, status="active", node="n1", token="x")
         for first in range(0, count, 10_000):
             claims = dict.fromkeys(ids[first : first + 10_000], "x")
             bench.connection.hset(bench.key("active", "n1"), mapping=claims)
+        return [(id, "x") for id in ids]
 
-    held()
+    claims = held()
     with bench.measured("reconcile"):
-        drive(bench.store.reconcile([]))
-    held()
+        drive(bench.store.reconcile(claims))
+    with bench.measured("holdings"):
+        drive(bench.store.holdings())
     with bench.measured("join again"):
         drive(bench.store.join())
     held()
@@ -451,6 +450,8 @@ def many_claims(bench: Bench) -> None:
         drive(other.join())
         for _ in range(20):
             drive(other.tick())
+    with bench.measured("give them back to their node"):
+        drive(bench.store.reconcile(claims))
 
 
 def what_is_kept(bench: Bench) -> None:

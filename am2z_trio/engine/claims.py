@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from math import inf
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -76,10 +78,14 @@ class Claims:
     def __init__(self) -> None:
         self._by_id: dict[str, Claim] = {}
         self._early: dict[str, str] = {}
-        self._under_way = 0
+        self._under_way: dict[int, None] = {}
         self._seq = 0
+        self._strays: dict[tuple[str, str], int] = {}
+        """Grants we do not know, and the number of the last claim call that could still bring them."""
         self.has_strays = False
-        """Some claim's answer was never read: jobs may be granted to us that we do not know."""
+        """The store was out of reach, or some claim's answer was never read: it may know it otherwise."""
+        self.on_hold = False
+        """The lease is gone: nothing is claimed until we know what we still hold."""
         self.failing = False
         """The node ends by an error of its own: what runs is not handed back, but lost with the node, so
         that a job which is to blame cannot end one node after another."""
@@ -89,28 +95,32 @@ class Claims:
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def ids(self) -> list[str]:
-        return list(self._by_id)
+    def all(self) -> list[Claim]:
+        return list(self._by_id.values())
 
-    @property
-    def under_way(self) -> int:
-        """Claim calls that are not answered yet."""
-        return self._under_way
+    def knows(self, claim: Claim) -> bool:
+        """Whether it is ours still, as far as we know."""
+        return self._by_id.get(claim.grant.spec.id) is claim
 
     def begin(self) -> int:
         """A claim call is about to be sent; returns its number, which only grows on this node."""
-        self._under_way += 1
         self._seq += 1
+        self._under_way[self._seq] = None
         return self._seq
 
-    def end(self) -> None:
-        self._under_way -= 1
+    def end(self, seq: int) -> None:
+        """The call is over, whichever way."""
+        del self._under_way[seq]
         if not self._under_way:
             self._early.clear()
 
     def add(self, claim: Claim) -> None:
         grant = claim.grant
+        older = self._by_id.get(grant.spec.id)
         self._by_id[grant.spec.id] = claim
+        if older is not None:
+            # It was taken away without our hearing of it, or the server has lost the end of its history.
+            older.cancel(Stop("lost", "the job was granted to this node anew"))
         reason = self._early.pop(grant.token, None) if self._early else None
         if reason is not None:
             claim.cancel(Stop("cancelled", reason))
@@ -136,7 +146,18 @@ class Claims:
             if claim.grant.spec.session == session and claim.worker.queue == queue:
                 claim.cancel(stop)
 
-    def lose_all(self, reason: str) -> None:
-        """The lease is gone: stop everything, settle nothing."""
-        for claim in list(self._by_id.values()):
-            claim.cancel(Stop("lost", reason))
+    def note_holdings(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """What the store says we hold, by id and token: what we do not know of it may still be on its way."""
+        self._strays = {pair: self._seq for pair in pairs if not self._has(*pair)}
+
+    def take_strays(self) -> list[tuple[str, str]]:
+        """Grants that we do not know and that no claim call will bring any more."""
+        oldest = next(iter(self._under_way), inf)
+        sure = [pair for pair, seq in self._strays.items() if seq < oldest]
+        for pair in sure:
+            del self._strays[pair]
+        return [pair for pair in sure if not self._has(*pair)]
+
+    def _has(self, job: str, token: str) -> bool:
+        claim = self._by_id.get(job)
+        return claim is not None and claim.grant.token == token

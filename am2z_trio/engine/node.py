@@ -48,6 +48,7 @@ from .claims import Claim, Claims
 from .context import CallRequest, Context
 from .contexts import OwnContext
 from .executor import Executor
+from .holdings import Holdings
 from .lasting import lasting
 from .locks import Locks
 from .memory import resident_mb
@@ -75,6 +76,10 @@ SELF_FENCE: Final = 0.8
 REPLACED_AFTER: Final = 1.0
 """Seconds after which a worker that has ended by itself is replaced: one that always does must not spin."""
 
+SETTLING_IN: Final = 3.0
+"""Seconds after an absence of the store before a node looks for dead ones again: the others are back a second
+after the server is, the longest pause between two attempts, and have renewed their leases."""
+
 LAST_WORDS: Final = 3.0
 """Seconds that handing jobs back may take at the end, even when the store is away."""
 
@@ -94,6 +99,7 @@ class Node:
         self.host: Host = current_host()
         self.store = store
         self.claims = Claims()
+        self.holdings = Holdings(self.host, store, self.claims)
         self.settler = Settler(self.host, store, node_id)
         self.states = NodeStates(self.host, store.states, max_bytes=options.max_state_bytes)
         self.locks = Locks(self.host, self.states)
@@ -408,6 +414,7 @@ class Node:
     def on_reconnect(self) -> None:
         self.results.on_reconnect()
         self.claims.has_strays = True
+        self._look_for_dead_at = self.host.now() + SETTLING_IN
         self.locks.on_reconnect()
         for worker in self.workers.values():
             worker.wake()
@@ -462,8 +469,8 @@ class Node:
         self._lease_seen = self.host.now()
 
     def _lost(self) -> None:
-        """The lease is gone: whatever runs here may run elsewhere by now."""
-        self.claims.lose_all("this node lost its lease")
+        """The lease is gone, and what runs here may run elsewhere: nothing is claimed until that is known."""
+        self.claims.on_hold = self.claims.has_strays = True
         self._joined = False
         self._tick_bell.wake()
 
@@ -526,6 +533,10 @@ class Node:
                 await self._join()
                 # The store may have been emptied.
                 self.announcements.add(*self._served())
+            if self.claims.on_hold:
+                # First what nobody took goes on here: this very node could be granted it otherwise.
+                await self.holdings.look()
+                self.claims.on_hold = False
                 for worker in self.workers.values():
                     worker.wake()
             look = host.now() >= self._look_for_dead_at
@@ -541,15 +552,13 @@ class Node:
                 if answer.lost:
                     self._lost()
             if patience.cancelled_caught:
-                if host.now() - self._lease_seen > SELF_FENCE * self._options.lease and self._joined:
-                    logger.error("the store has not answered for most of the lease: jobs are given up")
-                    self._lost()
+                # Whoever was away itself cannot tell who is dead: all may be on their way back.
+                self._look_for_dead_at = host.now() + SETTLING_IN
                 return False
             while answer.more:
                 answer = await store.tick()
-            if self.claims.has_strays and not self.claims.under_way:
-                self.claims.has_strays = False
-                await store.reconcile(self.claims.ids())
+            if not self.claims.on_hold:
+                await self.holdings.look()
             for worker in list(self.workers.values()):
                 worker.release_stranded()
         return True

@@ -116,6 +116,7 @@ class Runtime:
         options = self._options
         return StoreSettings(
             lease=options.lease,
+            disconnect_grace=options.disconnect_grace,
             result_ttl=options.result_ttl,
             state_ttl=options.state_ttl,
             state_history=options.state_history,

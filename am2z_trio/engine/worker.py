@@ -271,13 +271,13 @@ class Worker:
                 await host.sleep(CLAIM_AGAIN_AFTER)
                 continue
             finally:
-                self._claims.end()
+                self._claims.end(seq)
         await self._store.unpark(self.queue)
         self._on_unparked(self)
 
     def _want(self) -> int:
         registered = self._lookup()
-        if registered is None or self.held_back:
+        if registered is None or self.held_back or self._claims.on_hold:
             return 0
         concurrency = registered.processor.queue.concurrency
         ahead = self._prefetch.ahead(concurrency)

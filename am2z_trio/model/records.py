@@ -232,6 +232,16 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """Encoded `AttemptError`s of the attempts before; empty for none."""
 
 
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """How the store sees one claim that its node believes to hold."""
+
+    status: Literal["held", "settled", "lost"]
+    """`settled`: with this very token. `lost`: it was taken away, or ended by others, or its record is
+    gone."""
+    cancel: str | None = None
+    """For `held`: why somebody wants the job cancelled."""
+
+
 class Flow(msgspec.Struct, frozen=True, kw_only=True):
     """What limits a queue, on all nodes together. Zeros: nothing does."""
 

@@ -5,9 +5,9 @@ scripts are compared with the memory store operation by operation, so both follo
 
 ```
            enqueue ─► waiting ◄─ promote, defer ─► later ◄─ enqueue (delay)
-                       │  ▲ ▲                      ▲
-                 claim │  │ └─ release, reap       │ retry, reap_later, release_later
-                       ▼  │                        │
+                       │  ▲ ▲                      ▲ │
+         claim, resume │  │ └─ release, reap       │ │ resume; retry, reap_later, release_later
+                       ▼  │                        │ ▼
                      active ───────────────────────┘
                        │
                        ├─► completed      (cancel also ends waiting and later,
@@ -29,6 +29,7 @@ Transition = Literal[
     "promote",
     "defer",
     "claim",
+    "resume",
     "complete",
     "fail",
     "retry",
@@ -52,6 +53,7 @@ _TABLE: Final[dict[Transition, tuple[frozenset[Status | None], Status]]] = {
     "promote": (frozenset({"later"}), "waiting"),
     "defer": (frozenset({"waiting"}), "later"),
     "claim": (frozenset({"waiting"}), "active"),
+    "resume": (frozenset({"waiting", "later"}), "active"),
     "complete": (frozenset({"active"}), "completed"),
     "fail": (frozenset({"active"}), "failed"),
     "retry": (frozenset({"active"}), "waiting"),

@@ -29,6 +29,8 @@ builds the others by functions that are rendered here, from the same table.
 | `queues` | zset | announced queues, in order of their first announcement |
 | `nodes` | zset | nodes that may claim, by lease deadline; -1: being reaped |
 | `suspects` | hash | nodes without a subscriber, and since when |
+| `graces` | hash | node → ms for which its subscriber may be missing |
+| `truce` | string | until when nobody is taken for dead, since some node was away |
 | `node:<n>:active` | hash | id → token of the node's claims |
 | `node:<n>:claims` | hash | queue → the last claim call and what it granted |
 | `node:<n>` | channel | the node's inbox |
@@ -75,6 +77,8 @@ TEMPLATES: Final = {
     "queues": "queues",
     "nodes": "nodes",
     "suspects": "suspects",
+    "graces": "graces",
+    "truce": "truce",
     "active": "node:%s:active",
     "claims": "node:%s:claims",
     "inbox": "node:%s",
@@ -105,10 +109,15 @@ def spell(prefix: str, kind: str, name: str = "") -> str:
     return f"{anchor(prefix)}:{template % name if '%s' in template else template}"
 
 
-def lua_functions() -> str:
-    """Lua: `<kind>_key(name)` for every kind, on the anchor in `KEYS[1]`."""
+def lua_functions(source: str) -> str:
+    """Lua: `<kind>_key(name)` for every kind that `source` asks for, on the anchor in `KEYS[1]`.
+
+    Not for all: a script may have 200 local names.
+    """
     lines = ["local anchor = KEYS[1]"]
     for kind, template in TEMPLATES.items():
+        if f"{kind}_key(" not in source:
+            continue
         before, _, after = template.partition("%s")
         tail = f" .. '{after}'" if after else ""
         body = f"anchor .. ':{before}' .. name{tail}" if "%s" in template else f"anchor .. ':{template}'"

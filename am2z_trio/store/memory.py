@@ -25,6 +25,7 @@ from am2z_trio.model.records import (
     SessionCounts,
     SettleAnswer,
     Settlement,
+    Standing,
     StateRecord,
     StateWrite,
     TickAnswer,
@@ -48,12 +49,15 @@ class MemoryStore:
         server: MemoryServer | None = None,
         *,
         clock: Callable[[], float] | None = None,
+        disconnect_grace: float | None = None,
     ) -> None:
         """`clock` returns milliseconds; the default is the host's clock, virtual ones included,
-        shifted so that it tells the time of day."""
+        shifted so that it tells the time of day. `disconnect_grace` is this node's own, in seconds; the
+        default is the server's."""
         self._node = node
         self._server = server if server is not None else MemoryServer()
         self._given_clock = clock
+        self._grace = disconnect_grace
         self._host: Host | None = None
         self._offset = 0.0
         self.states: StateStore = _States(node, self._server, self._checkpoint, self._now)
@@ -176,7 +180,7 @@ class MemoryStore:
 
     async def join(self) -> None:
         await self._checkpoint()
-        self._server.join(self._node, self._now())
+        self._server.join(self._node, self._now(), self._grace)
 
     async def leave(self) -> None:
         await self._checkpoint()
@@ -189,9 +193,13 @@ class MemoryStore:
         await self._checkpoint()
         return self._server.tick(self._node, self._now(), reap=reap)
 
-    async def reconcile(self, known: Sequence[str]) -> int:
+    async def reconcile(self, claims: Sequence[tuple[str, str]]) -> list[Standing]:
         await self._checkpoint()
-        return self._server.reconcile(self._node, known, self._now())
+        return self._server.reconcile(claims)
+
+    async def holdings(self) -> list[tuple[str, str]]:
+        await self._checkpoint()
+        return self._server.holdings(self._node)
 
     async def lineage(self) -> str:
         await self._checkpoint()

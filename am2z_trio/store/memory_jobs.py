@@ -59,6 +59,10 @@ class Job:
     token: str = ""
     last_token: str = ""
     last_outcome: str = ""
+    lost: tuple[str, str] = ("", "")
+    """Token and node of the claim that was taken away, until somebody else is granted the job."""
+    charged: list[str] = field(default_factory=list[str])
+    """Tokens of the claims for which `stalls` were counted."""
     errors: bytes = b""
     cancel_reason: str | None = None
     outlived: float = inf
@@ -263,6 +267,7 @@ class Ledger:
         if parent is not None and status == "completed":
             # A job whose calls complete gets on, however often it is lost with its worker.
             parent.stalls = 0
+            parent.charged.clear()
         self._end_children(job, now, SESSION_STOPPED if reason == SESSION_STOPPED else PARENT_ENDED, age)
         self._outbox.extend((origin, job.settled) for origin in job.origins)
         job.origins = []
@@ -433,6 +438,30 @@ class Ledger:
         else:
             self._put_later(job, due)
         return True
+
+    @staticmethod
+    def _take_stall_back(job: Job, token: str) -> None:
+        """The node of this token is there after all."""
+        if token in job.charged and job.status != "failed":
+            job.charged.remove(token)
+            job.stalls -= 1
+
+    def _is_resumable(self, job: Job, token: str) -> bool:
+        """Whether this token's claim was taken away, and nobody has been granted the job since."""
+        return token != "" and job.status in ("waiting", "later") and job.lost[0] == token
+
+    def _resume(self, job: Job) -> None:
+        """Give the job back to the node whose claim was taken away, as if that had not been."""
+        (job.token, job.node), job.lost = job.lost, ("", "")
+        if job.status == "waiting" and not self._queue(job.queue).drop_priority(job.spec.id):
+            # Its entry stays in the line, as one that waits no more whenever the job does.
+            job.generation += 1
+            place = job.queue, job.spec.session
+            self._ghosts[place] = self._ghosts.get(place, 0) + 1
+        self._take_stall_back(job, job.token)
+        self._count(job, "resume")
+        self._queue(job.queue).enter(job.spec.session)
+        self._active.setdefault(job.node, {})[job.spec.id] = job.token
 
     def _collect(self, now: float) -> None:
         while self._forget and self._forget[0][0] <= now:

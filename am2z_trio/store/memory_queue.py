@@ -216,6 +216,15 @@ class Queue:
                     del self.by_session[session]
                 yield entries, session
 
+    def has_room(self, session: str) -> bool:
+        """Whether one more job of the session may be active."""
+        return not session or not self.per_session or self.running.get(session, 0) < self.per_session
+
+    def enter(self, session: str) -> None:
+        """A job of the session is active."""
+        if session and self.per_session:
+            self.running[session] = self.running.get(session, 0) + 1
+
     def leave(self, session: str) -> bool:
         """A job of the session is active no more; whether the session may go on now."""
         if not self.per_session:

@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, inf
-from typing import Final
+from typing import Final, Literal
 
 from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
@@ -37,6 +37,7 @@ from am2z_trio.model.records import (
     SessionStopped,
     SettleAnswer,
     Settlement,
+    Standing,
     TickAnswer,
 )
 from am2z_trio.model.transitions import TERMINAL, Status, follow
@@ -49,10 +50,15 @@ from .ports import BreakerStep, ReviveAnswer, StoreSettings
 APART: Final = 0.25
 """Seconds between jobs that come back after they were lost with their worker for another time."""
 
+TRUCE: Final = 3.0
+"""Most seconds for which nobody is taken for dead after some node was away."""
+
 
 @dataclass(slots=True)
 class _Node:
     lease_until: float
+    grace: float
+    """Seconds for which its inbox may be without a listener."""
     gone_since: float | None = None
 
 
@@ -71,6 +77,8 @@ class MemoryServer(Ledger):
         self._nodes: dict[str, _Node] = {}
         self._claims: dict[tuple[str, str], tuple[int | None, list[tuple[str, str]]]] = {}
         self._sweeps: dict[str, int] = {}
+        self._truce = 0.0
+        """Until when nobody is taken for dead, since some node was away."""
 
     # --- jobs -------------------------------------------------------------------------------
 
@@ -188,11 +196,11 @@ class MemoryServer(Ledger):
                         queue.block(job.entry, session)
                         looks.left -= 1
                         continue
-                    queue.running[session] = queue.running.get(session, 0) + 1
+                    queue.enter(session)
                 self._leave_debounce(job)
                 self._count(job, "claim")
                 job.deliveries += 1
-                job.node, job.token = node, f"{next(self._fence)}:m"
+                job.node, job.token, job.lost = node, f"{next(self._fence)}:m", ("", "")
                 self._active.setdefault(node, {})[job.spec.id] = job.token
                 self._tell("job:started", job, now, node, {"attempt": job.attempt})
                 grants.append(self._grant(job, now))
@@ -289,7 +297,10 @@ class MemoryServer(Ledger):
         if job.last_token == settlement.token:
             return SettleAnswer(status="replay", outcome=job.last_outcome)
         if job.token != settlement.token:
-            return SettleAnswer(status="fenced")
+            if not self._is_resumable(job, settlement.token):
+                self._take_stall_back(job, settlement.token)
+                return SettleAnswer(status="fenced")
+            self._resume(job)
         outcome, session = settlement.outcome, job.spec.session
         commit = settlement.commit if outcome == "completed" and session else None
         if commit is not None:
@@ -417,6 +428,8 @@ class MemoryServer(Ledger):
         self._count(job, "revive")
         job.attempt, job.stalls, job.deadline, job.forget_at = 1, 0, inf, inf
         job.progress, job.settled, job.cancel_reason, job.errors = 0.0, None, None, b""
+        job.lost = "", ""
+        job.charged.clear()
         if session:
             self._live.setdefault(session, {})[job_id] = None
         self._put(job)
@@ -545,11 +558,10 @@ class MemoryServer(Ledger):
 
     # --- nodes ------------------------------------------------------------------------------
 
-    def join(self, node: str, now: float) -> None:
-        for job_id in list(self._active.get(node, ())):
-            self._return(self._jobs[job_id], "reap", now)
-        self._nodes[node] = _Node(lease_until=now + self.settings.lease * 1000)
-        self.deliver()
+    def join(self, node: str, now: float, grace: float | None = None) -> None:
+        if grace is None:
+            grace = self.settings.disconnect_grace
+        self._nodes[node] = _Node(lease_until=now + self.settings.lease * 1000, grace=grace)
 
     def leave(self, node: str, now: float) -> None:
         self._leave_lots(node)  # first: what goes back now must wake somebody else
@@ -569,11 +581,15 @@ class MemoryServer(Ledger):
         own = self._nodes.get(node)
         lost = own is None or own.lease_until < 0
         if own is not None and not lost:
-            own.lease_until = now + self.settings.lease * 1000
+            lease = self.settings.lease * 1000
+            if own.lease_until - now < lease / 3:
+                # The others may be on their way back, too.
+                self._truce = now + min(lease, TRUCE * 1000)
+            own.lease_until = now + lease
             own.gone_since = None
         reaped, suspicion, more = 0, False, False
         oldest = heapq.nsmallest(BATCH, self._nodes.items(), key=lambda item: (item[1].lease_until, item[0]))
-        for name, holder in oldest if reap else ():
+        for name, holder in oldest if reap and self._truce <= now else ():
             if self._is_dead(name, holder, now):
                 holder.lease_until = -1
                 if reaped < BATCH:
@@ -605,7 +621,7 @@ class MemoryServer(Ledger):
             node.gone_since = None
         elif node.gone_since is None:
             node.gone_since = now
-        return node.gone_since is not None and now - node.gone_since >= self.settings.gone_grace * 1000
+        return node.gone_since is not None and now - node.gone_since >= node.grace * 1000
 
     def _reap(self, name: str, now: float, most: int) -> int:
         """Take a bounded number of jobs from a dead node; forget the node when it has none left."""
@@ -620,12 +636,12 @@ class MemoryServer(Ledger):
                 self._tell("job:failed", job, now, name, {"attempt": job.attempt})
             elif job.stalls > 1:
                 suspects.append(job)
-            elif self._return(job, "reap", now):
+            elif self._take_away(job, "reap", now, name):
                 self._tell("job:stalled", job, now, name)
         for index, job in enumerate(suspects):
             # One by one, each time in the other order: one of them may be what kills its worker.
             place = index if job.stalls % 2 == 0 else len(suspects) - 1 - index
-            if self._return(job, "reap_later", now, due=now + place * APART * 1000):
+            if self._take_away(job, "reap_later", now, name, due=now + place * APART * 1000):
                 self._tell("job:stalled", job, now, name)
         if not self._active.get(name):
             self._active.pop(name, None)
@@ -634,10 +650,46 @@ class MemoryServer(Ledger):
             self._nodes.pop(name, None)
         return len(taken)
 
-    def reconcile(self, node: str, known: Sequence[str], now: float) -> int:
-        mine = set(known)
-        lost = [job_id for job_id in self._active.get(node, ()) if job_id not in mine]
-        for job_id in lost:
-            self._return(self._jobs[job_id], "release", now)
+    def _take_away(
+        self,
+        job: Job,
+        transition: Literal["reap", "reap_later"],
+        now: float,
+        node: str,
+        *,
+        due: float | None = None,
+    ) -> bool:
+        """Return a job of a node that seems to be dead, which may have it again until somebody else has."""
+        token = job.token
+        if not self._return(job, transition, now, due=due):
+            return False
+        job.lost = token, node
+        job.charged.append(token)
+        return True
+
+    def _resume(self, job: Job) -> None:
+        # Unless it has joined again it counts as being reaped, so that the claim cannot be forgotten.
+        self._nodes.setdefault(job.lost[1], _Node(lease_until=-1, grace=0.0))
+        super()._resume(job)
+
+    def reconcile(self, claims: Sequence[tuple[str, str]]) -> list[Standing]:
+        answers = [self._stands(job_id, token) for job_id, token in claims]
         self.deliver()
-        return len(lost)
+        return answers
+
+    def _stands(self, job_id: str, token: str) -> Standing:
+        job = self._jobs.get(job_id)
+        if job is None or not token:
+            return Standing(status="lost")
+        if job.token == token:
+            return Standing(status="held", cancel=job.cancel_reason)
+        if job.last_token == token:
+            return Standing(status="settled")
+        if self._is_resumable(job, token) and self._queue(job.queue).has_room(job.spec.session):
+            self._resume(job)
+            return Standing(status="held")
+        self._take_stall_back(job, token)
+        return Standing(status="lost")
+
+    def holdings(self, node: str) -> list[tuple[str, str]]:
+        return list(self._active.get(node, {}).items())

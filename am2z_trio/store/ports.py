@@ -37,6 +37,7 @@ from am2z_trio.model.records import (
     SessionCounts,
     SettleAnswer,
     Settlement,
+    Standing,
     StateRecord,
     StateWrite,
     TickAnswer,
@@ -67,8 +68,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds after its last renewal at which a node's claims may be given to others."""
     result_ttl: float = 3600.0
     """Seconds the record of an ended job is kept."""
-    gone_grace: float = 1.0
-    """Seconds without a subscriber on its inbox after which a node counts as dead."""
+    disconnect_grace: float = 1.0
+    """Seconds without a subscriber on its inbox after which a node counts as dead; each node's own counts."""
     state_ttl: float | None = None
     """Seconds after its last write at which a session's state expires; `None`: never."""
     state_history: int = 0
@@ -188,7 +189,8 @@ class Store(Protocol):
         and counters are written, the event is published and the origin's inbox hears of it; of a large
         result, perhaps only that it is there (`Settled.omitted`). Only
         `completed` commits, and only the job of a session; any other commit is not looked at.
-        A claim that was taken away (reap, join, leave, reconcile) is `fenced` from then on.
+        A claim that was taken away since its node seemed dead is as good as held until somebody else is
+        granted the job, and `fenced` from then on; one that its node gave up (leave) is `fenced` at once.
         `released` gives the job back to the front of its queue, or after `delay` seconds.
         `retry` and `released` of a job whose cancellation was requested end it as cancelled.
 
@@ -299,7 +301,7 @@ class Store(Protocol):
     # --- nodes ------------------------------------------------------------------------------
 
     async def join(self) -> None:
-        """Take a lease, so that this node may claim. What it held before goes back first."""
+        """Take a lease, so as to claim. What it holds it keeps; `reconcile` says what that is."""
         ...
 
     async def leave(self) -> None:
@@ -313,18 +315,34 @@ class Store(Protocol):
     async def tick(self, *, reap: bool = True) -> TickAnswer:
         """Renew the lease, give dead nodes' jobs back to their queues (if `reap`), wake stuck queues.
 
+        A node is dead when its lease has passed, or when nobody has listened to its inbox for its
+        `disconnect_grace`; but nobody is for a while after a node was heard whose own lease was in its last
+        third: store or network may have been away for all.
         A job that comes back from a dead node has `stalls` + 1; beyond its `max_stalled` it fails. For
         the second time and further ones, jobs come back one by one. A call that completes takes its
-        parent's `stalls` away.
+        parent's `stalls` away; a node that is not dead after all (`reconcile`, `settle`) takes away the
+        one that was counted for it.
         Bounded work per call: where dead nodes have more jobs than one call takes, the answer says so, and
         any number of nodes may go on at once.
         """
         ...
 
-    async def reconcile(self, known: Sequence[str]) -> int:
-        """Hand back jobs granted to this node that it does not know, no budget used.
+    async def reconcile(self, claims: Sequence[tuple[str, str]]) -> list[Standing]:
+        """How the claims stand, by job id and token, that this node believes to hold.
 
-        Call it with no claim under way. Returns how many there were.
+        One that was taken away since the node seemed dead is given back if nobody else was granted the job:
+        it is `held`, under the same token. If somebody was, it is `lost`. Its stall is taken back either
+        way, unless it has made a dead letter. Bounded steps, each replay-safe.
+
+        Linearization point of giving back: the token is in the job's record again.
+        """
+        ...
+
+    async def holdings(self) -> list[tuple[str, str]]:
+        """Every claim that this node holds as the store has it, by job id and token.
+
+        What is granted or settled while this is read may be told or not. One that the node does not know,
+        with no claim call under way that could bring it, is handed back by settling it as `released`.
         """
         ...
 

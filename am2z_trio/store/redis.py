@@ -47,6 +47,7 @@ from am2z_trio.model.records import (
     Settled,
     Settlement,
     SpecHead,
+    Standing,
     TickAnswer,
     Unreadable,
     plain_name,
@@ -121,6 +122,7 @@ class RedisStore:
         self._events = spell(prefix, "events").encode()
         self._ttl = int(settings.result_ttl * 1000)
         self._lease = int(settings.lease * 1000)
+        self._grace = milliseconds(settings.disconnect_grace)
         self._given_clock = clock
         self._death = death
         self._dead: AM2ZError | None = None
@@ -522,7 +524,7 @@ class RedisStore:
         ]
 
     async def join(self) -> None:
-        await self._eval(scripts.JOIN, self._clock, self._ttl, self._node, self._lease)
+        await self._eval(scripts.JOIN, self._clock, self._node, self._lease, self._grace)
         self._keep_lease()
 
     async def leave(self) -> None:
@@ -540,7 +542,7 @@ class RedisStore:
             self._ttl,
             self._node,
             self._lease,
-            milliseconds(self._settings.gone_grace),
+            self._grace,
             self._queue_offset,
             BATCH,
             1 if reap else 0,
@@ -561,8 +563,21 @@ class RedisStore:
         finally:
             self._ending = False
 
-    async def reconcile(self, known: Sequence[str]) -> int:
-        return int(await self._eval(scripts.RECONCILE, self._clock, self._ttl, self._node, *known))
+    async def reconcile(self, claims: Sequence[tuple[str, str]]) -> list[Standing]:
+        answers: list[Standing] = []
+        for start in range(0, len(claims), BATCH):
+            pairs = [part for claim in claims[start : start + BATCH] for part in claim]
+            rows = await self._eval(scripts.RECONCILE, self._clock, *pairs)
+            answers += [_standing(*row) for row in rows]
+        return answers
+
+    async def holdings(self) -> list[tuple[str, str]]:
+        found, cursor = dict[bytes, bytes](), b"0"
+        while True:
+            cursor, *page = await self._eval(scripts.HOLDINGS, self._node, cursor, 1000)
+            found.update(zip(page[::2], page[1::2], strict=True))
+            if cursor == b"0":
+                return [(job.decode(), token.decode()) for job, token in found.items()]
 
     async def lineage(self) -> str:
         name: bytes = await self._eval(scripts.LINEAGE, secrets.token_hex(8))
@@ -712,6 +727,15 @@ def _version_of(spec: bytes | None) -> int:
         return _decode_head(spec or b"").version
     except ValidationError:
         return 0
+
+
+_HELD: Final = Standing(status="held")
+
+
+def _standing(status: bytes, cancel: bytes | None = None) -> Standing:
+    if status == b"held":
+        return _HELD if cancel is None else Standing(status="held", cancel=cancel.decode())
+    return Standing(status="settled" if status == b"settled" else "lost")
 
 
 def _settle_answer(row: list[Any]) -> SettleAnswer:

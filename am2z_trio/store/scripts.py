@@ -35,7 +35,8 @@ def _read(name: str) -> str:
 def _script(name: str, *steps: str) -> Script:
     """A script behind the key functions, the budgets, what guards it, the clock, and the steps it shares."""
     parts = ("spoilt", "clock", *steps, name)
-    return Script(name, "\n".join([lua_functions(), _BUDGETS, *map(_read, parts)]))
+    source = "\n".join([_BUDGETS, *map(_read, parts)])
+    return Script(name, lua_functions(source) + "\n" + source)
 
 
 ANNOUNCE: Final = _script("announce")
@@ -48,18 +49,19 @@ DEAD_PAGE: Final = _script("dead_page")
 END_CHILDREN: Final = _script("end_children", "jobs")
 ENQUEUE: Final = _script("enqueue", "jobs")
 FORGET_QUEUE: Final = _script("forget_queue", "registry")
-JOIN: Final = _script("join", "jobs")
+HOLDINGS: Final = _script("holdings")
+JOIN: Final = _script("join")
 LINEAGE: Final = _script("lineage")
 LEAVE: Final = _script("leave", "jobs")
 PAUSE: Final = _script("pause", "jobs")
 QUEUES: Final = _script("queues")
-RECONCILE: Final = _script("reconcile", "jobs")
+RECONCILE: Final = _script("reconcile", "jobs", "losses")
 RENEW: Final = _script("renew")
 REVIVE: Final = _script("revive", "jobs")
 REPORT: Final = _script("report", "jobs")
-SETTLE: Final = _script("settle", "jobs", "states")
+SETTLE: Final = _script("settle", "jobs", "losses", "states")
 STATS: Final = _script("stats")
-TICK: Final = _script("tick", "jobs", "states", "registry")
+TICK: Final = _script("tick", "jobs", "losses", "states", "registry")
 UNPARK: Final = _script("unpark", "jobs")
 VIEW: Final = _script("view")
 

@@ -142,7 +142,7 @@ class _Auditor:
 
     def times_to_live(self) -> Iterator[Finding]:
         """What can only be in use for a time says so."""
-        for kind in ("lock", "line", "breaker", "dead", "done", "starts"):
+        for kind in ("lock", "line", "breaker", "dead", "done", "starts", "truce"):
             for entry in self.keyspace.of(kind).values():
                 if entry.pttl < 0:
                     yield Finding("I12", entry.key, "never expires")
@@ -367,11 +367,12 @@ class _Auditor:
         for node, entry in self.keyspace.of("claims").items():
             if node not in nodes and entry.pttl < 0:
                 yield Finding("I12", entry.key, "its node is gone, and it never expires")
-            if node in nodes and entry.pttl >= 0:
+            if float(nodes.get(node, -1)) >= 0 and entry.pttl >= 0:
                 yield Finding("I1", entry.key, "its node is there, and its claims' numbers expire")
-        for node in self.keyspace.get("suspects") or {}:
-            if node not in nodes:
-                yield Finding("I12", "suspects", f"{node} is not among the nodes")
+        for kind in ("suspects", "graces"):
+            for node in self.keyspace.get(kind) or {}:
+                if node not in nodes:
+                    yield Finding("I12", kind, f"{node} is not among the nodes")
 
     # --- the outside ------------------------------------------------------------------------
 

@@ -56,6 +56,7 @@ from am2z_trio.model.records import (
     SettleAnswer,
     Settled,
     Settlement,
+    Standing,
     StateRecord,
     StateWrite,
 )
@@ -70,7 +71,7 @@ from am2z_trio.wire.scripts import Script
 from .auditor import Finding, Outside, audit
 
 LEASE: Final = 2.0
-SETTINGS: Final = StoreSettings(lease=LEASE, gone_grace=0.3, result_ttl=3600, state_history=2)
+SETTINGS: Final = StoreSettings(lease=LEASE, disconnect_grace=0.3, result_ttl=3600, state_history=2)
 FLOWS: Final = {
     "free": FREE,
     "row": Flow(per_session=1),
@@ -309,7 +310,7 @@ class Witness:
     def settled(self, settlement: Settlement, answer: SettleAnswer, tally: Tally) -> None:
         id, token = settlement.id, settlement.token
         tally[f"settle: {answer.status}"] += 1
-        if answer.status == "fenced" and token in self.applied and self.newest[id] == token:
+        if answer.status == "fenced" and token in self.applied and self.newest.get(id) == token:
             raise Violation(f"I8: {id} was settled as {token}, which is fenced when it comes again")
         if answer.status != "applied":
             return
@@ -325,12 +326,28 @@ class Witness:
                 raise Violation(f"I2: {id} completed twice")
             self.completed.add(id)
 
+    def reconciled(
+        self, node: str, claims: list[tuple[str, str]], standings: list[Standing], *, alive: bool
+    ) -> None:
+        for (id, token), standing in zip(claims, standings, strict=True):
+            if standing.status != "held":
+                continue
+            if token in self.retired or self.newest.get(id) != token:
+                raise Violation(f"I5: {id} held under {token}; the newest is {self.newest.get(id)}")
+            held = self.held.get(id)
+            if held is not None and held.token != token and held.token not in self.retired:
+                raise Violation(f"I6: {id} given back to {node}; {held.node} is alive and holds it")
+            if alive:
+                self.held[id] = Held(node, token)
+
     def enqueued(self, request: Enqueue, answer: EnqueueAnswer) -> None:
         id = request.spec.id
         if answer.status != "queued":
             return
         if request.again:
             self.again.add(id)
+            # A record of its own: what was said of the earlier one is not said again.
+            self.newest.pop(id, None)
         if id in self.queued and id not in self.again:
             raise Violation(f"I1: {id} accepted twice")
         self.queued.add(id)
@@ -412,7 +429,7 @@ class Worker(Actor):
                 await self._tick()
             if self.has_strays:
                 self.has_strays = False
-                await self.ask("reconcile", self._known())
+                await self._compare()
             if len(self.grants) < 6:
                 await self._claim(self.rng.choice(list(FLOWS)))
             for grant in list(self.grants.values()):
@@ -424,8 +441,20 @@ class Worker(Actor):
             await self._work(grant)
         await self.ask("leave")
 
-    def _known(self) -> Any:
-        return [*self.grants]
+    async def _compare(self) -> None:
+        """What this node holds with what the store says it holds."""
+        grants = list(self.grants.values())
+        claims = [(grant.spec.id, grant.token) for grant in grants]
+        standings: list[Standing] = await self.ask("reconcile", claims)
+        for grant, standing in zip(grants, standings, strict=True):
+            self.episode.tally[f"reconcile: {standing.status}"] += 1
+            if standing.status == "lost":
+                del self.grants[grant.spec.id]
+            elif standing.cancel is not None:
+                self.wanted[grant.spec.id] = grant.token
+        for id, token in await self.ask("holdings"):
+            if id not in self.grants or self.grants[id].token != token:
+                await self.ask("settle", [Settlement(id=id, token=token, outcome="released")])
 
     async def _tick(self) -> None:
         answer = await self.ask("tick")
@@ -436,12 +465,12 @@ class Worker(Actor):
             await self._lost()
 
     async def _lost(self) -> None:
-        zombies, self.grants = self.grants, {}
-        # One that has not heard in time writes all the same.
-        for grant in zombies.values():
-            if self.chance(0.5):
+        # What has ended while the lease was away is written all the same.
+        for grant in list(self.grants.values()):
+            if self.chance(0.3):
                 await self._settle(grant, "completed")
         await self.ask("join")
+        await self._compare()
 
     async def _claim(self, queue: str) -> None:
         self.seq += 1
@@ -816,7 +845,6 @@ class Episode:
                 witness.enqueued(request.given[0][0], answer)
                 self.tally[f"enqueue: {answer.status}"] += 1
             case "join":
-                witness.forget(node)
                 witness.leases[node] = self.now + int(LEASE * 1000)
             case "leave":
                 witness.forget(node)
@@ -825,7 +853,8 @@ class Episode:
                     witness.leases[node] = self.now + int(LEASE * 1000)
                 witness.leases_pass(self.now)
             case "reconcile":
-                self._reconciled(node, request.given[0])
+                standings = self._decode("reconcile", request.given, reply)
+                witness.reconciled(node, request.given[0], standings, alive=not request.actor.done)
             case "stop_session":
                 # Every step ends jobs; what it ended may not be written any more.
                 session = request.given[0]
@@ -834,11 +863,6 @@ class Episode:
                 }
             case _:
                 pass
-
-    def _reconciled(self, node: str, known: Any) -> None:
-        ids = set(known)
-        for id in [id for id, held in self.witness.held.items() if held.node == node and id not in ids]:
-            del self.witness.held[id]
 
     # --- faults of processes and servers ----------------------------------------------------
 
@@ -943,8 +967,9 @@ class Episode:
         self.quiet, self.over = True, False
         last = Worker(self, "last")
         self._actors = [last]
-        for _ in range(60):
-            self.now += 200
+        # In small steps: who has not ticked for long is taken for away itself, and takes nobody for dead.
+        for _ in range(200):
+            self.now += 40
             self._one_round()
         self.over = True
         while not last.done:

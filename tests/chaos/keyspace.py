@@ -33,6 +33,8 @@ TYPES: Final = {
     "queues": "zset",
     "nodes": "zset",
     "suspects": "hash",
+    "graces": "hash",
+    "truce": "string",
     "active": "hash",
     "claims": "hash",
     "session": "hash",

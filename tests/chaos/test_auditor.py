@@ -225,6 +225,8 @@ SPOILT: dict[str, Spoil] = {
         [("PEXPIRE", key("claims", "n1"), 10**6)], "I1 {am2z:0}:node:n1:claims"
     ),
     "a suspect that is no node": Spoil([("HSET", key("suspects"), "gone", "1")], "I12 suspects"),
+    "a grace of no node": Spoil([("HSET", key("graces"), "gone", "1")], "I12 graces"),
+    "a truce for ever": Spoil([("SET", key("truce"), "1")], "I12 {am2z:0}:truce"),
     "a key of no kind": Spoil([("SET", "{am2z:0}:what", "x")], "I12 {am2z:0}:what"),
     "a key of another type": Spoil([("SADD", "{am2z:0}:q:x:wait", "x")], "I12 {am2z:0}:q:x:wait"),
     "a TTL in another unit": Spoil([("PEXPIRE", key("job", "done"), LONG)], "I12 {am2z:0}:job:done"),

@@ -27,16 +27,32 @@ HOLDS = "if not holds_lock(ARGV[2], ARGV[3], now) then return 0 end"
 COMPARE = "(whole(state.version) ~= version or state.sha ~= sha)"
 
 MUTANTS = {
-    "finish without token": Mutant(("SETTLE",), "if job.token ~= token then return { 'fenced' } end", ""),
+    "finish without token": Mutant(("SETTLE",), "if job.token ~= token then", "if false then"),
     "finish without compare": Mutant(("SETTLE",), COMPARE, "false"),
     "finish: compare on version only": Mutant(("SETTLE",), COMPARE, "whole(state.version) ~= version"),
     "finish twice": Mutant(("SETTLE",), "if job.last_token == token then", "if false then"),
     "reap that keeps the token": Mutant(
-        ("TICK", "JOIN", "LEAVE", "SETTLE", "RECONCILE"),
+        ("TICK", "LEAVE", "SETTLE"),
         "redis.call('HDEL', job_key(job.id), 'node', 'token')",
         "redis.call('HDEL', job_key(job.id), 'node')",
     ),
     "reap that does not count": Mutant(("TICK",), "'stalls', 1)", "'stalls', 0)"),
+    "a lost claim that somebody else was granted is given back": Mutant(
+        ("SETTLE", "RECONCILE"),
+        "if lost ~= token or grant ~= (v[2] or '0') then return false end",
+        "if lost ~= token then return false end",
+    ),
+    "a stall stays counted for a node that is back": Mutant(
+        ("SETTLE", "RECONCILE"), "if not at then return end", "do return end"
+    ),
+    "a claim that is given back leaves the job in its queue": Mutant(
+        ("SETTLE", "RECONCILE"),
+        "redis.call('HINCRBY', job_key(id), 'gen', 1)",
+        "",
+    ),
+    "who was away itself takes others for dead": Mutant(
+        ("TICK",), "if lease_until - now >= lease / 3 then return end", "do return end"
+    ),
     "claim without replay": Mutant(("CLAIM",), "if seq == last[1] then", "if false then"),
     "late duplicate of a claim is served": Mutant(
         ("CLAIM",), "if seq < last[1] then return { 'stale' } end", ""
@@ -93,7 +109,7 @@ MUTANTS = {
         "if false",
     ),
     "a blocked session is forgotten": Mutant(
-        ("SETTLE", "TICK", "LEAVE", "JOIN"), "redis.call('ZREM', blocked_key(queue), skey) == 1", "false"
+        ("SETTLE", "TICK", "LEAVE"), "redis.call('ZREM', blocked_key(queue), skey) == 1", "false"
     ),
     "a paused queue grants": Mutant(("CLAIM",), "local room = meta[1] and 0 or limit", "local room = limit"),
     "a dead letter is revived twice": Mutant(

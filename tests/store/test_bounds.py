@@ -121,6 +121,8 @@ def test_the_front_of_a_line_stays_its_front_while_cancelled_jobs_are_taken_out(
     assert held.connection.exists(spell("am2z", "sieved", "q"))
     assert first == "j0"
     # What the node holds goes back to the front.
+    held.server.leave("n1", NOW)
+    drive(held.store.leave())
     held.server.join("n1", NOW)
     drive(held.store.join())
     assert held.claim(3) == ["j0", "j1", "j2"]

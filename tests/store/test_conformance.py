@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from am2z_trio.concurrency import current_host
@@ -21,8 +22,10 @@ class MemoryBackend:
     def __init__(self) -> None:
         self.server = MemoryServer(SETTINGS)
 
-    def store(self, node: str, clock: Clock) -> MemoryStore:
-        return MemoryStore(node, self.server, clock=clock)
+    def store(
+        self, node: str, clock: Clock, disconnect_grace: float = SETTINGS.disconnect_grace
+    ) -> MemoryStore:
+        return MemoryStore(node, self.server, clock=clock, disconnect_grace=disconnect_grace)
 
     async def wait_gone(self, node: str) -> None:
         pass
@@ -39,8 +42,11 @@ class RedisBackend:
         self.options = RedisOptions.from_url(url)
         self.server = server
 
-    def store(self, node: str, clock: Clock) -> RedisStore:
-        return RedisStore(node, self.options, settings=SETTINGS, clock=clock)
+    def store(
+        self, node: str, clock: Clock, disconnect_grace: float = SETTINGS.disconnect_grace
+    ) -> RedisStore:
+        settings = msgspec.structs.replace(SETTINGS, disconnect_grace=disconnect_grace)
+        return RedisStore(node, self.options, settings=settings, clock=clock)
 
     async def wait_gone(self, node: str) -> None:
         inbox = keys.spell("am2z", "inbox", node)

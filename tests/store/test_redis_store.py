@@ -25,7 +25,7 @@ from am2z_trio.model.errors import (
 )
 from am2z_trio.model.events import Event
 from am2z_trio.model.options import Retention
-from am2z_trio.model.records import Enqueue, QueueInfo, Settled, Settlement, Wake, plain_name
+from am2z_trio.model.records import Enqueue, QueueInfo, Settled, Settlement, Standing, Wake, plain_name
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store import keys, lease
 from am2z_trio.store.lease import LeaseKeeper
@@ -44,8 +44,11 @@ class RedisBackend:
     def __init__(self, server: RedisProcess) -> None:
         self.server = server
 
-    def store(self, node: str, clock: Clock) -> RedisStore:
-        return RedisStore(node, RedisOptions.from_url(self.server.url), settings=SETTINGS, clock=clock)
+    def store(
+        self, node: str, clock: Clock, disconnect_grace: float = SETTINGS.disconnect_grace
+    ) -> RedisStore:
+        settings = msgspec.structs.replace(SETTINGS, disconnect_grace=disconnect_grace)
+        return RedisStore(node, RedisOptions.from_url(self.server.url), settings=settings, clock=clock)
 
     async def wait_gone(self, node: str) -> None:
         inbox = keys.spell("am2z", "inbox", node)
@@ -155,7 +158,7 @@ async def test_a_full_server_refuses_jobs_and_still_lets_all_end(spawn_redis):
         await a.store.enqueue([job(name, session="s", origin="a") for name in names])
         await a.store.enqueue([job("waiting", session="s", origin="a"), job("delayed", delay=500.0)])
         grants = {grant.spec.id: grant for grant in await a.claim(7)}
-        await c.claim_one()
+        lost = await c.claim_one()
         fill(server)
         before = server.call("DBSIZE")
 
@@ -181,9 +184,12 @@ async def test_a_full_server_refuses_jobs_and_still_lets_all_end(spawn_redis):
         assert await a.store.cancel("delayed", "full") == "later"
         await bench.crash(c)
         assert (await b.store.tick()).reaped == 0
-        bench.clock.advance(SETTINGS.gone_grace)
+        bench.clock.advance(SETTINGS.disconnect_grace)
         assert (await b.store.tick()).reaped == 1
-        assert await a.store.reconcile([]) == 1
+        # Its node is there after all, and then it is not.
+        assert await a.store.reconcile([("lost", lost.token)]) == [Standing(status="held")]
+        assert (await b.store.tick()).reaped == 1
+        assert (await a.settle(grants["active"], "released")).status == "applied"
         assert sorted(grant.spec.id for grant in await b.claim(9)) == ["active", "lost", "released", "retry"]
         await b.store.leave()
         await b.store.join()
@@ -531,7 +537,7 @@ async def test_a_store_that_does_not_run_says_so(redis_url):
 
 
 async def test_a_blocked_event_loop_keeps_its_lease(redis_url, redis_server):
-    settings = StoreSettings(lease=1.0, gone_grace=30.0)
+    settings = StoreSettings(lease=1.0, disconnect_grace=30.0)
     async with open_real(redis_server, "ab", settings) as (a, b):
         await a.store.enqueue([job("j")])
         grant = await a.claim_one()

@@ -72,7 +72,7 @@ EXAMPLES = 120 if settings().max_examples <= 100 else settings().max_examples
 """More in the profile `soak`."""
 NO_EXPLAIN = [phase for phase in Phase if phase is not Phase.explain]
 """Explaining a failure runs the program many more times."""
-SETTINGS = StoreSettings(lease=10, result_ttl=3600, gone_grace=1, state_ttl=8, state_history=2)
+SETTINGS = StoreSettings(lease=10, result_ttl=3600, disconnect_grace=1, state_ttl=8, state_history=2)
 
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -195,10 +195,15 @@ class StoreMachine(RuleBasedStateMachine):
     def time_passes(self, ms: int) -> None:
         self.now += ms
 
-    @rule(node=st.sampled_from(NODES), data=st.data())
-    def reconcile(self, node: str, data: st.DataObject) -> None:
-        known = data.draw(st.lists(st.sampled_from(IDS), max_size=4))
-        self.same(self.server.reconcile(node, known, self.now), drive(self.stores[node].reconcile(known)))
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    def reconcile(self, data: st.DataObject) -> None:
+        self._reconcile(data.draw(st.lists(st.sampled_from(self.claims[-8:]), min_size=1, max_size=4)))
+
+    def _reconcile(self, claims: list[tuple[str, str, str]]) -> None:
+        ours = self.server.reconcile([(job, token) for job, token, _ in claims])
+        theirs = drive(self.stores["n1"].reconcile([(job, token) for job, _, token in claims]))
+        self.same(ours, theirs)
 
     @rule(node=st.sampled_from(NODES), queue=st.sampled_from(QUEUES))
     def unpark(self, node: str, queue: str) -> None:
@@ -277,8 +282,37 @@ class StoreMachine(RuleBasedStateMachine):
         requests = [Enqueue(spec=JobSpec(WIRE_VERSION, id, "p", "", raw, "n1"), queue="p", max_stalled=most)]
         self.same(self.server.enqueue(requests, self.now), drive(self.stores["n1"].enqueue(requests)))
         self._claim_next("n3", "p", 9)
-        self.now += 10_001
-        self.tick("n1")
+        for _ in range(3):
+            # Who has not ticked for long is taken for away itself.
+            self.now += 3_500
+            self.tick("n1")
+
+    @rule(
+        id=st.sampled_from(IDS),
+        most=st.integers(0, 2),
+        granted=st.sampled_from(["", "", "released", "retry", "completed"]),
+        asks=st.booleans(),
+    )
+    def a_node_that_lost_a_job_is_there_after_all(self, id: str, most: int, granted: str, asks: bool) -> None:
+        """Somebody else may have had the job meanwhile."""
+        self.a_job_is_lost_with_its_node(id, most)
+        if not self.claims:
+            return
+        lost = self.claims[-1]
+        if granted:
+            self.now += 250
+            self._claim_next("n1", "p", 9)
+            if self.claims[-1] is not lost:
+                self._settle(self.claims[-1], granted)
+        if asks:
+            self._reconcile([lost])
+        self._settle(lost, "completed")
+
+    def _settle(self, claim: tuple[str, str, str], outcome: Any) -> None:
+        job, token, redis_token = claim
+        ours = Settlement(id=job, token=token, outcome=outcome)
+        theirs = msgspec.structs.replace(ours, token=redis_token)
+        self.same(self.server.settle([ours], self.now), drive(self.stores["n2"].settle([theirs])))
 
     @precondition(lambda self: self.server._ending)
     @rule()
@@ -385,6 +419,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.same(self.server.view(IDS, self.now), drive(store.view(IDS)))
         self.same(self.server.stats(QUEUES, self.now), drive(store.stats(QUEUES)))
         self.same(sorted(self.server.active_sessions()), sorted(drive(store.active_sessions())))
+        for node in NODES:
+            ours, theirs = self.server.holdings(node), drive(self.stores[node].holdings())
+            self.same(sorted(job for job, _ in ours), sorted(job for job, _ in theirs))
         for session in SESSIONS:
             self.same(self.server.session_stats(session), drive(store.session_counts(session)))
             self.same(self.server.states.read(session, self.now), drive(store.states.read(session)))
@@ -549,7 +586,7 @@ class PlainMachine(StoreMachine):
 
     node_vanishes = node_comes_back = join = leave = reconcile = unpark = report = None  # type: ignore[assignment]
     enqueue = work_is_taken = a_job_calls_another = None  # type: ignore[assignment]
-    a_job_is_lost_with_its_node = None  # type: ignore[assignment]
+    a_job_is_lost_with_its_node = a_node_that_lost_a_job_is_there_after_all = None  # type: ignore[assignment]
 
     def jobs_are_enqueued(self, ids: list[str], session: str = "", **options: Any) -> None:
         raw = msgspec.Raw(msgspec.msgpack.encode(1))
@@ -569,10 +606,7 @@ class PlainMachine(StoreMachine):
         self.end_last(outcome)
 
     def end_last(self, outcome: Any) -> None:
-        job, token, redis_token = self.claims.pop()
-        ours = Settlement(id=job, token=token, outcome=outcome)
-        theirs = msgspec.structs.replace(ours, token=redis_token)
-        self.same(self.server.settle([ours], self.now), drive(self.stores["n2"].settle([theirs])))
+        self._settle(self.claims.pop(), outcome)
 
 
 class FlowMachine(PlainMachine):

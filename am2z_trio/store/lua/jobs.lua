@@ -387,7 +387,7 @@ function end_job(job, transition, now, ttl, reason, result, node)
   local age = retain(job, dead, status, now, ttl)
   if job.calls then end_children(job.id, now, ttl, reason == STOPPED and STOPPED or CALLER_GONE, age) end
   -- A job whose calls complete gets on, however often it is lost with its worker.
-  if job.parent and status == 'completed' then redis.call('HDEL', job_key(job.parent), 'stalls') end
+  if job.parent and status == 'completed' then redis.call('HDEL', job_key(job.parent), 'stalls', 'charged') end
   if job.skey then
     redis.call('SREM', jobs_key(job.skey), job.id)
     if redis.call('EXISTS', jobs_key(job.skey)) == 0 then redis.call('HDEL', sessions_key(), job.skey) end

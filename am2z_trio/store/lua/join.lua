@@ -1,19 +1,14 @@
--- Take a lease. What the node held before goes back first.
+-- Take a lease. What the node holds it keeps.
 --
 -- KEYS     anchor
--- ARGV     clock, result ttl ms, node, lease ms
--- RETURNS  how many jobs went back
--- INVARIANT  a node that has just joined holds no claim.
+-- ARGV     clock, node, lease ms, disconnect grace ms
+-- RETURNS  nothing
+-- INVARIANT  claims that nobody has taken away stand, however long the lease has been over. Before the node
+--          claims anew it asks `reconcile`, which gives back what it lost and nobody was granted.
 
-local now, ttl, node = read_clock(ARGV[1]), ARGV[2], ARGV[3]
+local now, node = read_clock(ARGV[1]), ARGV[2]
 redis.call('HDEL', suspects_key(), node)
-local held = redis.call('HKEYS', active_key(node))
-for _, id in ipairs(held) do
-  local job = load_claim(id, node)
-  if job then return_job(job, nil, now, ttl) end
-end
-redis.call('DEL', active_key(node))
 redis.call('PERSIST', claims_key(node))
-redis.call('ZADD', nodes_key(), whole(now + tonumber(ARGV[4])), node)
-finish()
-return #held
+redis.call('HSET', graces_key(), node, ARGV[4])
+redis.call('ZADD', nodes_key(), whole(now + tonumber(ARGV[3])), node)
+return false

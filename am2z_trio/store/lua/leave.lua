@@ -7,6 +7,7 @@
 
 local now, ttl, node = read_clock(ARGV[1]), ARGV[2], ARGV[3]
 redis.call('HDEL', suspects_key(), node)
+redis.call('HDEL', graces_key(), node)
 leave_lots(node)
 local held = redis.call('HKEYS', active_key(node))
 for _, id in ipairs(held) do

@@ -1,20 +1,34 @@
--- Hand back jobs granted to this node that it does not know.
+-- Tell a node how claims stand that it believes to hold, and give back what it lost by mistake.
 --
 -- KEYS     anchor
--- ARGV     clock, result ttl ms, node, known ids
--- RETURNS  how many went back
--- INVARIANT  a claim whose answer was lost costs no budget.
+-- ARGV     clock, per claim: id, token
+-- RETURNS  per claim: {'held'} | {'held', why it is to be cancelled} | {'settled'} | {'lost'}
+-- INVARIANT  a claim is given back only where nobody was granted the job since, so that its token is still
+--          the newest one. A stall stays counted only for a node that never asks again.
 
-local now, ttl, node = read_clock(ARGV[1]), ARGV[2], ARGV[3]
-local known = {}
-for i = 4, #ARGV do known[ARGV[i]] = true end
-local strays = 0
-for _, id in ipairs(redis.call('HKEYS', active_key(node))) do
-  if not known[id] then
-    local job = load_claim(id, node)
-    if job then return_job(job, nil, now, ttl) end
-    strays = strays + 1
-  end
+local now = read_clock(ARGV[1])
+
+-- Whether another job of its session may be active.
+local function has_room(job)
+  local most = job.skey and flow_of(job.queue)[2]
+  return not most or number(redis.call('HGET', running_key(job.queue), job.skey) or 0, 0) < number(most, 0)
 end
+
+local function stands(id, token)
+  local job = load(id)
+  if not job or token == '' then return { 'lost' } end
+  if job.token == token then return { 'held', job.cancel or nil } end
+  if job.last_token == token then return { 'settled' } end
+  local resumable, node = is_resumable(job, token)
+  if resumable and has_room(job) then
+    resume_claim(job, token, node)
+    return { 'held' }
+  end
+  if job.status ~= 'failed' then take_stall_back(id, token) end
+  return { 'lost' }
+end
+
+local answers = {}
+for i = 2, #ARGV, 2 do answers[#answers + 1] = stands(ARGV[i], ARGV[i + 1]) end
 finish()
-return strays
+return answers

@@ -9,5 +9,6 @@ local now, node = read_clock(ARGV[1]), ARGV[2]
 redis.call('HDEL', suspects_key(), node)
 local lease = redis.call('ZSCORE', nodes_key(), node)
 if not lease or number(lease, 0) < 0 then return 0 end
+note_absence(tonumber(lease), now, tonumber(ARGV[3]))
 redis.call('ZADD', nodes_key(), whole(now + tonumber(ARGV[3])), node)
 return 1

@@ -6,9 +6,9 @@
 -- RETURNS  per job: {'gone'} | {'replay', outcome} | {'fenced'} | {'conflict', row of read_state}
 --          | {'applied', outcome}; of the first jobs only, if conflicts use REPLY_BYTES up: the others are
 --          left as they are
--- INVARIANT  only the newest token settles, and once. Only `completed` commits, and only in a session.
---          Every check precedes the first write of a job, and that write is a removal, which Redis
---          allows when memory is full.
+-- INVARIANT  only the newest token settles, and once; one that was taken away is the newest until somebody
+--          else is granted the job. Only `completed` commits, and only in a session. Every check precedes
+--          the first write of a job, and that write is a removal, which Redis allows when memory is full.
 
 local now, ttl, state_ttl, history = read_clock(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 
@@ -17,7 +17,14 @@ local function settle(id, token, outcome, result, reason, delay, commits, versio
   if not job then return { 'gone' } end
   if token == '' then return { 'fenced' } end
   if job.last_token == token then return { 'replay', redis.call('HGET', job_key(id), 'last_outcome') } end
-  if job.token ~= token then return { 'fenced' } end
+  if job.token ~= token then
+    local resumable, holder = is_resumable(job, token)
+    if not resumable then
+      if job.status ~= 'failed' then take_stall_back(id, token) end
+      return { 'fenced' }
+    end
+    resume_claim(job, token, holder)
+  end
   local state
   if commits and outcome == 'completed' and job.skey then
     state = load_state(job.skey, now)

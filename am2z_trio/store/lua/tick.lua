@@ -2,13 +2,16 @@
 -- without jobs that nobody serves.
 --
 -- KEYS     anchor
--- ARGV     clock, result ttl ms, node, lease ms, gone grace ms, offset into the queues, batch,
+-- ARGV     clock, result ttl ms, node, lease ms, own disconnect grace ms, offset into the queues, batch,
 --          look for dead nodes (1 or 0)
 -- RETURNS  {1 if the own lease is gone, jobs taken from dead nodes, next offset, 1 if some node may be dead
 --          and its grace is not over, 1 if dead nodes have more jobs, 1 if there is what `end_children` ends}
 -- INVARIANT  a job leaves a dead node exactly once, with its token retired; bounded work per call.
 --          A node is dead when its lease has passed, or when nobody has subscribed to its inbox for
---          the grace: Redis sees a closed connection at once, and cannot see a frozen process.
+--          its own grace: Redis sees a closed connection at once, and cannot see a frozen process.
+--          Who was away itself cannot tell who is dead, nor can anybody for a while.
+--          A closed connection is all that Redis sees of a death: what is lost by mistake is given back
+--          by `reconcile`, and its stall is taken back.
 --          Jobs that are lost for another time come back one by one, each time in the other order: one of
 --          them may be what kills its worker, and the others shall not be there whenever it does.
 
@@ -20,6 +23,7 @@ local own = redis.call('ZSCORE', nodes_key(), node)
 local lost = 1
 if own and number(own, 0) >= 0 then
   lost = 0
+  note_absence(tonumber(own), now, tonumber(ARGV[4]))
   redis.call('ZADD', nodes_key(), whole(now + tonumber(ARGV[4])), node)
 end
 
@@ -35,7 +39,8 @@ local function is_dead(name, lease)
     redis.call('HSET', suspects_key(), name, whole(now))
     since = now
   end
-  local over = now - number(since, now - grace) >= grace
+  local patience = number(redis.call('HGET', graces_key(), name) or grace, grace)
+  local over = now - number(since, now - patience) >= patience
   if not over then suspicion = 1 end
   return over
 end
@@ -62,17 +67,22 @@ local function reap(name)
       elseif job.stalls > 1 then
         suspects[#suspects + 1] = job
       elseif return_job(job, nil, now, ttl) then
+        note_loss(job, name)
         tell('job:stalled', now, name, job.id)
       end
     end
   end
   for index, job in ipairs(suspects) do
     local place = job.stalls % 2 == 0 and index - 1 or #suspects - index
-    if return_job(job, nil, now, ttl, now + place * APART_MS) then tell('job:stalled', now, name, job.id) end
+    if return_job(job, nil, now, ttl, now + place * APART_MS) then
+      note_loss(job, name)
+      tell('job:stalled', now, name, job.id)
+    end
   end
   if redis.call('EXISTS', active_key(name)) == 0 then
     redis.call('ZREM', nodes_key(), name)
     redis.call('HDEL', suspects_key(), name)
+    redis.call('HDEL', graces_key(), name)
     leave_lots(name)
     -- A late duplicate of a claim may still be on its way; the numbers that refuse it stay for a while.
     redis.call('PEXPIRE', claims_key(name), ttl)
@@ -81,7 +91,8 @@ local function reap(name)
   end
 end
 
-local nodes = ARGV[8] == '1' and redis.call('ZRANGE', nodes_key(), 0, batch - 1, 'WITHSCORES') or {}
+local truce = number(redis.call('GET', truce_key()) or 0, 0) > now
+local nodes = ARGV[8] == '1' and not truce and redis.call('ZRANGE', nodes_key(), 0, batch - 1, 'WITHSCORES') or {}
 for i = 1, #nodes, 2 do
   if is_dead(nodes[i], tonumber(nodes[i + 1])) then
     redis.call('ZADD', nodes_key(), -1, nodes[i])

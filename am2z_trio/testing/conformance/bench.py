@@ -24,9 +24,11 @@ from am2z_trio.store.ports import Store, StoreSettings
 
 from .builders import timeless
 
-SETTINGS: Final = StoreSettings(lease=60.0, result_ttl=3600.0, gone_grace=1.0)
+SETTINGS: Final = StoreSettings(lease=60.0, result_ttl=3600.0, disconnect_grace=1.0)
 """What a backend's stores are to be made with. The lease is long in real time too: a store that keeps
 it from a thread must not do so in the midst of a case that lets it pass on the case's own clock."""
+
+GRACE: Final = SETTINGS.disconnect_grace
 
 START_MS: Final = 1_700_000_000_000
 
@@ -49,8 +51,8 @@ class Clock:
 class Backend(Protocol):
     """What a store's author provides: the one thing that all nodes share, empty at first."""
 
-    def store(self, node: str, clock: Clock) -> Store:
-        """Make the store of one node, with `SETTINGS` and on `clock`."""
+    def store(self, node: str, clock: Clock, disconnect_grace: float = GRACE) -> Store:
+        """Make the store of one node, with `SETTINGS` but for its own grace, and on `clock`."""
         ...
 
     async def wait_gone(self, node: str) -> None:
@@ -180,9 +182,9 @@ class Bench:
         self._nursery = nursery
         self._host = current_host()
 
-    async def connect(self, name: str = "a") -> Node:
+    async def connect(self, name: str = "a", *, disconnect_grace: float = GRACE) -> Node:
         """Open a node's store; it holds no lease yet."""
-        node = Node(name, self.backend.store(name, self.clock), self._host)
+        node = Node(name, self.backend.store(name, self.clock, disconnect_grace), self._host)
         await self._nursery.start(node.run)
         return node
 
@@ -192,6 +194,13 @@ class Bench:
         await node.store.join()
         await node.store.announce([QueueInfo(queue="q", processor="work")])
         return node
+
+    async def outlast(self, *nodes: Node) -> None:
+        """Let the leases of all other nodes pass; who has not ticked for long is taken for away itself."""
+        for _ in range(3):
+            self.clock.advance(SETTINGS.lease * 0.4)
+            for node in nodes:
+                await node.store.tick(reap=False)
 
     async def crash(self, node: Node) -> None:
         """End a node without a farewell; returns when the backend has noticed."""

@@ -81,7 +81,7 @@ class CancelCases:
         await bench.crash(b)
         assert await a.store.cancel("j", "enough") == "active"
         await a.store.tick()
-        bench.clock.advance(SETTINGS.gone_grace)
+        bench.clock.advance(SETTINGS.disconnect_grace)
         assert (await a.store.tick()).reaped == 1
         assert await a.heard() == [settled("j", "cancelled", "enough")]
         assert await a.claim(9) == []

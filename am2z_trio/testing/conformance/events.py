@@ -8,7 +8,7 @@ import msgspec
 
 from am2z_trio.model.events import Event
 
-from .bench import SETTINGS, Bench
+from .bench import Bench
 from .builders import job
 
 
@@ -66,7 +66,7 @@ class EventCases:
         await a.settle(f, "failed")
         await a.settle(c, "cancelled")
         await a.store.cancel("w", "")
-        bench.clock.advance(SETTINGS.lease + 1)
+        await bench.outlast(b)
         await b.store.tick()
         heard = [(event.name, event.job, event.node) for event in await b.events()]
         assert heard[:4] == [

@@ -110,7 +110,7 @@ class FlowCases:
         assert await a.claim(5, flow=flow) == []
         await bench.crash(b)
         await a.store.tick()
-        bench.clock.advance(SETTINGS.gone_grace)
+        bench.clock.advance(SETTINGS.disconnect_grace)
         await a.store.tick()
         assert Wake("q") in await a.heard()
         assert ids_of(await a.claim(5, flow=flow)) == ["s1"]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from am2z_trio.model.records import QueueStats, Wake
+from typing import Any, Final
+
+from am2z_trio.model.records import Flow, QueueStats, Standing, Wake
 
 from .bench import SETTINGS, Bench
-from .builders import ids_of, job, settled
+from .builders import commit, ids_of, job, settled, version
+
+HELD: Final = Standing(status="held")
 
 
 class NodeCases:
@@ -45,7 +49,7 @@ class NodeCases:
             if loss > 2:
                 assert came == order
             await a.store.tick()
-            bench.clock.advance(SETTINGS.lease + 0.001)
+            await bench.outlast(a)
             await a.store.tick()
 
     async def test_a_call_that_completes_takes_its_parents_losses_away(self, bench: Bench) -> None:
@@ -54,7 +58,7 @@ class NodeCases:
         for n in range(4):
             lost = await bench.node(f"lost{n}")
             await lost.claim_one()
-            bench.clock.advance(SETTINGS.lease + 0.001)
+            await bench.outlast(a)
             await a.store.tick()
             assert (await a.view("p")).stalls == 1
             parent = await a.claim_one()
@@ -69,7 +73,9 @@ class NodeCases:
         old = await a.claim_one()
         bench.clock.advance(SETTINGS.lease / 2)
         assert (await b.store.tick()).reaped == 0
-        bench.clock.advance(SETTINGS.lease / 2 + 0.001)
+        bench.clock.advance(SETTINGS.lease / 2)
+        assert (await b.store.tick()).reaped == 0
+        bench.clock.advance(0.001)
         assert (await b.store.tick(reap=False)).reaped == 0
         assert (await b.store.tick()).reaped == 1
         view = await b.view("j")
@@ -95,7 +101,7 @@ class NodeCases:
         for dead, calls in ((a, 2), (b, 10)):
             for _ in range(calls):
                 assert len(await dead.claim(100)) == 100
-        bench.clock.advance(SETTINGS.lease + 0.001)
+        await bench.outlast(c, d)
         returned: list[int] = []
         more = True
         while more:
@@ -109,17 +115,84 @@ class NodeCases:
         assert len(returned) <= 14
         assert (await c.stats()).waiting == 1_200
 
-    async def test_what_was_taken_from_a_node_is_fenced_before_it_is_granted_again(
+    async def test_a_node_that_is_there_after_all_settles_what_nobody_else_was_granted(
         self, bench: Bench
     ) -> None:
         a, b = await bench.node("a"), await bench.node("b")
-        await a.store.enqueue([job("j"), job("k", max_stalled=0)])
-        j, k = await a.claim(2)
-        bench.clock.advance(SETTINGS.lease + 0.001)
-        assert (await b.store.tick()).reaped == 2
-        # Settled with this token? No: somebody else ended the claim.
-        assert (await a.settle(j)).status == "fenced"
+        await a.store.enqueue([job("j", session="s", origin="b"), job("k", max_stalled=0), job("r")])
+        j, k, r = sorted(await a.claim(3), key=lambda grant: grant.spec.id)
+        await bench.outlast(b)
+        assert (await b.store.tick()).reaped == 3
+        assert (await b.view("j")).stalls == 1
+        assert (await a.settle(j, commit=commit("effect"))).status == "applied"
+        assert (await a.settle(j, commit=commit("effect"))).status == "replay"
+        assert await b.state("s") == version(1, "effect")
+        assert (await b.view("j")).stalls == 0
+        # The store has ended this one: its caller has heard so.
         assert (await a.settle(k)).status == "fenced"
+        assert (await b.view("k")).stalls == 1
+        assert (await a.settle(r, "released")).outcome == "released"
+        assert ids_of(await b.claim(9)) == ["r"]
+        assert await b.stats() == QueueStats(active=1, completed=1, failed=1, dead=1)
+
+    async def test_what_somebody_else_was_granted_is_fenced_though_that_one_gave_it_back(
+        self, bench: Bench
+    ) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await a.store.enqueue([job("j", session="s")])
+        old = await a.claim_one()
+        await bench.outlast(b)
+        await b.store.tick()
+        await b.settle(await b.claim_one(), "released")
+        assert await b.status("j") == "waiting"
+        assert await a.store.reconcile([("j", old.token)]) == [Standing(status="lost")]
+        assert (await a.settle(old, commit=commit("effect"))).status == "fenced"
+        assert (await b.state("s")).version == 0
+
+    async def test_a_conflict_leaves_a_claim_that_was_taken_away_with_its_node(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await a.store.enqueue([job("j", session="s")])
+        grant = await a.claim_one()
+        await bench.outlast(b)
+        await b.store.tick()
+        answer = await a.settle(grant, commit=commit("effect", (7, "0" * 64)))
+        assert answer.status == "conflict"
+        assert await b.claim(9) == []
+        assert (await a.settle(grant, commit=commit("effect"))).status == "applied"
+        # Whoever holds a claim without having joined is looked after all the same.
+        await a.store.enqueue([job("k")])
+        assert ids_of(await b.claim(9)) == ["k"]
+
+    async def test_a_claim_that_is_settled_without_a_lease_is_not_forgotten(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await a.store.enqueue([job("j", session="s")])
+        grant = await a.claim_one()
+        await bench.outlast(b)
+        await b.store.tick()
+        assert (await a.settle(grant, commit=commit("effect", (7, "0" * 64)))).status == "conflict"
+        await bench.crash(a)
+        assert (await b.store.tick()).reaped == 1
+        assert ids_of(await b.claim(9)) == ["j"]
+
+    async def test_nobody_is_taken_for_dead_by_one_that_was_away_itself(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await a.store.enqueue([job("j")])
+        grant = await a.claim_one()
+        # As when the store was away for both.
+        bench.clock.advance(2 * SETTINGS.lease)
+        assert (await b.store.tick()).reaped == 0
+        bench.clock.advance(2.9)
+        assert (await b.store.tick()).reaped == 0
+        assert (await a.store.tick()).lost is False
+        bench.clock.advance(3.0)
+        assert (await b.store.tick()).reaped == 0
+        assert (await a.settle(grant)).status == "applied"
+        await a.store.enqueue([job("k")])
+        await a.claim_one()
+        bench.clock.advance(2 * SETTINGS.lease)
+        assert (await b.store.tick()).reaped == 0
+        bench.clock.advance(3.0)
+        assert (await b.store.tick()).reaped == 1
 
     async def test_a_node_without_a_subscriber_is_reaped_after_the_grace(self, bench: Bench) -> None:
         a, b = await bench.node("a"), await bench.node("b")
@@ -127,7 +200,7 @@ class NodeCases:
         await a.claim_one()
         await bench.crash(a)
         assert (await b.store.tick()).reaped == 0
-        bench.clock.advance(SETTINGS.gone_grace - 0.001)
+        bench.clock.advance(SETTINGS.disconnect_grace - 0.001)
         assert (await b.store.tick()).reaped == 0
         bench.clock.advance(0.001)
         assert (await b.store.tick()).reaped == 1
@@ -139,10 +212,10 @@ class NodeCases:
         grant = await a.claim_one()
         await bench.crash(a)
         assert (await b.store.tick()).reaped == 0
-        bench.clock.advance(SETTINGS.gone_grace / 2)
+        bench.clock.advance(SETTINGS.disconnect_grace / 2)
         a = await bench.connect("a")
         assert (await b.store.tick()).reaped == 0
-        bench.clock.advance(SETTINGS.gone_grace)
+        bench.clock.advance(SETTINGS.disconnect_grace)
         assert (await b.store.tick()).reaped == 0
         await bench.crash(a)
         assert (await b.store.tick()).reaped == 0
@@ -155,7 +228,7 @@ class NodeCases:
         for stalls in (1, 2):
             (grant,) = await a.claim(1)
             assert (grant.attempt, grant.deliveries) == (1, stalls)
-            bench.clock.advance(SETTINGS.lease + 1)
+            await bench.outlast(b)
             await b.store.tick()
             assert (await b.view("j")).stalls == stalls
             await a.store.join()
@@ -191,18 +264,13 @@ class NodeCases:
         assert await a.heard() == []
         assert await b.heard() == [Wake("q")]
 
-    async def test_leave_and_join_end_what_is_to_be_cancelled(self, bench: Bench) -> None:
+    async def test_leave_ends_what_is_to_be_cancelled(self, bench: Bench) -> None:
         a, b = await bench.node("a"), await bench.node("b")
-        await b.store.enqueue([job("j1", origin="b"), job("j2", origin="b")])
+        await b.store.enqueue([job("j", origin="b")])
         await a.claim_one()
-        await a.store.cancel("j1", "one")
+        await a.store.cancel("j", "enough")
         await a.store.leave()
-        assert await b.heard() == [settled("j1", "cancelled", "one")]
-        await a.store.join()
-        await a.store.claim("q", 1, 1)
-        await a.store.cancel("j2", "two")
-        await a.store.join()
-        assert await b.heard() == [settled("j2", "cancelled", "two")]
+        assert await b.heard() == [settled("j", "cancelled", "enough")]
 
     async def test_seqs_begin_anew_after_leave(self, bench: Bench) -> None:
         a = await bench.node("a")
@@ -212,29 +280,134 @@ class NodeCases:
         await a.store.enqueue([job("j")])
         assert ids_of((await a.store.claim("q", 1, 1)).grants) == ["j"]
 
-    async def test_join_hands_back_what_the_node_held(self, bench: Bench) -> None:
+    async def test_what_a_node_gave_up_by_leaving_it_cannot_have_again(self, bench: Bench) -> None:
         a = await bench.node("a")
         await a.store.enqueue([job("j")])
-        old = await a.claim_one()
-        await a.store.join()
+        grant = await a.claim_one()
+        await a.store.leave()
+        assert await a.store.reconcile([("j", grant.token)]) == [Standing(status="lost")]
         assert await a.status("j") == "waiting"
-        assert (await a.settle(old)).status == "fenced"
-        new = await a.claim_one()
-        assert (new.attempt, new.deliveries, (await a.view("j")).stalls) == (1, 2, 0)
 
-    async def test_reconcile_hands_back_what_the_node_does_not_know(self, bench: Bench) -> None:
+    async def test_a_node_that_joins_again_keeps_what_it_holds(self, bench: Bench) -> None:
         a = await bench.node("a")
-        await a.store.enqueue([job("known"), job("lost"), job("other", "r")])
-        known, lost = await a.claim(2)
-        await a.claim(1, "r")
-        assert await a.store.reconcile(["known", "other", "nobody"]) == 1
-        assert await a.store.reconcile(["known", "other", "nobody"]) == 0
-        assert await a.status("known") == "active"
-        view = await a.view("lost")
-        assert (view.status, view.attempt, view.stalls) == ("waiting", 1, 0)
-        assert (await a.settle(lost)).status == "fenced"
-        assert (await a.settle(known)).status == "applied"
-        assert ids_of(await a.claim(9)) == ["lost"]
+        await a.store.enqueue([job("j")])
+        grant = await a.claim_one()
+        bench.clock.advance(3 * SETTINGS.lease)
+        assert (await a.store.tick()).lost is False
+        await a.store.join()
+        assert await a.store.holdings() == [("j", grant.token)]
+        assert await a.store.reconcile([("j", grant.token)]) == [HELD]
+        assert (await a.settle(grant)).status == "applied"
+        assert await a.store.holdings() == []
+
+    async def test_each_node_is_waited_for_as_long_as_it_has_asked_for(self, bench: Bench) -> None:
+        patient = await bench.connect("a", disconnect_grace=5.0)
+        await patient.store.join()
+        b = await bench.node("b")
+        await b.store.enqueue([job("j")])
+        grant = await patient.claim_one()
+        await bench.crash(patient)
+        for _ in range(4):
+            assert (await b.store.tick()).suspicion is True
+            bench.clock.advance(1.0)
+        assert (await b.store.tick()).reaped == 0
+        back = await bench.connect("a", disconnect_grace=5.0)
+        assert (await b.store.tick()).suspicion is False
+        assert (await back.settle(grant)).status == "applied"
+
+    async def test_reconcile_tells_how_each_claim_stands(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        names = ("held", "wanted", "settled", "retried", "ended", "stopped")
+        await a.store.enqueue([job(name, session="s" if name == "stopped" else "") for name in names])
+        grants = {grant.spec.id: grant for grant in await a.claim(9)}
+        await a.store.cancel("wanted", "enough")
+        await a.settle(grants["settled"])
+        await a.settle(grants["retried"], "retry")
+        await a.store.stop_session("s", running=True, refuse=5.0)
+        claims = [(name, grant.token) for name, grant in grants.items()]
+        found = dict(zip(grants, await a.store.reconcile(claims), strict=True))
+        assert found == {
+            "held": HELD,
+            "wanted": Standing(status="held", cancel="enough"),
+            "settled": Standing(status="settled"),
+            "retried": Standing(status="settled"),
+            "ended": HELD,
+            "stopped": Standing(status="lost"),
+        }
+        assert (
+            await b.store.reconcile([("held", "another"), ("nobody", "x"), ("held", "")])
+            == [Standing(status="lost")] * 3
+        )
+        assert await a.store.reconcile([]) == []
+        assert sorted(await a.store.holdings()) == sorted(
+            (name, grants[name].token) for name in ("held", "wanted", "ended")
+        )
+
+    async def test_reconcile_gives_back_what_nobody_else_was_granted(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        kinds: dict[str, Any] = {"plain": {}, "urgent": {"priority": 1}, "mine": {"session": "s"}}
+        await a.store.enqueue([job(name, **options) for name, options in kinds.items()])
+        await a.store.enqueue([job("first")])
+        grants = {grant.spec.id: grant for grant in await a.claim(9)}
+        await a.store.enqueue([job("next", session="s"), job("last")])
+        claims = [(name, grant.token) for name, grant in grants.items()]
+        for _ in range(3):
+            # The second time they come back one by one, which is later than this.
+            await bench.outlast(b)
+            assert (await b.store.tick()).reaped == 4
+            assert (await b.view("mine")).stalls == 1
+            assert await a.store.holdings() == []
+            await a.store.join()
+            assert await a.store.reconcile(claims) == [HELD] * 4
+            assert await a.store.reconcile(claims) == [HELD] * 4
+            for name in grants:
+                view = await a.view(name)
+                assert (view.status, view.stalls, view.deliveries) == ("active", 0, 1)
+            assert await a.stats() == QueueStats(active=4, waiting=2)
+        await bench.outlast(b)
+        await b.store.tick()
+        theirs = await b.claim(1)
+        await a.store.join()
+        standings = dict(zip(grants, await a.store.reconcile(claims), strict=True))
+        taken = {grant.spec.id for grant in theirs}
+        assert len(taken) == 1
+        assert {name for name, standing in standings.items() if standing.status == "lost"} == taken
+        # Whoever has it, it was lost to nobody who is dead.
+        assert [(await b.view(name)).stalls for name in grants] == [0] * 4
+        assert {grant.spec.id for grant in await b.claim(9)} == {"next", "last"}
+        for name in grants.keys() - taken:
+            assert (await a.settle(grants[name])).status == "applied"
+        for grant in theirs:
+            assert (await b.settle(grant)).status == "applied"
+        assert await b.stats() == QueueStats(active=2, completed=4)
+
+    async def test_a_stall_that_made_a_dead_letter_stays(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await a.store.enqueue([job("j", max_stalled=0)])
+        grant = await a.claim_one()
+        await bench.outlast(b)
+        await b.store.tick()
+        assert await a.store.reconcile([("j", grant.token)]) == [Standing(status="lost")]
+        assert (await b.view("j")).stalls == 1
+        assert await b.store.revive(["j"]) == ["queued"]
+        assert await a.store.reconcile([("j", grant.token)]) == [Standing(status="lost")]
+        assert (await a.settle(grant)).status == "fenced"
+        assert (await b.view("j")).stalls == 0
+
+    async def test_a_job_whose_session_has_others_active_is_not_given_back(self, bench: Bench) -> None:
+        one_by_one = Flow(per_session=1)
+        a, b = await bench.node("a"), await bench.node("b")
+        await a.store.enqueue([job("j1", session="s"), job("j2", session="s")])
+        (first,) = await a.claim(9, flow=one_by_one)
+        for _ in range(2):
+            await bench.outlast(b)
+            await b.store.tick()
+            await a.store.join()
+            assert await a.store.reconcile([("j1", first.token)]) == [HELD]
+            assert await b.claim(9, flow=one_by_one) == []
+        await a.settle(first, "retry", delay=60.0)
+        (second,) = await b.claim(9, flow=one_by_one)
+        assert second.spec.id == "j2"
 
     # --- health -----------------------------------------------------------------------------
 

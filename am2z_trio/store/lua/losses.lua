@@ -1,0 +1,52 @@
+-- What is lost with a node that seems to be dead, and found again when it is not. Follows the jobs.
+--
+-- A claim that is taken away since its node seems to be dead can be resumed by that node for as long as nobody
+-- else is granted the job: `lost` says token, number of the grant (it grows with every one) and node. `charged`
+-- are the tokens of all grants for which stalls were counted, a line each.
+local function note_loss(job, node)
+  local v = redis.call('HMGET', job_key(job.id), 'deliveries', 'charged')
+  redis.call('HSET', job_key(job.id), 'lost', job.token .. ' ' .. (v[1] or '0') .. ' ' .. node,
+    'charged', (v[2] or '') .. job.token .. '\n')
+end
+
+-- The node of this token is there after all: the stall that was counted for it is taken back.
+local function take_stall_back(id, token)
+  local charged = redis.call('HGET', job_key(id), 'charged')
+  local at = charged and string.find('\n' .. charged, '\n' .. token .. '\n', 1, true)
+  if not at then return end
+  charged = string.sub(charged, 1, at - 1) .. string.sub(charged, at + #token + 1)
+  -- The removal comes first: it is allowed when memory is full.
+  redis.call('HDEL', job_key(id), 'charged')
+  if charged ~= '' then redis.call('HSET', job_key(id), 'charged', charged) end
+  redis.call('HINCRBY', job_key(id), 'stalls', -1)
+end
+
+-- Whether this token's claim was taken away, and nobody has been granted the job since.
+local function is_resumable(job, token)
+  if token == '' or (job.status ~= 'waiting' and job.status ~= 'later') then return false end
+  local v = redis.call('HMGET', job_key(job.id), 'lost', 'deliveries')
+  local lost, grant, node = string.match(v[1] or '', '^(%S+) (%d+) (%S+)$')
+  if lost ~= token or grant ~= (v[2] or '0') then return false end
+  return true, node
+end
+
+-- Gives a job whose claim was taken away back to the node that had it, as if that had not been.
+local function resume_claim(job, token, node)
+  local queue, id = job.queue, job.id
+  -- The removals come first: they are allowed when memory is full.
+  redis.call('HDEL', job_key(id), 'lost')
+  if redis.call('ZREM', later_key(queue), id) + redis.call('ZREM', prio_key(queue), id) == 0 then
+    -- Its entry stays in the list, as one that waits no more whenever the job does.
+    redis.call('HINCRBY', job_key(id), 'gen', 1)
+    count_ghosts(queue, job.skey, 1)
+  end
+  take_stall_back(id, token)
+  -- Unless the node has joined again it counts as being reaped, so that the claim cannot be forgotten.
+  redis.call('ZADD', nodes_key(), 'NX', -1, node)
+  redis.call('HSET', job_key(id), 'status', 'active', 'node', node, 'token', token)
+  redis.call('HSET', active_key(node), id, token)
+  if job.skey and flow_of(queue)[2] then redis.call('HINCRBY', running_key(queue), job.skey, 1) end
+  count(queue, job.status, -1)
+  count(queue, 'active', 1)
+  job.status, job.token, job.node = 'active', token, node
+end

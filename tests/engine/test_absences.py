@@ -1,0 +1,328 @@
+"""Nodes that cannot reach Redis for a while: what nobody took goes on, what others took stops here, and
+nothing is charged to the jobs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import anyio
+import pytest
+
+from am2z_trio import Context, Job, Processor, QueueOptions, QueueRuntime, processor
+from am2z_trio.engine import holdings
+from am2z_trio.store import keys
+from tests.chaos.faults import FaultProxy, Refuse, open_fault_proxy
+from tests.conftest import RedisProcess
+
+pytestmark = pytest.mark.anyio
+
+QUICK = QueueOptions(stalled_interval=0.1)
+
+
+async def until(condition: Callable[[], bool], what: str) -> None:
+    with anyio.move_on_after(30) as patience:
+        while not condition():
+            await anyio.sleep(0.005)
+    assert not patience.cancelled_caught, f"waited for {what}"
+
+
+class Away:
+    """A node behind a network that can go away."""
+
+    def __init__(self, proxy: FaultProxy, runtime: QueueRuntime) -> None:
+        self._proxy = proxy
+        self.runtime = runtime
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        self._proxy.set(Refuse())
+        await self._proxy.reset_all()
+        yield
+        self._proxy.heal()
+
+
+@asynccontextmanager
+async def open_node(server: RedisProcess, *processors: Processor[Any], **options: Any) -> AsyncIterator[Away]:
+    async with (
+        # On asyncio, AnyIO trips over a Unix socket that is cancelled while it becomes readable.
+        open_fault_proxy(server.url, listen="tcp") as proxy,
+        QueueRuntime(proxy.url, shutdown_grace=0.5, **options) as runtime,
+    ):
+        runtime.register(*processors)
+        yield Away(proxy, runtime)
+
+
+@processor(queue=QUICK)
+async def idle(n: int) -> int:
+    return n
+
+
+class Gate:
+    """A processor that adds one to its session's state once it may, and what became of its runs."""
+
+    def __init__(self, *, queue: QueueOptions = QUICK) -> None:
+        self.running = 0
+        self.runs = 0
+        self.cancelled = 0
+        self.go = anyio.Event()
+        self.processor = processor(name="gated", queue=queue)(self._run)
+
+    async def _run(self, n: int, ctx: Context) -> int:
+        self.runs += 1
+        self.running += 1
+        try:
+            await self.go.wait()
+        except BaseException:
+            self.cancelled += 1
+            raise
+        finally:
+            self.running -= 1
+        await ctx.state.update(lambda effects: (effects or 0) + 1, int)
+        return n
+
+
+def record(server: RedisProcess, job: str) -> dict[str, str]:
+    with server.client() as admin:
+        found: Any = admin.hgetall(keys.spell("am2z", "job", job))
+    names = ("status", "stalls", "deliveries", "node")
+    return {name: found.get(name.encode(), b"").decode() for name in names}
+
+
+def is_(server: RedisProcess, job: str, status: str) -> Callable[[], bool]:
+    return lambda: record(server, job)["status"] == status
+
+
+async def effects(runtime: QueueRuntime, session: str) -> int:
+    """How often the session's state was written."""
+    found = await runtime.state.get(session, int)
+    assert found is not None
+    assert found.state == found.version
+    return found.version
+
+
+async def submit(gate: Gate, client: QueueRuntime, count: int = 1) -> list[Job[int]]:
+    while "gated" not in await client.sync_processors():
+        await anyio.sleep(0.005)
+    jobs = [await client.submit(gate.processor, n, job_id=f"j{n}", session=f"s{n}") for n in range(count)]
+    await until(lambda: gate.running == count, "the jobs to run")
+    return jobs
+
+
+async def test_what_nobody_took_meanwhile_goes_on_however_often_the_connection_is_lost(
+    redis_url, redis_server
+):
+    gate = Gate(queue=QueueOptions(stalled_interval=0.1, max_stalled_count=1))
+    async with (
+        QueueRuntime(redis_url) as other,
+        open_node(redis_server, gate.processor, disconnect_grace=0.05) as node,
+    ):
+        other.register(idle)
+        jobs = await submit(gate, other, 3)
+        for _ in range(3):
+            async with node.away():
+                for job in jobs:
+                    await until(is_(redis_server, job.id, "waiting"), "the job to be given up for lost")
+                    assert record(redis_server, job.id)["stalls"] == "1"
+            for job in jobs:
+                await until(is_(redis_server, job.id, "active"), "the job to be its node's again")
+                assert record(redis_server, job.id)["stalls"] == "0"
+        gate.go.set()
+        with anyio.fail_after(20):
+            assert [(await job.result()).unwrap() for job in jobs] == [0, 1, 2]
+        for n, job in enumerate(jobs):
+            assert record(redis_server, job.id) == {
+                "status": "completed",
+                "stalls": "0",
+                "deliveries": "1",
+                "node": "",
+            }
+            assert await effects(other, f"s{n}") == 1
+    assert (gate.runs, gate.cancelled) == (3, 0)
+
+
+async def test_what_ended_while_its_node_was_away_is_settled_when_it_is_back(redis_url, redis_server):
+    gate = Gate()
+    async with (
+        QueueRuntime(redis_url) as other,
+        open_node(redis_server, gate.processor, disconnect_grace=0.05) as node,
+    ):
+        other.register(idle)
+        (job,) = await submit(gate, other)
+        async with node.away():
+            await until(is_(redis_server, job.id, "waiting"), "the job to be given up for lost")
+            gate.go.set()
+            await until(lambda: gate.running == 0, "the job's code to end")
+        with anyio.fail_after(20):
+            assert (await job.result()).unwrap() == 0
+        assert record(redis_server, job.id)["stalls"] == "0"
+        assert await effects(other, "s0") == 1
+    assert gate.runs == 1
+
+
+async def test_what_others_took_stops_here_and_leaves_no_stall(redis_url, redis_server):
+    gate, other_gate = Gate(), Gate()
+    async with (
+        open_node(redis_server, gate.processor, disconnect_grace=0.05) as node,
+        QueueRuntime(redis_url) as other,
+    ):
+        (job,) = await submit(gate, other)
+        other.register(other_gate.processor)
+        async with node.away():
+            await until(lambda: other_gate.running == 1, "the job to run elsewhere")
+            assert gate.running == 1
+        await until(lambda: gate.cancelled == 1, "the job to stop here")
+        assert record(redis_server, job.id)["stalls"] == "0"
+        other_gate.go.set()
+        with anyio.fail_after(20):
+            assert (await job.result()).unwrap() == 0
+        assert await effects(other, "s0") == 1
+    assert (gate.runs, other_gate.runs) == (1, 1)
+
+
+async def test_a_patient_nodes_jobs_are_not_given_to_others(redis_url, redis_server):
+    gate, other_gate = Gate(), Gate()
+    async with (
+        open_node(redis_server, gate.processor, disconnect_grace=60.0) as node,
+        QueueRuntime(redis_url) as other,
+    ):
+        (job,) = await submit(gate, other)
+        other.register(other_gate.processor)
+        suspects = keys.spell("am2z", "suspects")
+        async with node.away():
+            # Others miss it for longer than they would be missed themselves.
+            await until(lambda: redis_server.call("HLEN", suspects) == 1, "the node to be missed")
+            since = other.node.host.now()
+            await until(lambda: other.node.host.now() > since + 1.3, "its second of grace to be over")
+        assert record(redis_server, job.id)["status"] == "active"
+        gate.go.set()
+        with anyio.fail_after(20):
+            assert (await job.result()).unwrap() == 0
+    assert (gate.runs, other_gate.runs) == (1, 0)
+
+
+def is_away(runtime: QueueRuntime, away: bool) -> bool:
+    return (runtime.node.why_it_cannot_claim() != "") is away
+
+
+async def test_jobs_go_on_though_redis_was_away_for_longer_than_their_lease(spawn_redis):
+    server = spawn_redis()
+    gate = Gate(queue=QueueOptions(stalled_interval=0.1))
+    async with QueueRuntime(server.url, lease=1) as one, QueueRuntime(server.url, lease=1) as two:
+        for runtime in (one, two):
+            runtime.register(gate.processor)
+        jobs = await submit(gate, one, 12)
+        assert len({record(server, job.id)["node"] for job in jobs}) == 2
+        server.pause()
+        try:
+            for runtime in (one, two):
+                await until(partial(is_away, runtime, True), "the lease to be over")
+            await anyio.sleep(0.3)
+        finally:
+            server.resume()
+        for runtime in (one, two):
+            await until(partial(is_away, runtime, False), "the node to be back")
+        assert gate.running == 12
+        gate.go.set()
+        with anyio.fail_after(20):
+            for job in jobs:
+                assert (await job.result()).success
+        assert {record(server, job.id)["stalls"] or "0" for job in jobs} == {"0"}
+    assert (gate.runs, gate.cancelled) == (12, 0)
+
+
+async def test_a_cancellation_that_nobody_heard_takes_effect_when_the_node_is_back(redis_url, redis_server):
+    gate = Gate()
+    async with (
+        QueueRuntime(redis_url, workers=False) as client,
+        open_node(redis_server, gate.processor) as node,
+    ):
+        (job,) = await submit(gate, client)
+        async with node.away():
+            inbox = keys.spell("am2z", "inbox", node.runtime.node_id)
+            await until(lambda: redis_server.call("PUBSUB", "NUMSUB", inbox)[1] == 0, "nobody to listen")
+            assert await job.cancel()
+        await until(lambda: gate.cancelled == 1, "the job to hear of it")
+        with anyio.fail_after(20):
+            assert not (await job.result()).success
+
+
+@pytest.mark.parametrize("stop", [False, True])
+async def test_a_message_that_was_lost_takes_effect_at_a_tick(redis_url, redis_server, stop):
+    """It was published, and nothing shows that nobody has heard it."""
+    gate = Gate()
+    async with QueueRuntime(redis_url) as node, QueueRuntime(redis_url, workers=False) as client:
+        node.register(gate.processor)
+        (job,) = await submit(gate, client)
+        node.node.on_message = lambda message: None  # type: ignore[method-assign]
+        if stop:
+            await client.stop_session("s0")
+        else:
+            assert await job.cancel()
+        await until(lambda: gate.cancelled == 1, "the job to hear of it")
+        with anyio.fail_after(20):
+            assert not (await job.result()).success
+
+
+async def test_a_grant_that_was_never_heard_of_goes_back(redis_url, redis_server):
+    """Though the node runs the very job under an earlier token, and though it claims without a pause."""
+    gate = Gate()
+    async with QueueRuntime(redis_url) as node, QueueRuntime(redis_url, workers=False) as client:
+        node.register(gate.processor)
+        (job,) = await submit(gate, client)
+        # As if the server had lost the end of its history, and then the answer that granted the job anew.
+        with redis_server.client() as admin:
+            admin.hset(keys.spell("am2z", "job", job.id), "token", "7:anew")
+            admin.hset(keys.spell("am2z", "active", node.node_id), job.id, "7:anew")
+        seq = node.node.claims.begin()
+        node.node.on_reconnect()
+        await until(lambda: gate.cancelled == 1, "the older run to stop")
+        assert record(redis_server, job.id)["status"] == "active", "some claim may bring it yet"
+        node.node.claims.end(seq)
+        await until(lambda: gate.runs == 2, "the job to be granted once more")
+        gate.go.set()
+        with anyio.fail_after(20):
+            assert (await job.result()).unwrap() == 0
+        assert await effects(client, "s0") == 1
+
+
+LATE = {"status": "active", "token": "9:late", "queue": "another", "deliveries": "1"}
+"""What a claim that came late has left of a job."""
+
+
+async def test_a_grant_of_a_claim_that_came_late_is_found(redis_url, redis_server, monkeypatch):
+    """Its node has long given up on it, and nothing has happened since to make it ask."""
+    monkeypatch.setattr(holdings, "EVERY", 0.5)
+    gate = Gate()
+    async with QueueRuntime(redis_url) as node:
+        node.register(gate.processor)
+        await submit(gate, node)
+        with redis_server.client() as admin:
+            admin.hset(keys.spell("am2z", "job", "late"), mapping=LATE | {"node": node.node_id})
+            admin.hset(keys.spell("am2z", "active", node.node_id), "late", "9:late")
+        await until(is_(redis_server, "late", "waiting"), "the job to go back")
+        assert gate.running == 1
+        gate.go.set()
+
+
+async def test_a_job_that_is_granted_anew_to_its_node_runs_there_once(redis_url, redis_server):
+    gate = Gate()
+    async with QueueRuntime(redis_url) as node, QueueRuntime(redis_url, workers=False) as client:
+        node.register(gate.processor)
+        (job,) = await submit(gate, client)
+        with redis_server.client() as admin:
+            admin.hset(keys.spell("am2z", "job", job.id), "status", "waiting")
+            admin.hdel(keys.spell("am2z", "job", job.id), "token", "node")
+            admin.hdel(keys.spell("am2z", "active", node.node_id), job.id)
+            admin.rpush(keys.spell("am2z", "wait", "gated@s0"), job.id)
+            admin.zadd(keys.spell("am2z", "ready", "gated"), {"s0": 0})
+        for worker in node.node.workers.values():
+            worker.wake()
+        await until(lambda: gate.runs == 2, "the job to be granted anew")
+        await until(lambda: gate.cancelled == 1, "the older run to stop")
+        gate.go.set()
+        with anyio.fail_after(20):
+            assert (await job.result()).unwrap() == 0
+        assert await effects(client, "s0") == 1
