@@ -14,9 +14,11 @@ from typing import Any, Final
 
 from am2z_trio.concurrency import CancelScope, Host, Nursery, TaskStatus
 from am2z_trio.concurrency.groups import is_not_the_codes_own
+from am2z_trio.model.codec import encode_record
 from am2z_trio.model.errors import AM2ZError, ValidationError
 from am2z_trio.model.events import Event
-from am2z_trio.model.telling import trace_of
+from am2z_trio.model.limits import KIB, MAX_BUFFER_BYTES
+from am2z_trio.model.telling import attempt, trace_of
 from am2z_trio.store.ports import Store
 
 from .contexts import OwnContext, in_context
@@ -26,10 +28,57 @@ logger: Final = logging.getLogger("am2z_trio.events")
 Handler = Callable[[Event], Any]
 
 BUFFER: Final = 10_000
-"""Events a subscription may be behind."""
+"""Events a subscription may be behind, of `MAX_BUFFER_BYTES` together."""
 
 BATCH: Final = 100
-"""Events per publish call."""
+"""Events per publish call, of `BATCH_BYTES` together."""
+
+BATCH_BYTES: Final = 256 * KIB
+"""Redis holds what it publishes for every listener, and closes one for which that is too much."""
+
+
+class Buffer:
+    """Events in line, bounded in number and in bytes: beyond that the oldest are dropped."""
+
+    __slots__ = ("_bytes", "_events", "dropped")
+
+    def __init__(self) -> None:
+        self._events: deque[tuple[Event, int]] = deque()
+        self._bytes = 0
+        self.dropped = 0
+        """How many were."""
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def push(self, event: Event, size: int) -> None:
+        self._events.append((event, size))
+        self._bytes += size
+        while len(self._events) > BUFFER or (self._bytes > MAX_BUFFER_BYTES and len(self._events) > 1):
+            self.pop()
+            self.dropped += 1
+
+    def pop(self) -> Event:
+        event, size = self._events.popleft()
+        self._bytes -= size
+        return event
+
+    def pop_batch(self) -> list[Event]:
+        """The first ones: at least one, if there is one."""
+        batch: list[Event] = []
+        size = 0
+        while self._events and len(batch) < BATCH:
+            size += self._events[0][1]
+            if batch and size > BATCH_BYTES:
+                break
+            batch.append(self.pop())
+        return batch
+
+
+def size_of(event: Event) -> int:
+    """About how many bytes it takes on the wire; some hundred where its data cannot travel."""
+    data = attempt(lambda: encode_record(event.data), b"") if event.data is not None else b""
+    return 100 + len(event.name) + len(event.session) + len(event.job) + len(data)
 
 
 class Subscription:
@@ -38,17 +87,17 @@ class Subscription:
     def __init__(self, pattern: str, handler: Handler | None = None) -> None:
         self.pattern = pattern
         self.handler = handler
-        self.dropped = 0
-        """Events lost because the reader was too far behind."""
         self.scope: CancelScope | None = None
-        self._buffer: deque[Event] = deque()
+        self._buffer = Buffer()
         self._wake: Callable[[], None] | None = None
 
-    def push(self, event: Event) -> None:
-        if len(self._buffer) >= BUFFER:
-            self._buffer.popleft()
-            self.dropped += 1
-        self._buffer.append(event)
+    @property
+    def dropped(self) -> int:
+        """Events lost because the reader was too far behind."""
+        return self._buffer.dropped
+
+    def push(self, event: Event, size: int) -> None:
+        self._buffer.push(event, size)
         if self._wake is not None:
             self._wake()
 
@@ -60,7 +109,7 @@ class Subscription:
                 await spot.park()
             finally:
                 self._wake = None
-        return self._buffer.popleft()
+        return self._buffer.pop()
 
 
 class EventStream:
@@ -92,7 +141,7 @@ class Bus:
     def __init__(self, node: str) -> None:
         self._node = node
         self._subscriptions: list[Subscription] = []
-        self._outgoing: deque[Event] = deque()
+        self._outgoing = Buffer()
         self._host: Host | None = None
         self._own = OwnContext()
         self._store: Store | None = None
@@ -131,18 +180,20 @@ class Bus:
 
     def deliver(self, event: Event) -> None:
         """Give an event to this node's subscribers only."""
+        size = 0
         for subscription in self._subscriptions:
             if event.matches(subscription.pattern):
-                subscription.push(event)
+                size = size or size_of(event)
+                subscription.push(event, size)
 
     # --- publishing -------------------------------------------------------------------------
 
     def emit(self, event: Event) -> None:
         """Publish soon, to every node. Synchronous; beyond the buffer the oldest is dropped."""
-        if len(self._outgoing) >= BUFFER:
-            self._outgoing.popleft()
-            logger.warning("events are emitted faster than they can be published: one was dropped")
-        self._outgoing.append(event)
+        dropped = self._outgoing.dropped
+        self._outgoing.push(event, size_of(event))
+        if self._outgoing.dropped > dropped:
+            logger.warning("events are emitted faster than they can be published: the oldest were dropped")
         if self._ring is not None:
             self._ring()
 
@@ -185,7 +236,7 @@ class Bus:
                 await self._publish(self._store)
 
     async def _publish(self, store: Store) -> None:
-        batch = [self._outgoing.popleft() for _ in range(min(len(self._outgoing), BATCH))]
+        batch = self._outgoing.pop_batch()
         try:
             await store.publish(batch)
         except ValidationError as error:

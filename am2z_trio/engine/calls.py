@@ -14,8 +14,10 @@ from am2z_trio.model.errors import (
     ConfigurationError,
     DeadlineExceededError,
     JobCancelledError,
+    ResourceError,
     error_of,
 )
+from am2z_trio.model.limits import MAX_CALLS
 from am2z_trio.model.options import JobOptions, require, require_seconds
 from am2z_trio.model.records import PARENT_ENDED, Grant, ResultRecord, Settlement
 
@@ -57,6 +59,14 @@ class Calls:
 
     async def call(self, executor: Executor, claim: Claim, request: CallRequest, context: Context) -> Any:
         """Run a job for a running job and return what it returned, or raise its error."""
+        claim.root.called += 1
+        if claim.root.called > MAX_CALLS:
+            raise ResourceError(
+                f"{claim.root.grant.spec.processor!r} has called {MAX_CALLS:,} jobs in this run, "
+                "which is the limit",
+                context={"calls": claim.root.called, "limit": MAX_CALLS},
+                retryable=False,
+            )
         if request.inline:
             return await self._run_inline(executor, claim, request, context)
         root = claim.root

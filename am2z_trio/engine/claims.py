@@ -29,6 +29,7 @@ class Claim:
 
     __slots__ = (
         "began",
+        "called",
         "calls",
         "conflicts",
         "counts",
@@ -51,6 +52,8 @@ class Claim:
         self.conflicts = 0
         self.calls = 0
         """Jobs it waits for now."""
+        self.called = 0
+        """Jobs it has called in this run."""
         self.root = self
         """The job in the store that this is part of: itself, unless it is run inline."""
         self.path = ""

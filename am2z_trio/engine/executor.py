@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from math import inf
 from typing import Any, Final, cast
 
@@ -22,6 +23,7 @@ from am2z_trio.model.errors import (
     AM2ZError,
     CircuitOpenError,
     DeadlineExceededError,
+    ErrorRecord,
     JobCancelledError,
     PayloadTooLargeError,
     ProcessorExecutionError,
@@ -127,6 +129,7 @@ class Executor:
 
     async def _run(self, claim: Claim, registered: Registered, stored: JobState | None) -> Settlement | None:
         claim.began = began = self._now()
+        claim.called = 0
         started = time.time()
         grant = claim.grant
         spec = grant.spec
@@ -361,8 +364,7 @@ class Executor:
             delay = backoff_delay(policy, grant.attempt, random.random())
             if isinstance(error, CircuitOpenError):
                 delay = max(delay, min(seconds_in(error, "wait"), MAX_SECONDS))
-            told = msgspec.structs.replace(record_of(error), traceback="")
-            failed = AttemptError(grant.attempt, int(time.time() * 1000), told)
+            failed = AttemptError(grant.attempt, int(time.time() * 1000), record_of(error))
             errors = _history([*_earlier(grant), failed])
             return Settlement(id=spec.id, token=grant.token, outcome="retry", delay=delay, result=errors)
         return Settlement(id=spec.id, token=grant.token, outcome="failed", result=result)
@@ -460,18 +462,30 @@ def _earlier(grant: Grant) -> list[AttemptError]:
 
 
 def _history(errors: list[AttemptError]) -> bytes:
-    """The errors of earlier attempts, encoded: the last ones, so many as fit."""
+    """The errors of earlier attempts, encoded: the last ones, each within its share of the room."""
     kept = errors[-KEPT_ERRORS:]
+    kept[-1] = msgspec.structs.replace(kept[-1], error=_in_short(kept[-1].error))
     encoded = codec.encode_record(kept)
-    while len(encoded) > MAX_HISTORY_BYTES:
-        if len(kept) == 1:
-            # Its causes and its state are what is large.
-            told = msgspec.structs.replace(kept[0].error, causes=[], partial=codec.NIL)
-            kept = [msgspec.structs.replace(kept[0], error=told)]
-            return codec.encode_record(kept)
-        kept = kept[(len(kept) + 1) // 2 :]
+    while len(encoded) > MAX_HISTORY_BYTES and kept:
+        # Another version may have written longer ones.
+        kept = kept[1:]
         encoded = codec.encode_record(kept)
     return encoded
+
+
+def _in_short(error: ErrorRecord) -> ErrorRecord:
+    """Without what is long, where it takes more than its share."""
+    error = msgspec.structs.replace(error, traceback="")
+    if len(codec.encode_record(error)) <= MAX_HISTORY_BYTES // KEPT_ERRORS:
+        return error
+    return msgspec.structs.replace(
+        error,
+        message=cut(error.message, KIB),
+        cause=cut(error.cause, KIB // 2),
+        context={name: cut(value, 100) for name, value in islice(error.context.items(), 4)},
+        causes=[],
+        partial=codec.NIL,
+    )
 
 
 def released(claim: Claim) -> Settlement:

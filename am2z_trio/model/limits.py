@@ -16,6 +16,8 @@
 | a job's id that a user chose | `MAX_JOB_ID_BYTES` | refused |
 | the key of a call, or of a debounced job | `MAX_KEY_BYTES` | refused |
 | an event's data | `MAX_EVENT_BYTES` | refused |
+| events not yet read by a handler or stream, not yet sent by a node | `MAX_BUFFER_BYTES` | the oldest go |
+| calls of one run of a job | `MAX_CALLS` | refused |
 
 Bytes are those of UTF-8 and of msgpack. A state's own limit is `max_state_bytes`.
 """
@@ -42,3 +44,5 @@ MAX_ANY_ID_BYTES: Final = 4 * KIB
 """Of a job whose id the engine has made: its parent's, and the key of the call."""
 MAX_KEY_BYTES: Final = KIB
 MAX_EVENT_BYTES: Final = 64 * KIB
+MAX_BUFFER_BYTES: Final = 16 * KIB * KIB
+MAX_CALLS: Final = 100_000

@@ -31,6 +31,7 @@ _type_name: Final[Any] = type.__dict__["__name__"].__get__
 _cause: Final[Any] = BaseException.__dict__["__cause__"].__get__
 _context: Final[Any] = BaseException.__dict__["__context__"].__get__
 _suppressed: Final[Any] = BaseException.__dict__["__suppress_context__"].__get__
+_args: Final[Any] = BaseException.__dict__["args"].__get__
 _traceback: Final[Any] = BaseException.__dict__["__traceback__"].__get__
 
 
@@ -74,12 +75,15 @@ def cut_middle(text: str, most: int) -> str:
     """The text's beginning and, more of it, its end."""
     if len(text) <= most // 4:
         return cut(text, most)
-    data = str.encode(text, "utf-8", "backslashreplace")
-    if len(data) <= most:
-        return data.decode()
+    if len(text) <= most:
+        data = str.encode(text, "utf-8", "backslashreplace")
+        if len(data) <= most:
+            return data.decode()
     mark = f"\n… [cut: {len(text):,} characters in all] …\n"
     room = max(0, most - len(mark.encode()))
-    head, tail = data[: room // 4], data[len(data) - (room - room // 4) :]
+    head = str.encode(text[:room], "utf-8", "backslashreplace")[: room // 4]
+    tail = str.encode(text[len(text) - room :], "utf-8", "backslashreplace")
+    tail = tail[len(tail) - (room - room // 4) :]
     return head.decode("utf-8", "ignore") + mark + tail.decode("utf-8", "ignore")
 
 
@@ -126,6 +130,8 @@ def _is_small(error: BaseException) -> bool:
         trace: TracebackType | None = _traceback(one)
         while trace is not None and frames <= MOST_FRAMES:
             frames, trace = frames + 1, trace.tb_next
+        if any(type(said) is str and len(said) > MAX_TEXT_BYTES for said in _args(one)):
+            return False
         parts = parts_of(one)
         if len(seen) > MOST_EXCEPTIONS or len(parts) > MOST_EXCEPTIONS or frames > MOST_FRAMES:
             return False
