@@ -417,6 +417,7 @@ async def test_a_node_follows_a_failover_with_all_its_connections(spawn_redis, t
         await nursery.start(node.run)
         await store.join()
         await store.enqueue([job("j", origin="a")])
+        await renewed(primary)
         replica.call("REPLICAOF", "NO", "ONE")
         primary.call("REPLICAOF", "127.0.0.1", replica.port)
         name.unlink()
@@ -429,10 +430,15 @@ async def test_a_node_follows_a_failover_with_all_its_connections(spawn_redis, t
                 await anyio.sleep(0.005)
             assert store.connections == {"commands": "ready", "pushes": "ready"}
             # The lease thread, too: nothing else renews it here.
-            before = float(replica.call("ZSCORE", key("nodes"), "a"))
-            while float(replica.call("ZSCORE", key("nodes"), "a")) == before:
-                await anyio.sleep(0.01)
+            await renewed(replica)
         nursery.cancel_scope.cancel()
+
+
+async def renewed(server: RedisProcess) -> None:
+    """Wait until node a's lease is longer than now."""
+    before = _deadline(server)
+    while _deadline(server) == before:
+        await anyio.sleep(0.01)
 
 
 # --- clusters -------------------------------------------------------------------------------------
