@@ -36,7 +36,7 @@ from am2z_trio.model.records import (
 )
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store import scripts
-from am2z_trio.store.keys import anchor, lua_functions, spell
+from am2z_trio.store.keys import anchor, spell
 from am2z_trio.store.ports import StoreSettings
 from am2z_trio.store.redis import RedisStore
 from am2z_trio.wire.scripts import Script
@@ -67,9 +67,9 @@ BATCH: Final = 100
 START_MS: Final = 1_700_000_000_000
 PLACEHOLDER: Final = "i" * 9
 
-_FILL: Final = "\n".join(
-    [
-        *((scripts.FOLDER / f"{name}.lua").read_text(encoding="utf-8") for name in ("clock", "jobs")),
+FILL: Final = Script(
+    "fill",
+    scripts.assembled(
         """
 local letter, first, last, before, after = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local queue, skey, status, parent, priority = ARGV[6], ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[10])
@@ -105,9 +105,9 @@ for _, name in ipairs(counts_order) do
   for of, by in pairs(counts[name]) do redis.call('HINCRBY', meta_key(name), of, by) end
 end
 """.replace("START", str(START_MS)),
-    ]
+        "jobs",
+    ),
 )
-FILL: Final = Script("fill", lua_functions(_FILL) + "\n" + _FILL)
 """Makes records and queues as the scripts do, many at a time."""
 
 

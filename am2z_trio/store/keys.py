@@ -34,7 +34,8 @@ builds the others by functions that are rendered here, from the same table.
 | `node:<n>:active` | hash | id → token of the node's claims |
 | `node:<n>:claims` | hash | queue → the last claim call and what it granted |
 | `node:<n>` | channel | the node's inbox |
-| `session:<s>` | hash | version, sha256, blob, times, TTL; `gone`: why none; `w:<n>`: node n's last write |
+| `session:<s>` | hash | version, sha256, blob, times, TTL; `gone`: why none |
+| `session:<s>:receipts` | hash | node → its last write of the session's state, and what it became |
 | `session:<s>:history` | list | earlier states, newest first |
 | `session:<s>:jobs` | set | ids of the session's jobs that have not ended |
 | `sessions` | hash | sessions that have such jobs, and their ids as text |
@@ -84,6 +85,7 @@ TEMPLATES: Final = {
     "inbox": "node:%s",
     "session": "session:%s",
     "history": "session:%s:history",
+    "receipts": "session:%s:receipts",
     "jobs": "session:%s:jobs",
     "sessions": "sessions",
     "expiries": "expiries",

@@ -117,7 +117,7 @@ class Ledger:
         """By queue: how many fewer of its jobs are active since the last `deliver`."""
         self._ghosts: dict[tuple[str, str], int] = {}
         """By queue and session: entries of jobs that wait no more since the last `deliver`."""
-        self._may_end = BOUNDS.ended
+        self._may_end, self._may_trim = BOUNDS.ended, BOUNDS.trimmed
         self._ending: deque[_Ending] = deque()
         self.on_ending: list[Callable[[], None]] = []
         """Called when there is something for `end_children`."""
@@ -161,7 +161,8 @@ class Ledger:
     def deliver(self) -> None:
         """Send the messages that have gathered."""
         self._sieve_ghosts()
-        self._may_end = BOUNDS.ended
+        self._sieve_ghosts()
+        self._may_end, self._may_trim = BOUNDS.ended, BOUNDS.trimmed
         freed, self._freed = self._freed, {}
         for name, places in freed.items():
             if self._queue(name).held:
@@ -311,7 +312,10 @@ class Ledger:
         over = len(kept) - count
         if over <= 0:
             return
-        for job_id in sorted(kept, key=lambda name: (kept[name], name))[:over]:
+        # Far more are kept only after the limit was lowered: they go with the next ones.
+        over = min(over, self._may_trim)
+        self._may_trim -= over
+        for job_id in heapq.nsmallest(over, kept, key=lambda name: (kept[name], name)):
             del kept[job_id]
             self._bury(job_id, now)
 
@@ -464,14 +468,23 @@ class Ledger:
         self._active.setdefault(job.node, {})[job.spec.id] = job.token
 
     def _collect(self, now: float) -> None:
-        while self._forget and self._forget[0][0] <= now:
+        """Drop records that have had their time: a bounded number per operation, the rest with the next."""
+        for _ in range(BOUNDS.collected):
+            if not self._forget or self._forget[0][0] > now:
+                return
             _, job_id = heapq.heappop(self._forget)
-            job = self._jobs.get(job_id)
-            if job is not None and job.forget_at <= now:
-                del self._jobs[job_id]
-                queue = self._queue(job.queue)
-                queue.dead.pop(job_id, None)
-                queue.done.pop(job_id, None)
+            self._known(job_id, now)
+
+    def _known(self, job_id: str, now: float) -> Job | None:
+        """The job's record, unless it has had its time."""
+        job = self._jobs.get(job_id)
+        if job is None or job.forget_at > now:
+            return job
+        del self._jobs[job_id]
+        queue = self._queue(job.queue)
+        queue.dead.pop(job_id, None)
+        queue.done.pop(job_id, None)
+        return None
 
     def _is_stopping(self, session: str, now: float) -> bool:
         return self._stopping.get(session, -inf) > now

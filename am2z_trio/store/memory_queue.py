@@ -24,6 +24,10 @@ class Bounds:
     """Entries that are looked at to find those of jobs that wait no more: of all lines, and of one:"""
     sieved_per_ghost: int = 8
     sieved_at_least: int = 32
+    trimmed: int = 200
+    """Ended jobs beyond the number that is kept which go."""
+    collected: int = 1_000
+    """Records that have had their time which go."""
     ended: int = 200
     """Jobs that end with the one that called them; more are ended by and by."""
 

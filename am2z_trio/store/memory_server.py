@@ -90,7 +90,7 @@ class MemoryServer(Ledger):
 
     def _enqueue(self, request: Enqueue, now: float) -> EnqueueAnswer:
         spec = request.spec
-        known = self._jobs.get(spec.id)
+        known = self._known(spec.id, now)
         if known is not None and known.spec.processor != spec.processor:
             return EnqueueAnswer(status="taken", processor=known.spec.processor)
         generation = 0
@@ -364,10 +364,10 @@ class MemoryServer(Ledger):
 
     def view(self, jobs: Sequence[str], now: float) -> list[JobView | None]:
         self._collect(now)
-        return [self._view(job_id) for job_id in jobs]
+        return [self._view(job_id, now) for job_id in jobs]
 
-    def _view(self, job_id: str) -> JobView | None:
-        job = self._jobs.get(job_id)
+    def _view(self, job_id: str, now: float) -> JobView | None:
+        job = self._known(job_id, now)
         if job is None:
             return None
         return JobView(

@@ -5,6 +5,7 @@ Part of `memory_server`, whose rules it keeps: no await, and time is an argument
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +27,12 @@ from am2z_trio.model.records import (
 from .ports import StoreSettings
 
 NOTHING: Final = StateRecord()
+RECEIPTS: Final = 64
+RECEIPTS_SEEN: Final = 8
+RECEIPT_TTL: Final = 3600.0
+"""Seconds a writer's receipt is kept at least, where a session has very many."""
+EXPIRED: Final = 100
+"""Expired states that one sweep takes away."""
 
 
 @dataclass(slots=True)
@@ -36,7 +43,7 @@ class _Session:
     expires: float = inf
     history: deque[StateRecord] = field(default_factory=deque[StateRecord])
     receipts: dict[str, tuple[int, StateRecord]] = field(default_factory=dict[str, tuple[int, StateRecord]])
-    """Per node: the number of its last write, and what it became."""
+    """Per node: the number of its last write, and what it became; the last to write is the last."""
 
 
 @dataclass(slots=True)
@@ -64,6 +71,8 @@ class MemoryStates:
         self._is_connected = is_connected
         self._post = post
         self._sessions: dict[str, _Session] = {}
+        self._expiries: list[tuple[float, str]] = []
+        """A heap of when states expire, and of when some would have."""
         self._locks: dict[str, _Lock] = {}
 
     # --- states -----------------------------------------------------------------------------
@@ -92,7 +101,7 @@ class MemoryStates:
             updated=int(now),
         )
         ttl = self._settings.state_ttl if found.ttl is None else found.ttl
-        found.expires = inf if ttl is None else now + ttl * 1000
+        self._expires(session, found, inf if ttl is None else now + ttl * 1000)
         found.history.appendleft(found.record)
         while len(found.history) > self._settings.state_history:
             found.history.pop()
@@ -123,8 +132,19 @@ class MemoryStates:
             found.record, found.expires = current, inf
             found.history.clear()
         current = msgspec.structs.replace(current, blob=b"", checksum=write.checksum)
+        self._forget_old_receipts(found, now)
+        found.receipts.pop(node, None)
         found.receipts[node] = write.seq, current
         return WriteAnswer(status="applied", current=current)
+
+    @staticmethod
+    def _forget_old_receipts(session: _Session, now: float) -> None:
+        """Those of writers that have not written for an hour go when there are too many, some per write."""
+        if len(session.receipts) < RECEIPTS:
+            return
+        for node in list(itertools.islice(session.receipts, RECEIPTS_SEEN)):
+            if session.receipts[node][1].updated < now - RECEIPT_TTL * 1000:
+                del session.receipts[node]
 
     def history(self, session: str, now: float) -> list[StateRecord]:
         found = self._sessions.get(session)
@@ -133,16 +153,32 @@ class MemoryStates:
         return list(found.history)
 
     def expire(self, now: float) -> None:
-        """Take expired states away."""
-        for session in self._sessions.values():
-            self._as_of(session, now)
+        """Take expired states away, a bounded number; whoever looks at one does so, too."""
+        for _ in range(EXPIRED):
+            if not self._expiries or self._expiries[0][0] > now:
+                return
+            _, name = heapq.heappop(self._expiries)
+            session = self._sessions.get(name)
+            if session is not None:
+                self._as_of(session, now)
+
+    def _expires(self, name: str, session: _Session, at: float) -> None:
+        """Let a state expire at a time; `inf`: never."""
+        if at < inf:
+            heapq.heappush(self._expiries, (at, name))
+            if len(self._expiries) > 2 * len(self._sessions) + EXPIRED:
+                # Most are of states whose time was changed since.
+                every = ((one.expires, name) for name, one in self._sessions.items())
+                self._expiries = [entry for entry in every if entry[0] < inf]
+                heapq.heapify(self._expiries)
+        session.expires = at
 
     def set_ttl(self, session: str, ttl: float, now: float) -> None:
         found = self._sessions.setdefault(session, _Session())
         current = self._as_of(found, now)
         found.ttl = ttl
         if current.exists:
-            found.expires = current.updated + ttl * 1000
+            self._expires(session, found, current.updated + ttl * 1000)
 
     # --- locks ------------------------------------------------------------------------------
 

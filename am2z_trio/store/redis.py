@@ -507,21 +507,8 @@ class RedisStore:
         await self._eval(scripts.PAUSE, queue, 1 if on else 0)
 
     async def stats(self, queues: Sequence[str]) -> list[QueueStats]:
-        return [
-            QueueStats(
-                waiting=0 if paused else waiting,
-                paused=waiting if paused else 0,
-                active=active,
-                completed=completed,
-                failed=failed,
-                delayed=later,
-                cancelled=cancelled,
-                dead=dead,
-            )
-            for waiting, active, completed, failed, later, cancelled, paused, dead in await self._eval(
-                scripts.STATS, self._clock, *queues
-            )
-        ]
+        rows = await self._eval_records(scripts.STATS, (self._clock,), [(queue,) for queue in queues])
+        return [_stats(*row) for row in rows]
 
     async def join(self) -> None:
         await self._eval(scripts.JOIN, self._clock, self._node, self._lease, self._grace)
@@ -663,6 +650,21 @@ def _messages(payload: bytes, batch: RecordDecoder[list[T]], one: RecordDecoder[
             except ValidationError as wrong:
                 logger.warning("a message that cannot be read was dropped: %s", wrong)
         return found
+
+
+def _stats(
+    waiting: int, active: int, completed: int, failed: int, later: int, cancelled: int, paused: int, dead: int
+) -> QueueStats:
+    return QueueStats(
+        waiting=0 if paused else waiting,
+        paused=waiting if paused else 0,
+        active=active,
+        completed=completed,
+        failed=failed,
+        delayed=later,
+        cancelled=cancelled,
+        dead=dead,
+    )
 
 
 def _queue_info(queue: bytes, processor: bytes, session: bytes, options: bytes) -> QueueInfo | None:

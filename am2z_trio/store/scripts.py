@@ -25,18 +25,32 @@ _BUDGETS: Final = (
     f"local REPLY_BYTES, PUSHED_BYTES, POSTED_BYTES = {REPLY_BYTES}, {PUSHED_BYTES}, {POSTED_BYTES}"
 )
 
-FOLDER: Final = files("am2z_trio.store") / "lua"
+_FOLDER: Final = files("am2z_trio.store") / "lua"
 
 
 def _read(name: str) -> str:
-    return (FOLDER / f"{name}.lua").read_text(encoding="utf-8")
+    return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
+
+
+def assembled(body: str, *steps: str) -> str:
+    """A script's text behind the key functions, the budgets, what guards it, the clock, and shared steps.
+
+    In a function of its own: Lua has room for 200 local names in one, and for 60 from outside of it.
+    """
+    parts = (
+        _BUDGETS,
+        *map(_read, ("spoilt", "clock", *steps)),
+        "local function run()",
+        body,
+        "end",
+        "return run()",
+    )
+    source = "\n".join(parts)
+    return lua_functions(source) + "\n" + source
 
 
 def _script(name: str, *steps: str) -> Script:
-    """A script behind the key functions, the budgets, what guards it, the clock, and the steps it shares."""
-    parts = ("spoilt", "clock", *steps, name)
-    source = "\n".join([_BUDGETS, *map(_read, parts)])
-    return Script(name, lua_functions(source) + "\n" + source)
+    return Script(name, assembled(_read(name), *steps))
 
 
 ANNOUNCE: Final = _script("announce")

@@ -39,6 +39,7 @@ TYPES: Final = {
     "claims": "hash",
     "session": "hash",
     "history": "list",
+    "receipts": "hash",
     "jobs": "set",
     "sessions": "hash",
     "expiries": "zset",

@@ -98,7 +98,7 @@ MUTANTS = {
         ("SETTLE", "CANCEL", "TICK"), "if job.calls then end_children(", "if false then end_children("
     ),
     "a rate limit that counts nothing": Mutant(
-        ("CLAIM",), "starts = flow_starts - redis.call('ZCARD', starts_key(queue))", "starts = flow_starts"
+        ("CLAIM",), "flow_starts - redis.call('ZCOUNT',", "flow_starts - 0 * redis.call('ZCOUNT',"
     ),
     "room for one more is not announced": Mutant(
         ("SETTLE", "TICK"), "(counts[queue].active or 0) < 0 and flow_of(queue)[1] then", "false then"

@@ -715,6 +715,7 @@ SMALL_STEPS = {
         "LOOKS, LOOKS_OF_AN_END, UNBLOCKED = 500, 5, 100",
     ): "LOOKS, LOOKS_OF_AN_END, UNBLOCKED = 2, 1, 1",
     ("", "ENDED_AT_ONCE = 200"): "ENDED_AT_ONCE = 1",
+    ("", "may_trim = 200"): "may_trim = 1",
     ("", "SIEVED, SIEVED_PER_GHOST, SIEVED_AT_LEAST = 1500, 8, 32"): (
         "SIEVED, SIEVED_PER_GHOST, SIEVED_AT_LEAST = 2, 1, 0"
     ),
@@ -725,7 +726,7 @@ SMALL_STEPS = {
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both do so little in one call that hardly anything is done in one."""
     small = {"looks": 2, "looks_of_an_end": 1, "unblocked": 1}
-    small |= {"ended": 1, "sieved": 2, "sieved_per_ghost": 1, "sieved_at_least": 0}
+    small |= {"ended": 1, "trimmed": 1, "sieved": 2, "sieved_per_ghost": 1, "sieved_at_least": 0}
     for name, value in small.items():
         monkeypatch.setattr(BOUNDS, name, value)
     for (only, before), after in SMALL_STEPS.items():

@@ -85,8 +85,8 @@ local looks = LOOKS
 local room = meta[1] and 0 or limit
 local starts, active_room = limit, limit
 if flow_starts > 0 then
-  redis.call('ZREMRANGEBYSCORE', starts_key(queue), '-inf', whole(now - flow_per))
-  starts = flow_starts - redis.call('ZCARD', starts_key(queue))
+  forget(starts_key(queue), now - flow_per)
+  starts = flow_starts - redis.call('ZCOUNT', starts_key(queue), '(' .. whole(now - flow_per), '+inf')
 end
 if most_active > 0 then active_room = most_active - number(meta[4] or 0, 0) end
 room = math.min(room, starts, active_room)
@@ -310,7 +310,9 @@ if flow_starts > 0 then
   end
   redis.call('PEXPIRE', starts_key(queue), flow_per)
   if not meta[1] and #found >= starts and has_work(queue) then
-    local again = tonumber(redis.call('ZRANGE', starts_key(queue), 0, 0, 'WITHSCORES')[2]) + flow_per
+    local first_start = redis.call('ZRANGEBYSCORE', starts_key(queue), '(' .. whole(now - flow_per), '+inf', 'WITHSCORES',
+      'LIMIT', 0, 1)
+    local again = tonumber(first_start[2]) + flow_per
     if set_aside then
       -- Each for the time at which the limit will let it start, behind those set aside before; one that comes
       -- back too early, by a little, keeps its place.

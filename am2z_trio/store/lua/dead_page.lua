@@ -6,4 +6,7 @@
 -- INVARIANT  reads only; what has gone by its age is not listed.
 
 local now, queue, offset = read_clock(ARGV[1]), ARGV[2], tonumber(ARGV[3])
-return redis.call('ZREVRANGEBYSCORE', dead_key(queue), '+inf', '(' .. whole(now), 'LIMIT', offset, ARGV[4])
+-- By rank: a range by score would count its way to the offset.
+local last = math.min(offset + tonumber(ARGV[4]), redis.call('ZCOUNT', dead_key(queue), '(' .. whole(now), '+inf')) - 1
+if last < offset then return {} end
+return redis.call('ZREVRANGE', dead_key(queue), offset, last)

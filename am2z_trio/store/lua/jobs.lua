@@ -309,11 +309,21 @@ local function bury(id)
   if redis.call('PTTL', key) > KEPT_MS then redis.call('PEXPIRE', key, KEPT_MS) end
 end
 
+-- What is kept beyond a number or a time goes, a bounded number per call: far more are kept only after the limit
+-- was lowered, and after a long time in which nothing ended. Who reads looks at the times.
+local FORGOTTEN = 1000
+local may_trim = 200
 local function trim(kept, most)
-  local over = redis.call('ZCARD', kept) - most
+  local over = math.min(redis.call('ZCARD', kept) - most, may_trim)
   if over <= 0 then return end
+  may_trim = may_trim - over
   local ids = redis.call('ZPOPMIN', kept, over)
   for i = 1, #ids, 2 do bury(ids[i]) end
+end
+
+local function forget(kept, till)
+  local old = redis.call('ZCOUNT', kept, '-inf', whole(till))
+  if old > 0 then redis.call('ZREMRANGEBYRANK', kept, 0, math.min(old, FORGOTTEN) - 1) end
 end
 
 -- A set of ids that are no longer kept is not kept either.
@@ -346,12 +356,12 @@ local function retain(job, dead, status, now, ttl)
   redis.call('PEXPIRE', job_key(job.id), whole(age))
   if dead then
     redis.call('HSET', job_key(job.id), 'failed', whole(now))
-    redis.call('ZREMRANGEBYSCORE', dead_key(job.queue), '-inf', whole(now))
+    forget(dead_key(job.queue), now)
     redis.call('ZADD', dead_key(job.queue), whole(now + age), job.id)
     outlive(dead_key(job.queue), age)
     trim(dead_key(job.queue), most)
   elseif most >= 0 then
-    redis.call('ZREMRANGEBYSCORE', done_key(job.queue), '-inf', whole(now - age))
+    forget(done_key(job.queue), now - age)
     redis.call('ZADD', done_key(job.queue), whole(now), job.id)
     outlive(done_key(job.queue), age)
     trim(done_key(job.queue), most)

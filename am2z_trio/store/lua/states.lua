@@ -3,8 +3,8 @@
 -- A record without a state keeps its version and its writers' receipts for a week: far longer than a
 -- claim lives or a write is resent.
 local TOMBSTONE_MS = 604800000
--- Receipts of writers that have not written for an hour go first when there are too many.
-local RECEIPTS, RECEIPT_MS = 64, 3600000
+-- Receipts of writers that have not written for an hour go when there are too many: some per call, any of them.
+local RECEIPTS, RECEIPT_MS, RECEIPTS_SEEN = 64, 3600000, 8
 
 -- A record that is there for its marks alone goes by itself, too; the first write makes it last.
 local function keep_unwritten(key)
@@ -89,10 +89,12 @@ local function give_lock(name, token, lease, now)
   return fence
 end
 
--- Gives the lock to the first in line who is there, `asking` (a token) included; nobody: it is free.
+-- Gives the lock to the first in line who is there, `asking` (a token) included; nobody: it is free. Behind very
+-- many who have gone it is free, too, with the line as it stands: who asks next goes on looking.
 -- Returns the fencing number if it was `asking`.
+local GONE_AT_ONCE = 500
 local function hand_lock_on(name, now, asking)
-  while true do
+  for _ = 1, GONE_AT_ONCE do
     local first = redis.call('ZPOPMIN', line_key(name))[1]
     if not first then
       redis.call('DEL', lock_key(name))
@@ -106,4 +108,5 @@ local function hand_lock_on(name, now, asking)
       return nil
     end
   end
+  redis.call('DEL', lock_key(name))
 end

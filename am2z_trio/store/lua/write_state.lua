@@ -5,15 +5,15 @@
 --          ('': delete), ttl ms ('': as it is; 0: never), default ttl ms, history, lock token ('': none)
 -- RETURNS  {'applied', version, created, updated} | {'conflict', row of read_state} | {'fenced'} | {'stale'}
 -- INVARIANT  the same seq of a node changes the state at most once, however often and late it arrives: a
---          receipt of the node's last write stays in the record. Every check precedes the first write,
+--          receipt of the node's last write is kept for a week. Every check precedes the first write,
 --          which Redis refuses when memory is full, unless it is a removal.
 
 local now = read_clock(ARGV[1])
 local node, name, seq, version, sha = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6]
 local blob, ttl, token = ARGV[8], ARGV[9], ARGV[12]
-local key, writer = session_key(name), 'w:' .. node
+local key, receipts = session_key(name), receipts_key(name)
 
-local receipt = redis.call('HGET', key, writer)
+local receipt = redis.call('HGET', receipts, node)
 if receipt then
   receipt = unpacked(receipt)
   if not receipt or type(receipt[1]) ~= 'number' or not receipt[4] then receipt = { -1 } end
@@ -27,12 +27,11 @@ if version ~= '' and (whole(state.version) ~= version or state.sha ~= sha) then
 end
 
 local function forget_old_receipts()
-  if redis.call('HLEN', key) < RECEIPTS then return end
-  for _, field in ipairs(redis.call('HKEYS', key)) do
-    if string.sub(field, 1, 2) == 'w:' then
-      local at = (unpacked(redis.call('HGET', key, field)) or {})[4]
-      if number(at, 0) < now - RECEIPT_MS then redis.call('HDEL', key, field) end
-    end
+  if redis.call('HLEN', receipts) < RECEIPTS then return end
+  local some = redis.call('HRANDFIELD', receipts, RECEIPTS_SEEN, 'WITHVALUES')
+  for i = 1, #some, 2 do
+    local at = number((unpacked(some[i + 1]) or {})[4], 0)
+    if at < now - RECEIPT_MS then redis.call('HDEL', receipts, some[i]) end
   end
 end
 
@@ -46,5 +45,6 @@ else
   if ttl ~= '' then redis.call('HSET', key, 'ttl', ttl) end
 end
 if not receipt then forget_old_receipts() end
-redis.call('HSET', key, writer, cmsgpack.pack({ seq, whole(state.version), state.created, state.updated }))
+redis.call('HSET', receipts, node, cmsgpack.pack({ seq, whole(state.version), state.created, state.updated }))
+redis.call('PEXPIRE', receipts, TOMBSTONE_MS)
 return { 'applied', whole(state.version), state.created, state.updated }
