@@ -23,7 +23,7 @@ from typing import Any, Final
 import msgspec
 import redis
 
-from am2z_trio.model.records import CHILD_TTL, DEAD_TTL, plain_name
+from am2z_trio.model.records import CHILD_TTL, DEAD_TTL, KEPT, plain_name
 
 from .keyspace import Keyspace, text
 
@@ -33,6 +33,8 @@ ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 
 PERMANENT: Final = frozenset({"meta", "queues", "fence", "lineage", "session", "history", "expiries"})
 """Kinds of keys that may stay for ever when nothing is under way any more; all others must have a TTL."""
+
+KEPT_MS: Final = int(KEPT * 1000)
 
 LONGEST_MS: Final = int(max(CHILD_TTL, DEAD_TTL) * 1000) + 1
 """No TTL is longer, as long as nobody asked for more."""
@@ -320,6 +322,21 @@ class _Auditor:
                     yield Finding("I9", f"job:{id}", f"is {self.status(id)}, and {parent} does not know it")
 
     def kept(self) -> Iterator[Finding]:
+        records = self.keyspace.of("job")
+        for id, entry in records.items():
+            parent = self.field(id, "parent")
+            if (
+                self.status(id) == "failed"
+                and not parent
+                and "spec" not in entry.value
+                and entry.pttl > KEPT_MS
+            ):
+                yield Finding("I12", entry.key, f"is a dropped letter, and stays for {entry.pttl} ms")
+            if self.status(id) in ENDED and self.status(parent) in ENDED:
+                # A parent that was dropped since goes first.
+                longest = records[parent].pttl
+                if longest > KEPT_MS and entry.pttl > longest + 1000:
+                    yield Finding("I12", entry.key, f"stays {entry.pttl - longest} ms longer than {parent}")
         for name, entry in self.keyspace.of("debounce").items():
             queue, _, debounce = name.partition(":")
             id = text(entry.value)

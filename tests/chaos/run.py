@@ -70,8 +70,8 @@ _effects: Final = msgspec.msgpack.Decoder(list[str]).decode
 def _info(server: RedisProcess) -> bytes:
     with server.client() as connection:
         connection.set_response_callback("INFO", lambda reply: reply)
-        reply: bytes = connection.execute_command("INFO", "replication")
-        return reply
+        reply: Any = connection.execute_command("INFO", "replication")
+        return bytes(reply)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
