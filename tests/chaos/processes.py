@@ -50,6 +50,7 @@ class WorkerProcess:
         crash: str = "",
         options: Mapping[str, Any] | None = None,
         host: str = "trio",
+        idle: bool = False,
     ) -> None:
         self.crash, self.log = crash, log
         environment = {
@@ -59,6 +60,7 @@ class WorkerProcess:
             "CHAOS_CRASH": crash,
             "CHAOS_HOST": host,
             "CHAOS_OPTIONS": json.dumps(dict(options or {})),
+            **({"CHAOS_IDLE": "1"} if idle else {}),
         }
         with log.open("ab") as output:
             self._process = subprocess.Popen(

@@ -1,8 +1,9 @@
 """A worker process of the chaos run, which can be told where to die: `python -m tests.chaos.worker`.
 
-Settings come from the environment: `CHAOS_REDIS` (URL), `CHAOS_OPTIONS` (JSON: the runtime's) and
-`CHAOS_CRASH`, such as `settle after-send 3`: the process is killed (SIGKILL) when it has sent its third
-settlement and before it can read an answer. `POINTS` names all points.
+Settings come from the environment: `CHAOS_REDIS` (URL), `CHAOS_OPTIONS` (JSON: the runtime's), `CHAOS_IDLE`
+(set: it serves nothing, and looks for the dead) and `CHAOS_CRASH`, such as `settle after-send 3`: the process
+is killed (SIGKILL) when it has sent its third settlement and before it can read an answer. `POINTS` names all
+points.
 
 Crash points lie on the bytes of the node's connections and in the code of its jobs: nothing in the engine
 knows of them.
@@ -15,6 +16,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any, Final, cast
 
 import anyio
@@ -155,12 +157,22 @@ async def hangs(given: list[str], ctx: Context) -> list[str]:
     return [*given, str(time.time())]
 
 
-PROCESSORS: Final = (effect, plain, step, calling, steps, hangs)
+@processor(queue=QueueOptions(concurrency=20))
+async def patient(given: list[str], ctx: Context) -> list[str]:
+    """Waits for a file, then leaves an effect and says how often it was delivered."""
+    while not Path(given[1]).exists():
+        await anyio.sleep(0.05)
+    await leave_effect(ctx, given[0])
+    return [*given, str(ctx.meta.deliveries)]
+
+
+PROCESSORS: Final = (effect, plain, step, calling, steps, hangs, patient)
 
 
 async def main() -> None:
     runtime = QueueRuntime(os.environ["CHAOS_REDIS"], **json.loads(os.environ.get("CHAOS_OPTIONS", "{}")))
-    runtime.register(*PROCESSORS)
+    if "CHAOS_IDLE" not in os.environ:
+        runtime.register(*PROCESSORS)
     async with runtime:
         print("serves", flush=True)
         with anyio.open_signal_receiver(signal.SIGTERM) as signals:
