@@ -65,10 +65,7 @@ from .worker import Worker
 logger: Final = logging.getLogger("am2z_trio.node")
 
 TICK: Final = 1.0
-"""Most seconds between two ticks: lease, stuck queues, and dead nodes as often as `stalled_interval` says."""
-
-TICK_PATIENCE: Final = 1.0
-"""Seconds one tick may take before the node asks itself whether its lease still stands."""
+"""Most seconds between two ticks. Of a few nodes each ticks when the next look at what they share is due."""
 
 SELF_FENCE: Final = 0.8
 """Share of the lease after which a node that cannot reach the store gives its claims up."""
@@ -152,7 +149,9 @@ class Node:
         self._worker_ended = self.host.event()
         self._jobs_run_before = 0
         self._tick_bell = self.host.spot()
-        self._look_for_dead_at = -inf
+        self._look_for_dead_at = self._chores_at = -inf
+        self._look_bell = self.host.spot()
+        self._pace = 0.0
         self._stray_wakes: set[str] = set()
 
     # --- the tree ---------------------------------------------------------------------------
@@ -288,6 +287,7 @@ class Node:
                 if self._options.workers:
                     await self._join()
                 nursery.start_soon(lasting, self.host, "the task that announces", self.announcements.run)
+                nursery.start_soon(lasting, self.host, "the task that looks", self._look_forever)
                 nursery.start_soon(self._tick_until_left)
                 self._serving.set()
 
@@ -486,7 +486,7 @@ class Node:
     async def _tick_forever(self) -> None:
         host = self.host
         while True:
-            with host.cancel_scope(deadline=host.now() + min(TICK, self._registry.stalled_interval)):
+            with host.cancel_scope(deadline=host.now() + min(TICK, self._pace)):
                 await self._tick_bell.park()
             failed, reached = False, True
             try:
@@ -526,7 +526,7 @@ class Node:
 
     async def _tick(self) -> bool:
         """Keep the lease and look after what this node holds; returns whether the store has answered."""
-        store, host = self.store, self.host
+        host = self.host
         self._watch_memory()
         if self._options.workers:
             if not self._joined:
@@ -539,29 +539,42 @@ class Node:
                 self.claims.on_hold = False
                 for worker in self.workers.values():
                     worker.wake()
-            look = host.now() >= self._look_for_dead_at
-            with host.cancel_scope(deadline=host.now() + TICK_PATIENCE) as patience:
-                answer = await store.tick(reap=look)
-                self._lease_seen = host.now()
-                if look:
-                    # A suspect is looked at again as soon as its second of grace is over.
-                    interval = self._registry.stalled_interval
-                    self._look_for_dead_at = self._lease_seen + (
-                        min(TICK, interval) if answer.suspicion else interval
-                    )
-                if answer.lost:
-                    self._lost()
-            if patience.cancelled_caught:
-                # Whoever was away itself cannot tell who is dead: all may be on their way back.
-                self._look_for_dead_at = host.now() + SETTLING_IN
+            if not await self._renew():
                 return False
-            while answer.more:
-                answer = await store.tick()
-            if not self.claims.on_hold:
+            if not self.claims.on_hold and (self.claims.has_strays or host.now() >= self._chores_at):
+                self._chores_at = host.now() + TICK
                 await self.holdings.look()
             for worker in list(self.workers.values()):
                 worker.release_stranded()
         return True
+
+    async def _renew(self) -> bool:
+        """Renew the lease, before anything else; returns whether the store has answered within its time."""
+        host, now = self.host, self.host.now()
+        every = self._registry.stalled_interval if now >= self._look_for_dead_at else 0.0
+        with host.cancel_scope(deadline=now + self._options.lease) as patience:
+            answer = await self.store.renew(look_every=every)
+            self._lease_seen = now
+            self._pace = answer.wait
+            if answer.lost:
+                self._lost()
+            elif answer.look:
+                self._look_bell.wake()
+        if patience.cancelled_caught:
+            # Whoever was away itself cannot tell who is dead: all may be on their way back.
+            self._look_for_dead_at = host.now() + SETTLING_IN
+            return False
+        return True
+
+    async def _look_forever(self) -> None:
+        """When it is this node's turn, look after what all nodes share; beside the ticks, which renew."""
+        while True:
+            await self._look_bell.park()
+            try:
+                while (await self.store.tick()).more:
+                    pass
+            except AM2ZError as error:
+                logger.warning("looking for dead nodes and stuck queues failed: %s", error)
 
     async def _look(self) -> None:
         """Pass stray wake-ups on, and read the records of jobs that were not heard of for a while."""

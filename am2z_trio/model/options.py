@@ -339,10 +339,10 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How often a job may be lost with its worker before it fails with `JobStalledError`; a job whose calls
     complete meanwhile starts over. When it is lost for another time it comes back apart from the jobs that
     were lost with it, so that one that kills its worker takes no others with it."""
-    stalled_interval: float = 1.0
-    """Seconds between two looks for jobs that were lost with their worker. Every node looks, as often as the
-    shortest of its processors says: a dead process is found so long after a second of grace, a frozen one so
-    long after its lease."""
+    stalled_interval: float = 0.3
+    """Seconds between two looks for jobs that were lost with their worker. All nodes together look, one at a
+    time, as often as the shortest of their processors says: a dead process is found so long after a second of
+    grace, a frozen one so long after its lease."""
     default_job_options: JobOptions = JobOptions()
     """For what a job's own options leave open."""
 

@@ -458,6 +458,17 @@ class QueueInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Whoever submits by name alone goes by them."""
 
 
+class RenewAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """How a node's lease stands."""
+
+    lost: bool
+    """It is gone: this node was reaped, or Redis was emptied. It must join again."""
+    look: bool = False
+    """It is this node's turn to look after what all nodes share: to `tick`."""
+    wait: float = 1.0
+    """Seconds after which to renew again, at the latest."""
+
+
 class TickAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What a tick found."""
 
@@ -465,7 +476,5 @@ class TickAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """This node was reaped (or Redis was emptied): its claims are void, it must register again."""
     reaped: int = 0
     """Jobs of dead nodes this call returned to their queues or failed."""
-    suspicion: bool = False
-    """Some node is not connected, and its grace is not over: look again then."""
     more: bool = False
-    """Dead nodes have more jobs: call again at once."""
+    """Dead nodes have more jobs, or more states have expired: call again at once."""

@@ -29,6 +29,8 @@ builds the others by functions that are rendered here, from the same table.
 | `queues` | zset | announced queues, in order of their first announcement |
 | `nodes` | zset | nodes that may claim, by lease deadline; -1: being reaped |
 | `suspects` | hash | nodes without a subscriber, and since when |
+| `look` | string | when the next look at what all nodes share is due |
+| `sweep` | string | place in `queues` at which the next look goes on |
 | `graces` | hash | node → ms for which its subscriber may be missing |
 | `truce` | string | until when nobody is taken for dead, since some node was away |
 | `node:<n>:active` | hash | id → token of the node's claims |
@@ -78,6 +80,8 @@ TEMPLATES: Final = {
     "queues": "queues",
     "nodes": "nodes",
     "suspects": "suspects",
+    "look": "look",
+    "sweep": "sweep",
     "graces": "graces",
     "truce": "truce",
     "active": "node:%s:active",

@@ -76,6 +76,7 @@ class LeaseKeeper:
                         str(0 if self._clock is None else self._clock()),
                         self._node,
                         str(int(self._lease * 1000)),
+                        "0",
                     )
                 except (redis.RedisError, OSError) as error:
                     # The next round tries again, and where the name leads then: a primary may have become a

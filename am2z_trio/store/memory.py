@@ -22,6 +22,7 @@ from am2z_trio.model.records import (
     Permit,
     QueueInfo,
     QueueStats,
+    RenewAnswer,
     SessionCounts,
     SettleAnswer,
     Settlement,
@@ -188,6 +189,10 @@ class MemoryStore:
 
     def beat(self) -> None:
         """Nothing keeps the lease but the ticks."""
+
+    async def renew(self, *, look_every: float) -> RenewAnswer:
+        await self._checkpoint()
+        return self._server.renew(self._node, self._now(), look_every)
 
     async def tick(self, *, reap: bool = True) -> TickAnswer:
         await self._checkpoint()

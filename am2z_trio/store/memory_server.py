@@ -33,6 +33,7 @@ from am2z_trio.model.records import (
     Permit,
     QueueInfo,
     QueueStats,
+    RenewAnswer,
     SessionCounts,
     SessionStopped,
     SettleAnswer,
@@ -52,6 +53,10 @@ APART: Final = 0.25
 
 TRUCE: Final = 3.0
 """Most seconds for which nobody is taken for dead after some node was away."""
+
+
+FEW: Final = 10
+"""Nodes of which each asks when the next look is due; of more, one does anyway."""
 
 
 @dataclass(slots=True)
@@ -76,8 +81,8 @@ class MemoryServer(Ledger):
         self._breakers: dict[str, Breaker] = {}
         self._nodes: dict[str, _Node] = {}
         self._claims: dict[tuple[str, str], tuple[int | None, list[tuple[str, str]]]] = {}
-        self._sweeps: dict[str, int] = {}
         self._truce = 0.0
+        self._look_at = 0.0
         """Until when nobody is taken for dead, since some node was away."""
 
     # --- jobs -------------------------------------------------------------------------------
@@ -576,18 +581,34 @@ class MemoryServer(Ledger):
         for queue in self._queues.values():
             queue.lot.pop(node, None)
 
+    def renew(self, node: str, now: float, look_every: float) -> RenewAnswer:
+        lost = self._renew(node, now)
+        if lost or not look_every:
+            return RenewAnswer(lost=lost)
+        look = self._look_at <= now
+        if look or self._look_at > now + look_every * 1000:
+            self._look_at = now + look_every * 1000
+        if len(self._nodes) > FEW:
+            return RenewAnswer(lost=lost, look=look)
+        return RenewAnswer(lost=lost, look=look, wait=min(max((self._look_at - now) / 1000, 0.05), 1.0))
+
+    def _renew(self, node: str, now: float) -> bool:
+        """Renew a lease that stands; whether it is gone."""
+        own = self._nodes.get(node)
+        if own is None or own.lease_until < 0:
+            return True
+        lease = self.settings.lease * 1000
+        if own.lease_until - now < lease / 3:
+            # The others may be on their way back, too.
+            self._truce = now + min(lease, TRUCE * 1000)
+        own.lease_until = now + lease
+        own.gone_since = None
+        return False
+
     def tick(self, node: str, now: float, *, reap: bool = True) -> TickAnswer:
         self._collect(now)
-        own = self._nodes.get(node)
-        lost = own is None or own.lease_until < 0
-        if own is not None and not lost:
-            lease = self.settings.lease * 1000
-            if own.lease_until - now < lease / 3:
-                # The others may be on their way back, too.
-                self._truce = now + min(lease, TRUCE * 1000)
-            own.lease_until = now + lease
-            own.gone_since = None
-        reaped, suspicion, more = 0, False, False
+        lost = self._renew(node, now)
+        reaped, more = 0, False
         oldest = heapq.nsmallest(BATCH, self._nodes.items(), key=lambda item: (item[1].lease_until, item[0]))
         for name, holder in oldest if reap and self._truce <= now else ():
             if self._is_dead(name, holder, now):
@@ -596,23 +617,21 @@ class MemoryServer(Ledger):
                     reaped += self._reap(name, now, BATCH - reaped)
                 more = more or name in self._nodes
             elif holder.gone_since is not None:
-                suspicion = True
-        first = self._sweeps.get(node, 0)
-        swept = list(itertools.islice(self._infos, first, first + BATCH))
-        self._sweeps[node] = 0 if len(swept) < BATCH else first + BATCH
-        for name in swept:
+                # A suspect is looked at again as soon as its grace is over.
+                self._look_at = min(self._look_at, holder.gone_since + holder.grace * 1000)
+        # Nothing here is too much for one look.
+        for name in list(self._infos):
             queue = self._queue(name)
             old = now - self._seen[name] > ANNOUNCED_FOR * 1000
             if old and not queue.paused and not self._jobs_left(name, now):
                 self._drop_queue(name)
-                self._sweeps[node] = max(0, self._sweeps[node] - 1)
                 continue
             due = self._next_due(name, now)
             if queue.lot and not queue.paused and (queue.has_work or (due is not None and due <= 0)):
                 self._wake(name)
         self.states.expire(now)
         self.deliver()
-        return TickAnswer(lost=lost, reaped=reaped, suspicion=suspicion, more=more)
+        return TickAnswer(lost=lost, reaped=reaped, more=more)
 
     def _is_dead(self, name: str, node: _Node, now: float) -> bool:
         if node.lease_until < now:

@@ -34,6 +34,7 @@ from am2z_trio.model.records import (
     Permit,
     QueueInfo,
     QueueStats,
+    RenewAnswer,
     SessionCounts,
     SettleAnswer,
     Settlement,
@@ -310,6 +311,14 @@ class Store(Protocol):
 
     def beat(self) -> None:
         """The event loop gets on: a job has ended. What keeps the lease beside it may go on. Never waits."""
+        ...
+
+    async def renew(self, *, look_every: float) -> RenewAnswer:
+        """Renew the lease, and hear whether it is this node's turn to look (`tick`).
+
+        All nodes together look once in `look_every` seconds, the shortest that any of them says, and when a
+        node that seems dead has had its grace; 0: this node does not look.
+        """
         ...
 
     async def tick(self, *, reap: bool = True) -> TickAnswer:

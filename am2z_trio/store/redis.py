@@ -42,6 +42,7 @@ from am2z_trio.model.records import (
     Permit,
     QueueInfo,
     QueueStats,
+    RenewAnswer,
     SessionCounts,
     SettleAnswer,
     Settled,
@@ -68,6 +69,9 @@ logger: Final = logging.getLogger("am2z_trio.store")
 
 BATCH: Final = 100
 """Most jobs, nodes or queues that one housekeeping call touches."""
+
+SWEPT: Final = 500
+"""Queues that one look goes through: a lost wake-up of one among thousands is repaired within seconds."""
 
 RECORDS: Final = 200
 """Most records of one call; more are several calls."""
@@ -131,7 +135,6 @@ class RedisStore:
         self._listener: Listener | None = None
         self._nursery: Nursery | None = None
         self._keeper: LeaseKeeper | None = None
-        self._queue_offset = 0
         self._ending = False
         self._states = RedisStates(
             node, settings, eval=self._eval, send=self._send, clock=lambda: self._clock
@@ -521,23 +524,30 @@ class RedisStore:
         if self._keeper is not None:
             self._keeper.beat()
 
+    async def renew(self, *, look_every: float) -> RenewAnswer:
+        self.beat()
+        lost, look, wait = await self._eval(
+            scripts.RENEW, self._clock, self._node, self._lease, milliseconds(look_every)
+        )
+        return RenewAnswer(lost=bool(lost), look=bool(look), wait=wait / 1000)
+
     async def tick(self, *, reap: bool = True) -> TickAnswer:
         self.beat()
-        lost, reaped, self._queue_offset, suspicion, more, ending = await self._eval(
+        lost, reaped, more, ending = await self._eval(
             scripts.TICK,
             self._clock,
             self._ttl,
             self._node,
             self._lease,
             self._grace,
-            self._queue_offset,
             BATCH,
+            SWEPT,
             1 if reap else 0,
         )
         if ending and not self._ending and self._nursery is not None:
             self._ending = True
             self._nursery.start_soon(self._end_children)
-        return TickAnswer(lost=bool(lost), reaped=reaped, suspicion=bool(suspicion), more=bool(more))
+        return TickAnswer(lost=bool(lost), reaped=reaped, more=bool(more))
 
     async def _end_children(self) -> None:
         """Go on ending what ended jobs had called, with pauses for what others ask of the server."""

@@ -144,7 +144,18 @@ class _Auditor:
 
     def times_to_live(self) -> Iterator[Finding]:
         """What can only be in use for a time says so."""
-        for kind in ("lock", "line", "breaker", "dead", "done", "starts", "truce", "receipts"):
+        for kind in (
+            "lock",
+            "line",
+            "breaker",
+            "dead",
+            "done",
+            "starts",
+            "truce",
+            "receipts",
+            "look",
+            "sweep",
+        ):
             for entry in self.keyspace.of(kind).values():
                 if entry.pttl < 0:
                     yield Finding("I12", entry.key, "never expires")

@@ -35,6 +35,8 @@ TYPES: Final = {
     "suspects": "hash",
     "graces": "hash",
     "truce": "string",
+    "look": "string",
+    "sweep": "string",
     "active": "hash",
     "claims": "hash",
     "session": "hash",

@@ -2,6 +2,9 @@
 --
 -- Numbers above 14 digits lose their end in Lua's own formatting; `whole` keeps them.
 
+-- What the nodes say to each other about looking goes with the last of them.
+local LOOK_MS = 86400000
+
 local function whole(number) return string.format('%.0f', number) end
 
 -- A node whose lease is close to its end has not been heard for long: the server or the network may have been

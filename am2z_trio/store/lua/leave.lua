@@ -16,5 +16,6 @@ for _, id in ipairs(held) do
 end
 redis.call('DEL', active_key(node), claims_key(node))
 redis.call('ZREM', nodes_key(), node)
+if redis.call('EXISTS', nodes_key()) == 0 then redis.call('DEL', look_key(), sweep_key()) end
 finish()
 return #held

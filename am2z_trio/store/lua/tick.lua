@@ -2,10 +2,10 @@
 -- without jobs that nobody serves.
 --
 -- KEYS     anchor
--- ARGV     clock, result ttl ms, node, lease ms, own disconnect grace ms, offset into the queues, batch,
+-- ARGV     clock, result ttl ms, node, lease ms, own disconnect grace ms, most nodes, jobs and states, most queues,
 --          look for dead nodes (1 or 0)
--- RETURNS  {1 if the own lease is gone, jobs taken from dead nodes, next offset, 1 if some node may be dead
---          and its grace is not over, 1 if dead nodes have more jobs, 1 if there is what `end_children` ends}
+-- RETURNS  {1 if the own lease is gone, jobs taken from dead nodes, 1 if dead nodes have more jobs or there are
+--          more expired states, 1 if there is what `end_children` ends}
 -- INVARIANT  a job leaves a dead node exactly once, with its token retired; bounded work per call.
 --          A node is dead when its lease has passed, or when nobody has subscribed to its inbox for
 --          its own grace: Redis sees a closed connection at once, and cannot see a frozen process.
@@ -16,7 +16,7 @@
 --          them may be what kills its worker, and the others shall not be there whenever it does.
 
 local now, ttl, node = read_clock(ARGV[1]), ARGV[2], ARGV[3]
-local grace, offset, batch = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local grace, batch, most_queues = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 
 redis.call('HDEL', suspects_key(), node)
 local own = redis.call('ZSCORE', nodes_key(), node)
@@ -27,7 +27,8 @@ if own and number(own, 0) >= 0 then
   redis.call('ZADD', nodes_key(), whole(now + tonumber(ARGV[4])), node)
 end
 
-local suspicion = 0
+-- A suspect is looked at again as soon as its grace is over.
+local look_at = number(redis.call('GET', look_key()), now)
 local function is_dead(name, lease)
   if lease < now then return true end
   if redis.call('PUBSUB', 'NUMSUB', inbox_key(name))[2] > 0 then
@@ -40,9 +41,12 @@ local function is_dead(name, lease)
     since = now
   end
   local patience = number(redis.call('HGET', graces_key(), name) or grace, grace)
-  local over = now - number(since, now - patience) >= patience
-  if not over then suspicion = 1 end
-  return over
+  local over = number(since, now - patience) + patience
+  if over > now and over < look_at then
+    look_at = over
+    redis.call('SET', look_key(), whole(over), 'PX', LOOK_MS)
+  end
+  return over <= now
 end
 
 local APART_MS = 250
@@ -100,7 +104,8 @@ for i = 1, #nodes, 2 do
   end
 end
 
-local queues, dropped = redis.call('ZRANGE', queues_key(), offset, offset + batch - 1), 0
+local offset = number(redis.call('GET', sweep_key()), 0)
+local queues, dropped = redis.call('ZRANGE', queues_key(), offset, offset + most_queues - 1), 0
 for _, queue in ipairs(queues) do
   local meta = redis.call('HMGET', meta_key(queue), 'paused', 'seen')
   if meta[1] then
@@ -114,11 +119,17 @@ for _, queue in ipairs(queues) do
   end
 end
 
+if #queues < most_queues then
+  redis.call('DEL', sweep_key())
+else
+  redis.call('SET', sweep_key(), whole(offset + most_queues - dropped), 'PX', LOOK_MS)
+end
+
 local expired = redis.call('ZRANGEBYSCORE', expiries_key(), '-inf', whole(now), 'LIMIT', 0, batch)
 for _, name in ipairs(expired) do
   local v = redis.call('HMGET', session_key(name), 'version', 'updated')
   if v[1] then bury_state(name, number(v[1], 0), number(v[2]) and v[2] or '0', 'expired') else redis.call('ZREM', expiries_key(), name) end
 end
+if #expired == batch then more = 1 end
 finish()
-local ending = redis.call('EXISTS', ending_key())
-return { lost, reaped, #queues < batch and 0 or offset + batch - dropped, suspicion, more, ending }
+return { lost, reaped, more, redis.call('EXISTS', ending_key()) }

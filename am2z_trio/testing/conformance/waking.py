@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from am2z_trio.model.records import Wake
+from am2z_trio.model.records import QueueInfo, Wake
 
 from .bench import Bench, Outcome
 from .builders import ids_of, job
@@ -104,3 +104,15 @@ class WakingCases:
         bench.clock.advance(5)
         await a.store.tick()
         assert await a.heard() == [Wake("q")]
+
+    async def test_nodes_share_the_sweep_over_any_number_of_queues(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await a.store.announce([QueueInfo(queue=f"q{n}", processor=f"p{n}") for n in range(1_200)])
+        last = "q1199"
+        await a.store.enqueue([job("soon", last, delay=5.0)])
+        assert await a.claim(1, last) == []
+        await a.heard()
+        bench.clock.advance(5)
+        for node in (a, b, a):
+            await node.store.tick()
+        assert Wake(last) in await a.heard()
