@@ -13,8 +13,8 @@ Where things are, from the function a user writes to the outcome a caller gets:
 * `executor` - a claimed job in, a settlement out; `settler` - settlements on their way to the store
 * `calls`, `circuits` - what a running job asks for: other jobs, and whether a processor may be called
 * `sessions`, `session_stops`, `session` - a nursery per session, its end, and how a user holds it
-* `states`, `node_states`, `job_state`, `locks`, `lines`, `transactions` - session states: outside of jobs, on
-  their way, inside a job, under a lock, and in whose turn
+* `states`, `node_states`, `job_state`, `locks`, `lines` - session states: outside of jobs, on their way,
+  inside a job, and under a lock
 * `bus`, `announcements` - what is told to everybody: events, and which queues are served here
 
 The hot path is worker, executor, settler: one claim and one settle call carry many jobs, a job

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextvars import ContextVar
 from math import inf
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -31,10 +32,10 @@ class Claim:
         "began",
         "called",
         "calls",
-        "conflicts",
         "counts",
         "ended",
         "grant",
+        "is_running",
         "path",
         "root",
         "scope",
@@ -48,8 +49,8 @@ class Claim:
         self.worker = worker
         self.since = since
         self.scope: CancelScope | None = None
+        self.is_running = False
         self.stop: Stop | None = None
-        self.conflicts = 0
         self.calls = 0
         """Jobs it waits for now."""
         self.called = 0
@@ -69,10 +70,19 @@ class Claim:
             self.stop = stop
         if self.scope is not None:
             self.scope.cancel()
-        self.worker.on_stop(self)
 
     def settled(self, settlement: Settlement, answer: SettleAnswer) -> None:
         self.worker.on_settled(self, settlement, answer)
+
+
+running: Final[ContextVar[Claim | None]] = ContextVar("am2z running job", default=None)
+"""The job whose code runs in this task, or in the one that has started it."""
+
+
+def running_job() -> Claim | None:
+    """The job in whose code we are; `None` outside of jobs, and in what a job has left behind."""
+    claim = running.get()
+    return claim if claim is not None and claim.is_running else None
 
 
 class Claims:

@@ -49,12 +49,13 @@ from am2z_trio.model.records import (
     ResultRecord,
     Settlement,
     Unreadable,
+    turn_of,
 )
 from am2z_trio.model.telling import class_of, cut, text_of, trace_of
 from am2z_trio.policy.retry import backoff_delay, wants_retry
 
 from .circuits import NO_FAULT, Circuits
-from .claims import Claim
+from .claims import Claim, running
 from .context import CallRequest, Context, Meta
 from .contexts import OwnContext, in_context
 from .job_nursery import JobNursery
@@ -128,6 +129,7 @@ class Executor:
             return self._indescribable(claim, raised)
 
     async def _run(self, claim: Claim, registered: Registered, stored: JobState | None) -> Settlement | None:
+        running.set(claim.root)
         claim.began = began = self._now()
         claim.called = 0
         started = time.time()
@@ -423,9 +425,9 @@ class Executor:
         """The state moved once too often: fail the job."""
         grant = claim.grant
         error = StateConflictError(
-            f"the state of session {grant.spec.session!r} moved {claim.conflicts} times while "
+            f"the state of session {grant.spec.session!r} moved {grant.conflicts + 1} times while "
             f"{grant.spec.processor!r} ran (max_conflicts)",
-            context={"session": grant.spec.session, "conflicts": claim.conflicts},
+            context={"session": grant.spec.session, "conflicts": grant.conflicts + 1},
         )
         result = self._result(grant, codec.NIL, error, time.time(), 0.0)
         return Settlement(id=grant.spec.id, token=grant.token, outcome="failed", result=result)
@@ -491,6 +493,12 @@ def _in_short(error: ErrorRecord) -> ErrorRecord:
 def released(claim: Claim) -> Settlement:
     """Hand the job back to the front of its queue; no attempt is used."""
     return Settlement(id=claim.grant.spec.id, token=claim.grant.token, outcome="released")
+
+
+def conflicted(claim: Claim) -> Settlement:
+    """It was run in vain, as its session's state had moved: hand it back, to be run in its turn."""
+    spec = claim.grant.spec
+    return Settlement(id=spec.id, token=claim.grant.token, outcome="conflicted", reason=turn_of(spec))
 
 
 def _input_state(grant: Grant, registered: Registered) -> Any:

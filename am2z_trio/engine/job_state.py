@@ -14,7 +14,7 @@ from typing import Any, TypeVar, overload
 from am2z_trio.model.codec import checksum
 from am2z_trio.model.errors import RuntimeStateError
 from am2z_trio.model.integrity import verified
-from am2z_trio.model.records import NO_STATE, Commit, Grant, StateRecord
+from am2z_trio.model.records import NO_STATE, Commit, Grant, StateRecord, turn_of
 
 from .node_states import NodeStates
 
@@ -24,12 +24,13 @@ T = TypeVar("T")
 class JobState:
     """The stored state of the job's session, as the job sees it."""
 
-    __slots__ = ("_blob", "_commits", "_kind", "_record", "_session", "_states")
+    __slots__ = ("_blob", "_commits", "_kind", "_record", "_session", "_states", "_turn")
 
     def __init__(self, states: NodeStates, grant: Grant, kind: Any) -> None:
         self._states = states
         self._session = grant.spec.session
         self._commits = grant.spec.commits or grant.spec.state == NO_STATE
+        self._turn = turn_of(grant.spec)
         self._kind = kind
         self._record: StateRecord | None = grant.stored
         self._blob: bytes | None = None
@@ -86,4 +87,4 @@ class JobState:
         elif not self._commits:
             return None
         expected = None if self._record is None else self._record.mark
-        return Commit(blob=blob, checksum=checksum(blob), expected=expected)
+        return Commit(blob=blob, checksum=checksum(blob), expected=expected, turn=self._turn)

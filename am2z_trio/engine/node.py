@@ -59,7 +59,6 @@ from .session_stops import SessionStops
 from .sessions import HostedSession, Sessions
 from .settler import Settler
 from .submissions import Submissions
-from .transactions import Transactions
 from .worker import Worker
 
 logger: Final = logging.getLogger("am2z_trio.node")
@@ -105,7 +104,6 @@ class Node:
         self.sessions = Sessions(self.host, self._on_session_cancelled)
         self.stops = SessionStops(self.host, store, self.sessions, self.results, on_stopped=self._on_stopped)
         self.announcements = Announcements(self.host, store, registry, self._served)
-        self.transactions = Transactions()
         self.capacity = Capacity(self.host, options.max_running)
         self.workers: dict[str, Worker] = {}
         """By queue: those that serve now. One that was replaced may still let its jobs end."""
@@ -315,7 +313,6 @@ class Node:
             processor=name,
             lookup=lambda: self._registry.get(name),
             sessions=self.sessions,
-            transactions=self.transactions,
             capacity=self.capacity,
             max_conflicts=self._options.max_conflicts,
             on_lost=self._lost,

@@ -352,7 +352,7 @@ class Runtime:
         The job does not end with the caller. Raises the error if it cannot be enqueued; cancelled
         while waiting, the job is taken back.
         """
-        ask = Ask(session=session, timeout=timeout, options=options, job_id=job_id)
+        ask = Ask(session=session, timeout=timeout, options=options, job_id=job_id, waits=False)
         codec, waiter = await self._running().submissions.submit(processor, state, ask)
         return Job(
             waiter,

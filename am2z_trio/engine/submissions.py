@@ -42,6 +42,7 @@ from am2z_trio.model.records import (
 )
 from am2z_trio.store.ports import Store
 
+from .claims import running_job
 from .job import ProcessorResult, failed_result, read_result
 from .processor import Processor
 from .registry import Registry
@@ -78,6 +79,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """Which of its calls this is."""
     commits: bool = True
     """Whether what a child returns is committed in its session."""
+    waits: bool = True
+    """Whether the caller waits for its outcome."""
     goes_on: Callable[[], bool] | None = None
     """Asked when the call is cancelled: whether the job that calls will be run again, and call again."""
 
@@ -233,7 +236,7 @@ class Submissions:
         name = name_of(processor)
         codec, queue_options = await self._look_up(processor, name)
         ask = _checked(name, state, ask)
-        depth = 0 if ask.parent is None else self.depth_below(ask.parent)
+        depth = self._depth(name, state, ask)
         chosen = (ask.options or ANY_OPTIONS).over(queue_options.default_job_options)
         deadline = self._host.effective_deadline()
         blob = NO_STATE if state is None else msgspec.Raw(codec.encode(state))
@@ -270,6 +273,22 @@ class Submissions:
             on_complete=Retention.of(chosen.remove_on_complete),
             on_fail=Retention.of(chosen.remove_on_fail),
         )
+
+    def _depth(self, name: str, state: object, ask: Ask) -> int:
+        """How deep the job is: below the one that calls it, or that waits for it."""
+        if ask.parent is not None:
+            return self.depth_below(ask.parent)
+        outer = running_job() if ask.waits else None
+        if outer is None:
+            return 0
+        spec = outer.grant.spec
+        if state is None and spec.state == NO_STATE and ask.session == spec.session:
+            raise ConfigurationError(
+                f"{spec.processor!r} works on the state of session {ask.session!r} and would wait for "
+                f"{name!r}, which works on it, too: use ctx.call, which is part of its transaction",
+                context={"processor": name, "session": spec.session},
+            )
+        return self.depth_below(outer.grant)
 
     def depth_below(self, parent: Grant) -> int:
         """How deep a job that this one calls is; raises `CallDepthExceededError` where that is too deep."""

@@ -15,8 +15,6 @@ from collections.abc import Callable
 from math import inf
 from typing import Final
 
-import msgspec
-
 from am2z_trio.concurrency import Host, Nursery, Spot, TaskStatus
 from am2z_trio.concurrency.groups import is_an_error
 from am2z_trio.model.errors import AM2ZError
@@ -27,11 +25,10 @@ from am2z_trio.store.ports import Store
 
 from .capacity import Capacity
 from .claims import Claim, Claims, Stop
-from .executor import Executor, released
+from .executor import Executor, conflicted, released
 from .registry import Registered
 from .sessions import HostedSession, Sessions, SessionWorker
 from .settler import Settler
-from .transactions import Transactions
 
 logger: Final = logging.getLogger("am2z_trio.worker")
 
@@ -67,7 +64,6 @@ class Worker:
         processor: str,
         lookup: Callable[[], Registered | None],
         sessions: Sessions,
-        transactions: Transactions,
         capacity: Capacity,
         max_conflicts: int,
         on_lost: Callable[[], None],
@@ -82,7 +78,6 @@ class Worker:
         self._claims = claims
         self._lookup = lookup
         self._sessions = sessions
-        self._transactions = transactions
         self._capacity = capacity
         self._max_conflicts = max_conflicts
         self._on_lost = on_lost
@@ -93,7 +88,6 @@ class Worker:
         self._slots = 0
         self._busy = 0
         self._away = 0
-        self._in_line = 0
         self._returning: deque[Spot] = deque()
         self._roused = 0
         self._unsettled = 0
@@ -142,41 +136,25 @@ class Worker:
         if self._buffer and self._host.now() - self._buffer[0].since > STRANDED:
             self._prefetch.ran(STRANDED * 100)
             self._release_buffer()
-        for claim in self._transactions.take(self.queue, self._host.now() - STRANDED):
-            # The one whose turn it is takes long, or waits for this very job.
-            self.resume(claim)
-
-    def on_stop(self, claim: Claim) -> None:
-        """A job is to stop: one that waits for its turn does not wait for that."""
-        if self._transactions.leave(claim):
-            self.resume(claim)
-
-    def resume(self, claim: Claim) -> None:
-        """A job that waited for its turn may run."""
-        self._in_line -= 1
-        if self._closing:
-            self._settler.submit(claim, released(claim))
-            return
-        self._buffer.append(claim)
-        self._rouse()
 
     def on_settled(self, claim: Claim, settlement: Settlement, answer: SettleAnswer) -> None:
         """The store has answered."""
         if answer.status == "conflict":
-            self._rerun(claim, answer)
+            # The claim stands; it is run again in its turn, which is a start like any other.
+            if claim.grant.conflicts >= self._max_conflicts:
+                self._settler.submit(claim, self._executor.conflict_exhausted(claim))
+            else:
+                self._settler.submit(claim, conflicted(claim))
             return
-        if answer.status == "fenced" and settlement.outcome not in ("cancelled", "released"):
+        if answer.status == "fenced" and settlement.outcome not in ("cancelled", "released", "conflicted"):
             logger.warning("job %s was taken away; what it did here is dropped", settlement.id)
-        self._let_go(claim, settlement, answer)
+        self._let_go(claim)
         if self._closing or not (self._parked or self._claiming):
             self._bell.wake()
 
-    def _let_go(self, claim: Claim, settlement: Settlement | None, answer: SettleAnswer | None) -> None:
+    def _let_go(self, claim: Claim) -> None:
         self._claims.remove(claim)
         self._unsettled -= 1
-        following = self._transactions.end(claim, settlement, answer)
-        if following is not None:
-            following.worker.resume(following)
 
     # --- jobs that wait for other jobs ------------------------------------------------------
 
@@ -281,7 +259,7 @@ class Worker:
             return 0
         concurrency = registered.processor.queue.concurrency
         ahead = self._prefetch.ahead(concurrency)
-        free = concurrency + ahead - (self._busy - self._away) - len(self._buffer) - self._in_line
+        free = concurrency + ahead - (self._busy - self._away) - len(self._buffer)
         # Work that settles more slowly than it runs must not pile up.
         return min(free, 2 * (concurrency + ahead) - (self._unsettled - self._away), MOST_AT_ONCE)
 
@@ -318,10 +296,7 @@ class Worker:
                 continue
             claim = Claim(grant, self, now)
             self._claims.add(claim)
-            if self._transactions.may_run(claim):
-                self._buffer.append(claim)
-            else:
-                self._in_line += 1
+            self._buffer.append(claim)
             self._unsettled += 1
         if self._closing:
             self._release_buffer()
@@ -333,24 +308,9 @@ class Worker:
         self._settler.submit(None, self._executor.refuse(job))
 
     def _release_buffer(self) -> None:
-        for claim in self._transactions.take(self.queue):
-            self._in_line -= 1
-            self._settler.submit(claim, released(claim))
         while self._buffer:
             claim = self._buffer.popleft()
             self._settler.submit(claim, released(claim))
-
-    def _rerun(self, claim: Claim, answer: SettleAnswer) -> None:
-        claim.conflicts += 1
-        if claim.conflicts > self._max_conflicts:
-            self._settler.submit(claim, self._executor.conflict_exhausted(claim))
-            return
-        claim.grant = msgspec.structs.replace(claim.grant, stored=answer.current)
-        if self._closing:
-            self._settler.submit(claim, released(claim))
-            return
-        self._buffer.appendleft(claim)
-        self._rouse()
 
     # --- the slots --------------------------------------------------------------------------
 
@@ -426,7 +386,7 @@ class Worker:
         self._give_back_capacity(claim)
         settlement = self._executor.unbegun(claim)
         if settlement is None:
-            self._let_go(claim, None, None)
+            self._let_go(claim)
         else:
             self._settler.submit(claim, settlement)
 
@@ -460,6 +420,7 @@ class Worker:
         self._busy += 1
         # If we are cancelled from above, the job goes back: `released` stands until it has run.
         settlement: Settlement | None = released(claim)
+        claim.is_running = True
         try:
             if session is not None and session.cancel_scope.cancel_called:
                 # Stopped since the slot has looked: its code is not begun.
@@ -481,13 +442,14 @@ class Worker:
                 self._claims.forsaken = True
             raise
         finally:
+            claim.is_running = False
             self._busy -= 1
             self._give_back_capacity(claim)
             self._slot_is_free()
             if settlement is None:
                 # A forsaken one stays with the claims: nobody is to take it for a stray.
                 if not self._claims.forsaken:
-                    self._let_go(claim, None, None)
+                    self._let_go(claim)
             else:
                 self._settler.submit(claim, settlement)
             if self._closing or not (self._parked or self._claiming):

@@ -79,6 +79,19 @@ def queue_name(processor: str, session: str | None = None) -> str:
     return f"{plain_name(processor)}@{plain_name(session)}"
 
 
+def turn_of(spec: JobSpec) -> str:
+    """The turn that a job takes with others to work on its session's state; empty: it takes none.
+
+    Jobs that nobody called take turns in their session, and those that one job has called among themselves:
+    so no job waits for one that waits for it.
+    """
+    if not spec.session:
+        return ""
+    if spec.parent:
+        return f"/{spec.parent}"
+    return "" if spec.depth else plain_name(spec.session)
+
+
 class JobSpec(msgspec.Struct, frozen=True, array_like=True):
     """What has to be done: written once at enqueue, never changed.
 
@@ -230,6 +243,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """The session's state, for a job that works on it; otherwise `None`."""
     errors: bytes = b""
     """Encoded `AttemptError`s of the attempts before; empty for none."""
+    conflicts: int = 0
+    """How often this attempt was run in vain, as the session's state had moved when it was done."""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -301,6 +316,8 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     checksum: str
     expected: tuple[int, str] | None
     """The mark the state must still have; `None` for any."""
+    turn: str = ""
+    """The turn it must not take away from another job that has it; empty: none."""
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -308,12 +325,13 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     token: str
-    outcome: Literal["completed", "failed", "retry", "cancelled", "released"]
+    outcome: Literal["completed", "failed", "retry", "cancelled", "released", "conflicted"]
+    """`conflicted`: it was run in vain; it goes back, to be run when it is its turn."""
     result: bytes = b""
     """An encoded `ResultRecord`, for `completed`, `failed` and `cancelled`; for `retry`, what the next
     attempt is granted as `errors`."""
     reason: str = ""
-    """Why, in a few words, for `cancelled`."""
+    """For `cancelled`: why, in a few words. For `conflicted`: the turn it takes from now on."""
     delay: float = 0.0
     """Seconds before it may be claimed again, for `retry` and `released`."""
     commit: Commit | None = None

@@ -25,6 +25,7 @@ builds the others by functions that are rendered here, from the same table.
 | `q:<queue>:starts` | zset | tokens by when they were granted, where a rate limit counts them |
 | `q:<queue>:running` | hash | session → its active jobs here, where their number is limited |
 | `q:<queue>:blocked` | zset | sessions with jobs waiting here and as many active as may be: as many |
+| `q:<queue>@<t>:line` | zset | ids that wait here for a turn that another job has, by when they came to it |
 | `q:<queue>:meta` | hash | names, counts by status, arrivals; `sieving`: how many lists are; its flow |
 | `queues` | zset | announced queues, in order of their first announcement |
 | `nodes` | zset | nodes that may claim, by lease deadline; -1: being reaped |
@@ -40,6 +41,7 @@ builds the others by functions that are rendered here, from the same table.
 | `session:<s>:receipts` | hash | node → its last write of the session's state, and what it became |
 | `session:<s>:history` | list | earlier states, newest first |
 | `session:<s>:jobs` | set | ids of the session's jobs that have not ended |
+| `turn:<t>` | hash | the job that works on the session's state now; queues in which others wait |
 | `sessions` | hash | sessions that have such jobs, and their ids as text |
 | `expiries` | zset | sessions by the time their state expires |
 | `lock:<s>` | hash | token, fencing number and end of the lease of the lock's holder |
@@ -76,6 +78,7 @@ TEMPLATES: Final = {
     "starts": "q:%s:starts",
     "running": "q:%s:running",
     "blocked": "q:%s:blocked",
+    "turns": "q:%s:line",
     "meta": "q:%s:meta",
     "queues": "queues",
     "nodes": "nodes",
@@ -93,6 +96,7 @@ TEMPLATES: Final = {
     "jobs": "session:%s:jobs",
     "sessions": "sessions",
     "expiries": "expiries",
+    "floor": "turn:%s",
     "lock": "lock:%s",
     "line": "lock:%s:line",
     "debounce": "debounce:%s",

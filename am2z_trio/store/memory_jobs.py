@@ -5,6 +5,7 @@ What `lua/jobs.lua` is to the Redis scripts.
 
 from __future__ import annotations
 
+import bisect
 import heapq
 import itertools
 from collections import deque
@@ -75,6 +76,11 @@ class Job:
     debounce: str = ""
     generation: int = 0
     """How often its id was used before."""
+    turn: str = ""
+    """The turn it takes; empty for none."""
+    place: int = 0
+    """Where it is in the line for its turn, once it has been there."""
+    conflicts: int = 0
     aside: bool = False
     """A rate limit has set it aside once."""
     children: dict[str, None] = field(default_factory=dict[str, None])
@@ -125,6 +131,10 @@ class Ledger:
         """Jobs that wait and were taken out of their lines by the step under way."""
         self._debounced: dict[tuple[str, str], str] = {}
         """By queue and key: the last job of that key, until it begins or ends."""
+        self._turns: dict[str, str] = {}
+        """Who has which turn."""
+        self._lines: dict[str, dict[str, list[tuple[int, str]]]] = {}
+        """By turn and queue: who waits for it, by place. None is empty."""
         self._fence = itertools.count(1)
         self._arrival = itertools.count(1)
         self._forget: list[tuple[float, str]] = []
@@ -255,6 +265,7 @@ class Ledger:
     ) -> None:
         if job.status != "active":
             self._leave_debounce(job)
+            self._leave_line(job)
         self._count(job, transition)
         status = job.status
         assert status in ("completed", "failed", "cancelled")
@@ -380,6 +391,7 @@ class Ledger:
     def _cancel_unbegun(self, job: Job, now: float, why: str) -> None:
         """End a job that waits or is delayed. Its entry stays in a line until it is skipped or sieved out."""
         listed = job.status == "waiting" and not self._queue(job.queue).drop_priority(job.spec.id)
+        listed = listed and not self._stands_in_line(job)
         self._end(job, "cancel", now, reason=why)
         self._tell("job:cancelled", job, now, data={"attempt": job.attempt})
         if listed and job.spec.id not in self._taken:
@@ -402,6 +414,51 @@ class Ledger:
             if most > 0 and queue.sieve(session, most, self._waits):
                 left -= most
 
+    # --- turns ------------------------------------------------------------------------------
+
+    def _stand_in_line(self, job: Job) -> None:
+        """The job's turn is another one's. It keeps its place when it comes here again."""
+        job.place = job.place or next(self._arrival)
+        line = self._lines.setdefault(job.turn, {}).setdefault(job.queue, [])
+        bisect.insort(line, (job.place, job.spec.id))
+
+    def _stands_in_line(self, job: Job) -> bool:
+        return (job.place, job.spec.id) in self._lines.get(job.turn, {}).get(job.queue, ())
+
+    def _leave_line(self, job: Job) -> None:
+        """A job has ended before it had its turn. If it was about to take it, the next one is."""
+        if job.turn and not self._step_out_of_line(job):
+            self._call_up(job.turn, job.queue)
+
+    def _step_out_of_line(self, job: Job) -> bool:
+        """Returns whether it stood there."""
+        if not self._stands_in_line(job):
+            return False
+        self._lines[job.turn][job.queue].remove((job.place, job.spec.id))
+        self._drop_if_empty(job.turn, job.queue)
+        return True
+
+    def _pass_turn(self, job: Job) -> None:
+        """The first in line of every queue may take it: nobody is to wait for a queue that is not served."""
+        if job.turn and self._turns.get(job.turn) == job.spec.id:
+            del self._turns[job.turn]
+            for queue in sorted(self._lines.get(job.turn, ())):
+                self._call_up(job.turn, queue)
+
+    def _call_up(self, turn: str, queue: str) -> None:
+        line = self._lines.get(turn, {}).get(queue)
+        if line:
+            _, job_id = line.pop(0)
+            self._drop_if_empty(turn, queue)
+            self._put(self._jobs[job_id], front=True)
+
+    def _drop_if_empty(self, turn: str, queue: str) -> None:
+        lines = self._lines[turn]
+        if not lines[queue]:
+            del lines[queue]
+            if not lines:
+                del self._lines[turn]
+
     def _drop_claim(self, job: Job, settled_as: str | None) -> str:
         """Retire the claim's token; returns the node that held it.
 
@@ -412,6 +469,7 @@ class Ledger:
         if settled_as is not None:
             job.last_token, job.last_outcome = job.token, settled_as
         job.token = job.node = ""
+        self._pass_turn(job)
         if job.spec.session and self._queue(job.queue).leave(job.spec.session):
             self._wake(job.queue)
         return node
@@ -451,13 +509,17 @@ class Ledger:
             job.stalls -= 1
 
     def _is_resumable(self, job: Job, token: str) -> bool:
-        """Whether this token's claim was taken away, and nobody has been granted the job since."""
-        return token != "" and job.status in ("waiting", "later") and job.lost[0] == token
+        """Whether this token's claim was taken away, and nobody was granted the job or its turn since."""
+        lost = token != "" and job.status in ("waiting", "later") and job.lost[0] == token
+        return lost and job.turn not in self._turns
 
     def _resume(self, job: Job) -> None:
         """Give the job back to the node whose claim was taken away, as if that had not been."""
         (job.token, job.node), job.lost = job.lost, ("", "")
-        if job.status == "waiting" and not self._queue(job.queue).drop_priority(job.spec.id):
+        in_line = self._step_out_of_line(job)
+        if job.turn:
+            self._turns[job.turn] = job.spec.id
+        if job.status == "waiting" and not in_line and not self._queue(job.queue).drop_priority(job.spec.id):
             # Its entry stays in the line, as one that waits no more whenever the job does.
             job.generation += 1
             place = job.queue, job.spec.session

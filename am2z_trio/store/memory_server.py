@@ -40,6 +40,7 @@ from am2z_trio.model.records import (
     Settlement,
     Standing,
     TickAnswer,
+    turn_of,
 )
 from am2z_trio.model.transitions import TERMINAL, Status, follow
 from am2z_trio.policy.breaker import Breaker
@@ -135,6 +136,7 @@ class MemoryServer(Ledger):
             deadline=inf if request.deadline is None else now + max(0.0, request.deadline) * 1000,
             max_stalled=request.max_stalled,
             origins=[spec.origin] if spec.origin else [],
+            turn=turn_of(spec) if spec.state == NO_STATE and not spec.parent else "",
             status=follow(None, "delay" if request.delay > 0 else "enqueue"),
         )
         self._jobs[spec.id] = job
@@ -194,6 +196,10 @@ class MemoryServer(Ledger):
                     self._taken.add(job.spec.id)
                     looks.left -= BOUNDS.looks_of_an_end
                     continue
+                if job.turn in self._turns:
+                    self._stand_in_line(job)
+                    looks.left -= 2
+                    continue
                 session = job.spec.session
                 if session and flow.per_session:
                     if queue.running.get(session, 0) >= flow.per_session:
@@ -203,19 +209,22 @@ class MemoryServer(Ledger):
                         continue
                     queue.enter(session)
                 self._leave_debounce(job)
+                if job.turn:
+                    self._turns[job.turn] = job.spec.id
                 self._count(job, "claim")
                 job.deliveries += 1
                 job.node, job.token, job.lost = node, f"{next(self._fence)}:m", ("", "")
                 self._active.setdefault(node, {})[job.spec.id] = job.token
                 self._tell("job:started", job, now, node, {"attempt": job.attempt})
                 grants.append(self._grant(job, now))
-        cut_short = unblocking or (looks.left <= 0 and queue.has_work)
         # What they have called ends with them, and may be among the jobs that were just granted.
         for job in expired:
             if job.status == "waiting":
                 self._end(job, "expire", now, reason=DEADLINE)
                 self._tell("job:cancelled", job, now, data={"attempt": job.attempt})
         self._taken.clear()
+        # One that had been about to take a turn has let the next one come back.
+        cut_short = unblocking or ((looks.left <= 0 or bool(expired)) and queue.has_work)
         queue.held = bool(flow.most_active) and len(grants) >= active and queue.has_work and not queue.paused
         due = None if queue.paused else self._next_due(queue_name, now)
         if flow.starts:
@@ -281,6 +290,7 @@ class MemoryServer(Ledger):
             remaining=None if job.deadline == inf else max(0.0, (job.deadline - now) / 1000),
             stored=stored,
             errors=job.errors,
+            conflicts=job.conflicts,
         )
 
     def _next_due(self, queue_name: str, now: float) -> float | None:
@@ -310,22 +320,27 @@ class MemoryServer(Ledger):
         commit = settlement.commit if outcome == "completed" and session else None
         if commit is not None:
             current = self.states.read(session, now)
-            if commit.expected is not None and commit.expected != current.mark:
+            holder = self._turns.get(commit.turn, job.spec.id)
+            if commit.expected is not None and (commit.expected != current.mark or holder != job.spec.id):
                 return SettleAnswer(status="conflict", current=current)
             self.states.commit(session, commit.blob, commit.checksum, now)
-        if outcome == "released":
+        if outcome in ("released", "conflicted"):
             if settlement.delay > 0:
                 due = now + settlement.delay * 1000
-                returned = self._return(job, "release_later", now, "released", due=due)
+                returned = self._return(job, "release_later", now, outcome, due=due)
             else:
-                returned = self._return(job, "release", now, "released")
-            return SettleAnswer(status="applied", outcome="released" if returned else "cancelled")
+                returned = self._return(job, "release", now, outcome)
+            if outcome == "conflicted" and returned:
+                job.conflicts += 1
+                job.turn = settlement.reason or job.turn
+            return SettleAnswer(status="applied", outcome=outcome if returned else "cancelled")
         if outcome == "retry" and job.cancel_reason is None and self._is_stopping(session, now):
             job.cancel_reason = SESSION_STOPPED
         node = self._drop_claim(job, outcome)
         if outcome == "retry" and job.cancel_reason is None:
             self._tell("job:retrying", job, now, node, {"attempt": job.attempt})
             job.attempt += 1
+            job.conflicts = 0
             job.errors = settlement.result or job.errors
             if settlement.delay > 0:
                 self._count(job, "retry_later")
@@ -431,7 +446,7 @@ class MemoryServer(Ledger):
             return "stopped"
         del self._queue(job.queue).dead[job_id]
         self._count(job, "revive")
-        job.attempt, job.stalls, job.deadline, job.forget_at = 1, 0, inf, inf
+        job.attempt, job.stalls, job.conflicts, job.deadline, job.forget_at = 1, 0, 0, inf, inf
         job.progress, job.settled, job.cancel_reason, job.errors = 0.0, None, None, b""
         job.lost = "", ""
         job.charged.clear()

@@ -167,6 +167,10 @@ class Store(Protocol):
     async def claim(self, queue: str, seq: int, limit: int, flow: Flow = FREE) -> ClaimAnswer:
         """Take up to `limit` jobs; fewer than `limit` also parks this node on the queue.
 
+        A job that works on its session's stored state takes a turn (`turn_of`): of one turn, one is active
+        at a time, on all nodes together. The others leave their queue for a line, in which they count as
+        waiting; when the turn is free, the first of every queue goes back to the front of its own.
+
         `flow` is what limits the queue; all nodes that serve it say the same. A rate limit makes
         `next_due` the time at which it may go on; the other limits wake a node when there is room.
 
@@ -186,14 +190,15 @@ class Store(Protocol):
 
         Checked in this order, before anything is written: no record → `gone`; settled with this
         token before → `replay`; not the current token → `fenced`; the session's state is not the
-        expected one → `conflict`, and the claim stands. Otherwise the state is committed, result
-        and counters are written, the event is published and the origin's inbox hears of it; of a large
-        result, perhaps only that it is there (`Settled.omitted`). Only
-        `completed` commits, and only the job of a session; any other commit is not looked at.
+        expected one, or its turn is another job's → `conflict`, and the claim stands. Otherwise the state is
+        committed, result and counters are written, the event is published and the origin's inbox hears of
+        it; of a large result, perhaps only that it is there (`Settled.omitted`). Only `completed` commits,
+        and only the job of a session; any other commit is not looked at.
         A claim that was taken away since its node seemed dead is as good as held until somebody else is
         granted the job, and `fenced` from then on; one that its node gave up (leave) is `fenced` at once.
-        `released` gives the job back to the front of its queue, or after `delay` seconds.
-        `retry` and `released` of a job whose cancellation was requested end it as cancelled.
+        `released` and `conflicted` go to the front of their queue, or come back after `delay` seconds;
+        `conflicted` counts in the next grant, and takes the turn that `reason` names from then on.
+        `retry`, `released` and `conflicted` of a job whose cancellation was requested end it as cancelled.
 
         Linearization point per job: its token is retired.
         """

@@ -52,6 +52,7 @@ from am2z_trio.model.records import (
     TickAnswer,
     Unreadable,
     plain_name,
+    turn_of,
 )
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.model.transitions import TERMINAL, UNDER_WAY, Terminal
@@ -330,7 +331,7 @@ class RedisStore:
                 milliseconds(job.delay),
                 -1 if job.deadline is None else max(0, milliseconds(job.deadline)),
                 job.max_stalled,
-                1 if spec.state == NO_STATE else 0,
+                "" if spec.state != NO_STATE else "=" if spec.parent else f"={turn_of(spec)}",
                 job.max_size,
                 spec.parent,
                 1 if job.again else 0,
@@ -393,10 +394,10 @@ class RedisStore:
                 milliseconds(settlement.delay),
             )
             if commit is None:
-                record += (0, "", "", "", "")
+                record += ("", "", "", "", "")
             else:
                 version, sha = ("", "") if commit.expected is None else commit.expected
-                record += (1, version, sha, commit.checksum, commit.blob)
+                record += (f"={commit.turn}", version, sha, commit.checksum, commit.blob)
             records.append(record)
         first = (self._clock, self._ttl, *self._states.commit_arguments)
         return [_settle_answer(row) for row in await self._eval_records(scripts.SETTLE, first, records)]
@@ -715,6 +716,7 @@ def _grant(
     state: list[bytes] | bytes,
     id: bytes,
     errors: bytes,
+    conflicts: int,
 ) -> Grant:
     # A record that has lost its spec is as unreadable as one that is spoilt.
     read = _decode_spec(spec or b"")
@@ -729,6 +731,7 @@ def _grant(
         deliveries=deliveries,
         remaining=None if remaining < 0 else remaining / 1000,
         errors=errors,
+        conflicts=conflicts,
         stored=None if state == b"" else state_record(cast("list[bytes]", state)),
     )
 

@@ -14,7 +14,14 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from am2z_trio.store import scripts
 from am2z_trio.wire.scripts import Script
-from tests.store.test_stateful import NO_EXPLAIN, FlowMachine, KeptMachine, SessionMachine, StoreMachine
+from tests.store.test_stateful import (
+    NO_EXPLAIN,
+    FlowMachine,
+    KeptMachine,
+    SessionMachine,
+    StoreMachine,
+    TurnMachine,
+)
 
 
 class Mutant(NamedTuple):
@@ -104,7 +111,7 @@ MUTANTS = {
         ("SETTLE", "TICK"), "(counts[queue].active or 0) < 0 and flow_of(queue)[1] then", "false then"
     ),
     "a job that ended still counts in its session": Mutant(
-        ("SETTLE", "CANCEL", "TICK"),
+        ("SETTLE", "TICK"),
         "if redis.call('HINCRBY', running_key(queue), skey, -1) <= 0",
         "if false",
     ),
@@ -130,6 +137,18 @@ MUTANTS = {
     "a job that runs is debounced": Mutant(
         ("CLAIM",), "if v[8] then leave_debounce({ id = id, queue = queue }, v[8]) end", ""
     ),
+    "two have one turn": Mutant(("CLAIM",), "(turns[v[12]] or is_taken(v[12], id))", "false"),
+    "a commit takes the turn from another": Mutant(("SETTLE",), "if taken or (version", "if (version"),
+    "a turn is not passed on": Mutant(
+        ("SETTLE", "TICK", "LEAVE", "STOP_SESSION"), "if job.turn then pass_turn(job) end", ""
+    ),
+    "who was about to take a turn ends and calls nobody": Mutant(
+        ("CANCEL", "CLAIM"), "if job.turn then leave_line(job) end", ""
+    ),
+    "a place in line is lost": Mutant(("CLAIM",), "if not place then", "if true then"),
+    "what is run in vain takes no turn": Mutant(
+        ("SETTLE",), "if reason ~= '' then redis.call('HSET', job_key(id), 'turn', reason) end", ""
+    ),
     "an open circuit lets jobs through": Mutant(("BREAKER",), "return { 0, state,", "return { 1, state,"),
 }
 
@@ -140,6 +159,14 @@ OF_FLOW = {
     "a job that ended still counts in its session",
     "a blocked session is forgotten",
     "a paused queue grants",
+}
+OF_TURNS = {
+    "a commit takes the turn from another",
+    "two have one turn",
+    "a turn is not passed on",
+    "who was about to take a turn ends and calls nobody",
+    "a place in line is lost",
+    "what is run in vain takes no turn",
 }
 OF_WHAT_IS_KEPT = {
     "a dead letter is revived twice",
@@ -164,6 +191,8 @@ def machine_for(name: str) -> type[StoreMachine]:
     """The machine that has the steps a mutant is about; fewer kinds of steps find bugs sooner."""
     if name in OF_FLOW:
         return FlowMachine
+    if name in OF_TURNS:
+        return TurnMachine
     if name in OF_WHAT_IS_KEPT:
         return KeptMachine
     of_sessions = OF_SESSIONS & {*MUTANTS[name].scripts} or "session" in name

@@ -40,8 +40,10 @@ from am2z_trio.model.records import (
     Flow,
     InboxMessage,
     JobSpec,
+    QueueInfo,
     Settlement,
     StateWrite,
+    turn_of,
 )
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.model.transitions import TERMINAL
@@ -336,7 +338,9 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.claims)
     @rule(
         data=st.data(),
-        outcome=st.sampled_from(["completed", "completed", "failed", "retry", "cancelled", "released"]),
+        outcome=st.sampled_from(
+            ["completed", "completed", "failed", "retry", "cancelled", "released", "conflicted"]
+        ),
         value=st.integers(0, 3),
         delay=st.sampled_from([0.0, 0.05, 2.0]),
         expected=st.sampled_from(["any", "current", "none", "wrong", "wrong"]),
@@ -357,19 +361,26 @@ class StoreMachine(RuleBasedStateMachine):
                 "wrong": (current.version, "0" * 64),
                 "current": current.mark,
             }
-            commit = Commit(blob=blob, checksum=checksum(blob), expected=wanted[expected])
+            turn = turn_of(record.spec)
+            commit = Commit(blob=blob, checksum=checksum(blob), expected=wanted[expected], turn=turn)
         settlement = Settlement(
             id=job,
             token=token,
             outcome=outcome,
             result=msgspec.msgpack.encode([value]) if outcome in ("completed", "failed", "retry") else b"",
-            reason="as drawn" if outcome == "cancelled" else "",
+            reason=self.reason_for(outcome, record),
             delay=delay if outcome == "retry" else 0.0,
             commit=commit,
         )
         theirs = msgspec.structs.replace(settlement, token=redis_token)
         for _ in range(1 + twice):
             self.same(self.server.settle([settlement], self.now), drive(self.stores["n2"].settle([theirs])))
+
+    @staticmethod
+    def reason_for(outcome: str, record: Any) -> str:
+        if outcome == "conflicted" and record is not None:
+            return turn_of(record.spec)
+        return "as drawn" if outcome == "cancelled" else ""
 
     @rule(job=st.sampled_from(IDS))
     def cancel(self, job: str) -> None:
@@ -434,6 +445,8 @@ class StoreMachine(RuleBasedStateMachine):
             for name in (queue, *(f"{queue}@{session}" for session in SESSIONS)):
                 pipe.lrange(spell("am2z", "sieved", name), 0, -1)
                 pipe.lrange(spell("am2z", "wait", name), 0, -1)
+            for turn in (*SESSIONS, *(f"/{job}" for job in IDS)):
+                pipe.zrange(spell("am2z", "turns", f"{queue}@{turn}"), 0, -1)
             pipe.zrange(spell("am2z", "prio", queue), 0, -1)
             pipe.zrange(spell("am2z", "later", queue), 0, -1)
         for node in NODES:
@@ -444,7 +457,11 @@ class StoreMachine(RuleBasedStateMachine):
         records = dict(zip(IDS, answers[-len(IDS) :], strict=True))
         status = {job: (record[0] or b"").decode() for job, record in records.items()}
         generation = {job: (record[1] or b"").decode() for job, record in records.items()}
-        of_queue = [*("listed" for _ in range(2 + 2 * len(SESSIONS))), "waiting", "later"]
+        of_queue = [
+            *("listed" for _ in range(2 + 2 * len(SESSIONS))),
+            *("waiting" for _ in range(len(SESSIONS) + len(IDS) + 1)),
+            "later",
+        ]
         kinds = of_queue * len(QUEUES) + ["active"] * len(NODES)
         for kind, ids in zip(kinds, answers, strict=False):
             for entry in map(bytes.decode, ids):
@@ -635,6 +652,121 @@ class FlowMachine(PlainMachine):
         self.jobs_are_enqueued(ids, session, priority=priority)
 
 
+class TurnMachine(PlainMachine):
+    """With jobs that take turns to work on their session's state."""
+
+    @initialize()
+    def the_queues_are_known(self) -> None:
+        infos = [QueueInfo(queue=queue, processor=queue) for queue in QUEUES]
+        self.server.announce(infos, self.now)
+        drive(self.stores["n1"].announce(infos))
+
+    @rule(
+        ids=st.lists(st.sampled_from(IDS), min_size=1, max_size=5, unique=True),
+        queue=st.sampled_from(["p", "p", "q"]),
+        session=st.sampled_from(["s", "s", "t"]),
+        priority=st.sampled_from([0, 0, 0, 1]),
+        delay=st.sampled_from([0.0, 0.0, 0.0, 0.05]),
+        deadline=st.sampled_from([None, None, None, 0.2]),
+        again=st.booleans(),
+        given=st.booleans(),
+    )
+    def jobs_come(self, ids: list[str], session: str, given: bool, **options: Any) -> None:
+        state = msgspec.Raw(msgspec.msgpack.encode(1)) if given else NO_STATE
+        requests = [
+            Enqueue(spec=JobSpec(WIRE_VERSION, job, "p", session, state, "n1"), **options) for job in ids
+        ]
+        self.same(self.server.enqueue(requests, self.now), drive(self.stores["n1"].enqueue(requests)))
+
+    @precondition(lambda self: self.active())
+    @rule(data=st.data(), ids=st.lists(st.sampled_from(IDS), min_size=1, max_size=3, unique=True))
+    def a_job_calls_others(self, data: st.DataObject, ids: list[str]) -> None:
+        parent = data.draw(st.sampled_from(self.active()))
+        raw = msgspec.Raw(msgspec.msgpack.encode(1))
+        requests = [
+            Enqueue(
+                spec=JobSpec(WIRE_VERSION, job, "p", "s", raw, "n2", parent=parent), queue="p", again=True
+            )
+            for job in ids
+        ]
+        self.same(self.server.enqueue(requests, self.now), drive(self.stores["n1"].enqueue(requests)))
+
+    @rule(flow=st.sampled_from([FREE, Flow(per_session=1)]))
+    def the_limit_is_another(self, flow: Flow) -> None:
+        self.flow = flow
+
+    @precondition(lambda self: self.claims)
+    @rule()
+    def the_last_one_is_run_in_vain(self) -> None:
+        job, token, redis_token = self.claims[-1]
+        record = self.server._jobs.get(job)
+        reason = "" if record is None else turn_of(record.spec)
+        settlement = Settlement(id=job, token=token, outcome="conflicted", reason=reason)
+        theirs = msgspec.structs.replace(settlement, token=redis_token)
+        self.same(self.server.settle([settlement], self.now), drive(self.stores["n2"].settle([theirs])))
+
+    @rule(ids=st.lists(st.sampled_from(IDS), min_size=2, max_size=3, unique=True))
+    def some_work_on_one_state(self, ids: list[str]) -> None:
+        states = [NO_STATE, *[msgspec.Raw(b"\x01")] * 2]
+        requests = [
+            Enqueue(spec=JobSpec(WIRE_VERSION, job, "p", "s", state, "n1"), queue="p", again=True)
+            for job, state in zip(ids, states, strict=False)
+        ]
+        self.same(self.server.enqueue(requests, self.now), drive(self.stores["n1"].enqueue(requests)))
+        self._claim_next("n1", "p", 9)
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    def one_commits_what_it_has_made_of_the_state(self, data: st.DataObject) -> None:
+        job, token, redis_token = data.draw(st.sampled_from(self.claims[-4:]))
+        record = self.server._jobs.get(job)
+        if record is None:
+            return
+        blob = msgspec.msgpack.encode(token)
+        mark = self.server.states.read(record.spec.session, self.now).mark
+        commit = Commit(blob=blob, checksum=checksum(blob), expected=mark, turn=turn_of(record.spec))
+        settlement = Settlement(id=job, token=token, outcome="completed", commit=commit)
+        theirs = msgspec.structs.replace(settlement, token=redis_token)
+        self.same(self.server.settle([settlement], self.now), drive(self.stores["n2"].settle([theirs])))
+
+    @rule(node=st.sampled_from(NODES))
+    def a_node_begins_anew(self, node: str) -> None:
+        self.server.join(node, self.now)
+        drive(self.stores[node].join())
+
+    @rule(session=st.sampled_from(SESSIONS), running=st.booleans())
+    def a_session_stops(self, session: str, running: bool) -> None:
+        spared = self.server.stop_session("n1", session, running=running, refuse=0.0, now=self.now)
+        answer = drive(self.stores["n1"].stop_session(session, running=running, refuse=0.0))
+        self.same(sorted(spared), sorted(answer))
+
+    @invariant()
+    def who_stands_in_line_is_waited_for(self) -> None:
+        jobs = self.server._jobs.values()
+        for turn, lines in self.server._lines.items():
+            for queue, line in lines.items():
+                about_to = [
+                    job
+                    for job in jobs
+                    if (job.turn, job.queue) == (turn, queue)
+                    and job.status in ("waiting", "later")
+                    and (job.place, job.spec.id) not in line
+                ]
+                assert turn in self.server._turns or about_to, (turn, queue, line)
+
+    @invariant()
+    def turns_are_the_same(self) -> None:
+        turns = [*SESSIONS, *(f"/{job}" for job in IDS)]
+        pipe = self.connection.pipeline(transaction=True)
+        for turn in turns:
+            pipe.hgetall(spell("am2z", "floor", turn))
+        for turn, found in zip(turns, pipe.execute(), strict=True):
+            expected = {f"q:{queue}": "1" for queue in self.server._lines.get(turn, ())}
+            if turn in self.server._turns:
+                expected["holder"] = self.server._turns[turn]
+            self.same(expected, {name.decode(): value.decode() for name, value in found.items()})
+
+
 class KeptMachine(PlainMachine):
     """With what ended jobs leave behind, and jobs that give way to later ones.
 
@@ -692,7 +824,7 @@ class KeptMachine(PlainMachine):
                 self.same(self.server.dead_jobs(page, self.now), drive(store.dead_jobs(page)))
 
 
-@pytest.mark.parametrize("machine", [StoreMachine, SessionMachine, FlowMachine, KeptMachine])
+@pytest.mark.parametrize("machine", [StoreMachine, SessionMachine, FlowMachine, TurnMachine, KeptMachine])
 def test_redis_does_what_the_specification_does(machine: type[StoreMachine], redis_server: Any) -> None:
     with redis_server.client() as connection:
 

@@ -4,7 +4,8 @@
 -- ARGV     clock, node, queue, seq, limit, nonce, result ttl ms, flow: starts, per ms, set aside (1 or 0),
 --          most active, most active per session (0: not limited)
 -- RETURNS  {'lost'} | {'stale'} | {'ok', ms until it is worth another call or -1, grant ...}
---          grant: {spec, token, attempt, deliveries, ms to the deadline or -1, row of read_state or '', id, errors}
+--          grant: {spec, token, attempt, deliveries, ms to the deadline or -1, row of read_state or '', id, errors,
+--          conflicts}
 -- INVARIANT  a token is granted once: the nonce is the caller's, so a server that was rolled back and
 --          repeats counter values does not repeat tokens. The same seq gives the same grants. No window of
 --          `per` ms sees more than `starts` grants; no more are active than may be. However long the line of
@@ -19,12 +20,13 @@ local LOOKS, LOOKS_OF_AN_END, UNBLOCKED = 500, 5, 100
 local flow_starts, flow_per, set_aside = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] == '1'
 local most_active, per_session = tonumber(ARGV[11]), tonumber(ARGV[12])
 
-local function granted(id, token, v)
+local function granted(id, token, v, conflicts)
   local remaining = -1
   if v[5] then remaining = math.max(0, number(v[5], now) - now) end
   local session = v[6] and redis.call('HGET', job_key(id), 'skey')
   local state = session and state_row(session, now) or ''
-  return { v[2], token, v[3] and number(v[3], 1) or 1, v[4] and number(v[4], 0) or 0, remaining, state, id, v[7] or '' }
+  return { v[2], token, v[3] and number(v[3], 1) or 1, v[4] and number(v[4], 0) or 0, remaining, state, id, v[7] or '',
+    conflicts and number(conflicts, 0) or 0 }
 end
 
 local lease = redis.call('ZSCORE', nodes_key(), node)
@@ -41,8 +43,9 @@ if last then
     local answer = { 'ok', #last[4] < limit and has_work(queue) and 0 or next_due(queue, now) }
     for index, id in ipairs(last[4]) do
       local token = whole(last[3] + index - 1) .. ':' .. last[2]
-      local v = redis.call('HMGET', job_key(tostring(id)), 'token', 'spec', 'attempt', 'deliveries', 'deadline', 'stored', 'errors')
-      if v[1] == token then answer[#answer + 1] = granted(id, token, v) end
+      local v = redis.call('HMGET', job_key(tostring(id)), 'token', 'spec', 'attempt', 'deliveries', 'deadline', 'stored', 'errors',
+        'conflicts')
+      if v[1] == token then answer[#answer + 1] = granted(id, token, v, v[8]) end
     end
     return answer
   end
@@ -224,6 +227,8 @@ local function size_of(id, v)
   return session and size + redis.call('HSTRLEN', session_key(session), 'blob') or size
 end
 
+-- Turns that jobs take by this call.
+local turns = {}
 local expired, odd, size, is_full = {}, {}, 0, false
 while #found < room and looks > 0 and not is_full do
   local ids, listed, skey = next_ids(room - #found)
@@ -232,7 +237,7 @@ while #found < room and looks > 0 and not is_full do
     local id, gen = entry, nil
     if listed then id, gen = read_entry(entry) end
     local v = redis.call('HMGET', job_key(id), 'status', 'spec', 'attempt', 'deliveries', 'deadline', 'stored',
-      'errors', 'debounce', 'gen', 'queue')
+      'errors', 'debounce', 'gen', 'queue', 'conflicts', 'turn')
     if v[1] ~= 'waiting' or taken[id] or (listed and v[9] ~= gen) then
       -- One that is taken is in a list twice, by somebody's mistake.
       looks = looks - 1
@@ -248,6 +253,9 @@ while #found < room and looks > 0 and not is_full do
       expired[#expired + 1] = id
       taken[id] = true
       looks = looks - LOOKS_OF_AN_END
+    elseif v[12] and (turns[v[12]] or is_taken(v[12], id)) then
+      stand_in_line({ id = id, queue = queue, turn = v[12] })
+      looks = looks - 2
     else
       local bytes = size_of(id, v)
       if size > 0 and size + bytes > REPLY_BYTES then
@@ -256,6 +264,7 @@ while #found < room and looks > 0 and not is_full do
         break
       elseif per_session == 0 or enter_session(id, v[9]) then
         size = size + bytes
+        if v[12] then turns[v[12]] = id end
         found[#found + 1] = id
         records[#records + 1] = v
         taken[id] = true
@@ -265,7 +274,6 @@ while #found < room and looks > 0 and not is_full do
     end
   end
 end
-local cut_short = unblocking or is_full or (looks <= 0 and has_work(queue))
 
 local answer = { 'ok', 0 }
 local first = 1
@@ -279,12 +287,13 @@ if #found > 0 then
     active[#active + 1] = id
     active[#active + 1] = token
     if v[8] then leave_debounce({ id = id, queue = queue }, v[8]) end
+    if v[12] then redis.call('HSET', floor_key(v[12]), 'holder', id) end
     if #active == 1000 then
       -- `unpack` puts its values on Lua's stack, which has room for some 8,000.
       redis.call('HSET', active_key(node), unpack(active))
       active = {}
     end
-    answer[#answer + 1] = granted(id, token, v)
+    answer[#answer + 1] = granted(id, token, v, v[11])
     tell('job:started', now, node, id, { attempt = number(v[3] or 1, 1) })
   end
   if #active > 0 then redis.call('HSET', active_key(node), unpack(active)) end
@@ -297,6 +306,8 @@ for _, id in ipairs(expired) do
   local job = load(id)
   if job.status == 'waiting' then end_job(job, 'expire', now, ttl, 'deadline', '', '') end
 end
+-- One that had been about to take a turn has let the next one come back.
+local cut_short = unblocking or is_full or ((looks <= 0 or #expired + #odd > 0) and has_work(queue))
 local held = most_active > 0 and not meta[1] and #found >= active_room and has_work(queue)
 if held and not meta[2] then
   redis.call('HSET', meta_key(queue), 'held', '1')

@@ -2,7 +2,8 @@
 --
 -- KEYS     anchor
 -- ARGV     clock, result ttl ms, then per job: id, queue, spec, processor, session, session name, origin,
---          priority, delay ms, deadline ms (-1: none), max_stalled, works on stored state (1 or 0), most jobs
+--          priority, delay ms, deadline ms (-1: none), max_stalled, '=' and the turn it takes where it works on
+--          stored state, or '', most jobs
 --          that may wait (0: any number), parent or '', run again if it has ended without completing (1 or 0),
 --          debounce key or '', how long its record is kept, as `retain` reads it, or ''
 -- RETURNS  per job: {} accepted | {'taken', processor} the id is that of another processor's job
@@ -89,8 +90,9 @@ for i = 3, #ARGV, 17 do
       fields[n + 1], fields[n + 2] = 'deadline', whole(now + tonumber(ARGV[i + 9]))
       n = n + 2
     end
-    if ARGV[i + 11] == '1' then
+    if ARGV[i + 11] ~= '' then
       fields[n + 1], fields[n + 2] = 'stored', '1'
+      if ARGV[i + 11] ~= '=' then fields[n + 3], fields[n + 4] = 'turn', string.sub(ARGV[i + 11], 2) end
     end
     n = #fields
     local parent = ARGV[i + 13]

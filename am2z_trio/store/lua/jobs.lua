@@ -212,12 +212,12 @@ end
 -- them need is read by those. A spoilt field is as if it were not there; `claim` grants no such job.
 local function load(id)
   local v = redis.call('HMGET', job_key(id), 'status', 'token', 'last_token', 'queue', 'node', 'origin', 'attempt',
-    'cancel', 'skey', 'calls', 'parent', 'keep')
+    'cancel', 'skey', 'calls', 'parent', 'keep', 'turn')
   if not v[1] then return nil end
   if not ENDED[v[1]] and not BEGUN_OR_NOT[v[1]] then v[1] = v[5] and 'active' or 'waiting' end
   return { id = id, status = v[1], token = v[2] or '', last_token = v[3], queue = v[4] or queue_of(id), node = v[5] or '',
     origin = v[6] or '', attempt = v[7] and number(v[7], 1) or 1, cancel = v[8], skey = v[9] or nil, calls = v[10],
-    parent = v[11], keep = v[12] }
+    parent = v[11], keep = v[12], turn = v[13] }
 end
 
 -- A job that the node really holds. An id among its claims that is of no such job is taken away.
@@ -369,6 +369,56 @@ local function retain(job, dead, status, now, ttl)
   return age
 end
 
+-- Jobs that take turns. One that comes to a turn which another one has stands in line for it, apart from its
+-- queue; the first in line of every queue goes back to its queue when the turn is free: none is to wait for a
+-- queue that is not served. One that comes to the line again keeps its place.
+local function is_taken(turn, id)
+  local holder = redis.call('HGET', floor_key(turn), 'holder')
+  return holder and holder ~= id and redis.call('HGET', job_key(holder), 'status') == 'active'
+end
+
+local function stand_in_line(job)
+  local place = redis.call('HGET', job_key(job.id), 'place')
+  if not place then
+    place = redis.call('HINCRBY', meta_key(job.queue), 'arrivals', 1)
+    redis.call('HSET', job_key(job.id), 'place', place)
+  end
+  redis.call('ZADD', turns_key(job.queue .. '@' .. job.turn), place, job.id)
+  redis.call('HSET', floor_key(job.turn), 'q:' .. job.queue, '1')
+end
+
+local function call_up(turn, queue)
+  local line = turns_key(queue .. '@' .. turn)
+  local id = redis.call('ZPOPMIN', line)[1]
+  if redis.call('EXISTS', line) == 0 then redis.call('HDEL', floor_key(turn), 'q:' .. queue) end
+  if not id then return end
+  local v = redis.call('HMGET', job_key(id), 'priority', 'skey', 'gen')
+  put(queue, id, tonumber(v[1] or 0), true, v[2] or nil, v[3])
+end
+
+-- Returns whether the job stood there.
+local function step_out_of_line(job)
+  local line = turns_key(job.queue .. '@' .. job.turn)
+  if redis.call('ZREM', line, job.id) == 0 then return false end
+  if redis.call('EXISTS', line) == 0 then redis.call('HDEL', floor_key(job.turn), 'q:' .. job.queue) end
+  return true
+end
+
+-- A job has ended before it had its turn. If it was about to take it, the next one is.
+local function leave_line(job)
+  job.stood_in_line = step_out_of_line(job)
+  if not job.stood_in_line then call_up(job.turn, job.queue) end
+end
+
+local function pass_turn(job)
+  local key = floor_key(job.turn)
+  if redis.call('HGET', key, 'holder') ~= job.id then return end
+  redis.call('HDEL', key, 'holder')
+  local queues = redis.call('HKEYS', key)
+  table.sort(queues)
+  for _, field in ipairs(queues) do call_up(job.turn, string.sub(field, 3)) end
+end
+
 -- A job that begins or ends gives way to no later one of its key any more.
 local function leave_debounce(job, key)
   local held = debounce_key(job.queue .. ':' .. key)
@@ -381,6 +431,7 @@ function end_job(job, transition, now, ttl, reason, result, node)
   if job.status ~= 'active' then
     local debounce = redis.call('HGET', key, 'debounce')
     if debounce then leave_debounce(job, debounce) end
+    if job.turn then leave_line(job) end
   end
   local dead = status == 'failed' and not job.parent
   if dead then
@@ -493,7 +544,7 @@ function cancel_unbegun(job, now, ttl, why)
   local listed = job.status == 'waiting' and redis.call('ZREM', prio_key(job.queue), job.id) == 0
   if job.status ~= 'waiting' then redis.call('ZREM', later_key(job.queue), job.id) end
   end_job(job, 'cancel', now, ttl, why, '', '')
-  if listed and not taken[job.id] then count_ghosts(job.queue, job.skey, 1) end
+  if listed and not job.stood_in_line and not taken[job.id] then count_ghosts(job.queue, job.skey, 1) end
 end
 
 -- A job of the session is active no more: where their number is limited, the next one may be claimed.
@@ -511,6 +562,7 @@ end
 local function drop_claim(job, settled_as)
   redis.call('HDEL', active_key(job.node), job.id)
   if settled_as then job.last_token, job.last_outcome = job.token, settled_as end
+  if job.turn then pass_turn(job) end
   if job.skey then leave_session(job.queue, job.skey) end
 end
 

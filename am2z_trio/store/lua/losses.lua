@@ -21,9 +21,10 @@ local function take_stall_back(id, token)
   redis.call('HINCRBY', job_key(id), 'stalls', -1)
 end
 
--- Whether this token's claim was taken away, and nobody has been granted the job since.
+-- Whether this token's claim was taken away, and nobody has been granted the job or its turn since.
 local function is_resumable(job, token)
   if token == '' or (job.status ~= 'waiting' and job.status ~= 'later') then return false end
+  if job.turn and is_taken(job.turn, job.id) then return false end
   local v = redis.call('HMGET', job_key(job.id), 'lost', 'deliveries')
   local lost, grant, node = string.match(v[1] or '', '^(%S+) (%d+) (%S+)$')
   if lost ~= token or grant ~= (v[2] or '0') then return false end
@@ -35,7 +36,8 @@ local function resume_claim(job, token, node)
   local queue, id = job.queue, job.id
   -- The removals come first: they are allowed when memory is full.
   redis.call('HDEL', job_key(id), 'lost')
-  if redis.call('ZREM', later_key(queue), id) + redis.call('ZREM', prio_key(queue), id) == 0 then
+  local in_line = job.turn and step_out_of_line(job)
+  if redis.call('ZREM', later_key(queue), id) + redis.call('ZREM', prio_key(queue), id) == 0 and not in_line then
     -- Its entry stays in the list, as one that waits no more whenever the job does.
     redis.call('HINCRBY', job_key(id), 'gen', 1)
     count_ghosts(queue, job.skey, 1)
@@ -45,6 +47,7 @@ local function resume_claim(job, token, node)
   redis.call('ZADD', nodes_key(), 'NX', -1, node)
   redis.call('HSET', job_key(id), 'status', 'active', 'node', node, 'token', token)
   redis.call('HSET', active_key(node), id, token)
+  if job.turn then redis.call('HSET', floor_key(job.turn), 'holder', id) end
   if job.skey and flow_of(queue)[2] then redis.call('HINCRBY', running_key(queue), job.skey, 1) end
   count(queue, job.status, -1)
   count(queue, 'active', 1)

@@ -2,7 +2,8 @@
 --
 -- KEYS     anchor
 -- ARGV     clock, result ttl ms, default state ttl ms, history, then per job: id, token, outcome, result,
---          reason, delay ms, commit (1 or 0), expected version ('': any), expected sha, new sha, new blob
+--          reason (for 'conflicted': the turn it takes from now on), delay ms, '=' and the turn it must not
+--          take away where it commits, or '', expected version ('': any), expected sha, new sha, new blob
 -- RETURNS  per job: {'gone'} | {'replay', outcome} | {'fenced'} | {'conflict', row of read_state}
 --          | {'applied', outcome}; of the first jobs only, if conflicts use REPLY_BYTES up: the others are
 --          left as they are
@@ -12,7 +13,7 @@
 
 local now, ttl, state_ttl, history = read_clock(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 
-local function settle(id, token, outcome, result, reason, delay, commits, version, sha, new_sha, blob)
+local function settle(id, token, outcome, result, reason, delay, turn, version, sha, new_sha, blob)
   local job = load(id)
   if not job then return { 'gone' } end
   if token == '' then return { 'fenced' } end
@@ -26,16 +27,21 @@ local function settle(id, token, outcome, result, reason, delay, commits, versio
     resume_claim(job, token, holder)
   end
   local state
-  if commits and outcome == 'completed' and job.skey then
+  if turn and outcome == 'completed' and job.skey then
     state = load_state(job.skey, now)
-    if version ~= '' and (whole(state.version) ~= version or state.sha ~= sha) then
+    local taken = version ~= '' and turn ~= '' and is_taken(turn, id)
+    if taken or (version ~= '' and (whole(state.version) ~= version or state.sha ~= sha)) then
       return { 'conflict', state_row(job.skey, now) }
     end
   end
   local node = job.node
-  if outcome == 'released' then
-    local returned = return_job(job, 'released', now, ttl, delay > 0 and now + delay or nil)
-    return { 'applied', returned and 'released' or 'cancelled' }
+  if outcome == 'released' or outcome == 'conflicted' then
+    local returned = return_job(job, outcome, now, ttl, delay > 0 and now + delay or nil)
+    if returned and outcome == 'conflicted' then
+      redis.call('HINCRBY', job_key(id), 'conflicts', 1)
+      if reason ~= '' then redis.call('HSET', job_key(id), 'turn', reason) end
+    end
+    return { 'applied', returned and outcome or 'cancelled' }
   end
   if outcome == 'retry' and job.skey and not job.cancel and is_stopping(job.skey, now) then job.cancel = STOPPED end
   drop_claim(job, outcome)
@@ -43,7 +49,7 @@ local function settle(id, token, outcome, result, reason, delay, commits, versio
   if outcome == 'retry' and not job.cancel then
     tell('job:retrying', now, node, id, { attempt = job.attempt })
     local status = delay > 0 and 'later' or 'waiting'
-    redis.call('HDEL', job_key(id), 'node', 'token')
+    redis.call('HDEL', job_key(id), 'node', 'token', 'conflicts')
     redis.call('HSET', job_key(id), 'status', status, 'attempt', job.attempt + 1, 'last_token', token,
       'last_outcome', 'retry')
     if result ~= '' then redis.call('HSET', job_key(id), 'errors', result) end
@@ -73,7 +79,8 @@ end
 local answers, size = {}, 0
 for i = 5, #ARGV, 11 do
   answers[#answers + 1] = settle(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4],
-    tonumber(ARGV[i + 5]), ARGV[i + 6] == '1', ARGV[i + 7], ARGV[i + 8], ARGV[i + 9], ARGV[i + 10])
+    tonumber(ARGV[i + 5]), ARGV[i + 6] ~= '' and string.sub(ARGV[i + 6], 2), ARGV[i + 7], ARGV[i + 8],
+    ARGV[i + 9], ARGV[i + 10])
   local answer = answers[#answers]
   if answer[1] == 'conflict' then size = size + #(answer[2][4] or '') end
   if size >= REPLY_BYTES then break end

@@ -33,6 +33,7 @@ The cases, by what they are about:
 * `nodes` - leases, and what becomes of the claims of a node that dies or leaves
 * `events` - what is told to those who watch
 * `flow` - limits and pauses
+* `turns` - jobs that work on one session's state, one after the other
 * `dead_letters` - what is kept of jobs that have ended
 * `hostile` - text that is no more than text
 """
@@ -59,6 +60,7 @@ from .queues import QueueCases
 from .sessions import SessionCases
 from .settling import SettlingCases
 from .states import StateCases
+from .turns import TurnCases
 from .waking import WakingCases
 
 __all__ = [
@@ -94,6 +96,7 @@ class StoreConformance(
     NodeCases,
     EventCases,
     FlowCases,
+    TurnCases,
     BreakerCases,
     DeadLetterCases,
     HostileTextCases,

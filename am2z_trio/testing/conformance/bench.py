@@ -32,7 +32,7 @@ GRACE: Final = SETTINGS.disconnect_grace
 
 START_MS: Final = 1_700_000_000_000
 
-Outcome = Literal["completed", "failed", "retry", "cancelled", "released"]
+Outcome = Literal["completed", "failed", "retry", "cancelled", "released", "conflicted"]
 
 
 class Clock:
