@@ -352,7 +352,16 @@ class Results:
             await self._look_at(waiters[start : start + BATCH])
 
     async def _look_at(self, waiters: list[Waiter]) -> None:
-        views = await self._store.view([waiter.id for waiter in waiters])
+        try:
+            views = await self._store.view([waiter.id for waiter in waiters])
+        except UnknownOutcomeError as error:
+            # The answer breaks every connection: some outcome is larger than the server hands out.
+            if len(waiters) > 1:
+                for waiter in waiters:
+                    await self._look_at([waiter])
+            elif self._forget(waiters[0]):
+                waiters[0].resolve(error)
+            return
         if None in views:
             self._lineage = await self._store.lineage()
         for waiter, view in zip(waiters, views, strict=True):

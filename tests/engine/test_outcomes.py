@@ -6,7 +6,7 @@ import anyio
 import msgspec
 import pytest
 
-from am2z_trio import JobCancelledError, QueueOptions, processor
+from am2z_trio import JobCancelledError, QueueOptions, QueueRuntime, UnknownOutcomeError, processor
 from am2z_trio.model.records import Settled
 
 pytestmark = pytest.mark.anyio
@@ -89,6 +89,23 @@ async def test_a_page_of_large_dead_letters_and_a_history_of_large_states(make_r
                 await runtime.state.set("s", state)
             history = await runtime.state.history("s")
             assert len(history) == 40
+
+
+async def test_an_outcome_that_the_server_does_not_hand_out_is_one_callers_error(spawn_redis):
+    server = spawn_redis({"client-output-buffer-limit": "normal 2mb 2mb 1"})
+
+    @processor
+    async def grow(text: str) -> str:
+        return text * 1_000_000
+
+    async with QueueRuntime(server.url, max_state_bytes=20_000_000) as runtime:
+        runtime.register(grow)
+        with anyio.fail_after(30):
+            large, small = await runtime.execute_many(grow, ["x" * 9, "x"])
+            assert isinstance(large.error, UnknownOutcomeError)
+            assert small.unwrap() == "x" * 1_000_000
+            assert (await runtime.execute(grow, "y")).success
+            assert (await runtime.connection.check_health()).healthy
 
 
 async def test_an_outcome_that_comes_before_the_answer_of_its_submission_is_heard(make_runtime):
