@@ -291,17 +291,26 @@ class RedisStore:
         return await self._commands.eval(script, self._keys, args)
 
     async def _eval_records(
-        self, script: Script, first: tuple[Argument, ...], records: Sequence[tuple[Argument, ...]]
+        self,
+        script: Script,
+        first: tuple[Argument, ...],
+        records: Sequence[tuple[Argument, ...]],
+        sizes: Sequence[int] = (),
     ) -> list[Any]:
         """Run a script that works record by record, as often as it takes: with no more than `RECORDS` at a
-        time, or `REQUEST_BYTES` hold, and the rest again where it has answered the first ones only."""
+        time, or `REQUEST_BYTES` hold, and the rest again where it has answered the first ones only.
+
+        `sizes` are the bytes of each record's payloads; without them, all are small."""
         rows = list[Any]()
         while len(rows) < len(records):
-            start = end = len(rows)
-            size = 0
-            while end < min(len(records), start + RECORDS) and (size < REQUEST_BYTES or end == start):
-                size += sum(len(value) for value in records[end] if isinstance(value, bytes | msgspec.Raw))
-                end += 1
+            start = len(rows)
+            end = min(len(records), start + RECORDS)
+            if sum(sizes[start:end]) > REQUEST_BYTES:
+                size, most = 0, end
+                end = start
+                while end < most and size < REQUEST_BYTES:
+                    size += sizes[end]
+                    end += 1
             rows += await self._eval(script, *first, *chain.from_iterable(records[start:end]))
         return rows
 
@@ -339,7 +348,8 @@ class RedisStore:
                 _keep(job),
             )
             records.append(record)
-        answers = await self._eval_records(scripts.ENQUEUE, (self._clock, self._ttl), records)
+        sizes = [len(job.spec.state) for job in jobs]
+        answers = await self._eval_records(scripts.ENQUEUE, (self._clock, self._ttl), records, sizes)
         return [_enqueue_answer(job.spec.id, row) for job, row in zip(jobs, answers, strict=True)]
 
     async def claim(self, queue: str, seq: int, limit: int, flow: Flow = FREE) -> ClaimAnswer:
@@ -400,7 +410,9 @@ class RedisStore:
                 record += (f"={commit.turn}", version, sha, commit.checksum, commit.blob)
             records.append(record)
         first = (self._clock, self._ttl, *self._states.commit_arguments)
-        return [_settle_answer(row) for row in await self._eval_records(scripts.SETTLE, first, records)]
+        sizes = [len(one.result) + (0 if one.commit is None else len(one.commit.blob)) for one in settlements]
+        answers = await self._eval_records(scripts.SETTLE, first, records, sizes)
+        return [_settle_answer(row) for row in answers]
 
     async def report(self, job: str, token: str, progress: float) -> bool:
         return bool(await self._eval(scripts.REPORT, self._clock, job, token, repr(float(progress))))
