@@ -5,7 +5,7 @@ clock. On Trio they *are* Trio's objects; under asyncio AnyIO lends objects with
 so there is one engine and no wrapper on Trio's hot path. `current_host()` looks the library up
 once; hold on to what it returns instead of asking again per call.
 
-What costs the same through AnyIO on both hosts (threads, signals, processes, files) is used from
+What costs the same through AnyIO on both hosts (signals, processes, files) is used from
 AnyIO directly and is not repeated here.
 """
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from contextvars import copy_context
 from math import inf
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
+import sniffio
+from anyio._core._eventloop import threadlocals
+from outcome import Outcome
+from trio.lowlevel import start_thread_soon
 
 from ._nouns import CancelScope, Event, Nursery, Spot
+
+T = TypeVar("T")
 
 
 class AsyncioSpot:
@@ -71,6 +79,40 @@ class AsyncioHost:
 
     def is_stray(self, error: BaseException) -> bool:
         return issubclass(type(error), asyncio.CancelledError) and not self.is_cancellation(error)
+
+    async def run_in_thread(
+        self, fn: Callable[[], T], begin: Callable[[], None], limiter: anyio.CapacityLimiter
+    ) -> T:
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        begin()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Outcome[T]] = loop.create_future()
+        context, token, scope = copy_context(), anyio.lowlevel.current_token(), anyio.CancelScope()
+        context.run(sniffio.current_async_library_cvar.set, None)
+
+        def call() -> T:
+            threadlocals.current_token, threadlocals.current_cancel_scope = token, scope
+            try:
+                return context.run(fn)
+            finally:
+                del threadlocals.current_token, threadlocals.current_cancel_scope
+
+        def report(result: Outcome[T]) -> None:
+            if not future.done():
+                future.set_result(result)
+
+        def deliver(result: Outcome[T]) -> None:
+            # The loop may be closed by now: nobody waits then.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(report, result)
+
+        # AnyIO's own threads on asyncio hold the process at its end. Trio's are daemons, and need no Trio.
+        start_thread_soon(call, deliver)
+        result: Outcome[T] | None = None
+        with scope:
+            result = await future
+        assert result is not None
+        return result.unwrap()
 
     def open_nursery(self) -> AbstractAsyncContextManager[Nursery]:
         return cast(AbstractAsyncContextManager[Nursery], anyio.create_task_group())

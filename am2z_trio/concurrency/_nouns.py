@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Literal, Protocol, TypeVarTuple, Unpack
+from typing import Any, Literal, Protocol, TypeVar, TypeVarTuple, Unpack
+
+from anyio import CapacityLimiter
+
+T = TypeVar("T")
 
 Args = TypeVarTuple("Args")
 
@@ -127,6 +131,16 @@ class Host(Protocol):
     def is_stray(self, error: BaseException) -> bool:
         """Whether this is what cancellation raises, and nothing around the current task is cancelled: it
         was kept and raised again, or is another task's. A nursery would swallow it."""
+        ...
+
+    async def run_in_thread(
+        self, fn: Callable[[], T], begin: Callable[[], None], limiter: CapacityLimiter
+    ) -> T:
+        """Call a plain function in a thread that the end of the process does not wait for.
+
+        `begin` is called just before; cancelled earlier, nothing is. Cancelled later, this ends at once and
+        the thread goes on. `anyio.from_thread` works in it. `limiter`: for hosts that insist on one.
+        """
         ...
 
     async def checkpoint(self) -> None: ...

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from math import inf
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, TypeVar, cast
 
+import anyio
+import anyio.to_thread
 import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
 from ._nouns import CancelScope, Event, Nursery, Spot
+
+T = TypeVar("T")
 
 
 class TrioSpot:
@@ -65,6 +70,14 @@ class TrioHost:
 
     def is_stray(self, error: BaseException) -> bool:
         return issubclass(type(error), trio.Cancelled) and not self.is_cancellation(error)
+
+    async def run_in_thread(
+        self, fn: Callable[[], T], begin: Callable[[], None], limiter: anyio.CapacityLimiter
+    ) -> T:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        begin()
+        # Trio's threads are daemons. Through AnyIO, so that its `from_thread` works in them, too.
+        return await anyio.to_thread.run_sync(fn, abandon_on_cancel=True, limiter=limiter)
 
     def open_nursery(self) -> AbstractAsyncContextManager[Nursery]:
         return cast(AbstractAsyncContextManager[Nursery], trio.open_nursery())

@@ -13,7 +13,6 @@ from math import inf
 from typing import Any, Final, cast
 
 import anyio.from_thread
-import anyio.to_thread
 import msgspec
 
 from am2z_trio.concurrency import CancelScope, Host
@@ -62,6 +61,7 @@ from .job_nursery import JobNursery
 from .job_state import JobState
 from .node_states import NodeStates
 from .registry import Registered
+from .threads import Threads
 
 logger: Final = logging.getLogger("am2z_trio.jobs")
 
@@ -83,7 +83,18 @@ ONE_ATTEMPT: Final = RetryPolicy(max_attempts=1)
 class Executor:
     """Runs claimed jobs of one node."""
 
-    __slots__ = ("_call_job", "_circuits", "_emit", "_host", "_node", "_now", "_own", "_report", "_states")
+    __slots__ = (
+        "_call_job",
+        "_circuits",
+        "_emit",
+        "_host",
+        "_node",
+        "_now",
+        "_own",
+        "_report",
+        "_states",
+        "threads",
+    )
 
     def __init__(
         self,
@@ -92,6 +103,7 @@ class Executor:
         states: NodeStates,
         circuits: Circuits,
         own: OwnContext,
+        threads: Threads,
         *,
         emit: Emit,
         report: Report,
@@ -106,6 +118,7 @@ class Executor:
         self._call_job = call
         self._circuits = circuits
         self._own = own
+        self.threads = threads
 
     async def run(
         self, claim: Claim, registered: Registered, *, stored: JobState | None = None
@@ -119,7 +132,9 @@ class Executor:
         """
         try:
             # Whatever runs a user's code, its types and hooks included, runs in there.
-            return await in_context(self._own.copy(), self._run(claim, registered, stored))
+            plain_within = claim.root is not claim and not registered.processor.is_async
+            run = self._run_in_line if plain_within else self._run
+            return await in_context(self._own.copy(), run(claim, registered, stored))
         except BaseException as raised:
             claim.scope = None
             if is_not_the_codes_own(raised, self._host):
@@ -127,6 +142,25 @@ class Executor:
             name = claim.grant.spec.processor
             logger.error("a job of %r cannot be told how it ended:\n%s", name, trace_of(raised))
             return self._indescribable(claim, raised)
+
+    async def _run_in_line(
+        self, claim: Claim, registered: Registered, stored: JobState | None
+    ) -> Settlement | None:
+        """Run a plain function within another job, when there is a thread for it: to wait is no run."""
+        room, grant = self.threads.room(registered), claim.grant
+        deadline = inf if grant.remaining is None else claim.since + grant.remaining
+        taken = False
+        claim.scope = scope = self._host.cancel_scope(deadline=deadline)
+        try:
+            with scope:
+                if claim.stop is None:
+                    await room.acquire()
+                    taken = True
+            claim.scope = None
+            return await self._run(claim, registered, stored)
+        finally:
+            if taken:
+                room.release()
 
     async def _run(self, claim: Claim, registered: Registered, stored: JobState | None) -> Settlement | None:
         running.set(claim.root)
@@ -269,9 +303,7 @@ class Executor:
         if processor.is_async:
             return await processor.fn(*arguments)
         # Abandoning the thread is the only way to answer on time; its result is dropped.
-        return await anyio.to_thread.run_sync(
-            partial(processor.fn, *arguments), abandon_on_cancel=True, limiter=registered.threads
-        )
+        return await self.threads.run(processor.name, partial(processor.fn, *arguments))
 
     def _context(
         self,

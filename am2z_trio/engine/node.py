@@ -59,6 +59,7 @@ from .session_stops import SessionStops
 from .sessions import HostedSession, Sessions
 from .settler import Settler
 from .submissions import Submissions
+from .threads import Threads
 from .worker import Worker
 
 logger: Final = logging.getLogger("am2z_trio.node")
@@ -115,12 +116,14 @@ class Node:
             self.host, self.submissions, registry, self._emit, is_closed=lambda: self.sessions.closed
         )
         own = self._own = OwnContext()
+        self.threads = Threads(self.host, options.limits.max_abandoned_threads)
         self._executor = Executor(
             self.host,
             node_id,
             self.states,
             Circuits(store),
             own,
+            self.threads,
             emit=self._emit,
             report=self._report,
             call=self._call,
@@ -525,6 +528,9 @@ class Node:
         """Keep the lease and look after what this node holds; returns whether the store has answered."""
         host = self.host
         self._watch_memory()
+        if self.threads.look():
+            for worker in self.workers.values():
+                worker.wake()
         if self._options.workers:
             if not self._joined:
                 await self._join()
@@ -587,6 +593,8 @@ class Node:
             return "the runtime is stopping"
         if self.submissions.overload is not None:
             return self.submissions.overload.message
+        if why := self.threads.why_full():
+            return why
         if self._fallen:
             return (
                 f"the worker of {min(self._fallen)!r} has ended by itself, and another one is not yet there"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-import anyio
-
 from am2z_trio.model.codec import StateCodec
 from am2z_trio.model.errors import ConfigurationError, ValidationError
 from am2z_trio.model.options import QueueOptions, RateLimit
@@ -20,7 +18,7 @@ USUAL: Final = QueueOptions()
 class Registered:
     """A processor as this node runs it."""
 
-    __slots__ = ("_threads", "codec", "flow", "processor", "queue")
+    __slots__ = ("codec", "flow", "processor", "queue")
 
     def __init__(self, processor: Processor[Any], max_state_bytes: int) -> None:
         self.processor = processor
@@ -30,14 +28,6 @@ class Registered:
             self.codec: StateCodec[Any] = StateCodec(processor.state_type, max_bytes=max_state_bytes)
         except ValidationError as error:
             raise ConfigurationError(f"processor {processor.name!r}: {error.message}") from error
-        self._threads: anyio.CapacityLimiter | None = None
-
-    @property
-    def threads(self) -> anyio.CapacityLimiter:
-        """As many threads as the queue's concurrency, for a processor that is a plain `def`."""
-        if self._threads is None:
-            self._threads = anyio.CapacityLimiter(self.processor.queue.concurrency)
-        return self._threads
 
 
 def _flow(options: QueueOptions) -> Flow:

@@ -66,6 +66,8 @@ class RuntimeStats(msgspec.Struct, frozen=True, kw_only=True):
     jobs_run: int
     """Runs of jobs since the runtime was entered, attempts and re-runs included."""
     connections: dict[str, str]
+    abandoned_threads: int = 0
+    """Threads of plain functions whose jobs have ended before them."""
 
 
 class SessionStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -532,6 +534,7 @@ class Runtime:
             waiting_callers=len(node.results),
             jobs_run=node.jobs_run,
             connections=node.store.connections,
+            abandoned_threads=node.threads.left_behind,
         )
 
     async def get_queue_stats(self) -> Mapping[str, QueueStats]:

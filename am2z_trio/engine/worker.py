@@ -255,13 +255,17 @@ class Worker:
 
     def _want(self) -> int:
         registered = self._lookup()
-        if registered is None or self.held_back or self._claims.on_hold:
+        if registered is None or self.held_back or self._claims.on_hold or self._lacks_threads(registered):
             return 0
         concurrency = registered.processor.queue.concurrency
         ahead = self._prefetch.ahead(concurrency)
         free = concurrency + ahead - (self._busy - self._away) - len(self._buffer)
         # Work that settles more slowly than it runs must not pile up.
         return min(free, 2 * (concurrency + ahead) - (self._unsettled - self._away), MOST_AT_ONCE)
+
+    def _lacks_threads(self, registered: Registered) -> bool:
+        """Whether what it would run is a plain function, and none may begin here now."""
+        return not registered.processor.is_async and self._executor.threads.is_full
 
     def _flow(self) -> Flow:
         registered = self._lookup()
@@ -370,7 +374,7 @@ class Worker:
             session = claim.grant.spec.session
             if claim.stop is not None or (session and self._sessions.is_stopping(session)):
                 self._drop(claim)
-            elif session and self._sessions.closed:
+            elif self._lacks_threads(registered) or (session and self._sessions.closed):
                 self._give_back_capacity(claim)
                 self._settler.submit(claim, released(claim))
             elif session:

@@ -402,6 +402,9 @@ class ResourceLimits(msgspec.Struct, frozen=True, kw_only=True):
     from here; 0: any number."""
     max_memory_mb: float | None = None
     """Resident memory of this process, in MB, above which it accepts no jobs and claims none."""
+    max_abandoned_threads: int = 100
+    """Threads of plain functions whose jobs have ended before them, by a timeout or a cancellation. At so
+    many this node is unhealthy and begins no plain function until one of them has returned."""
 
     def __post_init__(self) -> None:
         if self.max_sessions is not None:
@@ -410,6 +413,11 @@ class ResourceLimits(msgspec.Struct, frozen=True, kw_only=True):
             self,
             "max_queue_size",
             require_count("ResourceLimits.max_queue_size", self.max_queue_size, least=0),
+        )
+        keep(
+            self,
+            "max_abandoned_threads",
+            require_count("ResourceLimits.max_abandoned_threads", self.max_abandoned_threads, most=100_000),
         )
         if self.max_memory_mb is not None:
             field, rule = "ResourceLimits.max_memory_mb", "must be a number of MB, above 0"
