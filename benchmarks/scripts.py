@@ -131,10 +131,13 @@ class Probe:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.calls: list[Call] = []
+        self._loaded: set[str] = set()
 
     async def eval(self, script: Script, keys: Sequence[Any], args: Sequence[Any]) -> Any:
         connection = self.connection
-        connection.execute_command("SCRIPT", "LOAD", script.source)
+        if script.sha1 not in self._loaded:
+            connection.execute_command("SCRIPT", "LOAD", script.source)
+            self._loaded.add(script.sha1)
         connection.execute_command("SLOWLOG", "RESET")
         before, cpu = self._commands(), self._cpu()
         try:

@@ -411,8 +411,8 @@ class Ledger:
             queue = self._queue(name)
             queue.count_ghosts(session, count)
             most = min(left, count * BOUNDS.sieved_per_ghost + BOUNDS.sieved_at_least)
-            if most > 0 and queue.sieve(session, most, self._waits):
-                left -= most
+            if most > 0:
+                left -= queue.sieve(session, most, self._waits)
 
     # --- turns ------------------------------------------------------------------------------
 

@@ -14,21 +14,21 @@ from typing import Final
 class Bounds:
     """How much one operation does at most; the same as in the scripts."""
 
-    looks: int = 500
+    looks: int = 300
     """What a claim may look at beside what it grants: ids that wait no more, sessions that are full."""
-    looks_of_an_end: int = 5
+    looks_of_an_end: int = 3
     """What it counts for to end a job whose deadline has passed."""
     unblocked: int = 100
     """Sessions that a claim lets go on after the limit has changed."""
-    sieved: int = 1500
+    sieved: int = 600
     """Entries that are looked at to find those of jobs that wait no more: of all lines, and of one:"""
-    sieved_per_ghost: int = 8
+    sieved_per_ghost: int = 4
     sieved_at_least: int = 32
     trimmed: int = 200
     """Ended jobs beyond the number that is kept which go."""
     collected: int = 1_000
     """Records that have had their time which go."""
-    ended: int = 200
+    ended: int = 100
     """Jobs that end with the one that called them; more are ended by and by."""
 
 
@@ -170,17 +170,18 @@ class Queue:
         if line is not None:
             line.ghosts = max(0, line.ghosts + by)
 
-    def sieve(self, session: str, most: int, waits: Callable[[Entry], bool]) -> bool:
-        """Take ghosts out where they are half of a line, up to a number of steps; whether any was done."""
+    def sieve(self, session: str, most: int, waits: Callable[[Entry], bool]) -> int:
+        """Take ghosts out where they are half of a line; returns how many entries were to be looked at."""
         line = self.by_session.get(session) if session else self.waiting
         if line is None or line.ghosts * 2 < len(line):
-            return False
+            return 0
+        most = min(most, len(line))
         line.sieve(most, waits)
         if session and not line:
             del self.by_session[session]
             self.ready.pop(session, None)
             self.blocked.pop(session, None)
-        return True
+        return most
 
     def batches(self, room: Callable[[], int], looks: Looks) -> Iterator[tuple[list[Entry], str | None]]:
         """What to look at next, taken out, as long as there is room, anything left, and looks; and whose line

@@ -74,6 +74,9 @@ BATCH: Final = 100
 SWEPT: Final = 500
 """Queues that one look goes through: a lost wake-up of one among thousands is repaired within seconds."""
 
+STOPPED: Final = 50
+"""Jobs of a session that one call ends."""
+
 RECORDS: Final = 200
 """Most records of one call; more are several calls."""
 
@@ -440,7 +443,7 @@ class RedisStore:
                 session,
                 self._node,
                 0 if cursor == b"-1" else cursor,
-                BATCH,
+                STOPPED,
                 1 if running else 0,
                 milliseconds(refuse),
             )
@@ -531,7 +534,9 @@ class RedisStore:
         self._keep_lease()
 
     async def leave(self) -> None:
-        await self._eval(scripts.LEAVE, self._clock, self._ttl, self._node)
+        cursor = b"0"
+        while cursor:
+            cursor = await self._eval(scripts.LEAVE, self._clock, self._ttl, self._node, cursor)
 
     def beat(self) -> None:
         if self._keeper is not None:

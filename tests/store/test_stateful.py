@@ -844,11 +844,11 @@ def test_redis_does_what_the_specification_does(machine: type[StoreMachine], red
 SMALL_STEPS = {
     (
         "CLAIM",
-        "LOOKS, LOOKS_OF_AN_END, UNBLOCKED = 500, 5, 100",
+        "LOOKS, LOOKS_OF_AN_END, UNBLOCKED = 300, 3, 100",
     ): "LOOKS, LOOKS_OF_AN_END, UNBLOCKED = 2, 1, 1",
-    ("", "ENDED_AT_ONCE = 200"): "ENDED_AT_ONCE = 1",
+    ("", "ENDED_AT_ONCE = 100"): "ENDED_AT_ONCE = 1",
     ("", "may_trim = 200"): "may_trim = 1",
-    ("", "SIEVED, SIEVED_PER_GHOST, SIEVED_AT_LEAST = 1500, 8, 32"): (
+    ("", "SIEVED, SIEVED_PER_GHOST, SIEVED_AT_LEAST = 600, 4, 32"): (
         "SIEVED, SIEVED_PER_GHOST, SIEVED_AT_LEAST = 2, 1, 0"
     ),
 }

@@ -15,7 +15,7 @@
 local now = read_clock(ARGV[1])
 local node, queue, seq, limit, nonce, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7]
 
-local LOOKS, LOOKS_OF_AN_END, UNBLOCKED = 500, 5, 100
+local LOOKS, LOOKS_OF_AN_END, UNBLOCKED = 300, 3, 100
 
 local flow_starts, flow_per, set_aside = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] == '1'
 local most_active, per_session = tonumber(ARGV[11]), tonumber(ARGV[12])

@@ -242,7 +242,7 @@ end
 
 -- What a job has called ends with it, down the tree; outcomes are kept as long as its own record, by which
 -- it may be run again. A script ends so many; what there is beyond stands in `ending`, for calls to come.
-local ENDED_AT_ONCE = 200
+local ENDED_AT_ONCE = 100
 local may_end = ENDED_AT_ONCE
 local end_job, cancel_unbegun
 local function end_child(id, now, ttl, why, till)
@@ -479,7 +479,7 @@ end
 -- Ids that wait no more stay in their list until a claim skips them: to take one out of the midst would take
 -- as long as the list is. Where they are half of a list, they are sieved out, a bounded number per call, so that
 -- a list which nobody claims from does not grow by them, and one that holds nothing else is not there.
-local SIEVED, SIEVED_PER_GHOST, SIEVED_AT_LEAST = 1500, 8, 32
+local SIEVED, SIEVED_PER_GHOST, SIEVED_AT_LEAST = 600, 4, 32
 local ghosts, ghosts_order = {}, {}
 local function count_ghosts(queue, skey, by)
   local name = skey and queue .. '@' .. skey or queue
@@ -526,7 +526,7 @@ function sieve_ghosts()
     if by > 0 and left > 0 then
       local length = redis.call('LLEN', wait_key(name)) + redis.call('LLEN', sieved_key(name))
       if all * 2 >= length then
-        local most = math.min(left, by * SIEVED_PER_GHOST + SIEVED_AT_LEAST)
+        local most = math.min(left, length, by * SIEVED_PER_GHOST + SIEVED_AT_LEAST)
         local dead = sieve(queue, skey, name, most)
         left = left - most
         if dead > 0 then all = redis.call('HINCRBY', ghosts_key(queue), name, -dead) end

@@ -1,21 +1,29 @@
--- Give the lease back; what the node still holds goes back, no budget used.
+-- Give the lease back; what the node still holds goes back, no budget used: some jobs per call.
 --
 -- KEYS     anchor
--- ARGV     clock, result ttl ms, node
--- RETURNS  how many jobs went back
--- INVARIANT  nothing of the node is left: no claim, no place in a lot, no key.
+-- ARGV     clock, result ttl ms, node, cursor: '0' at first, then what was answered
+-- RETURNS  cursor, '' after the last call
+-- INVARIANT  after the last call nothing of the node is left: no claim, no place in a lot, no key. It is in no
+--          lot when the first job goes back, which must wake somebody else.
 
-local now, ttl, node = read_clock(ARGV[1]), ARGV[2], ARGV[3]
+local now, ttl, node, cursor = read_clock(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 redis.call('HDEL', suspects_key(), node)
-redis.call('HDEL', graces_key(), node)
-leave_lots(node)
-local held = redis.call('HKEYS', active_key(node))
-for _, id in ipairs(held) do
+if cursor ~= 'jobs' then
+  local page = redis.call('HSCAN', claims_key(node), cursor, 'COUNT', 500)
+  for i = 1, #page[2], 2 do redis.call('ZREM', lot_key(page[2][i]), node) end
+  if page[1] ~= '0' then return page[1] end
+end
+for _, id in ipairs(redis.call('HRANDFIELD', active_key(node), 100)) do
   local job = load_claim(id, node)
   if job then return_job(job, nil, now, ttl) end
+  redis.call('HDEL', active_key(node), id)
 end
-redis.call('DEL', active_key(node), claims_key(node))
-redis.call('ZREM', nodes_key(), node)
-if redis.call('EXISTS', nodes_key()) == 0 then redis.call('DEL', look_key(), sweep_key()) end
+local left = redis.call('EXISTS', active_key(node)) == 1
+if not left then
+  redis.call('HDEL', graces_key(), node)
+  redis.call('DEL', claims_key(node))
+  redis.call('ZREM', nodes_key(), node)
+  if redis.call('EXISTS', nodes_key()) == 0 then redis.call('DEL', look_key(), sweep_key()) end
+end
 finish()
-return #held
+return left and 'jobs' or ''

@@ -76,8 +76,10 @@ class FlowCases:
         await a.store.enqueue([job("t", session="t", priority=2)])
         answer = await a.claim_answer(10, flow=flow)
         assert (ids_of(answer.grants), answer.next_due) == (["s0"], 0)
-        answer = await a.claim_answer(10, flow=flow)
-        assert (ids_of(answer.grants), answer.next_due) == (["t"], None)
+        calls = 1
+        while answer.next_due == 0:
+            answer, calls = await a.claim_answer(10, flow=flow), calls + 1
+        assert (ids_of(answer.grants), calls > 2) == (["t"], True)
         assert (await a.stats()).waiting == 799
 
     async def test_no_more_of_a_session_are_active_than_may_be(self, bench: Bench) -> None:
