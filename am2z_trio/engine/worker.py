@@ -148,6 +148,8 @@ class Worker:
             return
         if answer.status == "fenced" and settlement.outcome not in ("cancelled", "released", "conflicted"):
             logger.warning("job %s was taken away; what it did here is dropped", settlement.id)
+            # By another node, or by whatever has changed its record: then it is ours, and nobody knows it.
+            self._claims.has_strays = True
         self._let_go(claim)
         if self._closing or not (self._parked or self._claiming):
             self._bell.wake()

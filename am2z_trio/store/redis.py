@@ -400,7 +400,7 @@ class RedisStore:
             commit = settlement.commit
             record: tuple[Argument, ...] = (
                 _bytes(settlement.id),
-                settlement.token,
+                _bytes(settlement.token),
                 settlement.outcome,
                 settlement.result,
                 settlement.reason,
@@ -422,7 +422,7 @@ class RedisStore:
 
     async def cancel(self, job: str, reason: str) -> str | None:
         before = await self._eval(scripts.CANCEL, self._clock, self._ttl, _bytes(job), reason)
-        return None if before is None else before.decode()
+        return None if before is None else _text(before)
 
     def cancel_nowait(self, job: str, reason: str) -> None:
         self._send(scripts.CANCEL, (self._clock, self._ttl, job, reason))
@@ -592,11 +592,11 @@ class RedisStore:
             cursor, *page = await self._eval(scripts.HOLDINGS, self._node, cursor, 1000)
             found.update(zip(page[::2], page[1::2], strict=True))
             if cursor == b"0":
-                return [(job.decode(), token.decode()) for job, token in found.items()]
+                return [(_text(job), _text(token)) for job, token in found.items()]
 
     async def lineage(self) -> str:
         name: bytes = await self._eval(scripts.LINEAGE, secrets.token_hex(8))
-        return name.decode()
+        return _text(name)
 
     async def publish(self, events: Sequence[Event]) -> None:
         now = int(time.time() * 1000)
@@ -766,7 +766,7 @@ _HELD: Final = Standing(status="held")
 
 def _standing(status: bytes, cancel: bytes | None = None) -> Standing:
     if status == b"held":
-        return _HELD if cancel is None else Standing(status="held", cancel=cancel.decode())
+        return _HELD if cancel is None else Standing(status="held", cancel=_text(cancel))
     return Standing(status="settled" if status == b"settled" else "lost")
 
 
@@ -776,10 +776,10 @@ def _settle_answer(row: list[Any]) -> SettleAnswer:
         return (
             _APPLIED_COMPLETED
             if row[1] == b"completed"
-            else SettleAnswer(status="applied", outcome=row[1].decode())
+            else SettleAnswer(status="applied", outcome=_text(row[1]))
         )
     if status == b"replay":
-        return SettleAnswer(status="replay", outcome=row[1].decode())
+        return SettleAnswer(status="replay", outcome=_text(row[1]))
     if status == b"conflict":
         return SettleAnswer(status="conflict", current=state_record(row[1]))
     return SettleAnswer(status="gone" if status == b"gone" else "fenced")

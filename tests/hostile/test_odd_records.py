@@ -6,9 +6,10 @@ nothing had been. Of a table's row: what is done to Redis, and what the odd job'
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
 import anyio
@@ -17,17 +18,25 @@ import pytest
 
 from am2z_trio import (
     AM2ZError,
+    CircuitBreaker,
     JobCancelledError,
+    JobOptions,
     QueueOptions,
     QueueRuntime,
+    StateIntegrityError,
     UnknownOutcomeError,
     ValidationError,
     processor,
 )
+from am2z_trio.concurrency import current_host
+from am2z_trio.engine import announcements, results
 from am2z_trio.engine import node as node_module
-from am2z_trio.engine import results
 from am2z_trio.engine.job import Job, ProcessorResult
+from am2z_trio.model.records import WIRE_VERSION
+from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store import keys
+from am2z_trio.store.redis import RedisStore
+from am2z_trio.testing.conformance import Node
 from tests.conftest import RedisProcess
 
 pytestmark = pytest.mark.anyio
@@ -60,6 +69,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Housekeeping that takes seconds takes a tenth of one."""
     monkeypatch.setattr(node_module, "TICK", 0.1)
     monkeypatch.setattr(results, "LOOK_AFTER", 0.1)
+    monkeypatch.setattr(announcements, "ANNOUNCE_EVERY", 0.1)
 
 
 @asynccontextmanager
@@ -147,7 +157,7 @@ WAITING = [
     Odd("no processor", lose("processor")),
     Odd("no origin", lose("origin")),
     Odd("no max_stalled", lose("max_stalled")),
-    Odd("nothing but its queue", lambda r, k: (r.delete(k), r.hset(k, "queue", "echo")), UnknownOutcomeError),
+    Odd("nothing but its queue", lambda r, k: (r.delete(k), r.hset(k, "queue", "echo")), SPOILT),
     Odd("no session name", lose("skey"), session="s"),
     Odd("no session", lose("session"), session="s"),
     Odd("no record", lambda r, k: r.delete(k), UnknownOutcomeError),
@@ -282,3 +292,409 @@ async def ends_as(job: Job[int], error: type[AM2ZError] | None) -> ProcessorResu
         assert isinstance(result.error, error), result
         assert len(result.error.message) < 1000
     return result
+
+
+# --- a job that runs ------------------------------------------------------------------------------
+
+RUNNING = [
+    Odd("no status", lose("status"), AM2ZError),
+    Odd("no token", lose("token")),
+    Odd("no node", lose("node")),
+    Odd("no queue", lose("queue")),
+    Odd("no spec", lose("spec")),
+    Odd("no origin", lose("origin")),
+    Odd("no session name", lose("skey"), session="s"),
+    Odd("status is none", put(status="banana"), AM2ZError),
+    Odd("waiting again", put(status="waiting")),
+    Odd("delayed again", put(status="later")),
+    Odd("ended already", put(status="cancelled"), JobCancelledError),
+    Odd("another token", put(token="1:x")),
+    Odd("another node", put(node="x")),
+    Odd("settled already", put(last_token="1:x", last_outcome="completed")),
+    Odd("another queue", put(queue="other")),
+    Odd("attempt is text", put(attempt="x")),
+    Odd("attempt is infinite", put(attempt="1e400")),
+    Odd("stalls are text", put(stalls="x")),
+    Odd("keep is text", put(keep="x")),
+    Odd("parent is itself", put(parent=BAD, calls="1")),
+    Odd("children of another type", lambda r, k: (r.hset(k, "calls", "1"), r.set(f"{k}:children", "x"))),
+    Odd(
+        "its children are its neighbours",
+        lambda r, k: (r.hset(k, "calls", "1"), r.sadd(f"{k}:children", BAD, "", "x")),
+    ),
+    Odd("no record", lambda r, k: r.delete(k), UnknownOutcomeError),
+    *[Odd(f"a {kind}", instead(kind), AM2ZError) for kind in KINDS if kind != "hash"],
+]
+
+
+@pytest.mark.parametrize("odd", RUNNING, ids=lambda odd: odd.name)
+async def test_a_job_that_runs_and_becomes_odd_harms_no_other(odd: Odd, redis_url, redis_server):
+    GO_ON["begun"], GO_ON["end"] = anyio.Event(), anyio.Event()
+    async with open_worker(redis_server) as (worker, admin):
+        worker.register(hold)
+        bad = await worker.submit(hold, 7, job_id=BAD, session=odd.session)
+        await GO_ON["begun"].wait()
+        odd.spoil(admin, key("job", BAD))
+        admin.hset(key("active", worker.node_id), "nobody", "1:x")
+        beside = await worker.submit(hold, 8)
+        GO_ON["end"].set()
+        assert (await beside.result()).unwrap() == 8
+        result = await bad.result()
+        assert result.success or isinstance(result.error, odd.ends or AM2ZError), result
+        if odd.ends is None:
+            assert result.unwrap() == 7
+
+
+# --- what a dead worker leaves --------------------------------------------------------------------
+
+
+async def test_whatever_a_dead_worker_has_left_its_other_jobs_come_back(redis_url, redis_server):
+    """Each of its jobs is spoilt in another way, and so is what lists them; those that are not all run."""
+    options = RedisOptions.from_url(redis_server.url)
+    # One that says it is of another queue goes back to that one, and waits for somebody who serves it.
+    spoilt = [odd for odd in RUNNING if odd.session is None and odd.name != "another queue"]
+    async with open_worker(redis_server) as (worker, admin):
+        await worker.pause(echo)
+        good = [await worker.submit(echo, n) for n in range(20)]
+        bad = [await worker.submit(echo, 7, job_id=f"{BAD}{n}") for n in range(len(spoilt))]
+        worker.unregister(echo)
+        while worker.get_stats().workers:
+            await anyio.sleep(0.001)
+        await worker.resume(echo)
+        async with current_host().open_nursery() as nursery:
+            for name in ("ghost1", "ghost2", "ghost3"):
+                ghost = Node(name, RedisStore(name, options), current_host())
+                await nursery.start(ghost.run)
+                await ghost.store.join()
+                assert len(await ghost.claim(20, "echo")) >= 5
+            nursery.cancel_scope.cancel()
+        for n, odd in enumerate(spoilt):
+            odd.spoil(admin, key("job", f"{BAD}{n}"))
+        for name in ("ghost1", "ghost2"):
+            admin.hset(key("active", name), mapping={"nobody": "x", "": "", b"\xff": b"\xff"})
+        admin.delete(key("claims", "ghost1"))
+        admin.set(key("claims", "ghost1"), "x")
+        admin.hset(key("claims", "ghost2"), "echo", b"\xc1rubbish")
+        admin.hset(key("suspects"), mapping={"ghost1": "long ago", "ghost2": "nan", "ghost3": ""})
+        worker.register(echo)
+        for n, job in enumerate(good):
+            assert (await job.result()).unwrap() == n
+        for job in bad:
+            result = await job.result()
+            assert result.success or isinstance(result.error, AM2ZError)
+        while admin.zcard(key("nodes")) > 1:
+            await anyio.sleep(0.01)
+
+
+# --- keys that hold something else ----------------------------------------------------------------
+
+
+class Odds(NamedTuple):
+    name: str
+    spoil: Callable[[Redis, str], object]
+    """With the id of a node at work."""
+
+
+def wrong(kind: str, of: str = "string", name: str | None = None) -> Odds:
+    def spoil(r: Redis, node: str) -> None:
+        k = key(kind, node if name is None and kind in ("active", "claims") else name or "")
+        r.delete(k)
+        of_kind(r, k, of)
+
+    return Odds(f"{kind} is a {of}", spoil)
+
+
+def text(kind: str, name: str = "", **fields: Any) -> Odds:
+    """Fields that say nothing sensible."""
+    what = ", ".join(f"{field}={value!r}"[:40] for field, value in fields.items())
+    return Odds(f"{kind}: {what}", lambda r, node: r.hset(key(kind, name), mapping=fields))
+
+
+def claims(data: bytes) -> Odds:
+    return Odds(f"claims: {data!r}", lambda r, node: r.hset(key("claims", node), "echo", data))
+
+
+ODDS = [
+    *[
+        wrong(kind, of, "echo")
+        for kind in ("wait", "prio", "later", "lot", "dead", "done")
+        for of in ("string", "hash")
+    ],
+    *[
+        wrong(kind, "string", "echo")
+        for kind in ("ready", "starts", "running", "blocked", "ghosts", "sieved")
+    ],
+    wrong("meta", "list", "echo"),
+    wrong("wait", "set", "echo@s"),
+    wrong("sieved", "set", "echo@s"),
+    wrong("queues", "hash"),
+    wrong("nodes", "list"),
+    wrong("suspects"),
+    wrong("active"),
+    wrong("claims"),
+    wrong("session", "list", "s"),
+    wrong("history", "hash", "s"),
+    wrong("jobs", "hash", "s"),
+    wrong("sessions"),
+    wrong("expiries", "hash"),
+    wrong("lock", "list", "s"),
+    wrong("line", "list", "s"),
+    wrong("breaker", "list", "guarded"),
+    wrong("fence", "list"),
+    wrong("lineage", "list"),
+    text(
+        "meta", "echo", waiting="many", active="nan", later="1e400", completed="-", failed="", cancelled="x"
+    ),
+    text(
+        "meta", "echo", arrivals="soon", aside="never", sieving="x", per_session="?", held="?", unblocking="?"
+    ),
+    text("meta", "echo", options=b"\xc1", processor=b"\xff", session=b"\xff"),
+    text("meta", "echo", active="9223372036854775807", waiting="9223372036854775807"),
+    text("meta", "echo", active="-5", waiting="-5"),
+    Odds("meta: nothing", lambda r, node: r.delete(key("meta", "echo"))),
+    Odds("fence: text", lambda r, node: r.set(key("fence"), "many")),
+    Odds("fence: at its end", lambda r, node: r.set(key("fence"), 2**63 - 1)),
+    Odds("lineage: bytes", lambda r, node: r.set(key("lineage"), b"\xff")),
+    Odds(
+        "queues: of nobody",
+        lambda r, node: r.zadd(key("queues"), {"": -1, b"\xff": 0, "x" * 9999: 1, "inf": "inf"}),
+    ),
+    Odds(
+        "nodes: of nobody",
+        lambda r, node: r.zadd(key("nodes"), {"": 1, b"\xff\n": "-inf", "x": 5, "y": "inf"}),
+    ),
+    Odds(
+        "suspects: rubbish",
+        lambda r, node: r.hset(key("suspects"), mapping={"": "", node: "x", b"\xff": b"\xff"}),
+    ),
+    Odds(
+        "lot: nodes of nobody",
+        lambda r, node: r.zadd(key("lot", "echo"), {"": "-inf", b"\xff": 0, "x": "inf"}),
+    ),
+    Odds(
+        "active: ids of nobody", lambda r, node: r.hset(key("active", node), mapping={"": "", b"\xff": "x"})
+    ),
+    *[
+        claims(data)
+        for data in (
+            b"",
+            b"\xc1",
+            b"\x05",
+            b"\x94\xa1x\xa1x\xa1x\xa1x",
+            b"\x94\x01\x01\x01\x01",
+            b"\x94\x01\xa1n\x01\x92\x01\xc0",
+        )
+    ],
+    text("session", "s", version="many"),
+    text("session", "s", version="nan", sha="", blob=""),
+    text("session", "s", version="-1"),
+    text("session", "s", version="1e400", updated="x", created="y"),
+    text("session", "s", sha="0" * 64),
+    text("session", "s", blob=b"\xc1"),
+    text("session", "s", expires="never", ttl="long", updated="x", created="x"),
+    text("session", "s", stopping="for ever"),
+    text("session", "s", gone="why"),
+    Odds("session: no sha", lambda r, node: r.hdel(key("session", "s"), "sha")),
+    Odds("session: no version", lambda r, node: r.hdel(key("session", "s"), "version")),
+    Odds("session: no blob", lambda r, node: r.hdel(key("session", "s"), "blob")),
+    Odds(
+        "session: receipts",
+        lambda r, node: r.hset(
+            key("session", "s"), mapping={f"w:{node}": b"\xc1", "w:x": "", "w:": b"\x91\x01"}
+        ),
+    ),
+    Odds(
+        "history: rubbish", lambda r, node: r.lpush(key("history", "s"), "", "x", b"\xff \xff \xff \xff \xff")
+    ),
+    Odds("expiries: of nobody", lambda r, node: r.zadd(key("expiries"), {"": 1, "nobody": 2, "s": 1})),
+    Odds("jobs: of nobody", lambda r, node: r.sadd(key("jobs", "s"), "", "nobody", b"\xff", "x" * 9999)),
+    Odds(
+        "sessions: of nobody", lambda r, node: r.hset(key("sessions"), mapping={"x": b"\xff", "s": "other"})
+    ),
+    text("lock", "s", token="x", ends="never", fence="x"),
+    text("lock", "s", token="x", ends="nan"),
+    text("lock", "s", token=""),
+    Odds(
+        "line: rubbish",
+        lambda r, node: r.zadd(key("line", "s"), {"": "-inf", "x": 1, "a b c": 2, "a b 5": "inf"}),
+    ),
+    text("breaker", "guarded", state="ajar", failures="many", until="x", probes="x", step="x", allowed="x"),
+    text("breaker", "guarded", state="open", until="nan"),
+    Odds(
+        "prio: of nobody", lambda r, node: r.zadd(key("prio", "echo"), {"": "-inf", b"\xff": 0, "x": "inf"})
+    ),
+    Odds(
+        "later: of nobody", lambda r, node: r.zadd(key("later", "echo"), {"": "-inf", b"\xff": 0, "x": "inf"})
+    ),
+    Odds(
+        "ready: of nobody", lambda r, node: r.zadd(key("ready", "echo"), {"": "-inf", b"\xff": 0, "x": "inf"})
+    ),
+    Odds("debounce: of nobody", lambda r, node: r.set(key("debounce", "echo:k"), "nobody")),
+    Odds("debounce: a list", lambda r, node: r.rpush(key("debounce", "echo:k"), "nobody")),
+]
+
+
+@processor(queue=QueueOptions(concurrency=2, session_concurrency=1, global_concurrency=3))
+async def limited(n: int) -> int:
+    return n
+
+
+@processor(breaker=CircuitBreaker(failures=3))
+async def guarded(n: int) -> int:
+    return n
+
+
+@pytest.mark.parametrize("odds", ODDS, ids=lambda odds: odds.name)
+async def test_a_key_that_holds_something_odd_stops_nobody(odds: Odds, redis_url, redis_server):
+    async with open_worker(redis_server) as (worker, admin):
+        worker.register(limited, guarded)
+        await worker.state.set("s", 1)
+        assert (await worker.execute(echo, 1, session="s")).unwrap() == 1
+        assert (await worker.execute(guarded, 1)).unwrap() == 1
+        while worker.get_stats().claimed:
+            await anyio.sleep(0.001)
+        odds.spoil(admin, worker.node_id)
+        for _ in range(2):
+            # What a session's state has become of it is its reader's error, and nobody else's.
+            with suppress(StateIntegrityError):
+                await worker.state.get("s")
+            with suppress(StateIntegrityError):
+                await worker.state.history("s")
+            for one in (echo, limited):
+                assert (await worker.execute(one, 2)).unwrap() == 2
+                assert (await worker.execute(one, 2, session="t")).unwrap() == 2
+            assert (await worker.execute(guarded, 2)).unwrap() == 2
+            for options in (
+                JobOptions(priority=3),
+                JobOptions(delay=0.01),
+                JobOptions(debounce="k"),
+                JobOptions(remove_on_complete=1, remove_on_fail=1),
+            ):
+                assert (await worker.execute(echo, 3, options=options)).unwrap() == 3
+            failed = await worker.execute("echo", "text", options=JobOptions(remove_on_fail=5))
+            assert isinstance(failed.error, ValidationError)
+            await worker.pause(echo)
+            await worker.resume(echo)
+            assert len(await worker.dead_letters.list(echo)) >= 1
+            assert await worker.dead_letters.drop_all(echo) >= 1
+            while "echo" not in await worker.sync_processors():
+                await anyio.sleep(0.005)
+            assert await worker.get_active_sessions() is not None
+            with suppress(StateIntegrityError):
+                await worker.get_session_stats("s")
+            await worker.get_queue_stats()
+            async with worker.state.lock("s", lease=5.0):
+                pass
+            await worker.state.set("s", 2)
+            assert (await worker.execute(echo, 9, session="s")).unwrap() == 9
+            await worker.stop_session("s")
+
+
+# --- messages -------------------------------------------------------------------------------------
+
+MESSAGES = [
+    b"",
+    b"\xc1",
+    b"\x05",
+    b"\x91" * 1000,
+    b"\xdd\xff\xff\xff\xff",
+    msgspec.msgpack.encode([["settled", "j"], ["wake", 5], ["what", 1], 7, None]),
+    msgspec.msgpack.encode([["wake", "x" * 100_000], ["cancel", "x", "y", "z"], ["stopped", ""]]),
+    msgspec.msgpack.encode(
+        [["granted", "x", 2**63], ["granted", "x", -1], ["settled", "x", "banana", "", None]]
+    ),
+]
+
+
+@pytest.mark.parametrize("payload", MESSAGES, ids=lambda payload: repr(payload[:20]))
+async def test_a_message_that_cannot_be_read_takes_no_other_with_it(payload, redis_url, redis_server):
+    async with open_worker(redis_server) as (worker, admin):
+        GO_ON["begun"], GO_ON["end"] = anyio.Event(), anyio.Event()
+        worker.register(hold)
+        job = await worker.submit(hold, 1)
+        await GO_ON["begun"].wait()
+        inbox = key("inbox", worker.node_id)
+        admin.publish(inbox, payload)
+        admin.publish(key("events"), payload)
+        # The one that can be read among others that cannot.
+        told = ["settled", job.id, "cancelled", "by hand", None]
+        admin.publish(inbox, msgspec.msgpack.encode([["what"], told, 5]))
+        assert (await job.result()).error is not None
+        GO_ON["end"].set()
+
+
+# --- versions -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", ["the same fields", "other fields"])
+async def test_a_job_of_a_newer_version_is_left_to_a_newer_node(
+    shape: str, redis_url, redis_server, caplog: pytest.LogCaptureFixture
+):
+    async with open_worker(redis_server) as (worker, admin):
+        await worker.pause(echo)
+        jobs = [await worker.submit(echo, 7) for _ in range(3)]
+        old = [admin.hget(key("job", job.id), "spec") for job in jobs]
+        for job in jobs:
+            if shape == "the same fields":
+                spec(WIRE_VERSION + 1, at=0)(admin, key("job", job.id))
+            else:
+                spec(WIRE_VERSION + 1, {"all": "new"}, 5)(admin, key("job", job.id))
+        with caplog.at_level(logging.WARNING, "am2z_trio.worker"):
+            await worker.resume(echo)
+            for job in jobs:
+                while (await job.status()) != "later":
+                    await anyio.sleep(0.005)
+            assert (await worker.execute(echo, 1)).unwrap() == 1
+        assert len([r for r in caplog.records if "newer" in r.message]) == 1
+        for job in jobs:
+            assert int(admin.hget(key("job", job.id), "deliveries")) == 1
+            assert admin.hget(key("job", job.id), "attempt") is None
+        # A node that reads it, as this one does now.
+        for job, blob in zip(jobs, old, strict=True):
+            admin.hset(key("job", job.id), "spec", blob)
+            assert (await job.result()).unwrap() == 7
+
+
+# --- what was set aside ---------------------------------------------------------------------------
+
+
+async def test_what_cannot_be_read_is_a_dead_letter_that_says_why(redis_url, redis_server):
+    async with open_worker(redis_server) as (worker, admin):
+        await worker.pause(echo)
+        flawed = await worker.submit(echo, 7, job_id="flawed")
+        rubbish = await worker.submit(echo, 7, job_id="rubbish", session="s")
+        empty = await worker.submit(echo, 7, job_id="empty")
+        admin.hset(key("job", "flawed"), "attempt", "many")
+        old = admin.hget(key("job", "rubbish"), "spec")
+        admin.hset(key("job", "rubbish"), "spec", b"\xc1")
+        admin.hdel(key("job", "empty"), "spec")
+        await worker.resume(echo)
+        for job in (flawed, rubbish, empty):
+            await ends_as(job, ValidationError)
+        letters = {letter.job_id: letter for letter in await worker.dead_letters.list(echo)}
+        assert letters.keys() == {"flawed", "rubbish", "empty"}
+        assert "attempt is no number" in letters["flawed"].error.message
+        assert "no spec" in letters["empty"].error.message
+        assert (letters["rubbish"].state, letters["flawed"].state) == (None, 7)
+        assert letters["rubbish"].session_id == "s"
+        assert all(letter.processor == "echo" for letter in letters.values())
+        # Each as far as it goes.
+        await worker.dead_letters.retry("flawed")
+        assert (await worker.execute(echo, 7, job_id="flawed")).unwrap() == 7
+        admin.hset(key("job", "rubbish"), "spec", old)
+        await worker.dead_letters.retry("rubbish")
+        assert (await worker.execute(echo, 7, job_id="rubbish", session="s")).unwrap() == 7
+        with pytest.raises(ValidationError, match="spoilt"):
+            await worker.dead_letters.retry("empty")
+        await worker.dead_letters.drop("empty")
+        assert await worker.dead_letters.count(echo) == 0
+
+
+async def test_what_stood_in_a_key_of_ours_is_kept_for_a_while(redis_url, redis_server):
+    async with open_worker(redis_server) as (worker, admin):
+        admin.delete(key("lot", "echo"))
+        admin.set(key("lot", "echo"), "somebody's data")
+        assert (await worker.execute(echo, 1)).unwrap() == 1
+        kept = key("spoilt", "q:echo:lot")
+        assert admin.get(kept) == b"somebody's data"
+        assert 0 < admin.pttl(kept) <= 7 * 24 * 3600 * 1000

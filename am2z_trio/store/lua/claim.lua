@@ -182,7 +182,7 @@ end
 local function judge(id, v)
   local status, of = v[1], v[10]
   if not status then
-    if v[2] then quarantine(id, queue, 'it has no status', now, ttl) end
+    quarantine(id, queue, 'it has no status', now, ttl)
   elseif status == 'waiting' then
     if not of or of ~= queue and not redis.call('ZSCORE', queues_key(), of) then
       quarantine(id, queue, 'it names no queue that there is', now, ttl)
@@ -242,7 +242,7 @@ while #found < room and looks > 0 and not is_full do
       -- One that is taken is in a list twice, by somebody's mistake.
       looks = looks - 1
       if listed then count_ghosts(queue, skey, -1) end
-      if not taken[id] and v[1] ~= 'waiting' and v[1] ~= 'cancelled' and (v[1] or v[2]) then
+      if not taken[id] and v[1] ~= 'waiting' and v[1] ~= 'cancelled' and (v[1] or v[2] or v[10]) then
         odd[#odd + 1] = { id, v }
       end
     elseif v[10] ~= queue or flaw_of(v) then

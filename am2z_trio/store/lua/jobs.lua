@@ -213,7 +213,7 @@ end
 local function load(id)
   local v = redis.call('HMGET', job_key(id), 'status', 'token', 'last_token', 'queue', 'node', 'origin', 'attempt',
     'cancel', 'skey', 'calls', 'parent', 'keep', 'turn')
-  if not v[1] then return nil end
+  if not v[1] and not v[4] then return nil end
   if not ENDED[v[1]] and not BEGUN_OR_NOT[v[1]] then v[1] = v[5] and 'active' or 'waiting' end
   return { id = id, status = v[1], token = v[2] or '', last_token = v[3], queue = v[4] or queue_of(id), node = v[5] or '',
     origin = v[6] or '', attempt = v[7] and number(v[7], 1) or 1, cancel = v[8], skey = v[9] or nil, calls = v[10],
@@ -224,6 +224,14 @@ end
 local function load_claim(id, node)
   local job = load(id)
   if job and job.status == 'active' and job.node == node then return job end
+  if job and not ENDED[job.status] then
+    -- Its record has been changed. Where both say the same token, it is this claim all the same.
+    local token = redis.call('HGET', active_key(node), id)
+    if token == job.token or (job.token == '' and job.status == 'active') then
+      job.status, job.node = 'active', node
+      return job
+    end
+  end
   redis.call('HDEL', active_key(node), id)
   return nil
 end
@@ -277,16 +285,17 @@ local function go_on_ending(now, ttl)
   while may_end > 0 do
     local first = redis.call('LINDEX', ending_key(), 0)
     if not first then return false end
-    local name, id, why, till = unpack(cmsgpack.unpack(first))
-    local children = redis.call('SPOP', doomed_key(name), may_end)
-    may_end = may_end - #children
+    local name, id, why, till = unpack(unpacked(first) or {})
+    local whole_one = name and id and why and number(till)
+    local children = whole_one and redis.call('SPOP', doomed_key(name), may_end) or {}
+    may_end = may_end - #children - (whole_one and 0 or 1)
     for _, child_id in ipairs(children) do
       -- Its job may run again, and have called it anew.
       if redis.call('SISMEMBER', children_key(id), child_id) == 0 then
         end_child(child_id, now, ttl, why, tonumber(till))
       end
     end
-    if redis.call('EXISTS', doomed_key(name)) == 0 then redis.call('LPOP', ending_key()) end
+    if not whole_one or redis.call('EXISTS', doomed_key(name)) == 0 then redis.call('LPOP', ending_key()) end
   end
   return redis.call('EXISTS', ending_key()) == 1
 end
@@ -393,7 +402,7 @@ local function call_up(turn, queue)
   if redis.call('EXISTS', line) == 0 then redis.call('HDEL', floor_key(turn), 'q:' .. queue) end
   if not id then return end
   local v = redis.call('HMGET', job_key(id), 'priority', 'skey', 'gen')
-  put(queue, id, tonumber(v[1] or 0), true, v[2] or nil, v[3])
+  put(queue, id, urgency(v[1]), true, v[2] or nil, v[3])
 end
 
 -- Returns whether the job stood there.

@@ -17,14 +17,17 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
   local job = load(id)
   if not job then return { 'gone' } end
   if token == '' then return { 'fenced' } end
-  if job.last_token == token then return { 'replay', redis.call('HGET', job_key(id), 'last_outcome') } end
+  if job.last_token == token then return { 'replay', redis.call('HGET', job_key(id), 'last_outcome') or '' } end
   if job.token ~= token then
     local resumable, holder = is_resumable(job, token)
-    if not resumable then
+    if job.status == 'active' and redis.call('HGET', active_key(job.node), id) == token then
+      -- Among its node's claims it is still this one: something else has changed the record.
+      job.token = token
+    elseif not resumable then
       if job.status ~= 'failed' then take_stall_back(id, token) end
       return { 'fenced' }
     end
-    resume_claim(job, token, holder)
+    if resumable then resume_claim(job, token, holder) end
   end
   local state
   if turn and outcome == 'completed' and job.skey then

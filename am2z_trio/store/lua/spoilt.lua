@@ -37,6 +37,13 @@ local function clear(said, command, key, field)
       server.call('HSET', key, 'status', 'failed', 'reason', UNREADABLE .. 'it is none')
       server.call('PEXPIRE', key, SPOILT_MS)
     end
+    local queue = string.match(name, '^q:(.*):lot$')
+    if queue then
+      -- Nodes that were parked there are not any more, and would wait for ever.
+      for _, node in ipairs(server.pcall('ZRANGE', nodes_key(), 0, 999)) do
+        server.call('PUBLISH', inbox_key(node), '\145' .. cmsgpack.pack({ 'wake', queue }))
+      end
+    end
   elseif command == 'HINCRBY' then
     server.call('HDEL', key, field)
   elseif COUNTS[command] then

@@ -8,9 +8,10 @@
 
 local answers, size = {}, 0
 for _, id in ipairs(ARGV) do
-  local v = redis.call('HMGET', job_key(id), 'status', 'attempt', 'deliveries', 'stalls', 'progress', 'reason', 'result')
-  if v[1] then
-    answers[#answers + 1] = { v[1], v[2] or '1', v[3] or '0', v[4] or '0', v[5] or '0', v[6] or '', v[7] or '' }
+  local v = redis.call('HMGET', job_key(id), 'status', 'attempt', 'deliveries', 'stalls', 'progress', 'reason', 'result',
+    'queue')
+  if v[1] or v[8] then
+    answers[#answers + 1] = { v[1] or '', v[2] or '1', v[3] or '0', v[4] or '0', v[5] or '0', v[6] or '', v[7] or '' }
   else
     answers[#answers + 1] = {}
   end
