@@ -404,9 +404,7 @@ class Node:
             self.locks.on_granted(message)
         else:
             assert isinstance(message, SessionStopped)
-            hosted = self.sessions.get(message.session)
-            if hosted is not None and not self.stops.is_stopping(message.session):
-                hosted.stop()
+            self.stops.on_stopped(message.session, message.number)
 
     def on_event(self, event: Event) -> None:
         self._bus.deliver(event)
@@ -441,9 +439,11 @@ class Node:
 
     async def open_session(self, session: str) -> HostedSession:
         """The session, held; after the end of a stop that is under way here."""
-        await self.stops.wait_stopped(session)
+        number = await self.stops.last_stop(session)
         self.require_open(session)
         hosted = self.sessions.open(session)
+        if not hosted.holders:
+            hosted.seen_stop = number
         hosted.hold()
         return hosted
 
@@ -586,6 +586,7 @@ class Node:
             queue = self._stray_wakes.pop()
             if queue not in self.workers:
                 await store.unpark(queue)
+        await self.stops.look()
 
     def why_it_cannot_claim(self) -> str:
         """Empty if this node could claim a job now; for a pure client, too."""

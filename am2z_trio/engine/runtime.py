@@ -390,10 +390,11 @@ class Runtime:
         """Open a session around a block: `async with runtime.session("alice") as session`.
 
         Like a nursery: leaving the block waits for the jobs that were submitted through it; when the block
-        fails or is cancelled, the session is stopped. When somebody else stops it, the block is cancelled
-        and `SessionStoppedError` raised. A stop that this node has begun is waited for first. `processors`
-        are registered if they are not yet; `ttl`: seconds after its last write at which the session's state
-        expires, `inf` for never. Any number of blocks, on any nodes, may hold one session open.
+        fails or is cancelled, the session is stopped. When somebody else stops it, on whatever node, the
+        block is cancelled and `SessionStoppedError` raised. A stop that this node has begun is waited for
+        first. `processors` are registered if they are not yet; `ttl`: seconds after its last write at which
+        the session's state expires, `inf` for never. Any number of blocks, on any nodes, may hold one session
+        open.
         """
         id = require_session(id)
         if ttl is not None and ttl != inf:

@@ -18,6 +18,9 @@ logger: Final = logging.getLogger("am2z_trio.sessions")
 REFUSE: Final = 10.0
 """Seconds for which a session that is being stopped refuses jobs, if whoever stops it dies meanwhile."""
 
+MOST: Final = 1000
+"""Sessions that one look asks for."""
+
 
 class _Drain:
     """The store's part of one stop, under way."""
@@ -46,6 +49,8 @@ class SessionStops:
         self._on_stopped = on_stopped
         self._drains: dict[str, _Drain] = {}
         self._nursery: Nursery | None = None
+        self._begun = 0
+        self._asked = 0
 
     def own(self, nursery: Nursery) -> None:
         """The nursery of the tasks that end jobs in the store: it outlives the sessions."""
@@ -86,6 +91,34 @@ class SessionStops:
             for waiter in waiters:
                 self._results.unwatch(waiter)
 
+    def on_stopped(self, session: str, number: int) -> None:
+        """It was stopped from elsewhere. Its jobs hear of it one by one, so this is for who holds it open."""
+        hosted = self._sessions.get(session)
+        if hosted is None or not hosted.holders or session in self._drains:
+            return
+        if number > hosted.seen_stop:
+            hosted.stop()
+
+    async def last_stop(self, session: str) -> int:
+        """The number of the session's last stop, after the end of any that is under way here: what is opened
+        now is not hit by it any more."""
+        while True:
+            await self.wait_stopped(session)
+            begun = self._begun
+            (number,) = await self._store.stops([session])
+            if self._begun == begun:
+                return number
+
+    async def look(self) -> None:
+        """Ask for stops that nobody has told of; with very many sessions they take turns."""
+        held = self._sessions.held()
+        first = self._asked if self._asked < len(held) else 0
+        some = held[first : first + MOST]
+        self._asked = first + MOST
+        if some:
+            for session, number in zip(some, await self._store.stops(some), strict=True):
+                self.on_stopped(session, number)
+
     def stop_nowait(self, hosted: HostedSession) -> None:
         """Begin to stop a session whose block has failed here. Whoever else holds it open hears of it."""
         if not hosted.cancel_scope.cancel_called:
@@ -123,6 +156,7 @@ class SessionStops:
         drain = self._drains.get(session)
         if drain is None:
             assert self._nursery is not None
+            self._begun += 1
             drain = self._drains[session] = _Drain(self._host.event())
             self._nursery.start_soon(self._drain, session, drain, name=f"stop session {session:.40}")
         return drain

@@ -57,6 +57,7 @@ class HostedSession:
         "holders",
         "id",
         "running",
+        "seen_stop",
         "stopped",
         "workers",
     )
@@ -70,6 +71,8 @@ class HostedSession:
         self.holders = 0
         """How many blocks and callers keep it open."""
         self.running = 0
+        self.seen_stop = 0
+        """Number of the last stop before it was opened by a block; later ones are meant for it."""
         self.stopped = False
         """Stopped by `stop`, not by its own scope alone."""
         self.closed = False
@@ -200,6 +203,10 @@ class Sessions:
     def ids(self) -> list[str]:
         """Those that somebody holds open, or that have jobs."""
         return [id for id, session in self._by_id.items() if not session.is_over]
+
+    def held(self) -> list[str]:
+        """Those that blocks or callers hold open."""
+        return [id for id, session in self._by_id.items() if session.holders]
 
     def get(self, id: str) -> HostedSession | None:
         return self._by_id.get(id)

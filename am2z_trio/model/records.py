@@ -409,9 +409,13 @@ class LockGranted(msgspec.Struct, frozen=True, array_like=True, tag="granted"):
 
 
 class SessionStopped(msgspec.Struct, frozen=True, array_like=True, tag="stopped"):
-    """Inbox message: the session was stopped; all its jobs have ended."""
+    """Message to all nodes: the session was stopped; all its jobs have ended."""
 
     session: str
+    number: int
+    """Of this stop; later ones, of any session, have greater ones."""
+    by: str
+    """The node that has stopped it, which is not told."""
 
 
 InboxMessage = Settled | Wake | CancelRequest | LockGranted | SessionStopped

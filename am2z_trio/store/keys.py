@@ -51,6 +51,8 @@ builds the others by functions that are rendered here, from the same table.
 | `fence` | string | counts claims and locks: first half of a token, fencing number |
 | `lineage` | string | name of this history: another one once the server was emptied |
 | `spoilt:<key>` | any | what stood where something else belongs, for a week: see `spoilt.lua` |
+| `stopped` | zset | sessions that were stopped lately, by the number of their last stop |
+| `stops` | channel | sessions that are stopped |
 | `events` | channel | typed events |
 
 Queue and session names arrive as `plain_name`s. Times are milliseconds.
@@ -104,6 +106,8 @@ TEMPLATES: Final = {
     "fence": "fence",
     "lineage": "lineage",
     "spoilt": "spoilt:%s",
+    "stopped": "stopped",
+    "stops": "stops",
     "events": "events",
 }
 

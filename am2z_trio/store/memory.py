@@ -127,6 +127,10 @@ class MemoryStore:
         await self._checkpoint()
         return self._server.stop_session(self._node, session, running=running, refuse=refuse, now=self._now())
 
+    async def stops(self, sessions: Sequence[str]) -> list[int]:
+        await self._checkpoint()
+        return self._server.stops(sessions)
+
     async def active_sessions(self) -> list[str]:
         await self._checkpoint()
         return self._server.active_sessions()

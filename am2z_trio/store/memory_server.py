@@ -52,6 +52,9 @@ from .ports import BreakerStep, ReviveAnswer, StoreSettings
 APART: Final = 0.25
 """Seconds between jobs that come back after they were lost with their worker for another time."""
 
+STOPS_KEPT: Final = 10_000
+"""Stopped sessions that are remembered."""
+
 TRUCE: Final = 3.0
 """Most seconds for which nobody is taken for dead after some node was away."""
 
@@ -82,6 +85,8 @@ class MemoryServer(Ledger):
         self._breakers: dict[str, Breaker] = {}
         self._nodes: dict[str, _Node] = {}
         self._claims: dict[tuple[str, str], tuple[int | None, list[tuple[str, str]]]] = {}
+        self._stopped: dict[str, int] = {}
+        """Sessions by the number of their last stop, the oldest first."""
         self._truce = 0.0
         self._look_at = 0.0
         """Until when nobody is taken for dead, since some node was away."""
@@ -491,9 +496,17 @@ class MemoryServer(Ledger):
         if running:
             del self._stopping[session]
             self.states.drop_lock(session)
-            self._outbox.extend((name, SessionStopped(session)) for name in self._nodes if name != node)
+            stopped = SessionStopped(session, next(self._fence), node)
+            self._stopped.pop(session, None)
+            self._stopped[session] = stopped.number
+            while len(self._stopped) > STOPS_KEPT:
+                del self._stopped[next(iter(self._stopped))]
+            self._outbox.extend((name, stopped) for name in self._inboxes if name != node)
         self.deliver()
         return spared
+
+    def stops(self, sessions: Sequence[str]) -> list[int]:
+        return [self._stopped.get(session, 0) for session in sessions]
 
     def active_sessions(self) -> list[str]:
         return list(self._live)

@@ -236,6 +236,12 @@ class Store(Protocol):
         """
         ...
 
+    async def stops(self, sessions: Sequence[str]) -> list[int]:
+        """Per session, the number of its last stop; 0 if none is remembered. What is opened after this was
+        asked is hit by stops of greater numbers only: `SessionStopped` says which, and who missed it asks
+        again. Some thousand stops are remembered, for an hour."""
+        ...
+
     async def active_sessions(self) -> list[str]:
         """Sessions with jobs that have not ended."""
         ...

@@ -44,6 +44,7 @@ from am2z_trio.model.records import (
     QueueStats,
     RenewAnswer,
     SessionCounts,
+    SessionStopped,
     SettleAnswer,
     Settled,
     Settlement,
@@ -127,6 +128,7 @@ class RedisStore:
         self._prefix = prefix
         self._keys = (anchor(prefix),)
         self._inbox = spell(prefix, "inbox", node).encode()
+        self._stops = spell(prefix, "stops").encode()
         self._events = spell(prefix, "events").encode()
         self._ttl = int(settings.result_ttl * 1000)
         self._lease = int(settings.lease * 1000)
@@ -173,6 +175,7 @@ class RedisStore:
                     await nursery.start(pushes.run)
                     self._commands, self._pushes, self._nursery = commands, pushes, nursery
                     self._keep_together("pushes")
+                    await pushes.subscribe(self._stops)
                     await pushes.subscribe(self._inbox)
                     task_status.started()
         finally:
@@ -243,9 +246,10 @@ class RedisStore:
         listener = self._listener
         if listener is None:
             return
-        if channel == self._inbox:
+        if channel in (self._inbox, self._stops):
             for message in _messages(payload, _decode_inbox, _decode_message):
-                listener.on_message(message)
+                if not isinstance(message, SessionStopped) or message.by != self._node:
+                    listener.on_message(message)
         elif channel == self._events:
             for event in _messages(payload, _decode_events, _decode_event):
                 listener.on_event(event)
@@ -450,6 +454,9 @@ class RedisStore:
             spared.update(_text(job) for job in left)
             if cursor == b"0":
                 return list(spared)
+
+    async def stops(self, sessions: Sequence[str]) -> list[int]:
+        return list(await self._eval(scripts.STOPS, *map(plain_name, sessions)))
 
     async def active_sessions(self) -> list[str]:
         found, cursor = list[str](), b"0"

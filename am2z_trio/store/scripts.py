@@ -81,6 +81,7 @@ VIEW: Final = _script("view")
 
 STOP_SESSION: Final = _script("stop_session", "jobs", "states")
 SESSIONS: Final = _script("sessions")
+STOPS: Final = _script("stops")
 SESSION_STATS: Final = _script("session_stats")
 
 SET_TTL: Final = _script("set_ttl", "states")

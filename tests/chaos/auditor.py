@@ -155,6 +155,7 @@ class _Auditor:
             "receipts",
             "look",
             "sweep",
+            "stopped",
         ):
             for entry in self.keyspace.of(kind).values():
                 if entry.pttl < 0:

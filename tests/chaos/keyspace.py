@@ -51,10 +51,11 @@ TYPES: Final = {
     "breaker": "hash",
     "fence": "string",
     "lineage": "string",
+    "stopped": "zset",
 }
 """What each kind of key holds. A kind that is neither here nor a channel is one the auditor does not know."""
 
-CHANNELS: Final = frozenset({"inbox", "events"})
+CHANNELS: Final = frozenset({"inbox", "events", "stops"})
 
 _PATTERNS: Final = {
     kind: re.compile(re.escape(template).replace("%s", "(.*)"), re.DOTALL)

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from am2z_trio import Context, Job, Processor, QueueOptions, QueueRuntime, processor
+from am2z_trio import Context, Job, Processor, QueueOptions, QueueRuntime, SessionStoppedError, processor
 from am2z_trio.engine import holdings
 from am2z_trio.store import keys
 from tests.chaos.faults import FaultProxy, Refuse, open_fault_proxy
@@ -264,6 +264,58 @@ async def test_a_message_that_was_lost_takes_effect_at_a_tick(redis_url, redis_s
         await until(lambda: gate.cancelled == 1, "the job to hear of it")
         with anyio.fail_after(20):
             assert not (await job.result()).success
+
+
+@asynccontextmanager
+async def open_block(client: QueueRuntime, stopped: list[str]) -> AsyncIterator[None]:
+    """A block that holds a session open, in a task of its own."""
+    opened = anyio.Event()
+
+    async def hold() -> None:
+        try:
+            async with client.session("s"):
+                opened.set()
+                await anyio.sleep_forever()
+        except SessionStoppedError as error:
+            stopped.append(error.message)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(hold)
+        await opened.wait()
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_block_of_a_client_hears_that_its_session_is_stopped(redis_url):
+    """A client serves nothing, so it is not among the nodes that hold jobs."""
+    stopped: list[str] = []
+    async with QueueRuntime(redis_url) as node, QueueRuntime(redis_url, workers=False) as client:
+        async with open_block(client, stopped):
+            await node.stop_session("another")
+            assert not stopped
+            await node.stop_session("s")
+            await until(lambda: bool(stopped), "the block to hear of it")
+        # What is opened after a stop is not hit by it.
+        async with client.session("s"):
+            await client.node.stops.look()
+            await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_a_stop_that_nobody_heard_ends_a_client_s_block_all_the_same(redis_url, redis_server, away):
+    stopped: list[str] = []
+    async with (
+        QueueRuntime(redis_url) as node,
+        open_node(redis_server, workers=False) as client,
+    ):
+        client.runtime.node.on_message = lambda message: None  # type: ignore[method-assign]
+        async with open_block(client.runtime, stopped):
+            if away:
+                async with client.away():
+                    await node.stop_session("s")
+            else:
+                await node.stop_session("s")
+            await until(lambda: bool(stopped), "the block to hear of it")
 
 
 async def test_a_grant_that_was_never_heard_of_goes_back(redis_url, redis_server):

@@ -480,7 +480,12 @@ async def test_a_stopped_session_leaves_no_key_but_its_state(redis_url, redis_se
             outcomes = {key for key in left if ":job:" in key}
             assert all(admin.ttl(key) > 0 for key in outcomes)
         base = "{am2z:0}:"
-        assert left - outcomes - {f"{base}q:slow:meta"} == {f"{base}session:s", f"{base}expiries"}
+        assert left - outcomes - {f"{base}q:slow:meta"} == {
+            f"{base}session:s",
+            f"{base}expiries",
+            # That it was stopped is known for an hour.
+            f"{base}stopped",
+        }
 
 
 async def test_a_processors_cleanup_runs_when_its_session_is_stopped(make_runtime):

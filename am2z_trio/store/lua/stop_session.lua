@@ -9,6 +9,7 @@
 --          of the session but its state. Who asks hears the outcome of the jobs that were spared.
 
 local now, ttl, name, session, node = read_clock(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local STOPS_KEPT, STOPS_KEPT_MS = 10000, 3600000
 local everything = ARGV[8] == '1'
 local key = session_key(name)
 
@@ -48,10 +49,13 @@ if everything and answer[1] == '0' then
     redis.call('HDEL', key, 'stopping')
     if not redis.call('HGET', key, 'version') and not redis.call('HGET', key, 'ttl') then redis.call('DEL', key) end
     redis.call('DEL', lock_key(name), line_key(name))
-    -- Who asks knows it from the answer: what it opens after that must not be hit by a message that comes late.
-    for _, host in ipairs(redis.call('ZRANGE', nodes_key(), 0, -1)) do
-      if host ~= node then post(host, '\146' .. cmsgpack.pack('stopped', session)) end
-    end
+    -- All who listen hear it, and who did not can ask for a while. The number tells what was opened after it;
+    -- who asks knows it from the answer.
+    local stop = redis.call('INCR', fence_key())
+    redis.call('ZADD', stopped_key(), whole(stop), name)
+    redis.call('ZREMRANGEBYRANK', stopped_key(), 0, -STOPS_KEPT - 1)
+    redis.call('PEXPIRE', stopped_key(), STOPS_KEPT_MS)
+    redis.call('PUBLISH', stops_key(), packed_list({ '\148' .. cmsgpack.pack('stopped', session, stop, node) }))
   end
 end
 finish()

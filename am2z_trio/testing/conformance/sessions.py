@@ -53,16 +53,36 @@ class SessionCases:
         # Not of the stop itself: what it opens after the answer is none of that.
         assert len(heard) == 4
         assert all(message in heard for message in ended)
-        assert await b.heard() == [
-            CancelRequest("runs", runs.token, SESSION_STOPPED),
-            SessionStopped("s"),
-        ]
+        (number,) = await b.store.stops(["s"])
+        told = await b.heard()
+        assert len(told) == 2
+        assert CancelRequest("runs", runs.token, SESSION_STOPPED) in told
+        assert SessionStopped("s", number, "a") in told
         # What it ran can write no more, and the session may be used anew.
         assert (await b.settle(runs, commit=commit("late"))).status == "fenced"
         assert not (await a.state("s")).exists
         assert await a.store.active_sessions() == ["t"]
         await a.store.enqueue([job("new", session="s")])
         assert sorted(ids_of(await b.claim(9))) == ["new", "t"]
+
+    async def test_a_stop_is_told_to_all_who_listen_and_can_be_asked_for(self, bench: Bench) -> None:
+        a, client = await bench.node("a"), await bench.connect("client")
+        assert await client.store.stops(["s", "t"]) == [0, 0]
+        await a.store.stop_session("s", running=False, refuse=5.0)
+        assert await client.store.stops(["s", "t"]) == [0, 0]
+        numbers: list[int] = []
+        for session in ("s", "t", "s"):
+            await a.store.stop_session(session, running=True, refuse=5.0)
+            (number,) = await client.store.stops([session])
+            numbers.append(number)
+            assert await client.heard() == [SessionStopped(session, number, "a")]
+        assert numbers == sorted(set(numbers))
+        assert await client.store.stops(["t", "s", "u"]) == [numbers[1], numbers[2], 0]
+        # Who was away asks.
+        await bench.crash(client)
+        client = await bench.connect("client")
+        assert await client.store.stops(["s"]) == [numbers[2]]
+        assert await a.heard() == []
 
     async def test_a_stop_may_spare_what_runs(self, bench: Bench) -> None:
         a, b = await bench.node("a"), await bench.node("b")
