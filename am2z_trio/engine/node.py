@@ -285,6 +285,8 @@ class Node:
                 )
                 # Cancelled while a service started, its store may be closed by now.
                 await self.host.checkpoint()
+                # The first to come says what time it is, where nobody has kept it.
+                await self.store.renew(look_every=0.0)
                 if self._options.workers:
                     await self._join()
                 nursery.start_soon(lasting, self.host, "the task that announces", self.announcements.run)
@@ -549,17 +551,20 @@ class Node:
                 await self.holdings.look()
             for worker in list(self.workers.values()):
                 worker.release_stranded()
-        return True
+            return True
+        # A pure client keeps the time, too.
+        return await self._renew()
 
     async def _renew(self) -> bool:
         """Renew the lease, before anything else; returns whether the store has answered within its time."""
         host, now = self.host, self.host.now()
-        every = self._registry.stalled_interval if now >= self._look_for_dead_at else 0.0
+        looks = self._options.workers and now >= self._look_for_dead_at
+        every = self._registry.stalled_interval if looks else 0.0
         with host.cancel_scope(deadline=now + self._options.lease) as patience:
             answer = await self.store.renew(look_every=every)
             self._lease_seen = now
             self._pace = answer.wait
-            if answer.lost:
+            if answer.lost and self._options.workers:
                 self._lost()
             elif answer.look:
                 self._look_bell.wake()

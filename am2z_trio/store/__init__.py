@@ -7,6 +7,7 @@
 * `redis` - the port over Redis: one script per transition
 * `scripts`, `lua/` - the scripts, each with KEYS, ARGV, RETURNS and the invariant it keeps
 * `keys` - the only place where a key is spelled
+* `witness` - what a node knows of the server's clock, and what counts where that is set
 * `lease` - a thread that keeps a node's lease while its event loop lives
 
 `am2z_trio.testing.conformance` is the contract as tests; both stores pass it.

@@ -30,6 +30,7 @@ builds the others by functions that are rendered here, from the same table.
 | `queues` | zset | announced queues, in order of their first announcement |
 | `nodes` | zset | nodes that may claim, by lease deadline; -1: being reaped |
 | `suspects` | hash | nodes without a subscriber, and since when |
+| `clock` | string | how far the nodes' time is from the server's, and when it was seen last |
 | `look` | string | when the next look at what all nodes share is due |
 | `sweep` | string | place in `queues` at which the next look goes on |
 | `graces` | hash | node → ms for which its subscriber may be missing |
@@ -85,6 +86,7 @@ TEMPLATES: Final = {
     "queues": "queues",
     "nodes": "nodes",
     "suspects": "suspects",
+    "clock": "clock",
     "look": "look",
     "sweep": "sweep",
     "graces": "graces",

@@ -39,7 +39,7 @@ class LeaseKeeper:
         prefix: str,
         node: str,
         lease: float,
-        clock: Callable[[], int] | None = None,
+        clock: Callable[[], int | str] | None = None,
     ) -> None:
         self._options = options
         self._anchor = anchor(prefix)
@@ -77,6 +77,8 @@ class LeaseKeeper:
                         self._node,
                         str(int(self._lease * 1000)),
                         "0",
+                        "",
+                        "",
                     )
                 except (redis.RedisError, OSError) as error:
                     # The next round tries again, and where the name leads then: a primary may have become a

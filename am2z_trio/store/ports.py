@@ -325,7 +325,8 @@ class Store(Protocol):
         ...
 
     async def renew(self, *, look_every: float) -> RenewAnswer:
-        """Renew the lease, and hear whether it is this node's turn to look (`tick`).
+        """Renew the lease, if this node has one, keep the time by which everything is due, and hear whether
+        it is this node's turn to look (`tick`).
 
         All nodes together look once in `look_every` seconds, the shortest that any of them says, and when a
         node that seems dead has had its grace; 0: this node does not look.

@@ -66,6 +66,7 @@ from .keys import anchor, spell
 from .lease import LeaseKeeper
 from .ports import BreakerStep, Listener, ReviveAnswer, StateStore, StoreSettings
 from .redis_states import RedisStates, milliseconds, require_text, state_record
+from .witness import Witness
 
 logger: Final = logging.getLogger("am2z_trio.store")
 
@@ -114,9 +115,11 @@ class RedisStore:
         prefix: str = "am2z",
         settings: StoreSettings | None = None,
         clock: Callable[[], int] | None = None,
+        elapsed: Callable[[], float] | None = None,
         death: Callable[[], Awaitable[AM2ZError]] | None = None,
     ) -> None:
-        """`clock` returns milliseconds, for tests; by default Redis's own clock counts.
+        """`clock` returns milliseconds, for tests; by default Redis's own clock counts. With `elapsed`, which
+        returns seconds, it stands for the server's, which may be set; without, it is the nodes' own.
 
         `death` waits until the server is known to have ended for good, and returns the error of that: every
         call fails with it, and `run` does.
@@ -134,6 +137,8 @@ class RedisStore:
         self._lease = int(settings.lease * 1000)
         self._grace = milliseconds(settings.disconnect_grace)
         self._given_clock = clock
+        self._server_clock = elapsed is not None
+        self._witness = Witness() if elapsed is None else Witness(elapsed)
         self._death = death
         self._dead: AM2ZError | None = None
         self._commands: RedisClient | None = None
@@ -222,7 +227,7 @@ class RedisStore:
             prefix=self._prefix,
             node=self._node,
             lease=self._settings.lease,
-            clock=self._given_clock,
+            clock=lambda: self._clock,
         )
         self._nursery.start_soon(self._lend_thread, self._keeper)
 
@@ -326,8 +331,10 @@ class RedisStore:
             self._commands.send_eval(script, self._keys, args)
 
     @property
-    def _clock(self) -> int:
-        return 0 if self._given_clock is None else self._given_clock()
+    def _clock(self) -> int | str:
+        if self._given_clock is None:
+            return 0
+        return f"t{self._given_clock()}" if self._server_clock else self._given_clock()
 
     async def enqueue(self, jobs: Sequence[Enqueue]) -> list[EnqueueAnswer]:
         records: list[tuple[Argument, ...]] = []
@@ -551,10 +558,22 @@ class RedisStore:
 
     async def renew(self, *, look_every: float) -> RenewAnswer:
         self.beat()
-        lost, look, wait = await self._eval(
-            scripts.RENEW, self._clock, self._node, self._lease, milliseconds(look_every)
-        )
+        every = milliseconds(look_every)
+        lost, look, wait, still, step = await self._renew(every, b"", None)
+        if still:
+            # Whoever has seen how the server's clock runs says how much time has passed.
+            lost, look, wait, *_ = await self._renew(every, still, step)
         return RenewAnswer(lost=bool(lost), look=bool(look), wait=wait / 1000)
+
+    async def _renew(
+        self, every: int, still: bytes, step: float | None
+    ) -> tuple[int, int, int, bytes, float | None]:
+        sent = self._witness.now()
+        told = "" if step is None else str(round(step))
+        lost, look, wait, server, still = await self._eval(
+            scripts.RENEW, self._clock, self._node, self._lease, every, still, told
+        )
+        return lost, look, wait, still, self._witness.note(server, sent)
 
     async def tick(self, *, reap: bool = True) -> TickAnswer:
         self.beat()

@@ -32,7 +32,7 @@ class RedisStates:
         *,
         eval: Eval,
         send: Callable[[Script, Sequence[Argument]], None],
-        clock: Callable[[], int],
+        clock: Callable[[], int | str],
     ) -> None:
         self._node = node
         self._eval = eval

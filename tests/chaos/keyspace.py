@@ -35,6 +35,7 @@ TYPES: Final = {
     "suspects": "hash",
     "graces": "hash",
     "truce": "string",
+    "clock": "string",
     "look": "string",
     "sweep": "string",
     "active": "hash",

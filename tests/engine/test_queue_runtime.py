@@ -226,6 +226,7 @@ async def test_leaving_leaves_no_key_but_records(redis_url, redis_server):
         left = {key.decode() for key in admin.keys("*")}
     permanent = {key for key in left if ":job:" not in key}
     assert permanent == {
+        "{am2z:0}:clock",
         "{am2z:0}:fence",
         "{am2z:0}:lineage",
         "{am2z:0}:queues",
