@@ -40,7 +40,8 @@ class RedisOptions(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout: float = 5.0
     """Seconds until a connection must stand, greeting included."""
     call_timeout: float = 10.0
-    """Seconds without any answer, while one is due, after which the connection is given up."""
+    """Seconds without a byte from the server, while an answer is due, after which a connection is given up
+    and made anew. A quiet one is asked for a sign of life after a third of it."""
     client_name: str = "am2z"
     """What `CLIENT LIST` shows; empty for nothing. Odd characters become `_`."""
     max_pending_bytes: int = 1024 * 1024

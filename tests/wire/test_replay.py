@@ -9,6 +9,7 @@ import pytest
 
 from am2z_trio.concurrency import current_host
 from am2z_trio.model.errors import NetworkError, ServerReplyError, UnknownOutcomeError
+from am2z_trio.wire import client as client_module
 from am2z_trio.wire.resp import pack
 from am2z_trio.wire.scripts import Script
 
@@ -196,6 +197,23 @@ async def test_a_refused_comeback_is_tried_again_and_shown(tmp_path: Path) -> No
         await third.greet()
         await recorder.happened("ready", 2)
         assert client.reconnects == 1
+
+
+async def test_who_is_told_that_the_server_is_back_does_not_wait_out_its_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder()
+    async with open_peers(tmp_path) as peers, open_played(peers, recorder) as (client, peer):
+        monkeypatch.setattr(client_module, "FIRST_PAUSE", 1000.0)
+        monkeypatch.setattr(client_module, "LONGEST_PAUSE", 1000.0)
+        # Nothing, while it stands.
+        client.hurry()
+        peer.hang_up()
+        await recorder.happened("reconnecting")
+        client.hurry()
+        second = await peers.accept()
+        await second.greet()
+        await recorder.happened("ready", 2)
 
 
 async def test_putting_off_grows_and_ends_with_the_caller(tmp_path: Path) -> None:
