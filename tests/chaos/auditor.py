@@ -345,9 +345,10 @@ class _Auditor:
             ):
                 yield Finding("I12", entry.key, f"is a dropped letter, and stays for {entry.pttl} ms")
             if self.status(id) in ENDED and self.status(parent) in ENDED:
-                # A parent that was dropped since goes first.
+                # A parent that was dropped goes first, and so does a dead letter that has completed.
                 longest = records[parent].pttl
-                if longest > KEPT_MS and entry.pttl > longest + 1000:
+                revived = "revived" in records[parent].value
+                if longest > KEPT_MS and not revived and entry.pttl > longest + 1000:
                     yield Finding("I12", entry.key, f"stays {entry.pttl - longest} ms longer than {parent}")
         for name, entry in self.keyspace.of("debounce").items():
             queue, _, debounce = name.partition(":")

@@ -33,7 +33,8 @@ def test_whatever_breaks_every_caller_is_answered_and_no_effect_is_lost_or_doubl
     plan = Plan(jobs=400, every=0.4, seed=SEED, persistence=persistence)
     report = anyio.run(run, plan, redis_server.binary, backend="trio")
     assert report.wrong == [], "\n".join(report.lines())
-    assert (report.completed, report.unanswered) == (400, 0)
+    unknown = report.errors["UnknownOutcomeError"] if plan.forgets else 0
+    assert (report.completed + unknown, report.unanswered) == (400, 0)
     assert sum(report.faults.values()) >= 5, report.faults
 
 
