@@ -41,6 +41,9 @@ SUSPECT: Final = 2
 GUILTY: Final = 3
 """The same, after which the call fails: the last connection it has broken all alone."""
 
+DEADLY: Final = 8
+"""Times that the server may go down with a call in flight before that counts against the call."""
+
 logger: Final = logging.getLogger("am2z_trio.wire")
 
 State = Literal["ready", "disconnected", "error"]
@@ -72,7 +75,8 @@ class RedisClient:
     A call may itself be what breaks the connection: the server ends one on which a request or an answer
     has more bytes than it allows. So what was in flight when two connections in a row broke is sent one by
     one, each call alone on the line, before anything else; the one with which the third connection breaks
-    fails with `UnknownOutcomeError`, and those behind it are sent.
+    fails with `UnknownOutcomeError`, and those behind it are sent. A server that went down itself did so for
+    its own reasons, up to a number of times.
 
     When `run` has ended, calls raise: `UnknownOutcomeError` if they were written, `NetworkError`
     if they were not, whichever way they may be replayed.
@@ -365,7 +369,9 @@ class RedisClient:
         patience = self._host.cancel_scope(deadline=self._host.now() + self.options.connect_timeout)
         with patience:
             greeting = await greet(connection, self.options, self._name)
+            restarted = self.server and greeting.run_id and self.server != greeting.run_id
             self.version, self.server, self.in_cluster = greeting
+            self._judge(restarted=bool(restarted))
         if patience.cancelled_caught:
             raise NetworkError(
                 f"{self.options.display} accepted the connection and did not answer within "
@@ -410,11 +416,23 @@ class RedisClient:
         postponed, self._postponed = self._postponed, []
         keep = [call for call in postponed if not call.dropped]
         for call in unanswered:
-            if call.sent_at == UNSENT or (call.replay_safe and call.breaks < GUILTY):
+            # Who is guilty of the break is said when the server is there again, or another one.
+            if call.sent_at == UNSENT or call.replay_safe:
                 keep.append(call)
             else:
                 self._fail(call)
         self._backlog.extendleft(reversed(keep))
+
+    def _judge(self, *, restarted: bool) -> None:
+        """Fail the calls that have broken too many connections of one and the same server."""
+        for call in [call for call in self._backlog if call.breaks]:
+            if restarted:
+                call.deaths += 1
+                if call.deaths < DEADLY:
+                    call.breaks = min(call.breaks, SUSPECT)
+            if call.breaks >= GUILTY:
+                self._backlog.remove(call)
+                self._fail(call)
 
     def _fail(self, call: Call) -> None:
         """Tell a call's waiter that nothing more will come."""

@@ -42,6 +42,7 @@ class Call:
     __slots__ = (
         "breaks",
         "by_push",
+        "deaths",
         "dropped",
         "moved_at",
         "packed",
@@ -76,6 +77,8 @@ class Call:
         """When the server has said first that the keys are at another node."""
         self.breaks = 0
         """How many connections in a row have broken while it was in flight."""
+        self.deaths = 0
+        """How often the server itself went down with them."""
         self.dropped = False
         """Not to be sent again: its caller is gone, or it belonged to a greeting."""
 

@@ -107,6 +107,8 @@ class Report(msgspec.Struct, kw_only=True):
     completed: int = 0
     unanswered: int = 0
     """Jobs whose caller has not heard."""
+    said: list[str] = []
+    """The errors' own words."""
     wrong: list[str] = []
     """What is wrong; empty if all is well."""
     seconds: float = 0.0
@@ -123,6 +125,7 @@ class Report(msgspec.Struct, kw_only=True):
             f"  {self.completed:,} completed, {self.unanswered} unanswered, slowest {self.slowest:.1f} s; "
             + "told: "
             + (", ".join(f"{times} {name}" for name, times in sorted(self.errors.items())) or "no error"),
+            *(f"  told {line}" for line in self.said[:5]),
             *(f"  WRONG: {line}" for line in self.wrong[:20]),
             f"  {len(self.wrong)} findings",
         ]
@@ -176,6 +179,8 @@ class World:
                 break
             name = type(result.error).__name__
             self.report.errors[name] += 1
+            if name not in TRY_AGAIN:
+                self.report.said.append(f"{kind}-{n}: {result.error}")
             if name not in TRY_AGAIN:
                 break
             await anyio.sleep(0.1)

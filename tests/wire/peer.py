@@ -104,13 +104,18 @@ class Peer:
         await self._stream.send(data)
 
     async def greet(
-        self, *, version: str = "7.0.15", policy: str = "noeviction", mode: str = "standalone"
+        self,
+        *,
+        version: str = "7.0.15",
+        policy: str = "noeviction",
+        mode: str = "standalone",
+        run_id: str = "",
     ) -> None:
         """Let the client in."""
         await self.commands("HELLO")
         await self.answer(hello(version, mode=mode))
         await self.commands("INFO")
-        await self.answer(bulk(f"# Memory\r\nmaxmemory_policy:{policy}\r\n"))
+        await self.answer(bulk(f"# Memory\r\nmaxmemory_policy:{policy}\r\nrun_id:{run_id}\r\n"))
 
     def hang_up(self) -> None:
         self._hung_up.set()

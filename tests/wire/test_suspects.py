@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from am2z_trio.model.errors import PayloadTooLargeError, UnknownOutcomeError
+from am2z_trio.wire.client import DEADLY
 from tests.conftest import SpawnRedis
 
 from .peer import Peer, Peers, bulk, open_client, open_peers, open_played, start
@@ -122,11 +123,53 @@ async def test_while_a_suspect_is_alone_the_others_wait_and_are_not_charged(tmp_
         waiting = [start(tasks, client.call, "INCR", n, replay_safe=False) for n in range(3)]
         await anyio.wait_all_tasks_blocked()
         peer.hang_up()
-        assert type(await bad.ended()) is UnknownOutcomeError
         peer = await comeback(peers)
+        assert type(await bad.ended()) is UnknownOutcomeError
         await peer.commands("INCR", "INCR", "INCR")
         await peer.answer(b":1\r\n:2\r\n:3\r\n")
         assert sorted([await call.ended() for call in waiting]) == [1, 2, 3]
+
+
+async def die(peers: Peers, peer: Peer, life: int) -> Peer:
+    """The server goes down, and comes back as another one."""
+    peer.hang_up()
+    peer = await peers.accept()
+    await peer.greet(run_id=str(life))
+    return peer
+
+
+async def test_a_call_in_flight_whenever_the_server_goes_down_is_not_what_breaks_it(tmp_path: Path) -> None:
+    async with (
+        open_peers(tmp_path) as peers,
+        open_played(peers) as (client, first),
+        anyio.create_task_group() as tasks,
+    ):
+        peer = await die(peers, first, 0)
+        call = start(tasks, client.call, "ECHO", "here")
+        for life in range(1, 6):
+            await peer.commands("ECHO")
+            peer = await die(peers, peer, life)
+        await peer.commands("ECHO")
+        await peer.answer(bulk("here"))
+        assert await call.ended() == b"here"
+
+
+async def test_a_call_that_kills_the_server_again_and_again_fails(tmp_path: Path) -> None:
+    async with (
+        open_peers(tmp_path) as peers,
+        open_played(peers) as (client, first),
+        anyio.create_task_group() as tasks,
+    ):
+        peer = await die(peers, first, 0)
+        deadly = start(tasks, client.call, "DEBUG", "SEGFAULT")
+        for life in range(1, DEADLY + 1):
+            await peer.commands("DEBUG")
+            peer = await die(peers, peer, life)
+        assert type(await deadly.ended()) is UnknownOutcomeError
+        after = start(tasks, client.call, "ECHO", "on")
+        await peer.commands("ECHO")
+        await peer.answer(bulk("on"))
+        assert await after.ended() == b"on"
 
 
 @pytest.mark.parametrize(
