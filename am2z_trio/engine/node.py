@@ -64,6 +64,13 @@ from .worker import Worker
 
 logger: Final = logging.getLogger("am2z_trio.node")
 
+DEAF_TICKS: Final = 3
+"""Ticks per `disconnect_grace` of a node that can ask and does not hear: the others see nobody listen there,
+and must not take it for dead."""
+
+SOONEST_TICK: Final = 0.05
+"""Fewest seconds between two ticks, however little grace there is."""
+
 TICK: Final = 1.0
 """Most seconds between two ticks. Of a few nodes each ticks when the next look at what they share is due."""
 
@@ -488,7 +495,10 @@ class Node:
     async def _tick_forever(self) -> None:
         host = self.host
         while True:
-            with host.cancel_scope(deadline=host.now() + min(TICK, self._pace)):
+            pace = min(TICK, self._pace)
+            if self._is_deaf:
+                pace = min(pace, max(SOONEST_TICK, self._options.disconnect_grace / DEAF_TICKS))
+            with host.cancel_scope(deadline=host.now() + pace):
                 await self._tick_bell.park()
             failed, reached = False, True
             try:
@@ -551,9 +561,16 @@ class Node:
                 await self.holdings.look()
             for worker in list(self.workers.values()):
                 worker.release_stranded()
+                if self._is_deaf:
+                    worker.wake()
             return True
         # A pure client keeps the time, too.
         return await self._renew()
+
+    @property
+    def _is_deaf(self) -> bool:
+        """Whether what the store has to tell does not arrive, wake-ups among it."""
+        return any(state != "ready" for state in self.store.connections.values())
 
     async def _renew(self) -> bool:
         """Renew the lease, before anything else; returns whether the store has answered within its time."""
