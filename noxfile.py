@@ -160,6 +160,14 @@ def protocol(session: nox.Session) -> None:
     session.run("python", "-m", "tests.chaos.fuzz", "--faults", faults, "--seed", seed)
 
 
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Anything at all for what reads options, errors, states, records, rows and replies; a fixed number."""
+    session.install("-e", ".[embedded,test]")
+    paths = ("tests/hostile/test_fuzz.py", "tests/wire/test_resp.py", "tests/wire/test_redis_options.py")
+    session.run("pytest", *PARALLEL, *paths, *session.posargs, env={"HYPOTHESIS_PROFILE": "fuzz"})
+
+
 @nox.session(default=False)
 def chaos(session: nox.Session) -> None:
     """20,000 jobs while all that can break breaks: `nox -s chaos -- --seeds 1 2 3 --persistence none`."""
