@@ -290,7 +290,8 @@ ODD_LINES = [
     (b"[" * 100_000, "recursion"),
     (b'{"a": "crlf"}\r', None),
     (b"null", "null is no state"),
-    (b'{"a": "' + b"x" * 2_000_000 + b'"}', "max_state_bytes"),
+    (b'{"a": "' + b"x" * 2_000_000 + b'"}', "16,384 bytes"),  # too long for a session's id
+    (b'{"a": "big", "b": "' + b"x" * 2_000_000 + b'"}', "max_state_bytes"),
     (b'{"a": true}', "field 'a'"),
     (b'{"a": null}', "field 'a'"),
     (b'{"a": ""}', "field 'a'"),

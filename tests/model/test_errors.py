@@ -13,7 +13,11 @@ from am2z_trio.model.transitions import TERMINAL, IllegalTransitionError, follow
 decode = RecordDecoder[ErrorRecord](ErrorRecord)
 
 
-@pytest.mark.parametrize("cls", [AM2ZError.by_code[code] for code in sorted(AM2ZError.by_code)])
+# The engine's own; other modules of the suite register theirs.
+CLASSES = [cls for _, cls in sorted(AM2ZError.by_code.items()) if cls.__module__ == AM2ZError.__module__]
+
+
+@pytest.mark.parametrize("cls", CLASSES)
 def test_every_class_arrives_as_itself(cls: type[AM2ZError]):
     sent = cls("what happened", context={"job": "j1", "bytes": 3})
     got = error_of(decode(encode_record(record_of(sent))))
