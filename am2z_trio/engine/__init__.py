@@ -9,7 +9,7 @@ Where things are, from the function a user writes to the outcome a caller gets:
 * `node` - what exists while a runtime is entered, and the tree of its tasks; `lasting` - those without an end
 * `submissions`, `results`, `job` - jobs on their way out, outcomes on their way in
 * `worker` - claims jobs for free slots; `claims` - the jobs this node holds, `holdings` - whether the store
-  agrees; `capacity` - how many run
+  agrees, `fence` - which of them stop while it is away; `capacity` - how many run
 * `executor` - a claimed job in, a settlement out; `settler` - settlements on their way to the store
 * `calls`, `circuits` - what a running job asks for: other jobs, and whether a processor may be called
 * `sessions`, `session_stops`, `session` - a nursery per session, its end, and how a user holds it

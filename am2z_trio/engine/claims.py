@@ -93,6 +93,7 @@ class Claims:
         self._early: dict[str, str] = {}
         self._under_way: dict[int, None] = {}
         self._seq = 0
+        self._given_up: list[tuple[str, str]] = []
         self._strays: dict[tuple[str, str], int] = {}
         """Grants we do not know, and the number of the last claim call that could still bring them."""
         self.has_strays = False
@@ -158,6 +159,22 @@ class Claims:
         for claim in list(self._by_id.values()):
             if claim.grant.spec.session == session and claim.worker.queue == queue:
                 claim.cancel(stop)
+
+    def give_up(self, reason: str) -> int:
+        """Stop the jobs that must not go on while others may be given them; returns how many."""
+        some = [
+            claim for claim in self._by_id.values() if claim.stop is None and claim.worker.stops_when_cut_off
+        ]
+        for claim in some:
+            self._given_up.append((claim.grant.spec.id, claim.grant.token))
+            self.has_strays = True
+            claim.cancel(Stop("lost", reason))
+        return len(some)
+
+    def take_given_up(self) -> list[tuple[str, str]]:
+        """Claims that were given up before the store could hear of it."""
+        given_up, self._given_up = self._given_up, []
+        return given_up
 
     def note_holdings(self, pairs: Iterable[tuple[str, str]]) -> None:
         """What the store says we hold, by id and token: what we do not know of it may still be on its way."""

@@ -55,6 +55,8 @@ class Holdings:
         try:
             if everything:
                 await self._ask(claims.all())
+                # Such a claim is a stray where it stands or is given back; else its stall is taken back.
+                await self._store.reconcile(claims.take_given_up())
                 claims.note_holdings(await self._store.holdings())
                 self._compared = now
             else:

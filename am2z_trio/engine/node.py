@@ -48,6 +48,7 @@ from .claims import Claim, Claims
 from .context import CallRequest, Context
 from .contexts import OwnContext
 from .executor import Executor
+from .fence import SELF_FENCE, Fence
 from .holdings import Holdings
 from .lasting import lasting
 from .locks import Locks
@@ -73,9 +74,6 @@ SOONEST_TICK: Final = 0.05
 
 TICK: Final = 1.0
 """Most seconds between two ticks. Of a few nodes each ticks when the next look at what they share is due."""
-
-SELF_FENCE: Final = 0.8
-"""Share of the lease after which a node that cannot reach the store gives its claims up."""
 
 REPLACED_AFTER: Final = 1.0
 """Seconds after which a worker that has ended by itself is replaced: one that always does must not spin."""
@@ -104,6 +102,13 @@ class Node:
         self.store = store
         self.claims = Claims()
         self.holdings = Holdings(self.host, store, self.claims)
+        self.fence = Fence(
+            self.host,
+            self.claims,
+            lease=options.lease,
+            grace=options.disconnect_grace,
+            lease_seen=lambda: self._lease_seen,
+        )
         self.settler = Settler(self.host, store, node_id)
         self.states = NodeStates(self.host, store.states, max_bytes=options.max_state_bytes)
         self.locks = Locks(self.host, self.states)
@@ -295,6 +300,7 @@ class Node:
                 # The first to come says what time it is, where nobody has kept it.
                 await self.store.renew(look_every=0.0)
                 if self._options.workers:
+                    nursery.start_soon(lasting, self.host, "the fence", self.fence.run)
                     await self._join()
                 nursery.start_soon(lasting, self.host, "the task that announces", self.announcements.run)
                 nursery.start_soon(lasting, self.host, "the task that looks", self._look_forever)
@@ -416,9 +422,13 @@ class Node:
             self.stops.on_stopped(message.session, message.number)
 
     def on_event(self, event: Event) -> None:
+        own = event.node == self.id and not event.job
+        if own and event.name == "connection:lost" and event.data.get("connection") == "pushes":
+            self.fence.cut_off()
         self._bus.deliver(event)
 
     def on_reconnect(self) -> None:
+        self.fence.back()
         self.results.on_reconnect()
         self.claims.has_strays = True
         self._look_for_dead_at = self.host.now() + SETTLING_IN
@@ -473,9 +483,11 @@ class Node:
 
     async def _join(self) -> None:
         self._joining = True
-        await self.store.join()
+        now = self.host.now()
+        with self.fence.asking():
+            await self.store.join()
         self._joined = True
-        self._lease_seen = self.host.now()
+        self._lease_seen = now
 
     def _lost(self) -> None:
         """The lease is gone, and what runs here may run elsewhere: nothing is claimed until that is known."""
@@ -577,7 +589,7 @@ class Node:
         host, now = self.host, self.host.now()
         looks = self._options.workers and now >= self._look_for_dead_at
         every = self._registry.stalled_interval if looks else 0.0
-        with host.cancel_scope(deadline=now + self._options.lease) as patience:
+        with self.fence.asking(), host.cancel_scope(deadline=now + self._options.lease) as patience:
             answer = await self.store.renew(look_every=every)
             self._lease_seen = now
             self._pace = answer.wait

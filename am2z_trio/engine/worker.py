@@ -118,6 +118,12 @@ class Worker:
         self._bell.wake()
 
     @property
+    def stops_when_cut_off(self) -> bool:
+        """Whether its jobs must not go on while others may be given them."""
+        registered = self._lookup()
+        return registered is not None and registered.processor.queue.stop_when_cut_off
+
+    @property
     def closing(self) -> bool:
         return self._closing
 

@@ -345,8 +345,19 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
     grace, a frozen one so long after its lease."""
     default_job_options: JobOptions = JobOptions()
     """For what a job's own options leave open."""
+    stop_when_cut_off: bool = False
+    """Whether its jobs are cancelled, and go back, when their node has been without Redis for so long (80 %
+    of `disconnect_grace` after its connection was closed, or of `lease`) that others could soon be given
+    them. For jobs that talk to other systems, where two runs must not overlap; a plain function cannot be
+    stopped. All others go on: nothing comes of what they did if others were given them meanwhile."""
 
     def __post_init__(self) -> None:
+        require(
+            isinstance(self.stop_when_cut_off, bool),
+            "QueueOptions.stop_when_cut_off",
+            self.stop_when_cut_off,
+            "must be True or False",
+        )
         keep(self, "concurrency", require_count("QueueOptions.concurrency", self.concurrency, most=100_000))
         for name in ("global_concurrency", "session_concurrency", "rate_limit_rpm"):
             value = getattr(self, name)

@@ -63,12 +63,13 @@ async def idle(n: int) -> int:
 class Gate:
     """A processor that adds one to its session's state once it may, and what became of its runs."""
 
-    def __init__(self, *, queue: QueueOptions = QUICK) -> None:
+    def __init__(self, *, queue: QueueOptions = QUICK, name: str = "gated") -> None:
+        self.name = name
         self.running = 0
         self.runs = 0
         self.cancelled = 0
         self.go = anyio.Event()
-        self.processor = processor(name="gated", queue=queue)(self._run)
+        self.processor = processor(name=name, queue=queue)(self._run)
 
     async def _run(self, n: int, ctx: Context) -> int:
         self.runs += 1
@@ -104,9 +105,12 @@ async def effects(runtime: QueueRuntime, session: str) -> int:
 
 
 async def submit(gate: Gate, client: QueueRuntime, count: int = 1) -> list[Job[int]]:
-    while "gated" not in await client.sync_processors():
+    while gate.name not in await client.sync_processors():
         await anyio.sleep(0.005)
-    jobs = [await client.submit(gate.processor, n, job_id=f"j{n}", session=f"s{n}") for n in range(count)]
+    jobs = [
+        await client.submit(gate.processor, n, job_id=f"{gate.name}-{n}", session=f"s{n}")
+        for n in range(count)
+    ]
     await until(lambda: gate.running == count, "the jobs to run")
     return jobs
 
@@ -201,6 +205,41 @@ async def test_a_patient_nodes_jobs_are_not_given_to_others(redis_url, redis_ser
         with anyio.fail_after(20):
             assert (await job.result()).unwrap() == 0
     assert (gate.runs, other_gate.runs) == (1, 0)
+
+
+@pytest.mark.parametrize("how", ["cut off", "unanswered"])
+async def test_jobs_that_must_not_overlap_stop_before_others_can_be_given_them(spawn_redis, how):
+    server = spawn_redis()
+    gate, other_gate = Gate(), Gate()
+    careful = Gate(queue=QueueOptions(stalled_interval=0.1, stop_when_cut_off=True), name="careful")
+    other_careful = Gate(queue=QueueOptions(stalled_interval=0.1), name="careful")
+    async with (
+        open_node(server, gate.processor, careful.processor, lease=1, disconnect_grace=0.6) as node,
+        QueueRuntime(server.url) as other,
+    ):
+        (job,) = await submit(gate, other)
+        (one,) = await submit(careful, other)
+        other.register(other_gate.processor, other_careful.processor)
+        if how == "cut off":
+            async with node.away():
+                await until(lambda: careful.cancelled == 1, "the job to stop")
+                assert other_careful.runs == 0
+                await until(lambda: other_careful.running == 1, "the job to run elsewhere")
+        else:
+            server.pause()
+            try:
+                await until(lambda: careful.cancelled == 1, "the job to stop")
+            finally:
+                server.resume()
+            await until(lambda: careful.runs + other_careful.runs == 2, "the job to go back")
+        assert gate.runs + other_gate.runs == (2 if how == "cut off" else 1)
+        for each in (gate, other_gate, careful, other_careful):
+            each.go.set()
+        with anyio.fail_after(20):
+            assert (await job.result()).success
+            assert (await one.result()).success
+        await until(lambda: not int(record(server, one.id)["stalls"] or 0), "the stall to be taken back")
+    assert careful.cancelled == 1
 
 
 def is_away(runtime: QueueRuntime, away: bool) -> bool:
