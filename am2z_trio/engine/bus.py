@@ -148,6 +148,7 @@ class Bus:
         self._nursery: Nursery | None = None
         self._ring: Callable[[], None] | None = None
         self._watched = False
+        self._refusal = ""
 
     # --- subscriptions ----------------------------------------------------------------------
 
@@ -203,6 +204,15 @@ class Bus:
             await self._store.watch_events(True)
             self._watched = True
 
+    async def watch_if_allowed(self) -> None:
+        """`watch`, for those who have other things to do; refused, it is tried again next time."""
+        try:
+            await self.watch()
+        except AM2ZError as error:
+            if error.message != self._refusal:
+                self._refusal = error.message
+                logger.warning("events cannot be heard here: %s", error)
+
     async def run(self, host: Host, store: Store, own: OwnContext, *, task_status: TaskStatus) -> None:
         """Publish and dispatch until cancelled; each handler is called in a copy of `own`."""
         self._own = own
@@ -223,7 +233,7 @@ class Bus:
                 while True:
                     while not self._outgoing:
                         await bell.park()
-                    await self.watch()
+                    await self.watch_if_allowed()
                     await self._publish(store)
         finally:
             self._host = self._store = self._nursery = self._ring = None

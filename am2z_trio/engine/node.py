@@ -112,7 +112,7 @@ class Node:
         self.settler = Settler(self.host, store, node_id)
         self.states = NodeStates(self.host, store.states, max_bytes=options.max_state_bytes)
         self.locks = Locks(self.host, self.states)
-        self.results = Results(self.host, store, before_send=bus.watch)
+        self.results = Results(self.host, store, before_send=bus.watch_if_allowed)
         self.submissions = Submissions(self.host, node_id, options, registry, store, self.results)
         self.sessions = Sessions(self.host, self._on_session_cancelled)
         self.stops = SessionStops(self.host, store, self.sessions, self.results, on_stopped=self._on_stopped)

@@ -13,7 +13,13 @@ import msgspec
 
 from am2z_trio.concurrency import Host, TaskStatus, current_host
 from am2z_trio.concurrency.groups import unwrapped
-from am2z_trio.model.errors import AM2ZError, NetworkError, UnknownOutcomeError, UnsupportedServerError
+from am2z_trio.model.errors import (
+    AM2ZError,
+    NetworkError,
+    ServerReplyError,
+    UnknownOutcomeError,
+    UnsupportedServerError,
+)
 from am2z_trio.model.redis_options import RedisOptions
 
 from .connection import UNSENT, Call, Connection, ConnectionLostError
@@ -157,13 +163,18 @@ class RedisClient:
         self._submit(Call(packed, None, True, script))
 
     async def subscribe(self, channel: str | bytes) -> None:
-        """Hear a channel, across reconnects; returns when it is in force.
+        """Hear a channel, across reconnects; returns when it is in force. Refused, it is not asked for again.
 
         Cancelled while it waits: it may be in force, now or after a reconnect; `unsubscribe` ends it.
         """
         name = _bytes(channel)
         self._channels[name] = None
-        await self._call(Call(pack(("SUBSCRIBE", name)), self._spot(), by_push=True))
+        try:
+            await self._call(Call(pack(("SUBSCRIBE", name)), self._spot(), by_push=True))
+        except ServerReplyError:
+            # A reconnect that asked for it would be refused as a whole.
+            self._channels.pop(name, None)
+            raise
 
     async def unsubscribe(self, channel: str | bytes) -> None:
         """Hear a channel no more; returns when that is so. Cancelled while it waits: it will be so."""

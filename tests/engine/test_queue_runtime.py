@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import anyio
 import pytest
 import redis as redis_py
 
 from am2z_trio import (
+    AM2ZError,
     AuthenticationError,
     ConfigurationError,
     NetworkError,
@@ -104,6 +106,30 @@ async def test_a_client_has_its_jobs_run_by_another_node(redis_url):
         assert {r.metadata.node for r in results} == {worker.node_id}
         assert await client.sync_processors() == ["plus_one"]
         assert client.get_stats().jobs_run == 0
+
+
+async def test_events_that_nobody_may_hear_are_no_end_of_a_node(spawn_redis, caplog):
+    server = spawn_redis()
+    channels = [f"&{keys.spell('am2z', 'inbox', '*')}", f"&{keys.spell('am2z', 'stops')}"]
+    server.call("ACL", "SETUSER", "bob", "on", "nopass", "~*", "resetchannels", *channels, "+@all")
+    async with QueueRuntime(server.url.replace("unix://", "unix://bob@")) as runtime:
+        runtime.register(plus_one)
+        assert (await runtime.execute(plus_one, 1)).unwrap() == 2
+        runtime.on("*", lambda event: None)
+        runtime.emit("word", 1)
+        for n in range(3):
+            assert (await runtime.execute(plus_one, n)).unwrap() == n + 1
+        with pytest.raises(AM2ZError, match="NOPERM"):
+            async with runtime.events("word"):
+                pytest.fail("entered, and could not hear anything")
+        with anyio.fail_after(20):
+            # Not asked for when the connection comes back either.
+            server.call("CLIENT", "KILL", "TYPE", "pubsub")
+            store: Any = runtime.node.store
+            while not store._pushes.reconnects:
+                await anyio.sleep(0.005)
+            assert (await runtime.execute(plus_one, 1)).unwrap() == 2
+    assert [record.message for record in caplog.records if "cannot be heard" in record.message] != []
 
 
 async def test_prefixes_never_meet(redis_url):
