@@ -72,7 +72,6 @@ class Calls:
         root = claim.root
         spec = root.grant.spec
         own_session = request.session is not None
-        self._refuse_deadlock(root, request)
         ask = Ask(
             session=request.session if own_session else spec.session or None,
             timeout=request.timeout,
@@ -83,36 +82,13 @@ class Calls:
             commits=own_session,
             goes_on=lambda: self._goes_on(root),
         )
-        root.calls += 1
-        if root.calls == 1:
-            root.worker.step_aside(root)
-        try:
+        async with root.worker.away(root):
             result = await self._submissions.execute(request.processor, request.state, ask)
             repeats = 0
             while _was_given_up(result.error) and repeats < MOST_REPEATS:
                 result = await self._submissions.execute(request.processor, request.state, ask)
                 repeats += 1
-        finally:
-            root.calls -= 1
-            if root.calls == 0:
-                await root.worker.step_back(root)
         return result.unwrap()
-
-    def _refuse_deadlock(self, root: Claim, request: CallRequest) -> None:
-        """A job counts while it waits for one it has called: where one may be active, none calls itself."""
-        spec, name = root.grant.spec, name_of(request.processor)
-        registered = self._registry.get(name)
-        if registered is None or name != spec.processor:
-            return
-        queue = registered.processor.queue
-        same_session = spec.session != "" and request.session in (None, spec.session)
-        if queue.global_concurrency == 1 or (same_session and queue.session_concurrency == 1):
-            limit = "global_concurrency" if queue.global_concurrency == 1 else "session_concurrency"
-            raise ConfigurationError(
-                f"{name!r} calls itself, and {limit}=1 lets no second one run while it waits; "
-                "call it inline, or raise the limit",
-                context={"processor": name, "limit": limit},
-            )
 
     def _goes_on(self, root: Claim) -> bool:
         """Whether the job goes back to its queue, or is elsewhere already: its calls shall be there then."""

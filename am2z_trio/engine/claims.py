@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from math import inf
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from am2z_trio.concurrency import CancelScope
-from am2z_trio.model.records import CancelRequest, Grant, SettleAnswer, Settlement
+from am2z_trio.concurrency import CancelScope, Event
+from am2z_trio.model.records import CancelRequest, Grant, MayGoOn, SettleAnswer, Settlement
 
 if TYPE_CHECKING:
     from .worker import Worker
@@ -36,6 +37,7 @@ class Claim:
         "ended",
         "grant",
         "is_running",
+        "may_go_on",
         "path",
         "root",
         "scope",
@@ -50,6 +52,8 @@ class Claim:
         self.since = since
         self.scope: CancelScope | None = None
         self.is_running = False
+        self.may_go_on: Event | None = None
+        """Set when the limits of its queue let it go on."""
         self.stop: Stop | None = None
         self.calls = 0
         """Jobs it waits for now."""
@@ -83,6 +87,17 @@ def running_job() -> Claim | None:
     """The job in whose code we are; `None` outside of jobs, and in what a job has left behind."""
     claim = running.get()
     return claim if claim is not None and claim.is_running else None
+
+
+@asynccontextmanager
+async def aside(waits: bool = True) -> AsyncIterator[None]:
+    """Around waiting for a job's outcome, if it `waits`: a job that does so takes no room meanwhile."""
+    claim = running_job() if waits else None
+    if claim is None:
+        yield
+    else:
+        async with claim.worker.away(claim):
+            yield
 
 
 class Claims:
@@ -153,6 +168,12 @@ class Claims:
             # The push overtakes the claim's answer inside this process: the task that waits for
             # the answer has not run yet.
             self._early[request.token] = request.reason
+
+    def let_go_on(self, message: MayGoOn) -> None:
+        """A job that had stepped aside counts again."""
+        claim = self._by_id.get(message.id)
+        if claim is not None and claim.grant.token == message.token and claim.may_go_on is not None:
+            claim.may_go_on.set()
 
     def cancel_all(self, session: str, queue: str, stop: Stop) -> None:
         """Stop every job of a session that this node holds of a queue."""

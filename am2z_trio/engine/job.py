@@ -30,6 +30,8 @@ from am2z_trio.model.records import (
 )
 from am2z_trio.model.transitions import Status
 
+from .claims import aside
+
 if TYPE_CHECKING:
     from .results import Waiter
 
@@ -194,7 +196,8 @@ class Job(Generic[S]):
 
         Cancelling the wait does not cancel the job; `cancel` does.
         """
-        settled = await self._waiter.wait()
+        async with aside(self._waiter.outcome is None):
+            settled = await self._waiter.wait()
         if isinstance(settled, AM2ZError):
             return failed_result(
                 settled,

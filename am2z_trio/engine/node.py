@@ -33,6 +33,7 @@ from am2z_trio.model.records import (
     Grant,
     InboxMessage,
     LockGranted,
+    MayGoOn,
     SessionStopped,
     Settled,
     Wake,
@@ -415,6 +416,8 @@ class Node:
                 self._tick_bell.wake()
         elif isinstance(message, CancelRequest):
             self.claims.cancel(message)
+        elif isinstance(message, MayGoOn):
+            self.claims.let_go_on(message)
         elif isinstance(message, LockGranted):
             self.locks.on_granted(message)
         else:

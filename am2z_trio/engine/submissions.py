@@ -42,7 +42,7 @@ from am2z_trio.model.records import (
 )
 from am2z_trio.store.ports import Store
 
-from .claims import running_job
+from .claims import aside, running_job
 from .job import ProcessorResult, failed_result, read_result
 from .processor import Processor
 from .registry import Registry
@@ -137,7 +137,12 @@ class Submissions:
         waiter = self._results.submit(request, spot, shared=shared)
         deadline = self._host.effective_deadline()
         try:
-            settled = await spot.park()
+            waiting = None if ask.root else running_job()
+            if waiting is None:
+                settled = await spot.park()
+            else:
+                async with waiting.worker.away(waiting):
+                    settled = await spot.park()
             await self._out_of_time(waiter, settled, deadline)
         except BaseException:
             await self._leave(waiter, ask, deadline)
@@ -193,7 +198,8 @@ class Submissions:
                     results.append(failed_result(entry, processor=name, session=ask.session))
                 else:
                     codec, waiter = entry
-                    settled = await waiter.wait()
+                    async with aside(waiter.outcome is None):
+                        settled = await waiter.wait()
                     await self._out_of_time(waiter, settled, deadline)
                     results.append(_result(settled, codec, waiter, name, ask.session))
         except BaseException:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from math import inf
 from typing import Final
 
@@ -37,6 +38,9 @@ SLICE: Final = 0.001
 
 STRANDED: Final = 0.5
 """Seconds a job may lie in the buffer while every slot is busy before it goes back to its queue."""
+
+ASK_AGAIN_AFTER: Final = 2.0
+"""Seconds after which a job that is to go on asks again whether there is room."""
 
 CLAIM_AGAIN_AFTER: Final = 0.5
 """Seconds after a claim the store refused (an error reply, not a lost connection)."""
@@ -166,7 +170,43 @@ class Worker:
 
     # --- jobs that wait for other jobs ------------------------------------------------------
 
-    def step_aside(self, claim: Claim) -> None:
+    @asynccontextmanager
+    async def away(self, claim: Claim) -> AsyncIterator[None]:
+        """Around waiting for other jobs: this one takes no room then, here or in the limits of its queue."""
+        claim.calls += 1
+        first = claim.calls == 1
+        if first:
+            self._step_aside(claim)
+        try:
+            if first and self._is_limited:
+                await self._store.step_aside(claim.grant.spec.id, claim.grant.token)
+            yield
+        finally:
+            claim.calls -= 1
+            if claim.calls == 0:
+                await self._step_back(claim)
+
+    @property
+    def _is_limited(self) -> bool:
+        flow = self._flow()
+        return flow.most_active > 0 or flow.per_session > 0
+
+    async def _wait_for_room(self, claim: Claim) -> None:
+        """The limits of the queue let the job go on before any that has not begun."""
+        spec, token = claim.grant.spec, claim.grant.token
+        while True:
+            claim.may_go_on = self._host.event()
+            try:
+                if await self._store.step_back(spec.id, token):
+                    return
+            except AM2ZError as error:
+                logger.warning("job %s goes on without asking: %s", spec.id, error)
+                return
+            # Asked again now and then: a message may have been lost with a connection.
+            with self._host.cancel_scope(deadline=self._host.now() + ASK_AGAIN_AFTER):
+                await claim.may_go_on.wait()
+
+    def _step_aside(self, claim: Claim) -> None:
         """The job waits for another one: its slot is free meanwhile, so that the other can run."""
         self._away += 1
         self._give_back_capacity(claim)
@@ -175,8 +215,15 @@ class Worker:
         if not (self._parked or self._claiming):
             self._bell.wake()
 
-    async def step_back(self, claim: Claim) -> None:
-        """Wait for a slot, before any job that has not begun."""
+    async def _step_back(self, claim: Claim) -> None:
+        """Wait for room in the limits and for a slot, before any job that has not begun."""
+        if self._is_limited:
+            try:
+                await self._wait_for_room(claim)
+            except BaseException:
+                # It will not go on: what takes its slot up again is its end.
+                self._away -= 1
+                raise
         if self._busy - self._away < self._concurrency():
             self._away -= 1
         else:
@@ -388,6 +435,7 @@ class Worker:
             elif session:
                 await self._run_in_session(claim, registered, spot)
             else:
+                self._busy += 1
                 await self._run(claim, registered, None)
             if claim.ended > turn_ends:
                 await host.checkpoint()
@@ -412,6 +460,8 @@ class Worker:
         """Run the job as a task of its session's nursery, and keep this slot until it has ended."""
         session = self._sessions.open(claim.grant.spec.session)
         place = session.enter(self.queue)
+        # Not first when the task gets its turn: till then another job could take this one for a free slot.
+        self._busy += 1
         session.start_soon(self._run_as_task, claim, registered, session, place, spot)
         try:
             await spot.park()
@@ -429,7 +479,6 @@ class Worker:
             spot.wake()
 
     async def _run(self, claim: Claim, registered: Registered, session: HostedSession | None) -> None:
-        self._busy += 1
         # If we are cancelled from above, the job goes back: `released` stands until it has run.
         settlement: Settlement | None = released(claim)
         claim.is_running = True

@@ -322,11 +322,11 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 10
     """Jobs of this processor that one node runs at a time."""
     global_concurrency: int | None = None
-    """Jobs of it that all nodes together run at a time; `None`: as many as the nodes do. A job counts while
-    it waits for one that it has called, so one that calls itself needs as many as it goes deep."""
+    """Jobs of it that all nodes together run at a time; `None`: as many as the nodes do. One that waits for
+    jobs that it has called does not count; it goes on before any that has not begun."""
     session_concurrency: int | None = None
-    """Jobs of it that are run of one session at a time, on all nodes together; 1 puts them in a row. Waiting
-    jobs count as with `global_concurrency`."""
+    """Jobs of it that are run of one session at a time, on all nodes together; 1 puts them in a row, but for
+    those that wait for others, which do not count."""
     limiter: RateLimit | None = None
     """How many may be started in a time."""
     rate_limit_rpm: int | None = None

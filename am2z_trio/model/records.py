@@ -401,6 +401,13 @@ class CancelRequest(msgspec.Struct, frozen=True, array_like=True, tag="cancel"):
     reason: str
 
 
+class MayGoOn(msgspec.Struct, frozen=True, array_like=True, tag="go on"):
+    """Inbox message: the job counts as active again; it had stepped aside, and has asked to step back."""
+
+    id: str
+    token: str
+
+
 class LockGranted(msgspec.Struct, frozen=True, array_like=True, tag="granted"):
     """Inbox message: the lock that was asked for under this token has been handed on to it."""
 
@@ -418,7 +425,7 @@ class SessionStopped(msgspec.Struct, frozen=True, array_like=True, tag="stopped"
     """The node that has stopped it, which is not told."""
 
 
-InboxMessage = Settled | Wake | CancelRequest | LockGranted | SessionStopped
+InboxMessage = Settled | Wake | CancelRequest | MayGoOn | LockGranted | SessionStopped
 
 
 class DeadJob(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ builds the others by functions that are rendered here, from the same table.
 | `q:<queue>:starts` | zset | tokens by when they were granted, where a rate limit counts them |
 | `q:<queue>:running` | hash | session → its active jobs here, where their number is limited |
 | `q:<queue>:blocked` | zset | sessions with jobs waiting here and as many active as may be: as many |
+| `q:<queue>:back` | zset | active jobs that have their calls' outcomes and go on when there is room again |
 | `q:<queue>@<t>:line` | zset | ids that wait here for a turn that another job has, by when they came to it |
 | `q:<queue>:meta` | hash | names, counts by status, arrivals; `sieving`: how many lists are; its flow |
 | `queues` | zset | announced queues, in order of their first announcement |
@@ -81,6 +82,7 @@ TEMPLATES: Final = {
     "starts": "q:%s:starts",
     "running": "q:%s:running",
     "blocked": "q:%s:blocked",
+    "back": "q:%s:back",
     "turns": "q:%s:line",
     "meta": "q:%s:meta",
     "queues": "queues",

@@ -112,6 +112,14 @@ class MemoryStore:
         await self._checkpoint()
         return self._server.report(job, token, progress, self._now())
 
+    async def step_aside(self, job: str, token: str) -> None:
+        await self._checkpoint()
+        self._server.step_aside(job, token)
+
+    async def step_back(self, job: str, token: str) -> bool:
+        await self._checkpoint()
+        return self._server.step_back(job, token)
+
     async def cancel(self, job: str, reason: str) -> str | None:
         await self._checkpoint()
         return self._server.cancel(job, reason, self._now())

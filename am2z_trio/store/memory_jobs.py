@@ -30,6 +30,7 @@ from am2z_trio.model.records import (
     CancelRequest,
     InboxMessage,
     JobSpec,
+    MayGoOn,
     Settled,
     Wake,
 )
@@ -81,6 +82,8 @@ class Job:
     place: int = 0
     """Where it is in the line for its turn, once it has been there."""
     conflicts: int = 0
+    away: bool = False
+    """It waits for others, or for room to go on: limits do not count it."""
     aside: bool = False
     """A rate limit has set it aside once."""
     children: dict[str, None] = field(default_factory=dict[str, None])
@@ -175,8 +178,9 @@ class Ledger:
         self._may_end, self._may_trim = BOUNDS.ended, BOUNDS.trimmed
         freed, self._freed = self._freed, {}
         for name, places in freed.items():
+            let_back = self._let_back(name) if places > 0 else 0
             if self._queue(name).held:
-                for _ in range(places):
+                for _ in range(places - let_back):
                     self._wake(name)
         outbox, self._outbox = self._outbox, []
         for node, message in outbox:
@@ -414,6 +418,26 @@ class Ledger:
             if most > 0:
                 left -= queue.sieve(session, most, self._waits)
 
+    # --- jobs that wait for others ----------------------------------------------------------
+
+    def _let_back(self, name: str, asking: str = "") -> int:
+        """Let jobs go on for which there is room; all but the one that is `asking` hear of it."""
+        queue, let = self._queue(name), 0
+        for job_id in list(itertools.islice(queue.back, BATCH)):
+            if queue.most_active and queue.counts.get("active", 0) - queue.away >= queue.most_active:
+                break
+            job = self._jobs[job_id]
+            if not queue.has_room(job.spec.session):
+                continue
+            del queue.back[job_id]
+            job.away = False
+            queue.away -= 1
+            queue.enter(job.spec.session)
+            let += 1
+            if job_id != asking:
+                self._outbox.append((job.node, MayGoOn(job_id, job.token)))
+        return let
+
     # --- turns ------------------------------------------------------------------------------
 
     def _stand_in_line(self, job: Job) -> None:
@@ -470,7 +494,13 @@ class Ledger:
             job.last_token, job.last_outcome = job.token, settled_as
         job.token = job.node = ""
         self._pass_turn(job)
-        if job.spec.session and self._queue(job.queue).leave(job.spec.session):
+        if job.away:
+            queue = self._queue(job.queue)
+            queue.away -= 1
+            queue.back.pop(job.spec.id, None)
+            self._freed[job.queue] = self._freed.get(job.queue, 0) - 1
+            job.away = False
+        elif job.spec.session and self._queue(job.queue).leave(job.spec.session):
             self._wake(job.queue)
         return node
 

@@ -101,6 +101,12 @@ class Queue:
     """Some may be blocked that have met another limit than today's."""
     running: dict[str, int] = field(default_factory=dict[str, int])
     """Active jobs of each session, where their number is limited."""
+    away: int = 0
+    """Active jobs that have stepped aside, or are in line to step back."""
+    back: dict[str, None] = field(default_factory=dict[str, None])
+    """Jobs that go on when there is room again."""
+    most_active: int = 0
+    """The limit, as the last claim named it."""
     per_session: int = 0
     """The limit, as the last claim named it."""
     starts: deque[float] = field(default_factory=deque[float])

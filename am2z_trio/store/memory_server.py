@@ -185,7 +185,9 @@ class MemoryServer(Ledger):
         while queue.starts and queue.starts[0] <= now - flow.per * 1000:
             queue.starts.popleft()
         starts = flow.starts - len(queue.starts) if flow.starts else limit
-        active = flow.most_active - queue.counts.get("active", 0) if flow.most_active else limit
+        queue.most_active = flow.most_active
+        self._let_back(queue_name)
+        active = flow.most_active - queue.counts.get("active", 0) + queue.away if flow.most_active else limit
         room = 0 if queue.paused else min(limit, starts, active)
         grants: list[Grant] = []
         expired: list[Job] = []
@@ -373,6 +375,30 @@ class MemoryServer(Ledger):
         self._tell("job:progress", job, now, job.node, {"progress": progress})
         self.deliver()
         return True
+
+    def step_aside(self, job_id: str, token: str) -> None:
+        job = self._jobs.get(job_id)
+        if job is None or not token or job.token != token:
+            return
+        queue = self._queue(job.queue)
+        if job.away:
+            queue.back.pop(job_id, None)
+            return
+        job.away = True
+        queue.away += 1
+        self._freed[job.queue] = self._freed.get(job.queue, 0) + 1
+        if job.spec.session and queue.leave(job.spec.session):
+            self._wake(job.queue)
+        self.deliver()
+
+    def step_back(self, job_id: str, token: str) -> bool:
+        job = self._jobs.get(job_id)
+        if job is None or not token or job.token != token or not job.away:
+            return True
+        self._queue(job.queue).back.setdefault(job_id)
+        self._let_back(job.queue, asking=job_id)
+        self.deliver()
+        return not job.away
 
     def cancel(self, job_id: str, reason: str, now: float) -> Status | None:
         job = self._jobs.get(job_id)

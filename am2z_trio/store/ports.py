@@ -208,6 +208,21 @@ class Store(Protocol):
         """Record progress; `False` if `token` is not the current one and nothing was written."""
         ...
 
+    async def step_aside(self, job: str, token: str) -> None:
+        """The job waits for others: from now on the limits of its queue do not count it. Nothing where
+        `token` is not the current one.
+
+        Linearization point: the mark in its record. Room that this makes is given on as if it had ended.
+        """
+        ...
+
+    async def step_back(self, job: str, token: str) -> bool:
+        """The job goes on: `True` if the limits count it again (or if they have never ceased to, or
+        `token` is not the current one). `False` if there is no room: it is in line then, before all that
+        waits, and its node hears `MayGoOn`.
+        """
+        ...
+
     async def cancel(self, job: str, reason: str) -> str | None:
         """Cancel a job: one that waits ends at once, an active one's node is told.
 

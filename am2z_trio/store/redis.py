@@ -431,6 +431,12 @@ class RedisStore:
     async def report(self, job: str, token: str, progress: float) -> bool:
         return bool(await self._eval(scripts.REPORT, self._clock, job, token, repr(float(progress))))
 
+    async def step_aside(self, job: str, token: str) -> None:
+        await self._eval(scripts.STEP_ASIDE, self._clock, job, token)
+
+    async def step_back(self, job: str, token: str) -> bool:
+        return bool(await self._eval(scripts.STEP_BACK, self._clock, job, token))
+
     async def cancel(self, job: str, reason: str) -> str | None:
         before = await self._eval(scripts.CANCEL, self._clock, self._ttl, _bytes(job), reason)
         return None if before is None else _text(before)

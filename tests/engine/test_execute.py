@@ -386,20 +386,3 @@ async def test_a_job_id_of_another_processor_is_refused(make_runtime):
         with pytest.raises(ConfigurationError):
             await runtime.submit(other, 1, job_id="a")
         assert (await runtime.execute(one, 1, job_id="a")).unwrap() == 2
-
-
-@pytest.mark.parametrize("limit", ["global_concurrency", "session_concurrency"])
-async def test_a_call_that_would_wait_for_itself_is_refused(make_runtime, limit):
-    options: dict[str, Any] = {limit: 1}
-
-    @processor(queue=QueueOptions(**options))
-    async def factorial(n: int, ctx: Context) -> int:
-        return 1 if n == 0 else n * await ctx.call("factorial", n - 1, inline=n == 1)
-
-    async with make_runtime() as runtime:
-        runtime.register(factorial)
-        with anyio.fail_after(20):
-            result = await runtime.execute(factorial, 3, session="s")
-            assert isinstance(result.error, ConfigurationError)
-            assert limit in result.error.message
-            assert (await runtime.execute(factorial, 1, session="s")).unwrap() == 1

@@ -40,8 +40,8 @@ MUTANTS = {
     "finish twice": Mutant(("SETTLE",), "if job.last_token == token then", "if false then"),
     "reap that keeps the token": Mutant(
         ("TICK", "LEAVE", "SETTLE"),
-        "redis.call('HDEL', job_key(job.id), 'node', 'token')",
-        "redis.call('HDEL', job_key(job.id), 'node')",
+        "redis.call('HDEL', job_key(job.id), 'node', 'token', 'away')",
+        "redis.call('HDEL', job_key(job.id), 'node', 'away')",
     ),
     "reap that does not count": Mutant(("TICK",), "'stalls', 1)", "'stalls', 0)"),
     "a lost claim that somebody else was granted is given back": Mutant(
@@ -108,7 +108,7 @@ MUTANTS = {
         ("CLAIM",), "flow_starts - redis.call('ZCOUNT',", "flow_starts - 0 * redis.call('ZCOUNT',"
     ),
     "room for one more is not announced": Mutant(
-        ("SETTLE", "TICK"), "(counts[queue].active or 0) < 0 and flow_of(queue)[1] then", "false then"
+        ("SETTLE", "TICK"), "for _ = 1, flow[1] and freed or 0 do wake(queue) end", ""
     ),
     "a job that ended still counts in its session": Mutant(
         ("SETTLE", "TICK"),
@@ -137,6 +137,12 @@ MUTANTS = {
     "a job that runs is debounced": Mutant(
         ("CLAIM",), "if v[8] then leave_debounce({ id = id, queue = queue }, v[8]) end", ""
     ),
+    "who has stepped aside still counts": Mutant(
+        ("STEP_ASIDE",), "count(job.queue, 'away', 1)", "count(job.queue, 'away', 0)"
+    ),
+    "who has stepped aside is not let back": Mutant(
+        ("SETTLE", "STEP_ASIDE"), "if flow[2] or flow[3] then freed = freed - let_back(queue) end", ""
+    ),
     "two have one turn": Mutant(("CLAIM",), "(turns[v[12]] or is_taken(v[12], id))", "false"),
     "a commit takes the turn from another": Mutant(("SETTLE",), "if taken or (version", "if (version"),
     "a turn is not passed on": Mutant(
@@ -159,6 +165,8 @@ OF_FLOW = {
     "a job that ended still counts in its session",
     "a blocked session is forgotten",
     "a paused queue grants",
+    "who has stepped aside still counts",
+    "who has stepped aside is not let back",
 }
 OF_TURNS = {
     "a commit takes the turn from another",

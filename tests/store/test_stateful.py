@@ -652,6 +652,39 @@ class FlowMachine(PlainMachine):
         if again == 0:
             self.flow = flow
 
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), back=st.sampled_from([False, False, True]))
+    def one_waits_for_others(self, data: st.DataObject, back: bool) -> None:
+        job, token, redis_token = data.draw(st.sampled_from(self.claims[-4:]))
+        if back:
+            theirs = drive(self.stores["n1"].step_back(job, redis_token))
+            self.same(self.server.step_back(job, token), theirs)
+        else:
+            self.server.step_aside(job, token)
+            drive(self.stores["n1"].step_aside(job, redis_token))
+
+    @rule(
+        ids=st.lists(st.sampled_from(IDS), min_size=2, max_size=3, unique=True),
+        end=st.sampled_from(["completed", "retry"]),
+    )
+    def one_waits_for_others_and_goes_on(self, ids: list[str], end: str) -> None:
+        self.jobs_are_enqueued(ids, "s")
+        self._claim_next("n1", "p", 9)
+        if not self.claims:
+            return
+        job, token, redis_token = self.claims[-1]
+        self.server.step_aside(job, token)
+        drive(self.stores["n1"].step_aside(job, redis_token))
+        self._claim_next("n2", "p", 1)
+        self.same(self.server.step_back(job, token), drive(self.stores["n1"].step_back(job, redis_token)))
+        self.end_last(end)
+
+    @precondition(lambda self: any(job.away for job in self.server._jobs.values()))
+    @rule()
+    def all_that_are_away_step_back(self) -> None:
+        for job, token, redis_token in self.claims[-8:]:
+            self.same(self.server.step_back(job, token), drive(self.stores["n1"].step_back(job, redis_token)))
+
     @rule(queue=st.sampled_from(["p", "p", "q"]), on=st.sampled_from([True, False, False]))
     def pause(self, queue: str, on: bool) -> None:
         self.server.pause(queue, on)

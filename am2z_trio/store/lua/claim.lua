@@ -54,7 +54,8 @@ end
 promote(queue, now)
 local found, records = {}, {}
 
-local meta = redis.call('HMGET', meta_key(queue), 'paused', 'held', 'per_session', 'active', 'unblocking', 'sieving')
+local meta = redis.call('HMGET', meta_key(queue), 'paused', 'held', 'per_session', 'active', 'unblocking', 'sieving',
+  'away', 'most_active')
 local sieving = number(meta[6] or 0, 0)
 local unblocking = meta[5]
 if number(meta[3] or 0, -1) ~= per_session then
@@ -83,6 +84,16 @@ if unblocking then
   unblocking = #others == UNBLOCKED
   if not unblocking then redis.call('HDEL', meta_key(queue), 'unblocking') end
 end
+if number(meta[8] or 0, -1) ~= most_active then
+  redis.call('HDEL', meta_key(queue), 'most_active')
+  if most_active > 0 then redis.call('HSET', meta_key(queue), 'most_active', most_active) end
+end
+if meta[7] then
+  -- Who has stepped aside goes on before any job that waits.
+  local flow = flow_of(queue)
+  flow[2], flow[3] = per_session > 0 and per_session, most_active > 0 and most_active
+  let_back(queue)
+end
 -- What this call may still look at beside what it grants: ids that wait no more, sessions that are full.
 local looks = LOOKS
 local room = meta[1] and 0 or limit
@@ -91,7 +102,9 @@ if flow_starts > 0 then
   forget(starts_key(queue), now - flow_per)
   starts = flow_starts - redis.call('ZCOUNT', starts_key(queue), '(' .. whole(now - flow_per), '+inf')
 end
-if most_active > 0 then active_room = most_active - number(meta[4] or 0, 0) end
+if most_active > 0 then
+  active_room = most_active - number(meta[4] or 0, 0) + number(meta[7] or 0, 0) + (counted(queue).away or 0)
+end
 room = math.min(room, starts, active_room)
 
 -- Jobs without a session and every session with jobs are parties, which are served in turn; jobs with a

@@ -70,12 +70,12 @@ end
 -- What this script has counted of a queue and not yet written.
 local function counted(queue) return counts[queue] or {} end
 
--- How the queue's flow is limited, as the last claim has left it: {held, per_session}.
+-- How the queue's flow is limited, as the last claim has left it: {held, per_session, most_active}.
 local flows = {}
 local function flow_of(queue)
   local flow = flows[queue]
   if not flow then
-    flow = redis.call('HMGET', meta_key(queue), 'held', 'per_session')
+    flow = redis.call('HMGET', meta_key(queue), 'held', 'per_session', 'most_active')
     flows[queue] = flow
   end
   return flow
@@ -92,16 +92,19 @@ local function tell(name, now, node, id, data)
   end
 end
 
-local wake, sieve_ghosts
+local wake, sieve_ghosts, let_back
 local function finish()
   sieve_ghosts()
   for _, queue in ipairs(counts_order) do
+    -- There is room again where as many were active as may be: first for those that had stepped aside.
+    local freed = (counts[queue].away or 0) - (counts[queue].active or 0)
+    if freed > 0 then
+      local flow = flow_of(queue)
+      if flow[2] or flow[3] then freed = freed - let_back(queue) end
+      for _ = 1, flow[1] and freed or 0 do wake(queue) end
+    end
     for status, by in pairs(counts[queue]) do
       if by ~= 0 then redis.call('HINCRBY', meta_key(queue), status, by) end
-    end
-    -- There is room again where as many were active as may be.
-    if (counts[queue].active or 0) < 0 and flow_of(queue)[1] then
-      for _ = 1, -counts[queue].active do wake(queue) end
     end
   end
   for _, node in ipairs(outbox_order) do publish(node) end
@@ -212,12 +215,12 @@ end
 -- them need is read by those. A spoilt field is as if it were not there; `claim` grants no such job.
 local function load(id)
   local v = redis.call('HMGET', job_key(id), 'status', 'token', 'last_token', 'queue', 'node', 'origin', 'attempt',
-    'cancel', 'skey', 'calls', 'parent', 'keep', 'turn')
+    'cancel', 'skey', 'calls', 'parent', 'keep', 'turn', 'away')
   if not v[1] and not v[4] then return nil end
   if not ENDED[v[1]] and not BEGUN_OR_NOT[v[1]] then v[1] = v[5] and 'active' or 'waiting' end
   return { id = id, status = v[1], token = v[2] or '', last_token = v[3], queue = v[4] or queue_of(id), node = v[5] or '',
     origin = v[6] or '', attempt = v[7] and number(v[7], 1) or 1, cancel = v[8], skey = v[9] or nil, calls = v[10],
-    parent = v[11], keep = v[12], turn = v[13] }
+    parent = v[11], keep = v[12], turn = v[13], away = v[14] }
 end
 
 -- A job that the node really holds. An id among its claims that is of no such job is taken away.
@@ -444,9 +447,9 @@ function end_job(job, transition, now, ttl, reason, result, node)
   end
   local dead = status == 'failed' and not job.parent
   if dead then
-    redis.call('HDEL', key, 'node', 'token')
+    redis.call('HDEL', key, 'node', 'token', 'away')
   else
-    redis.call('HDEL', key, 'spec', 'node', 'token')
+    redis.call('HDEL', key, 'spec', 'node', 'token', 'away')
   end
   if job.last_outcome then
     redis.call('HSET', key, 'status', status, 'reason', reason, 'result', result, 'last_token', job.last_token,
@@ -566,13 +569,46 @@ local function leave_session(queue, skey)
   end
 end
 
+-- Lets jobs that had stepped aside go on where there is room; all but the one that is `asking` hear of it.
+-- Returns how many.
+local LET_BACK = 100
+function let_back(queue, asking)
+  local line = redis.call('ZRANGE', back_key(queue), 0, LET_BACK - 1)
+  if #line == 0 then return 0 end
+  local flow, here, let = flow_of(queue), counted(queue), 0
+  local v = redis.call('HMGET', meta_key(queue), 'active', 'away')
+  local most, per_session = flow[3] and number(flow[3], 0) or 0, flow[2] and number(flow[2], 0) or 0
+  local counting = number(v[1] or 0, 0) + (here.active or 0) - number(v[2] or 0, 0) - (here.away or 0)
+  for _, id in ipairs(line) do
+    if most > 0 and counting >= most then break end
+    local job = load(id)
+    local skey = job and per_session > 0 and job.skey
+    if not job or not job.away then
+      redis.call('ZREM', back_key(queue), id)
+    elseif not skey or number(redis.call('HGET', running_key(queue), skey) or 0, 0) < per_session then
+      redis.call('ZREM', back_key(queue), id)
+      redis.call('HDEL', job_key(id), 'away')
+      if skey then redis.call('HINCRBY', running_key(queue), skey, 1) end
+      count(queue, 'away', -1)
+      counting, let = counting + 1, let + 1
+      if id ~= asking then post(job.node, '\147' .. cmsgpack.pack('go on', id, job.token)) end
+    end
+  end
+  return let
+end
+
 -- Retires the claim's token. The removal comes first: it is allowed when memory is full. `settled_as`
 -- is nil for a claim that is taken away: its token was never settled with, so it is fenced from now on.
 local function drop_claim(job, settled_as)
   redis.call('HDEL', active_key(job.node), job.id)
   if settled_as then job.last_token, job.last_outcome = job.token, settled_as end
   if job.turn then pass_turn(job) end
-  if job.skey then leave_session(job.queue, job.skey) end
+  if job.away then
+    count(job.queue, 'away', -1)
+    redis.call('ZREM', back_key(job.queue), job.id)
+  elseif job.skey then
+    leave_session(job.queue, job.skey)
+  end
 end
 
 -- Gives a claimed job back to its queue, unless somebody wants it cancelled: to the front, or for a time
@@ -587,7 +623,7 @@ local function return_job(job, settled_as, now, ttl, due)
     return false
   end
   local status = due and 'later' or 'waiting'
-  redis.call('HDEL', job_key(job.id), 'node', 'token')
+  redis.call('HDEL', job_key(job.id), 'node', 'token', 'away')
   redis.call('HSET', job_key(job.id), 'status', status)
   if settled_as then
     redis.call('HSET', job_key(job.id), 'last_token', job.last_token, 'last_outcome', settled_as)

@@ -52,7 +52,7 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
   if outcome == 'retry' and not job.cancel then
     tell('job:retrying', now, node, id, { attempt = job.attempt })
     local status = delay > 0 and 'later' or 'waiting'
-    redis.call('HDEL', job_key(id), 'node', 'token', 'conflicts')
+    redis.call('HDEL', job_key(id), 'node', 'token', 'away', 'conflicts')
     redis.call('HSET', job_key(id), 'status', status, 'attempt', job.attempt + 1, 'last_token', token,
       'last_outcome', 'retry')
     if result ~= '' then redis.call('HSET', job_key(id), 'errors', result) end

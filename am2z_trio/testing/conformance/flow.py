@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from am2z_trio.model.records import Flow, Wake
+from am2z_trio.model.records import Flow, MayGoOn, Wake
 
 from .bench import SETTINGS, Bench
 from .builders import ids_of, job
@@ -134,3 +134,66 @@ class FlowCases:
         await b.store.pause("q", False)
         assert (await a.heard(), await b.heard()) == ([Wake("q")], [Wake("q")])
         assert ids_of(await a.claim(5)) == ["j1", "j2"]
+
+    async def test_who_has_stepped_aside_does_not_count_and_steps_back_before_who_waits(
+        self, bench: Bench
+    ) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        flow = Flow(most_active=1)
+        await a.store.enqueue([job(f"j{n}") for n in range(3)])
+        (j0,) = await a.claim(5, flow=flow)
+        assert await b.claim(5, flow=flow) == []
+        await a.store.step_aside("j0", j0.token)
+        await a.store.step_aside("j0", j0.token)
+        assert Wake("q") in [*await a.heard(), *await b.heard()]
+        (j1,) = await b.claim(5, flow=flow)
+        assert await a.claim(5, flow=flow) == []
+        assert (await a.stats()).active == 2
+        assert not await a.store.step_back("j0", j0.token)
+        assert not await a.store.step_back("j0", j0.token)
+        await b.settle(j1)
+        assert MayGoOn("j0", j0.token) in await a.heard()
+        assert await b.claim(5, flow=flow) == []
+        assert await a.store.step_back("j0", j0.token)
+        await a.settle(j0)
+        (j2,) = await b.claim(5, flow=flow)
+        # Another token's is nobody's affair, and one that has not stepped aside is there.
+        await a.store.step_aside("j2", j0.token)
+        assert await b.store.step_back("j2", j2.token)
+        assert await a.claim(5, flow=flow) == []
+
+    async def test_who_has_stepped_aside_in_its_session_makes_room_for_the_next(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        flow = Flow(per_session=1)
+        await a.store.enqueue([job(f"s{n}", session="s") for n in range(3)])
+        (s0,) = await a.claim(5, flow=flow)
+        await a.store.step_aside("s0", s0.token)
+        (s1,) = await a.claim(5, flow=flow)
+        await a.store.step_aside("s1", s1.token)
+        (s2,) = await a.claim(5, flow=flow)
+        assert not await a.store.step_back("s0", s0.token)
+        assert not await a.store.step_back("s1", s1.token)
+        # It needs others once more: whoever is next goes on.
+        await a.store.step_aside("s0", s0.token)
+        await a.heard()
+        await a.settle(s2)
+        assert await a.heard() == [MayGoOn("s1", s1.token)]
+        # Ended while it was in line, it takes no place.
+        assert not await a.store.step_back("s0", s0.token)
+        await a.settle(s0, "failed")
+        await a.settle(s1)
+        await a.store.enqueue([job(f"t{n}", session="s") for n in range(2)])
+        assert len(await a.claim(5, flow=flow)) == 1
+
+    async def test_a_claim_that_is_taken_away_counts_again_when_it_is_granted(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        flow = Flow(most_active=1)
+        await a.store.enqueue([job("j0"), job("j1")])
+        (j0,) = await a.claim(5, flow=flow)
+        await a.store.step_aside("j0", j0.token)
+        await a.store.leave()
+        (j0,) = await b.claim(5, flow=flow)
+        assert j0.spec.id == "j0"
+        assert await b.store.step_back("j0", j0.token)
+        assert await b.claim(5, flow=flow) == []
+        assert (await b.stats()).active == 1

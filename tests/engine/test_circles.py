@@ -1,0 +1,101 @@
+"""Calls and limits: a job that waits for others counts nowhere, and goes on before any that has not begun."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from am2z_trio import Context, QueueOptions, QueueRuntime, processor
+from am2z_trio.engine.runtime import Runtime
+
+on_both_hosts = pytest.mark.anyio
+
+LIMITS: list[dict[str, Any]] = [
+    {"concurrency": 1},
+    {"global_concurrency": 1},
+    {"session_concurrency": 1},
+    {"concurrency": 1, "global_concurrency": 1, "session_concurrency": 1},
+]
+
+
+class Circle:
+    """Processors that call each other in a circle, down to 0; how many of one run at a time."""
+
+    def __init__(self, length: int, how: str, **options: Any) -> None:
+        self.runtime: Runtime | None = None
+        self.running = [0] * length
+        self.most = 0
+        self.processors = [self._make(place, length, how, options) for place in range(length)]
+
+    def _make(self, place: int, length: int, how: str, options: dict[str, Any]) -> Any:
+        @processor(name=f"circle-{place}", queue=QueueOptions(**options))
+        async def step(n: int, ctx: Context) -> int:
+            with self._runs(place):
+                await anyio.sleep(0.001)
+            if n == 0:
+                return 0
+            following = f"circle-{(place + 1) % length}"
+            if how == "ctx.call":
+                found: int = await ctx.call(following, n - 1)
+            elif how == "execute":
+                assert self.runtime is not None
+                found = (await self.runtime.execute(following, n - 1, session=ctx.session_id)).unwrap()
+            else:
+                assert self.runtime is not None
+                job = await self.runtime.submit(following, n - 1, session=ctx.session_id)
+                found = (await job.result()).unwrap()
+            with self._runs(place):
+                await anyio.sleep(0.001)
+            return found + 1
+
+        return step
+
+    def _runs(self, place: int) -> Any:
+        circle = self
+
+        class Runs:
+            def __enter__(self) -> None:
+                circle.running[place] += 1
+                circle.most = max(circle.most, circle.running[place])
+
+            def __exit__(self, *_: object) -> None:
+                circle.running[place] -= 1
+
+        return Runs()
+
+
+@on_both_hosts
+@pytest.mark.parametrize("length", [1, 2, 3])
+@pytest.mark.parametrize("limit", LIMITS, ids=["slots", "global", "session", "all"])
+@pytest.mark.parametrize("how", ["ctx.call", "execute", "submit"])
+async def test_no_circle_hangs_at_a_limit_of_one(make_runtime, how, limit, length):
+    circle = Circle(length, how, **limit)
+    async with make_runtime(max_call_depth=6) as runtime:
+        circle.runtime = runtime
+        runtime.register_many(circle.processors)
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(3):
+                    tasks.start_soon(self_checked, runtime, circle.processors[0])
+        assert circle.most == 1
+        stats = (await runtime.get_queue_stats())["circle-0"]
+        assert (stats.active, stats.waiting) == (0, 0)
+
+
+async def self_checked(runtime: Runtime, name: Any) -> None:
+    assert (await runtime.execute(name, 5, session="s")).unwrap() == 5
+
+
+@on_both_hosts
+async def test_over_several_nodes_no_more_run_than_may_and_none_hangs(redis_url):
+    circle = Circle(2, "ctx.call", concurrency=3, global_concurrency=2)
+    async with QueueRuntime(redis_url) as one, QueueRuntime(redis_url) as other:
+        for runtime in (one, other):
+            runtime.register_many(circle.processors)
+        with anyio.fail_after(40):
+            async with anyio.create_task_group() as tasks:
+                for n in range(12):
+                    tasks.start_soon(self_checked, (one, other)[n % 2], circle.processors[n % 2])
+        assert circle.most == 2
