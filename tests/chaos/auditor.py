@@ -31,7 +31,9 @@ UNBEGUN: Final = frozenset({"waiting", "later"})
 ALIVE: Final = UNBEGUN | {"active"}
 ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 
-PERMANENT: Final = frozenset({"meta", "queues", "fence", "lineage", "session", "history", "expiries"})
+PERMANENT: Final = frozenset(
+    {"meta", "queues", "fence", "lineage", "clock", "session", "history", "expiries"}
+)
 """Kinds of keys that may stay for ever when nothing is under way any more; all others must have a TTL."""
 
 KEPT_MS: Final = int(KEPT * 1000)

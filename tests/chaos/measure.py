@@ -139,7 +139,7 @@ async def away(times: int, *, jobs: int = 20, **options: Any) -> Figures:
             wrong += [f"{stalls} stalls are left"] if stalls else []
             wrong += [f"{effects} effects of {jobs} jobs"] if effects != jobs else []
             for worker in workers:
-                worker.stop(30)
+                await anyio.to_thread.run_sync(worker.stop, 30.0)
         with server.client() as connection:
             wrong += [str(finding) for finding in audit(connection, outside, drained=True)]
     finally:
