@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
 import anyio
@@ -21,7 +22,9 @@ from am2z_trio.model.errors import (
     RouteNotFoundError,
     StepFailedError,
 )
+from am2z_trio.model.limits import KIB
 from am2z_trio.model.options import QueueOptions, RetryPolicy, require
+from am2z_trio.model.telling import cut
 
 from .context import Context
 from .merge import merge_changes
@@ -31,6 +34,9 @@ S = TypeVar("S")
 P = TypeVar("P")
 
 Merge = Callable[[Any, list[Any]], Any]
+
+MOST_REASONS: Final = 20
+"""Failures of a parallel that its message repeats; all of them are its causes."""
 
 UNSET: Final = msgspec.UNSET
 
@@ -315,7 +321,9 @@ def _step_failed(
 
 def _parallel_failed(composition: str, failures: Mapping[str, AM2ZError], parts: int) -> ParallelError:
     names = ", ".join(failures)
-    reasons = "; ".join(f"{name}: {error.message}" for name, error in failures.items())
+    named = [f"{name}: {cut(error.message, KIB)}" for name, error in islice(failures.items(), MOST_REASONS)]
+    more = len(failures) - len(named)
+    reasons = "; ".join([*named, f"and {more:,} more"] if more else named)
     message = f"{len(failures)} of {parts} parts of {composition!r} failed: {reasons}"
     parallel_failed = ParallelError(
         message,

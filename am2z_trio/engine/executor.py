@@ -246,7 +246,8 @@ class Executor:
         assert fallback is not None
         stored = stored or JobState(self._states, claim.grant, registered.processor.state_type)
         context = self._context(claim, stored, scope, started)
-        logger.warning("%r falls back to %r: %s", registered.processor.name, fallback.name, error)
+        why = cut(error.message, KIB)
+        logger.warning("%r falls back to %r: %s", registered.processor.name, fallback.name, why)
         claim.scope = scope
         try:
             # The state anew: the processor may have changed what it was given before it failed.

@@ -33,7 +33,8 @@ MAX_CONTEXT: Final = 32
 MAX_TRACEBACK_BYTES: Final = 16 * KIB
 MAX_ERROR_BYTES: Final = 128 * KIB
 MAX_CAUSE_DEPTH: Final = 8
-MAX_PARTIAL_BYTES: Final = 256 * KIB
+MAX_PARTIAL_BYTES: Final = KIB * KIB
+"""What a state may be by default."""
 MAX_HISTORY_BYTES: Final = 64 * KIB
 MAX_REASON_BYTES: Final = KIB
 MAX_NAME_BYTES: Final = 800

@@ -43,6 +43,8 @@ PLAIN: Final = (bool, int, float, type(None))
 
 def require_text(field: str, value: object, *, most: int, empty: bool = False) -> str:
     """A text of at most so many bytes in UTF-8, as exactly a `str`."""
+    if type(value) is str and value and len(value) <= most and value.isascii():
+        return value
     rule = f"must be a text of {0 if empty else 1} to {most:,} bytes in UTF-8"
     if not isinstance(value, str):
         require(False, field, value, rule)
@@ -96,6 +98,8 @@ def require_number(
 
 def require_seconds(field: str, value: object, *, zero: bool = True) -> float:
     """A finite number of seconds, not negative; `zero=False`: greater than 0."""
+    if type(value) in (int, float) and 0 < value <= MAX_SECONDS:  # type: ignore[operator]
+        return value  # type: ignore[return-value]
     rule = f"must be a number of seconds, {'0 or more' if zero else 'above 0'}, 100 years at most"
     seconds = require_number(field, value, least=0, most=MAX_SECONDS, rule=rule)
     require(zero or seconds > 0, field, value, rule)
@@ -104,6 +108,8 @@ def require_seconds(field: str, value: object, *, zero: bool = True) -> float:
 
 def require_count(field: str, value: object, *, least: int = 1, most: int = 2**53) -> int:
     """A whole number within bounds, as exactly an `int`."""
+    if type(value) is int and least <= value <= most:
+        return value
     count = exact_int(value)
     bound = f"{least} or more" if most == 2**53 else f"from {least} to {most}"
     ok = count is not None and least <= count <= most

@@ -52,9 +52,13 @@ class RedisOptions(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in ("host", "path", "username", "ca_file", "cert_file", "key_file", "client_name"):
             value: object = getattr(self, name)
-            require(type(value) is str and "\0" not in value, name, value, "must be a text without NUL")
+            text = str.__str__(value) if isinstance(value, str) else None
+            require(text is not None and "\0" not in text, name, value, "must be a text without NUL")
+            keep(self, name, text)
         password: object = self.password
-        require(type(password) is str, "password", "***", "must be a text")
+        text = str.__str__(password) if isinstance(password, str) else None
+        require(text is not None, "password", "***", "must be a text")
+        keep(self, "password", text)
         require(self.host != "", "host", self.host, "must be a name or an address")
         keep(self, "port", require_count("port", self.port, most=65535))
         keep(self, "db", require_count("db", self.db, least=0))
@@ -76,7 +80,8 @@ class RedisOptions(msgspec.Struct, frozen=True, kw_only=True):
         `port`, `path`, `username`, `password` and `tls`. Raises one `ConfigurationError` that names
         field, value and rule, and never the password.
         """
-        require(type(url) is str, "url", type(url).__name__, "must be a text")
+        require(isinstance(url, str), "url", type(url).__name__, "must be a text")
+        url = str.__str__(url)
         shown = _redacted(url)
         try:
             parts = urlsplit(url)

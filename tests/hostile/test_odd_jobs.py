@@ -81,6 +81,18 @@ class ReadOnly(AM2ZError):
         raise OfItsOwn
 
 
+class NoWords(AM2ZError):
+    """Is all that an error should be, until it is printed."""
+
+    code = "TEST_NO_WORDS"
+
+    def __str__(self) -> str:
+        raise SystemExit(7)
+
+    def __repr__(self) -> str:
+        return "no words"
+
+
 class OwnWords(AM2ZError):
     code = "TEST_OWN_WORDS"
     category = 7
@@ -291,6 +303,7 @@ RAISED: dict[str, Raise] = {
     "constructor not called": lambda: Bare("shelf", 3),
     "constructor that demands": lambda: Demanding("shelf"),
     "read-only attributes": ReadOnly,
+    "text of ours that exits": lambda: NoWords("odd"),
     "odd category and severity": lambda: OwnWords("odd"),
     "a code that is a number": lambda: NumberedCode("odd"),
     "message none": lambda: with_(AM2ZError("x"), message=None),
@@ -406,7 +419,7 @@ async def test_so_is_what_a_plain_function_raises(live_node: LiveNode, name: str
 
 
 @pytest.mark.parametrize(
-    "name", ["constructor not called", "read-only attributes", "text that exits", "causes none"]
+    "name", ["constructor not called", "read-only attributes", "text that exits", "text of ours that exits"]
 )
 async def test_so_is_what_a_called_job_raises(live_node: LiveNode, name: str):
     """Its error arrives at the job that called it, and goes on from there."""
@@ -425,7 +438,7 @@ async def test_so_is_what_a_called_job_raises(live_node: LiveNode, name: str):
 
 
 @pytest.mark.parametrize(
-    "name", ["constructor not called", "read-only attributes", "text that exits", "causes none"]
+    "name", ["constructor not called", "read-only attributes", "text that exits", "text of ours that exits"]
 )
 async def test_so_is_what_a_fallback_raises(live_node: LiveNode, name: str):
     @processor
@@ -438,7 +451,7 @@ async def test_so_is_what_a_fallback_raises(live_node: LiveNode, name: str):
 
     async with live_node(first, other) as runtime:
         error = the_error(await runtime.execute(first, 0))
-        assert error.causes
+        assert error.causes, "both are told"
 
 
 # --- the hooks of a retry policy -------------------------------------------------------------------

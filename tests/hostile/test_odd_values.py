@@ -31,6 +31,7 @@ from am2z_trio import (
     Processor,
     QueueOptions,
     RateLimit,
+    RedisOptions,
     ResourceLimits,
     Retention,
     RetryPolicy,
@@ -457,6 +458,13 @@ async def test_an_options_numbers_are_plain(name: str):
     assert type(policy.backoff) in (int, float)
     assert type(policy.max_backoff) in (int, float)
     assert policy == RetryPolicy(max_attempts=5, backoff=5.0, max_backoff=5)
+
+
+def test_a_servers_texts_may_be_of_any_kind():
+    made = RedisOptions(host=Safe("host"), password=Safe("secret"), port=Whole(5), call_timeout=Real(5))
+    assert made == RedisOptions(host="host", password="secret", port=5, call_timeout=5.0)
+    assert [type(made.host), type(made.password), type(made.port)] == [str, str, int]
+    assert RedisOptions.from_url(Safe("redis://host:5")) == RedisOptions(host="host", port=5)
 
 
 def with_method(name: str, method: Callable[[Any], Any]) -> Any:

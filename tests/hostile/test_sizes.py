@@ -19,6 +19,7 @@ from am2z_trio import (
     ResourceError,
     RetryPolicy,
     StepFailedError,
+    parallel,
     processor,
 )
 from am2z_trio.engine import bus
@@ -90,7 +91,7 @@ def test_a_partial_state_that_is_too_large_is_left_out_and_that_is_said():
     error.partial_state = "x" * MAX_PARTIAL_BYTES
     arrived = error_of(record_of(error))
     assert arrived.partial_state is None
-    assert arrived.context["partial_state"] == "left out: 262,149 bytes, the limit is 262,144"
+    assert arrived.context["partial_state"] == "left out: 1,048,581 bytes, the limit is 1,048,576"
     outer = StepFailedError("outer")
     inner = StepFailedError("inner")
     inner.partial_state = outer.partial_state = "x" * (MAX_PARTIAL_BYTES // 2)
@@ -217,6 +218,19 @@ async def test_calls_within_calls_have_ids_of_bounded_length(live_node: LiveNode
         assert (await runtime.execute(down, 9)).unwrap() == 0
     assert len(set(ids)) == 10
     assert max(map(len, ids)) < 4 * KIB
+
+
+async def test_a_composition_of_which_much_fails_says_so_in_short(live_node: LiveNode):
+    @processor
+    async def fails(n: int) -> int:
+        raise AM2ZError(f"{n} " + "x" * LARGE)
+
+    all_of_them = parallel("all of them", [fails] * 30, collect=True, inline=True)
+    async with live_node(fails, all_of_them) as runtime:
+        error = the_error(await runtime.execute(all_of_them, 1))
+        assert isinstance(error, ParallelError)
+        assert "30 of 30 parts" in error.message
+        assert len(error.causes) == 30
 
 
 async def test_a_job_may_call_so_many_and_no_more(live_node: LiveNode, monkeypatch: pytest.MonkeyPatch):
