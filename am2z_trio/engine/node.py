@@ -265,6 +265,7 @@ class Node:
         self._services.cancel()
 
     async def _sign_off(self) -> None:
+        await self.results.let_go()
         await self.settler.wait_idle()
         await self.stops.wait_idle()
         if self._serving.is_set():

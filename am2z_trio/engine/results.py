@@ -13,8 +13,9 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from heapq import nsmallest
+from itertools import islice
 from math import inf
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from am2z_trio.concurrency import Event, Host, Spot, TaskStatus
 from am2z_trio.model.errors import (
@@ -31,6 +32,10 @@ from am2z_trio.store.ports import Store
 from .lasting import lasting
 
 logger: Final = logging.getLogger("am2z_trio.results")
+
+LEFT_AT_ONCE: Final = 50
+"""Jobs that are taken back in one turn of the loop; more, when a job is cancelled that had called thousands,
+would keep it from everything else."""
 
 BATCH: Final = 100
 """Jobs per enqueue call; bounds the time one script holds the store."""
@@ -152,6 +157,12 @@ def _refusal(request: Enqueue, answer: EnqueueAnswer) -> AM2ZError:
     )
 
 
+class _Leaving(NamedTuple):
+    waiter: Waiter
+    reason: str
+    goes_on: Callable[[], bool] | None
+
+
 class Results:
     """The node's outgoing jobs and incoming outcomes.
 
@@ -171,6 +182,11 @@ class Results:
         self._looker = host.spot()
         self._missed_before = -inf
         self._lineage = ""
+        self._leaving: dict[str, list[_Leaving]] = {}
+        """Callers that have gone away, by job."""
+        self._left = 0
+        """How many were taken back in this turn of the loop."""
+        self._leaver = host.spot()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -182,6 +198,9 @@ class Results:
         not cancelled when this one goes away.
         """
         waiter = Waiter(self._host, request.spec.id, request, spot, shared=shared)
+        if waiter.id in self._leaving:
+            # First who has waited for this id before.
+            self._let_go(waiter.id)
         if waiter.id in self._waiting:
             self._waiting[waiter.id].append(waiter)
         else:
@@ -201,13 +220,51 @@ class Results:
         self._forget(waiter)
 
     def abandon(self, waiter: Waiter, reason: str) -> None:
-        """Nobody waits any more: take the job back, wherever it is. Synchronous: needs no shield."""
+        """Nobody waits any more: take the job back, wherever it is. Synchronous: needs no shield.
+
+        Where very many callers go away together, some are taken back in this turn of the loop, and the
+        others in the next ones.
+        """
+        if self._left < LEFT_AT_ONCE:
+            self._left += 1
+            self._leaver.wake()
+            self._abandon(waiter, reason)
+        else:
+            self._leaving.setdefault(waiter.id, []).append(_Leaving(waiter, reason, None))
+
+    def leave(self, waiter: Waiter, reason: str, goes_on: Callable[[], bool]) -> None:
+        """As `abandon`, unless the caller goes on somewhere else: `goes_on` is asked in the next turn of the
+        loop, as what is known only then may decide it."""
+        self._leaving.setdefault(waiter.id, []).append(_Leaving(waiter, reason, goes_on))
+        self._leaver.wake()
+
+    def _abandon(self, waiter: Waiter, reason: str) -> None:
         if not self._forget(waiter):
             return
         if waiter.state == "sent":
             self._store.cancel_nowait(waiter.id, reason)
         # One in line is skipped; one that is being sent is cancelled once the store has it.
         waiter.state = "abandoned"
+
+    def _let_go(self, job: str) -> None:
+        for leaving in self._leaving.pop(job):
+            if leaving.goes_on is not None and leaving.goes_on():
+                self._forget(leaving.waiter)
+            else:
+                self._abandon(leaving.waiter, leaving.reason)
+
+    async def let_go(self) -> None:
+        """Tell the store of all callers that have gone away so far."""
+        while self._leaving:
+            for job in list(islice(self._leaving, LEFT_AT_ONCE)):
+                self._let_go(job)
+            await self._host.checkpoint()
+
+    async def _let_go_forever(self) -> None:
+        while True:
+            await self._leaver.park()
+            await self.let_go()
+            self._left = 0
 
     def on_settled(self, settled: Settled) -> None:
         """The inbox says that a job has ended."""
@@ -242,6 +299,7 @@ class Results:
         """The runtime ends: nobody shall wait for ever."""
         waiting, self._waiting = self._waiting, {}
         self._outgoing.clear()
+        self._leaving.clear()
         for waiters in waiting.values():
             for waiter in waiters:
                 waiter.resolve(error)
@@ -259,6 +317,7 @@ class Results:
         async with self._host.open_nursery() as nursery:
             nursery.start_soon(lasting, self._host, "the task that reads outcomes", self._read_forever)
             nursery.start_soon(lasting, self._host, "the task that looks after callers", self._look_forever)
+            nursery.start_soon(lasting, self._host, "the task that takes jobs back", self._let_go_forever)
             task_status.started()
             await self._send_forever()
 

@@ -145,7 +145,7 @@ class Submissions:
                     settled = await spot.park()
             await self._out_of_time(waiter, settled, deadline)
         except BaseException:
-            await self._leave(waiter, ask, deadline)
+            self._leave(waiter, ask, deadline)
             raise
         return _result(settled, codec, waiter, name, ask.session)
 
@@ -157,20 +157,13 @@ class Submissions:
             if early < EARLY_AT_MOST:
                 await self._host.sleep(max(0.0, early))
 
-    async def _leave(self, waiter: Waiter, ask: Ask, deadline: float) -> None:
+    def _leave(self, waiter: Waiter, ask: Ask, deadline: float) -> None:
         """Nobody here waits any more: take the job back, unless its caller goes on somewhere else."""
-        goes_on = False
-        try:
-            if ask.goes_on is not None:
-                # Whether this node ends may become known in this very step.
-                with self._host.cancel_scope(shield=True):
-                    await self._host.checkpoint()
-                goes_on = ask.goes_on()
-        finally:
-            if goes_on:
-                self._results.unwatch(waiter)
-            else:
-                self._results.abandon(waiter, self._why_gone(deadline))
+        if ask.goes_on is None:
+            self._results.abandon(waiter, self._why_gone(deadline))
+        else:
+            # Whether this node ends may become known in this very step.
+            self._results.leave(waiter, self._why_gone(deadline), ask.goes_on)
 
     def _why_gone(self, deadline: float) -> str:
         return DEADLINE if self._host.now() >= deadline else CALLER_GONE

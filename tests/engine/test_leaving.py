@@ -1,0 +1,140 @@
+"""Callers that go away: their jobs are taken back, very many of them over several turns of the loop."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from am2z_trio import LocalRuntime, QueueOptions, processor
+from am2z_trio.concurrency import current_host
+from am2z_trio.engine.results import LEFT_AT_ONCE, Results, Waiter
+from am2z_trio.model.records import EnqueueAnswer
+from am2z_trio.testing.conformance import job
+
+pytestmark = pytest.mark.anyio
+
+
+class Told:
+    """A store that takes every job, and notes which ones are taken back."""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+        self.back: list[tuple[str, str]] = []
+
+    async def lineage(self) -> str:
+        return "one"
+
+    async def enqueue(self, jobs: Any) -> list[EnqueueAnswer]:
+        self.taken += [job.spec.id for job in jobs]
+        return [EnqueueAnswer(status="queued") for _ in jobs]
+
+    def cancel_nowait(self, job: str, reason: str) -> None:
+        self.back.append((job, reason))
+
+
+async def nothing() -> None:
+    pass
+
+
+async def submitted(results: Results, *ids: str) -> list[Waiter]:
+    waiters = [results.submit(job(id)) for id in ids]
+    for waiter in waiters:
+        while not waiter.is_known:
+            await current_host().checkpoint()
+    return waiters
+
+
+async def with_results(told: Any, use: Any) -> None:
+    host = current_host()
+    async with host.open_nursery() as nursery:
+        results = Results(host, told, before_send=nothing)
+        await nursery.start(results.run)
+        await use(results)
+        nursery.cancel_scope.cancel()
+
+
+async def test_many_that_leave_together_are_taken_back_over_several_turns():
+    told = Told()
+    ids = [f"j{n}" for n in range(3 * LEFT_AT_ONCE)]
+
+    async def use(results: Results) -> None:
+        for waiter in await submitted(results, *ids):
+            results.abandon(waiter, "gone")
+        assert len(told.back) == LEFT_AT_ONCE
+        seen = [len(told.back)]
+        while len(told.back) < len(ids):
+            await current_host().checkpoint()
+            seen.append(len(told.back))
+        assert max(after - before for before, after in pairwise(seen)) <= LEFT_AT_ONCE
+        assert told.back == [(id, "gone") for id in ids]
+        assert len(results) == 0
+        # And the next one at once again.
+        (waiter,) = await submitted(results, "one more")
+        results.abandon(waiter, "gone")
+        assert told.back[-1] == ("one more", "gone")
+
+    await with_results(told, use)
+
+
+async def test_whoever_goes_on_elsewhere_takes_nothing_back():
+    told = Told()
+
+    async def use(results: Results) -> None:
+        goes_on = {"stays": True, "goes": False}
+        for waiter in await submitted(results, *goes_on):
+            results.leave(waiter, "gone", partial(goes_on.__getitem__, waiter.id))
+        assert told.back == []
+        await results.let_go()
+        assert told.back == [("goes", "gone")]
+        assert len(results) == 0
+
+    await with_results(told, use)
+
+
+async def test_what_is_called_again_under_its_id_is_taken_back_first():
+    told = Told()
+
+    async def use(results: Results) -> None:
+        first, other = await submitted(results, "a", "b")
+        results.leave(other, "gone", lambda: False)
+        results.leave(first, "gone", lambda: False)
+        again = results.submit(job("a"))
+        assert told.back == [("a", "gone")]
+        while not again.is_known:
+            await current_host().checkpoint()
+        await results.let_go()
+        assert told.back == [("a", "gone"), ("b", "gone")]
+        assert told.taken == ["a", "b", "a"]
+
+    await with_results(told, use)
+
+
+async def test_a_job_with_very_many_calls_that_is_cancelled_leaves_none_of_them():
+    host = current_host()
+    many = 4 * LEFT_AT_ONCE
+
+    @processor(queue=QueueOptions(concurrency=2))
+    async def child(state: int) -> int:
+        await host.event().wait()
+        return state
+
+    @processor
+    async def parent(state: int, ctx: Any) -> int:
+        for n in range(many):
+            ctx.nursery.start_soon(ctx.call, child, n)
+        await host.event().wait()
+        return state
+
+    async with LocalRuntime() as runtime:
+        runtime.register(child, parent)
+        job = await runtime.submit(parent, 0)
+        while (stats := (await runtime.get_queue_stats())["child"]).waiting + stats.active < many:
+            await host.checkpoint()
+        await job.cancel()
+        while (stats := (await runtime.get_queue_stats())["child"]).cancelled < many:
+            await host.checkpoint()
+        assert (stats.waiting, stats.active, stats.completed) == (0, 0, 0)
+        assert (await runtime.get_queue_stats())["parent"].cancelled == 1
