@@ -627,6 +627,8 @@ class MemoryServer(Ledger):
         for job_id in list(self._active.pop(node, ())):
             self._return(self._jobs[job_id], "release", now)
         self._nodes.pop(node, None)
+        if not self._nodes:
+            self._look_at = 0.0
         for key in [key for key in self._claims if key[0] == node]:
             del self._claims[key]
         self.deliver()

@@ -521,7 +521,9 @@ class RedisStore:
                 return found
 
     async def forget_queue(self, queue: str) -> int | None:
-        left = await self._eval(scripts.FORGET_QUEUE, self._clock, queue)
+        left = -2
+        while left == -2:
+            left = await self._eval(scripts.FORGET_QUEUE, self._clock, queue)
         return None if left < 0 else int(left)
 
     async def unpark(self, queue: str) -> None:

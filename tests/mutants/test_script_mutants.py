@@ -155,6 +155,13 @@ MUTANTS = {
     "what is run in vain takes no turn": Mutant(
         ("SETTLE",), "if reason ~= '' then redis.call('HSET', job_key(id), 'turn', reason) end", ""
     ),
+    "every node looks": Mutant(("RENEW",), "if due <= now then look = 1 end", "look = 1"),
+    "who looked last says when the next look is": Mutant(
+        ("RENEW",), "look == 1 or due > now + every", "look == 1"
+    ),
+    "a queue with jobs is known no more": Mutant(
+        ("FORGET_QUEUE",), "left == 0 and not drop_queue(queue)", "not drop_queue(queue)"
+    ),
     "an open circuit lets jobs through": Mutant(("BREAKER",), "return { 0, state,", "return { 1, state,"),
 }
 

@@ -195,6 +195,18 @@ class StoreMachine(RuleBasedStateMachine):
     def tick(self, node: str) -> None:
         self.same(self.server.tick(node, self.now), drive(self.stores[node].tick()))
 
+    @rule(node=st.sampled_from(NODES), look_every=st.sampled_from([0.0, 0.3, 1.0, 5.0]))
+    def renew(self, node: str, look_every: float) -> None:
+        ours = self.server.renew(node, self.now, look_every)
+        self.same(ours, drive(self.stores[node].renew(look_every=look_every)))
+
+    @rule(queue=st.sampled_from(QUEUES))
+    def forget_queue(self, queue: str) -> None:
+        info = QueueInfo(queue=queue, processor=queue)
+        self.server.announce([info], self.now)
+        drive(self.stores["n1"].announce([info]))
+        self.same(self.server.forget_queue(queue, self.now), drive(self.stores["n1"].forget_queue(queue)))
+
     @rule(ms=st.sampled_from([1, 50, 400, 1_000, 6_000, 10_001]))
     def time_passes(self, ms: int) -> None:
         self.now += ms

@@ -111,8 +111,7 @@ for _, queue in ipairs(queues) do
   if meta[1] then
     -- A pause has no end of its own.
   elseif meta[2] and now - number(meta[2], now) > ANNOUNCED_MS and jobs_left(queue, now) == 0 then
-    drop_queue(queue)
-    dropped = dropped + 1
+    if drop_queue(queue) then dropped = dropped + 1 end
   elseif redis.call('ZCARD', lot_key(queue)) > 0 then
     local due = next_due(queue, now)
     if due == 0 or has_work(queue) then wake(queue) end
