@@ -162,10 +162,13 @@ def protocol(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Anything at all for what reads options, errors, states, records, rows and replies; a fixed number."""
+    """Anything at all for what reads options, errors, states, records, rows and replies; a fixed number. Then
+    spoilt keys and garbled answers for a minute: `nox -s fuzz -- 600 7` (seconds, seed) for more of these."""
     session.install("-e", ".[embedded,test]")
     paths = ("tests/hostile/test_fuzz.py", "tests/wire/test_resp.py", "tests/wire/test_redis_options.py")
-    session.run("pytest", *PARALLEL, *paths, *session.posargs, env={"HYPOTHESIS_PROFILE": "fuzz"})
+    session.run("pytest", *PARALLEL, *paths, env={"HYPOTHESIS_PROFILE": "fuzz"})
+    seconds, seed = [*session.posargs, *("60", "1")[len(session.posargs) :]]
+    session.run("python", "-m", "tests.hostile.fuzz", "--seconds", seconds, "--seed", seed)
 
 
 @nox.session(default=False)

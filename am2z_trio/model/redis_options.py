@@ -57,8 +57,12 @@ class RedisOptions(msgspec.Struct, frozen=True, kw_only=True):
             keep(self, name, text)
         password: object = self.password
         text = str.__str__(password) if isinstance(password, str) else None
-        require(text is not None, "password", "***", "must be a text")
+        require(text is not None and _is_unicode(text), "password", "***", "must be a Unicode text")
         keep(self, "password", text)
+        for name in ("host", "username", "client_name"):
+            # File names may hold half of a surrogate pair; what is sent may not.
+            sent: str = getattr(self, name)
+            require(_is_unicode(sent), name, sent, "must be a Unicode text, without half a surrogate pair")
         require(self.host != "", "host", self.host, "must be a name or an address")
         keep(self, "port", require_count("port", self.port, most=65535))
         keep(self, "db", require_count("db", self.db, least=0))
@@ -194,3 +198,7 @@ def _refusal(shown: str, rule: str) -> ConfigurationError:
     return ConfigurationError(
         f"url={shown!r}: {rule}", context={"field": "url", "value": shown, "rule": rule}
     )
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)

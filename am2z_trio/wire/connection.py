@@ -304,7 +304,8 @@ class Connection:
             while True:
                 try:
                     reply = gets()
-                except ProtocolError as error:
+                except (ProtocolError, TypeError) as error:
+                    # A map whose key is a list is a TypeError of the parser's.
                     raise ConnectionLostError(_not_resp(data, error)) from error
                 if reply is INCOMPLETE:
                     break
@@ -325,8 +326,10 @@ class Connection:
                 self._drained.wake()
 
     def _pushed(self, push: list[Any]) -> None:
-        kind = push[0]
+        kind = push[0] if push else None
         if kind == b"message":
+            if len(push) != 3 or type(push[1]) is not bytes or type(push[2]) is not bytes:
+                raise ConnectionLostError("not a Redis answer: a message of another shape")
             self._on_message(push[1], push[2])
         elif kind in (b"subscribe", b"unsubscribe") and self._in_flight and self._in_flight[0].by_push:
             spot = self._in_flight.popleft().spot

@@ -70,10 +70,11 @@ async def _hello(connection: Connection, options: RedisOptions, client_name: str
         raise error_from(reply)
     if not isinstance(reply, dict) or b"version" not in reply:
         raise UnsupportedServerError(f"what answers at {options.display} is not Redis")
+    told = cast("dict[object, object]", reply)
     hello = {
         name.decode(errors="replace"): value.decode(errors="replace")
-        for name, value in cast("dict[bytes, Any]", reply).items()
-        if isinstance(value, bytes)
+        for name, value in told.items()
+        if isinstance(name, bytes) and isinstance(value, bytes)
     }
     version = hello.get("version", "")
     if hello.get("mode") == "sentinel":
@@ -95,7 +96,9 @@ async def _info(connection: Connection, options: RedisOptions) -> dict[str, str]
             "%s does not tell its maxmemory-policy (%s); it must be noeviction", options.display, reply
         )
         return {}
-    lines = bytes(reply).decode(errors="replace").splitlines()
+    if not isinstance(reply, bytes):
+        raise UnsupportedServerError(f"what answers at {options.display} is not Redis")
+    lines = reply.decode(errors="replace").splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 

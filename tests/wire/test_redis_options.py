@@ -56,6 +56,8 @@ def test_url_is_read(url: str, fields: dict[str, Any]) -> None:
         ("unix://run/r.sock", "url", "unix:///path"),
         ("unix://", "url", "unix:///path"),
         ("unix:///a%00b", "path", "without NUL"),
+        ("redis://\udcff@h", "username", "half a surrogate pair"),
+        ("redis://u:\udcff@h", "password", "Unicode"),
         (b"redis://h", "url", "must be a text"),
     ],
 )

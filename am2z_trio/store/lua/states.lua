@@ -28,8 +28,8 @@ end
 local function state_row(name, now)
   local v = redis.call('HMGET', session_key(name), 'version', 'updated', 'sha', 'blob', 'created', 'expires', 'gone')
   if not v[1] then return {} end
-  if v[7] or (v[6] and number(v[6], now + 1) <= now) then return { v[1], v[2] } end
-  return { v[1], v[2], v[3] or '', v[4] or '', v[5] or '0' }
+  if v[7] or (v[6] and number(v[6], now + 1) <= now) then return { v[1], v[2] or '0' } end
+  return { v[1], v[2] or '0', v[3] or '', v[4] or '', v[5] or '0' }
 end
 
 -- Takes the state away and leaves its version. The removals come first: they are allowed when memory is full.
