@@ -139,6 +139,7 @@ class Executor:
             claim.scope = None
             if is_not_the_codes_own(raised, self._host):
                 raise
+            claim.ended = self._now()
             name = claim.grant.spec.processor
             logger.error("a job of %r cannot be told how it ended:\n%s", name, trace_of(raised))
             return self._indescribable(claim, raised)

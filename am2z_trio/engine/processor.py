@@ -68,6 +68,9 @@ class Processor(Generic[S]):
         _names: Mapping[str, Any] | None = None,
     ) -> None:
         require(callable(fn), "Processor.fn", fn, "must be a function")
+        code = inspect.unwrap(fn)
+        yields = inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code)
+        require(not yields, "Processor.fn", fn, "must be a function that returns its state, and yields none")
         self.fn = fn
         self.name = fn.__name__ if name is None else name
         require(

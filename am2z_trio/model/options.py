@@ -7,6 +7,7 @@ field, the value and the rule.
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import iscoroutinefunction
 from math import inf
 from typing import Any, Final, Literal, cast
 
@@ -159,10 +160,10 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("should_retry", "on_retry", "on_exhausted"):
             function = getattr(self, name)
             require(
-                function is None or callable(function),
+                function is None or (callable(function) and not iscoroutinefunction(function)),
                 f"RetryPolicy.{name}",
                 function,
-                "must be callable",
+                "must be a plain function: it is called between two attempts, and not awaited",
             )
 
 

@@ -575,6 +575,21 @@ async def test_a_task_of_a_job_may_raise_what_it_likes(live_node: LiveNode):
         the_error(result)
 
 
+async def test_a_task_of_a_job_may_be_started_and_waited_for(live_node: LiveNode):
+    @processor
+    async def starts(n: int, ctx: Context) -> int:
+        async def task(more: int, *, task_status: Any = None) -> None:
+            if n == 0:
+                raise Mute(SystemExit(8))
+            task_status.started(n + more)
+
+        return await ctx.nursery.start(task, 10)
+
+    async with live_node(starts) as runtime:
+        assert (await runtime.execute(starts, 1)).unwrap() == 11
+        the_error(await runtime.execute(starts, 0))
+
+
 async def test_an_event_handler_may_raise_what_it_likes(live_node: LiveNode):
     heard = 0
 

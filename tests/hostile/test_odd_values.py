@@ -175,6 +175,14 @@ def a_deep_list() -> list[Any]:
 async def a_coroutine() -> None: ...
 
 
+def yields(n: int) -> Any:
+    yield n
+
+
+async def yields_later(n: int) -> Any:
+    yield n
+
+
 def made(kind: type[Any], **fields: Any) -> Any:
     """One whose constructor has not been run."""
     value = kind.__new__(kind)
@@ -496,6 +504,9 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "concurrency none": lambda: QueueOptions(concurrency=Level.LOW - 5),
     "name half a surrogate": lambda: Processor(lambda n: n, name="\ud800"),
     "name long": lambda: Processor(lambda n: n, name="\U0001f600" * 201),
+    "a hook that would have to be awaited": lambda: RetryPolicy(should_retry=a_coroutine),
+    "a generator": lambda: Processor(yields, name="x"),
+    "an async generator": lambda: Processor(yields_later, name="x"),
     "timeout of text": lambda: Processor(lambda n: n, name="x", timeout="1"),
 }
 
