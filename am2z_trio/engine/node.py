@@ -38,6 +38,7 @@ from am2z_trio.model.records import (
     Settled,
     Wake,
 )
+from am2z_trio.store.lasting import lasting
 from am2z_trio.store.ports import Store
 
 from .announcements import Announcements
@@ -51,7 +52,6 @@ from .contexts import OwnContext
 from .executor import Executor
 from .fence import SELF_FENCE, Fence
 from .holdings import Holdings
-from .lasting import lasting
 from .locks import Locks
 from .memory import resident_mb
 from .node_states import NodeStates

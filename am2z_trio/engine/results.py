@@ -27,9 +27,8 @@ from am2z_trio.model.errors import (
     UnknownOutcomeError,
 )
 from am2z_trio.model.records import Enqueue, EnqueueAnswer, Settled
+from am2z_trio.store.lasting import lasting
 from am2z_trio.store.ports import Store
-
-from .lasting import lasting
 
 logger: Final = logging.getLogger("am2z_trio.results")
 

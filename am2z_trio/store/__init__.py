@@ -8,6 +8,7 @@
 * `scripts`, `lua/` - the scripts, each with KEYS, ARGV, RETURNS and the invariant it keeps
 * `keys` - the only place where a key is spelled
 * `witness` - what a node knows of the server's clock, and what counts where that is set
+* `lasting` - tasks of a node that have no end of their own
 * `lease` - a thread that keeps a node's lease while its event loop lives
 
 `am2z_trio.testing.conformance` is the contract as tests; both stores pass it.

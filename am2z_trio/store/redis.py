@@ -63,6 +63,7 @@ from am2z_trio.wire.scripts import Script
 
 from . import scripts
 from .keys import anchor, spell
+from .lasting import lasting
 from .lease import LeaseKeeper
 from .ports import BreakerStep, Listener, ReviveAnswer, StateStore, StoreSettings
 from .redis_states import RedisStates, milliseconds, require_text, state_record
@@ -174,10 +175,10 @@ class RedisStore:
                 async with host.open_nursery() as nursery:
                     if self._death is not None:
                         nursery.start_soon(self._watch_server, self._death, commands, pushes)
-                    await nursery.start(commands.run)
+                    await nursery.start(lasting, host, "the connection for commands", commands.run)
                     if commands.in_cluster:
                         await self._require_slot(commands)
-                    await nursery.start(pushes.run)
+                    await nursery.start(lasting, host, "the connection that hears", pushes.run)
                     self._commands, self._pushes, self._nursery = commands, pushes, nursery
                     self._keep_together("pushes")
                     await pushes.subscribe(self._stops)

@@ -8,13 +8,14 @@ from typing import Any
 import anyio
 import pytest
 
-from am2z_trio import RuntimeStateError, processor
+from am2z_trio import QueueRuntime, RuntimeStateError, processor
 from am2z_trio.engine.announcements import Announcements
 from am2z_trio.engine.bus import Bus
 from am2z_trio.engine.node import Node
 from am2z_trio.engine.results import Results
 from am2z_trio.engine.settler import Settler
 from am2z_trio.engine.worker import Worker
+from am2z_trio.wire.client import RedisClient
 
 pytestmark = pytest.mark.anyio
 
@@ -109,3 +110,26 @@ async def test_a_worker_that_ends_is_reported_and_replaced(make_runtime, monkeyp
         "the worker of 'plus_one' has ended by itself; another one is started"
     ]
     assert len(fed) == 2
+
+
+@pytest.mark.parametrize("which", ["commands", "hears"])
+async def test_a_connection_that_ends_takes_the_node_down_with_one_error(redis_url, monkeypatch, which: str):
+    real, ends = RedisClient.run, anyio.Event()
+
+    async def run(self: RedisClient, *, task_status: Any) -> None:
+        if self._name.endswith(":pushes") != (which == "hears"):
+            await real(self, task_status=task_status)
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(lambda *, task_status: real(self, task_status=task_status))
+            task_status.started()
+            await ends.wait()
+            tasks.cancel_scope.cancel()
+
+    monkeypatch.setattr(RedisClient, "run", run)
+    with (
+        anyio.fail_after(20),
+        pytest.raises(RuntimeStateError, match=rf"the connection .*{which}.* by itself"),
+    ):
+        async with QueueRuntime(redis_url):
+            ends.set()
+            await anyio.sleep_forever()

@@ -1,4 +1,4 @@
-"""Tasks of the engine that have no end of their own."""
+"""Tasks of a node that have no end of their own."""
 
 from __future__ import annotations
 
