@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis.stateful import invariant, run_state_machine_as_test
 
 from am2z_trio.model.codec import checksum
-from am2z_trio.model.records import Commit, Enqueue, Flow, JobSpec, Settlement, StateWrite
+from am2z_trio.model.records import FREE, Commit, Enqueue, Flow, JobSpec, Settlement, StateWrite
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store.keys import TEMPLATES, spell
 from am2z_trio.store.ports import StoreSettings
@@ -303,3 +303,34 @@ def test_a_session_that_is_stopped_and_has_no_state_leaves_nothing_for_ever(town
     drive(town.store.stop_session("x", running=False, refuse=60))
     drive(town.store.states.write(write("x", 2)))
     assert town.connection.pttl(key("session", "x")) == -1
+
+
+@pytest.mark.parametrize("way", ["leaves", "is dead"])
+def test_a_node_with_more_jobs_than_a_small_hash_holds_gives_each_back_once(town: Town, way: str) -> None:
+    """Beyond some hundred fields a hash is another thing, whose order is any."""
+    ids = {f"many-{n}" for n in range(600)}
+    for n, id in enumerate(sorted(ids)):
+        town.enqueue(id, f"s{n % 7}", queue="many")
+    held: dict[str, str] = {}
+    while claimed := town.claim("many", 70, FREE):
+        held |= claimed
+    assert held.keys() == ids
+    assert town.connection.object("encoding", key("active", "n1")) == b"hashtable"
+    assert {*held.items()} <= {*drive(town.store.holdings())}
+    assert audit(town.connection) == []
+    other = town.node("n2")
+    if way == "leaves":
+        drive(town.store.leave())
+    else:
+        town.connection.zadd(key("nodes"), {"n1": 1})
+        for _ in range(20):
+            drive(other.tick())
+    assert audit(town.connection, steady_flow=False) == []
+    again: dict[str, str] = {}
+    for seq in range(1, 40):
+        for grant in drive(other.claim("many", seq, 70)).grants:
+            assert grant.spec.id not in again
+            again[grant.spec.id] = grant.token
+    assert again.keys() == ids
+    assert not {*again.values()} & {*held.values()}
+    assert audit(town.connection, steady_flow=False) == []

@@ -55,6 +55,8 @@ def test_no_promise_is_broken_whatever_gets_lost_doubled_or_late(redis_server: A
 
 
 SEEDED = {
+    # A server that went back repeats its counter: only the claim's own word tells its tokens apart.
+    "tokens without a nonce": Mutant(("CLAIM",), "ARGV[5]), ARGV[6], ARGV[7]", "ARGV[5]), 'x', ARGV[7]"),
     "settle without token": Mutant(("SETTLE",), "if job.token ~= token then", "if false then"),
     "settle without replay": Mutant(("SETTLE",), "if job.last_token == token then", "if false then"),
     "claim without replay": Mutant(("CLAIM",), "if seq == last[1] then", "if false then"),
