@@ -129,6 +129,7 @@ class _Auditor:
         yield from self.lists()
         yield from self.claims()
         yield from self.counts()
+        yield from self.turns()
         yield from self.flow()
         yield from self.sessions()
         yield from self.children()
@@ -177,11 +178,13 @@ class _Auditor:
             return
         own_list = f"{queue}@{skey}" if skey else queue
         prio, later = self.keyspace.get("prio", queue) or {}, self.keyspace.get("later", queue) or {}
-        waits = self.listed[id] + (id in prio)
+        turn = self.field(id, "turn")
+        in_line = turn != "" and id in (self.keyspace.get("turns", f"{queue}@{turn}") or ())
+        waits = self.listed[id] + (id in prio) + in_line
         if status == "waiting":
             if waits != 1:
                 yield Finding("I1", key, f"waits, and stands {waits} times in its queue")
-            elif id not in prio and not self.places[id, own_list]:
+            elif id not in prio and not in_line and not self.places[id, own_list]:
                 yield Finding("I1", key, f"waits in another list than {own_list}")
         elif status in ALIVE and waits:
             yield Finding("I1", key, f"is {status}, and stands {waits} times among those that wait")
@@ -270,6 +273,9 @@ class _Auditor:
                     yield Finding(
                         "I1", f"q:{queue}:meta", f"counts {counted} {status}; there are {here[status]}"
                     )
+            away = sum(self.field(id, "away") != "" for id in self.jobs if self.field(id, "queue") == queue)
+            if int(meta.get("away", 0)) != away:
+                yield Finding("I1", f"q:{queue}:meta", f"counts {meta.get('away')} away; there are {away}")
             for status in sorted(ENDED):
                 counted = int(meta.get(status, 0))
                 if counted < here[status]:
@@ -277,10 +283,41 @@ class _Auditor:
                         "I1", f"q:{queue}:meta", f"counts {counted} {status}; there are {here[status]}"
                     )
 
+    def turns(self) -> Iterator[Finding]:
+        """Who is in line for a turn will be called; who has it works; who comes back had stepped aside."""
+        for name, entry in self.keyspace.of("turns").items():
+            queue, _, turn = name.partition("@")
+            floor: dict[str, bytes] = self.keyspace.get("floor", turn) or {}
+            if f"q:{queue}" not in floor:
+                yield Finding("I12", entry.key, "nobody will call up who waits in this line")
+            for id in entry.value:
+                if self.status(id) != "waiting" or self.field(id, "turn") != turn:
+                    yield Finding("I12", entry.key, f"holds {id}, which is {self.status(id) or 'gone'}")
+            called = any(
+                self.status(id) in UNBEGUN and id not in entry.value
+                for id in self.jobs
+                if (self.field(id, "queue"), self.field(id, "turn")) == (queue, turn)
+            )
+            if self.status(text(floor.get("holder", b""))) != "active" and not called:
+                yield Finding("I12", entry.key, "nobody has the turn, and nobody was called up")
+        for turn, entry in self.keyspace.of("floor").items():
+            for field, value in entry.value.items():
+                if field == "holder" and self.status(text(value)) != "active":
+                    yield Finding("I12", entry.key, f"is held by {text(value)}, which is not active")
+                elif field != "holder" and f"{field[2:]}@{turn}" not in self.keyspace.of("turns"):
+                    yield Finding("I12", entry.key, f"nobody waits in {field[2:]}")
+        for entry in self.keyspace.of("back").values():
+            for id in entry.value:
+                if not self.field(id, "away"):
+                    yield Finding("I12", entry.key, f"{id} has not stepped aside")
+        for id in self.jobs:
+            if self.field(id, "away") and self.status(id) != "active":
+                yield Finding("I1", f"job:{id}", f"is {self.status(id)}, and has stepped aside")
+
     def flow(self) -> Iterator[Finding]:
         active: Counter[tuple[str, str]] = Counter()
         for id in self.jobs:
-            if self.status(id) == "active" and self.field(id, "skey"):
+            if self.status(id) == "active" and self.field(id, "skey") and not self.field(id, "away"):
                 active[self.field(id, "queue"), self.field(id, "skey")] += 1
         for queue, entry in self.keyspace.of("meta").items():
             limit = int(entry.value.get("per_session", 0))
