@@ -566,7 +566,8 @@ class Node:
                 self.announcements.add(*self._served())
             if self.claims.on_hold:
                 # First what nobody took goes on here: this very node could be granted it otherwise.
-                await self.holdings.look()
+                with self.fence.asking():
+                    await self.holdings.look()
                 self.claims.on_hold = False
                 for worker in self.workers.values():
                     worker.wake()
@@ -574,7 +575,8 @@ class Node:
                 return False
             if not self.claims.on_hold and (self.claims.has_strays or host.now() >= self._chores_at):
                 self._chores_at = host.now() + TICK
-                await self.holdings.look()
+                with self.fence.asking():
+                    await self.holdings.look()
             for worker in list(self.workers.values()):
                 worker.release_stranded()
                 if self._is_deaf:

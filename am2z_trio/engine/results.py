@@ -3,8 +3,9 @@
 A waiter is registered before its job is sent. Outcomes arrive in the node's inbox, in no order with the
 answers of calls; the record in the store is the truth, so after a reconnect, now and then for those who
 wait long, and where an outcome may be that of an earlier run of the same id, the record is read. A job
-whose record is gone because an empty store came back is sent again under its old id; one whose record is
-gone although the store kept its history has ended while this node could not hear of it.
+whose record is gone because the store came back empty, or without the end of its history, is sent again under
+its old id; one whose record is gone although the store kept its history has ended while this node could not
+hear of it.
 """
 
 from __future__ import annotations
@@ -288,6 +289,8 @@ class Results:
     def on_reconnect(self) -> None:
         """Outcomes may have been missed: read the records soon."""
         self._missed_before = self._host.now()
+        # The server may be another one, or have lost its end.
+        self._lineage = ""
         self._looker.wake()
 
     def forget_all(self) -> None:
@@ -410,6 +413,9 @@ class Results:
             await self._look_at(waiters[start : start + BATCH])
 
     async def _look_at(self, waiters: list[Waiter]) -> None:
+        if not self._lineage:
+            self._lineage = await self._store.lineage()
+        lineage = self._lineage
         try:
             views = await self._store.view([waiter.id for waiter in waiters])
         except UnknownOutcomeError as error:
@@ -426,7 +432,9 @@ class Results:
             waiter.asked = self._host.now()
             if view is None:
                 self._on_gone(waiter)
-            elif view.settled is not None:
+                continue
+            waiter.lineage = lineage
+            if view.settled is not None:
                 self._resolve(view.settled)
 
     def _on_gone(self, waiter: Waiter) -> None:

@@ -51,7 +51,7 @@ builds the others by functions that are rendered here, from the same table.
 | `debounce:<queue>:<key>` | string | id of the last job with this key, until it begins or ends |
 | `breaker:<p>` | hash | state of a processor's circuit breaker |
 | `fence` | string | counts claims and locks: first half of a token, fencing number |
-| `lineage` | string | name of this history: another one once the server was emptied |
+| `lineage` | string | first half of this history's name: another one once the server was emptied |
 | `spoilt:<key>` | any | what stood where something else belongs, for a week: see `spoilt.lua` |
 | `stopped` | zset | sessions that were stopped lately, by the number of their last stop |
 | `stops` | channel | sessions that are stopped |

@@ -37,7 +37,7 @@ from am2z_trio.model.records import (
 from am2z_trio.model.transitions import TERMINAL, Status, Transition, follow
 
 from .memory_queue import BOUNDS, Entry, Queue
-from .memory_states import MemoryStates
+from .memory_states import Fence, MemoryStates
 from .ports import Listener, StoreSettings
 
 BATCH: Final = 100
@@ -138,7 +138,7 @@ class Ledger:
         """Who has which turn."""
         self._lines: dict[str, dict[str, list[tuple[int, str]]]] = {}
         """By turn and queue: who waits for it, by place. None is empty."""
-        self._fence = itertools.count(1)
+        self._fence = Fence()
         self._arrival = itertools.count(1)
         self._forget: list[tuple[float, str]] = []
         self._inboxes: dict[str, Listener] = {}

@@ -522,7 +522,7 @@ class MemoryServer(Ledger):
         if running:
             del self._stopping[session]
             self.states.drop_lock(session)
-            stopped = SessionStopped(session, next(self._fence), node)
+            stopped = SessionStopped(session, self._fence.above(now), node)
             self._stopped.pop(session, None)
             self._stopped[session] = stopped.number
             while len(self._stopped) > STOPS_KEPT:

@@ -35,6 +35,23 @@ EXPIRED: Final = 100
 """Expired states that one sweep takes away."""
 
 
+class Fence:
+    """Numbers that only grow."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def __next__(self) -> int:
+        self._last += 1
+        return self._last
+
+    def above(self, now: float) -> int:
+        """The next one, not below the clock in microseconds: so that a server which has lost the end of its
+        history gives none of these out again."""
+        self._last = max(self._last + 1, int(now) * 1000)
+        return self._last
+
+
 @dataclass(slots=True)
 class _Session:
     record: StateRecord = NOTHING
@@ -61,7 +78,7 @@ class MemoryStates:
     def __init__(
         self,
         settings: StoreSettings,
-        fence: itertools.count[int],
+        fence: Fence,
         *,
         is_connected: Callable[[str], bool],
         post: Callable[[str, InboxMessage], None],
@@ -203,7 +220,7 @@ class MemoryStates:
             token = next(iter(lock.line))
             node, lease = lock.line.pop(token)
             if token == asking or self._is_connected(node):
-                lock.token, lock.fence, lock.ends = token, next(self._fence), now + lease * 1000
+                lock.token, lock.fence, lock.ends = token, self._fence.above(now), now + lease * 1000
                 if token != asking:
                     self._post(node, LockGranted(token, lock.fence))
                 return

@@ -393,7 +393,8 @@ class Store(Protocol):
         ...
 
     async def lineage(self) -> str:
-        """Names the store's history: another one once it was emptied."""
+        """Names the store's history: another one once it was emptied, or may have lost its end, since the
+        server was started anew or another one has taken its place."""
         ...
 
     # --- health -----------------------------------------------------------------------------

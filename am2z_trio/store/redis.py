@@ -630,8 +630,9 @@ class RedisStore:
                 return [(_text(job), _text(token)) for job, token in found.items()]
 
     async def lineage(self) -> str:
-        name: bytes = await self._eval(scripts.LINEAGE, secrets.token_hex(8))
-        return _text(name)
+        client, name = self._commands, await self._eval(scripts.LINEAGE, secrets.token_hex(8))
+        assert client is not None
+        return f"{_text(name)} {client.history or client.server}"
 
     async def publish(self, events: Sequence[Event]) -> None:
         now = int(time.time() * 1000)

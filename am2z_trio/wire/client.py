@@ -109,6 +109,8 @@ class RedisClient:
         """What the server calls its present life (`run_id`), once ready; empty if it does not tell."""
         self.in_cluster = False
         """Whether the server is a node of a Redis Cluster."""
+        self.history = ""
+        """What the server calls its data set's history (`master_replid`), once ready."""
         self.reconnects = 0
         """How often a lost connection was made good."""
         self._name = options.client_name if name is None else name
@@ -381,7 +383,7 @@ class RedisClient:
         with patience:
             greeting = await greet(connection, self.options, self._name)
             restarted = self.server and greeting.run_id and self.server != greeting.run_id
-            self.version, self.server, self.in_cluster = greeting
+            self.version, self.server, self.in_cluster, self.history = greeting
             self._judge(restarted=bool(restarted))
         if patience.cancelled_caught:
             raise NetworkError(

@@ -28,6 +28,8 @@ class Greeting(NamedTuple):
     run_id: str
     """What it calls its present life; empty if it does not tell."""
     in_cluster: bool
+    history: str
+    """What it calls its data set's history: another one after each start, and when a replica takes over."""
 
 
 async def greet(connection: Connection, options: RedisOptions, client_name: str) -> Greeting:
@@ -46,7 +48,12 @@ async def greet(connection: Connection, options: RedisOptions, client_name: str)
     info = await _info(connection, options)
     _refuse_replica(hello, info, options)
     _refuse_eviction(info, options)
-    return Greeting(hello["version"], info.get("run_id", ""), hello.get("mode") == "cluster")
+    return Greeting(
+        hello["version"],
+        info.get("run_id", ""),
+        hello.get("mode") == "cluster",
+        info.get("master_replid", ""),
+    )
 
 
 async def _hello(connection: Connection, options: RedisOptions, client_name: str) -> dict[str, str]:

@@ -90,7 +90,10 @@ MUTANTS = {
         ("ACQUIRE_LOCK",), "local held = lock[1] and number(lock[3], 0) >= now", "local held = false"
     ),
     "fencing number that does not grow": Mutant(
-        ("ACQUIRE_LOCK", "RELEASE_LOCK"), "local fence = redis.call('INCR', fence_key())", "local fence = 1"
+        ("ACQUIRE_LOCK", "RELEASE_LOCK"), "local fence = new_fence()", "local fence = 1"
+    ),
+    "fencing numbers that a server gives out again when it goes back": Mutant(
+        ("ACQUIRE_LOCK",), "if fence >= floor then return fence end", "do return fence end"
     ),
     "a handed-on lock is not announced": Mutant(
         ("RELEASE_LOCK",), "redis.call('PUBLISH', inbox_key(node), '\\145\\147'", "local _ = ('\\145\\147'"

@@ -81,9 +81,18 @@ local function holds_lock(name, token, now)
   return lock[1] == token and number(lock[2], 0) >= now
 end
 
+-- A number above all that were given out, also by a server that has lost the end of its history since: it is not
+-- below the server's own clock in microseconds, and no server counts as fast as that.
+local function new_fence()
+  local fence, floor = redis.call('INCR', fence_key()), server_clock(ARGV[1]) * 1000
+  if fence >= floor then return fence end
+  redis.call('SET', fence_key(), whole(floor))
+  return floor
+end
+
 -- Both keys of a lock outlive its lease a little and then go by themselves: nothing but waiting hangs on them.
 local function give_lock(name, token, lease, now)
-  local fence = redis.call('INCR', fence_key())
+  local fence = new_fence()
   redis.call('HSET', lock_key(name), 'token', token, 'fence', whole(fence), 'ends', whole(now + lease))
   redis.call('PEXPIRE', lock_key(name), lease + 60000)
   return fence

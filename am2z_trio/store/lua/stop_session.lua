@@ -51,7 +51,7 @@ if everything and answer[1] == '0' then
     redis.call('DEL', lock_key(name), line_key(name))
     -- All who listen hear it, and who did not can ask for a while. The number tells what was opened after it;
     -- who asks knows it from the answer.
-    local stop = redis.call('INCR', fence_key())
+    local stop = new_fence()
     redis.call('ZADD', stopped_key(), whole(stop), name)
     redis.call('ZREMRANGEBYRANK', stopped_key(), 0, -STOPS_KEPT - 1)
     redis.call('PEXPIRE', stopped_key(), STOPS_KEPT_MS)
