@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from am2z_trio.concurrency import Host
 from am2z_trio.model.codec import RecordDecoder
 from am2z_trio.model.errors import (
-    AM2ZError,
     ConfigurationError,
-    DeadlineExceededError,
-    JobCancelledError,
     ResourceError,
     error_of,
 )
 from am2z_trio.model.limits import MAX_CALLS
 from am2z_trio.model.options import JobOptions, require, require_seconds
-from am2z_trio.model.records import PARENT_ENDED, Grant, ResultRecord, Settlement
+from am2z_trio.model.records import Grant, ResultRecord, Settlement
 
 from .claims import Claim
 from .context import CallRequest, Context
 from .executor import Executor
 from .registry import Registry
-from .results import ABANDONED
-from .submissions import ANY_OPTIONS, CALLER_GONE, Ask, Submissions, name_of
+from .submissions import ANY_OPTIONS, MOST_REPEATS, Ask, Submissions, name_of, was_given_up
 
 Tell = Callable[[str, Any, Grant], None]
 
-MOST_REPEATS: Final = 10
-"""How often a call may meet a job that was given up; each has ended then, and the next one is new."""
-
-GIVEN_UP: Final = (CALLER_GONE, ABANDONED, PARENT_ENDED)
 
 _decode_result = RecordDecoder[ResultRecord](ResultRecord)
 
@@ -85,7 +77,7 @@ class Calls:
         async with root.worker.away(root):
             result = await self._submissions.execute(request.processor, request.state, ask)
             repeats = 0
-            while _was_given_up(result.error) and repeats < MOST_REPEATS:
+            while was_given_up(result.error) and repeats < MOST_REPEATS:
                 result = await self._submissions.execute(request.processor, request.state, ask)
                 repeats += 1
         return result.unwrap()
@@ -147,13 +139,6 @@ class Calls:
             grant = msgspec.structs.replace(grant, attempt=grant.attempt + 1)
         self._tell(f"job:{settlement.outcome}", {"attempt": grant.attempt}, grant)
         return registered.codec.decode(_outcome(settlement).state)
-
-
-def _was_given_up(error: AM2ZError | None) -> bool:
-    """Whether a call met its job of an earlier run, which was cancelled with that run and has ended now."""
-    if isinstance(error, DeadlineExceededError):
-        return True  # an earlier run's: by its own deadline a call is cancelled
-    return isinstance(error, JobCancelledError) and error.message in GIVEN_UP
 
 
 def _outcome(settlement: Settlement) -> ResultRecord:

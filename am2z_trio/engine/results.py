@@ -194,8 +194,8 @@ class Results:
     def submit(self, request: Enqueue, spot: Spot | None = None, *, shared: bool = False) -> Waiter:
         """Send a job soon; `spot` is woken with its outcome.
 
-        `shared`: the id is the user's. If the store knows it, the job is another caller's, and is
-        not cancelled when this one goes away.
+        `shared`: the id is the user's, and others may wait for the same job: it is not cancelled when this
+        caller goes away while they do.
         """
         waiter = Waiter(self._host, request.spec.id, request, spot, shared=shared)
         if waiter.id in self._leaving:
@@ -220,7 +220,8 @@ class Results:
         self._forget(waiter)
 
     def abandon(self, waiter: Waiter, reason: str) -> None:
-        """Nobody waits any more: take the job back, wherever it is. Synchronous: needs no shield.
+        """This one waits no more; if nobody does, take the job back, wherever it is. Synchronous: needs no
+        shield.
 
         Where very many callers go away together, some are taken back in this turn of the loop, and the
         others in the next ones.
@@ -241,8 +242,8 @@ class Results:
     def _abandon(self, waiter: Waiter, reason: str) -> None:
         if not self._forget(waiter):
             return
-        if waiter.state == "sent":
-            self._store.cancel_nowait(waiter.id, reason)
+        if waiter.is_known:
+            self._take_back(waiter, reason)
         # One in line is skipped; one that is being sent is cancelled once the store has it.
         waiter.state = "abandoned"
 
@@ -265,6 +266,12 @@ class Results:
             await self._leaver.park()
             await self.let_go()
             self._left = 0
+
+    def _take_back(self, waiter: Waiter, reason: str) -> None:
+        if not waiter.shared:
+            self._store.cancel_nowait(waiter.id, reason)
+        elif waiter.id not in self._waiting:
+            self._store.leave_nowait(waiter.id, reason)
 
     def on_settled(self, settled: Settled) -> None:
         """The inbox says that a job has ended."""
@@ -361,8 +368,7 @@ class Results:
                 continue
             joined = waiter.shared and answer.status == "dup"
             if waiter.state == "abandoned":
-                if not joined:
-                    self._store.cancel_nowait(waiter.id, ABANDONED)
+                self._take_back(waiter, ABANDONED)
                 continue
             waiter.state = "joined" if joined else "sent"
             waiter.known = answer.status == "dup"

@@ -311,8 +311,14 @@ class Runtime:
 
         With a state, that is the input, and in a session the output is committed. Without one, the
         processor works on the session's stored state, as a transaction. `timeout` (seconds)
-        overrides the processor's. `job_id` makes the call idempotent: a known id is not run again,
-        its earlier outcome is returned.
+        overrides the processor's.
+
+        `job_id` (1 to 200 characters) makes the call idempotent: while the job is under way, and for
+        `result_ttl` seconds after it has completed (an hour by default, on both runtimes), the id is not run
+        again, and all who ask for it hear its one outcome. One that has ended without completing runs anew
+        when it is asked for again. It goes on while anybody waits for it: each caller's deadline and
+        cancellation are its own, and only when the last one has gone is the job cancelled; one that was given
+        to `submit` goes on by itself. State, `timeout` and options are the first caller's.
 
         Never raises for a job that fails: the result says so, an unknown processor or a state that
         does not fit included. While Redis is away it waits, as every call does, until Redis is back or

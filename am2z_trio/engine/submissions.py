@@ -17,6 +17,8 @@ from am2z_trio.model.errors import (
     AM2ZError,
     CallDepthExceededError,
     ConfigurationError,
+    DeadlineExceededError,
+    JobCancelledError,
     ProcessorNotFoundError,
     RuntimeStateError,
 )
@@ -33,6 +35,7 @@ from am2z_trio.model.options import (
 from am2z_trio.model.records import (
     DEADLINE,
     NO_STATE,
+    PARENT_ENDED,
     WIRE_VERSION,
     Enqueue,
     Grant,
@@ -46,7 +49,7 @@ from .claims import aside, running_job
 from .job import ProcessorResult, failed_result, read_result
 from .processor import Processor
 from .registry import Registry
-from .results import Results, Waiter
+from .results import ABANDONED, Results, Waiter
 
 S = TypeVar("S")
 
@@ -60,6 +63,11 @@ EARLY_AT_MOST: Final = 1.0
 """Seconds by which the store's clock, or a worker's, may see a deadline pass before its caller does."""
 
 CALLER_GONE: Final = "the caller went away"
+
+MOST_REPEATS: Final = 10
+"""How often a caller may meet a job that was given up; each has ended then, and the next one is new."""
+
+GIVEN_UP: Final = (CALLER_GONE, ABANDONED, PARENT_ENDED)
 
 ANY_OPTIONS: Final = JobOptions()
 
@@ -125,8 +133,10 @@ class Submissions:
         """Look again whether any node has it before the next job of it is submitted."""
         self._known_elsewhere.pop(processor, None)
 
-    async def execute(self, processor: Processor[S] | str, state: S | None, ask: Ask) -> ProcessorResult[S]:
-        """Submit a job and wait for its outcome; cancelled meanwhile, the job is too."""
+    async def execute(
+        self, processor: Processor[S] | str, state: S | None, ask: Ask, *, repeats: int = MOST_REPEATS
+    ) -> ProcessorResult[S]:
+        """Submit a job and wait for its outcome; cancelled meanwhile, the job is too, unless others wait."""
         name = name_of(processor)
         try:
             codec, request = await self.prepare(processor, state, ask)
@@ -147,7 +157,11 @@ class Submissions:
         except BaseException:
             self._leave(waiter, ask, deadline)
             raise
-        return _result(settled, codec, waiter, name, ask.session)
+        result = _result(settled, codec, waiter, name, ask.session)
+        if shared and waiter.known and repeats and was_given_up(result.error):
+            # The last of its callers had gone before this one came: the job is run anew.
+            return await self.execute(processor, state, ask, repeats=repeats - 1)
+        return result
 
     async def _out_of_time(self, waiter: Waiter, settled: Settled | AM2ZError, deadline: float) -> None:
         """A caller is cancelled by its own deadline, also where the job's end is heard of just before."""
@@ -264,10 +278,14 @@ class Submissions:
             priority=queue_options.priority if chosen.priority is None else chosen.priority,
             delay=chosen.delay or 0.0,
             # A caller that is cancelled already has the deadline -inf.
-            deadline=None if deadline == inf else max(0.0, deadline - self._host.now()),
+            # Nor is one caller's deadline that of others who wait for the same job.
+            deadline=None
+            if deadline == inf or ask.job_id is not None
+            else max(0.0, deadline - self._host.now()),
             max_stalled=queue_options.max_stalled_count,
             max_size=_smaller(self._options.limits.max_queue_size, queue_options.max_size),
-            again=ask.root != "",
+            again=ask.root != "" or ask.job_id is not None,
+            stays=not ask.waits,
             debounce=chosen.debounce or "",
             on_complete=Retention.of(chosen.remove_on_complete),
             on_fail=Retention.of(chosen.remove_on_fail),
@@ -324,6 +342,13 @@ class Submissions:
 def _smaller(one: int, other: int) -> int:
     """Of two limits, 0 for none."""
     return min(one, other) if one and other else one or other
+
+
+def was_given_up(error: AM2ZError | None) -> bool:
+    """Whether a job was cancelled as its callers, or its caller's earlier run, had gone; it has ended now."""
+    if isinstance(error, DeadlineExceededError):
+        return True
+    return isinstance(error, JobCancelledError) and error.message in GIVEN_UP
 
 
 def child_id(root: str, key: str, processor: str, state: bytes) -> str:

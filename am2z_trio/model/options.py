@@ -463,7 +463,7 @@ class RuntimeOptions(msgspec.Struct, frozen=True, kw_only=True):
     shutdown_grace: float = 5.0
     """Seconds that leaving the runtime waits for running jobs before it cancels and releases them."""
     result_ttl: float = 3600.0
-    """Seconds the record of an ended job is kept."""
+    """Seconds the record of an ended job is kept; so long a `job_id` that has completed is not run again."""
     state_ttl: float | None = None
     """Seconds after its last write at which a session's state expires; `None`: never."""
     state_history: int = 0

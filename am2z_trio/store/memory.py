@@ -127,6 +127,9 @@ class MemoryStore:
     def cancel_nowait(self, job: str, reason: str) -> None:
         self._server.cancel(job, reason, self._now())
 
+    def leave_nowait(self, job: str, reason: str) -> None:
+        self._server.cancel(job, reason, self._now(), leaving=self._node)
+
     async def view(self, jobs: Sequence[str]) -> list[JobView | None]:
         await self._checkpoint()
         return self._server.view(jobs, self._now())

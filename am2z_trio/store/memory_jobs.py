@@ -82,6 +82,9 @@ class Job:
     place: int = 0
     """Where it is in the line for its turn, once it has been there."""
     conflicts: int = 0
+    stays: bool = False
+    named: bool = False
+    """Somebody has chosen its id, and may use it again."""
     away: bool = False
     """It waits for others, or for room to go on: limits do not count it."""
     aside: bool = False
@@ -306,7 +309,8 @@ class Ledger:
             till = min(CHILD_TTL, max((job.outlived - now) / 1000, KEPT))
             self._keep_until(job, now + till * 1000)
             return till
-        queue, usual = self._queue(job.queue), Retention(age=self.settings.result_ttl)
+        ttl = self.settings.result_ttl if job.named else self.settings.unnamed_ttl
+        queue, usual = self._queue(job.queue), Retention(age=min(ttl, self.settings.result_ttl))
         if dead:
             usual = Retention(age=DEAD_TTL, count=DEAD_COUNT)
         own = (job.on_fail if dead else job.on_complete if job.status == "completed" else None) or usual

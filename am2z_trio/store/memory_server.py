@@ -111,6 +111,8 @@ class MemoryServer(Ledger):
         if known is not None:
             if known.status not in TERMINAL and spec.origin and spec.origin not in known.origins:
                 known.origins.append(spec.origin)
+            if known.status not in TERMINAL and request.stays:
+                known.stays = True
             caller = self._jobs.get(spec.parent) if known.spec.parent == spec.parent else None
             if known.status not in TERMINAL and caller is not None and caller.status not in TERMINAL:
                 # Of a parent that ended, and runs again before this one was ended with it.
@@ -141,10 +143,14 @@ class MemoryServer(Ledger):
             deadline=inf if request.deadline is None else now + max(0.0, request.deadline) * 1000,
             max_stalled=request.max_stalled,
             origins=[spec.origin] if spec.origin else [],
+            stays=request.stays,
+            named=request.again and not spec.parent,
             turn=turn_of(spec) if spec.state == NO_STATE and not spec.parent else "",
             status=follow(None, "delay" if request.delay > 0 else "enqueue"),
         )
         self._jobs[spec.id] = job
+        if generation:
+            self._queue(request.queue).dead.pop(spec.id, None)
         if parent is not None:
             parent.children[spec.id] = None
         if spec.session:
@@ -400,11 +406,15 @@ class MemoryServer(Ledger):
         self.deliver()
         return not job.away
 
-    def cancel(self, job_id: str, reason: str, now: float) -> Status | None:
+    def cancel(self, job_id: str, reason: str, now: float, *, leaving: str = "") -> Status | None:
         job = self._jobs.get(job_id)
         if job is None:
             return None
         before = job.status
+        if leaving and before not in TERMINAL:
+            job.origins = [origin for origin in job.origins if origin != leaving]
+            if job.origins or job.stays:
+                return before
         if before == "active":
             job.cancel_reason = reason
             self._outbox.append((job.node, CancelRequest(job_id, job.token, reason)))

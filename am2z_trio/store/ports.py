@@ -14,6 +14,7 @@ consistent.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Literal, Protocol
 
 import msgspec
@@ -69,6 +70,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds after its last renewal at which a node's claims may be given to others."""
     result_ttl: float = 3600.0
     """Seconds the record of an ended job is kept."""
+    unnamed_ttl: float = inf
+    """In memory: seconds the record of one is kept whose id nobody has chosen, if that is less."""
     disconnect_grace: float = 1.0
     """Seconds without a subscriber on its inbox after which a node counts as dead; each node's own counts."""
     state_ttl: float | None = None
@@ -233,6 +236,11 @@ class Store(Protocol):
 
     def cancel_nowait(self, job: str, reason: str) -> None:
         """`cancel` without waiting for the answer: what a cancelled caller can still do."""
+        ...
+
+    def leave_nowait(self, job: str, reason: str) -> None:
+        """This node waits for the job no more: it is cancelled, unless another node waits for it or somebody
+        has submitted it to stay. Does not wait for the answer."""
         ...
 
     async def view(self, jobs: Sequence[str]) -> list[JobView | None]:

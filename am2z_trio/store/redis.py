@@ -358,7 +358,7 @@ class RedisStore:
                 "" if spec.state != NO_STATE else "=" if spec.parent else f"={turn_of(spec)}",
                 job.max_size,
                 spec.parent,
-                1 if job.again else 0,
+                f"{secrets.token_hex(4)}{int(job.stays)}" if job.again else "",
                 plain_name(job.debounce) if job.debounce else "",
                 _keep(job),
             )
@@ -444,6 +444,9 @@ class RedisStore:
 
     def cancel_nowait(self, job: str, reason: str) -> None:
         self._send(scripts.CANCEL, (self._clock, self._ttl, job, reason))
+
+    def leave_nowait(self, job: str, reason: str) -> None:
+        self._send(scripts.CANCEL, (self._clock, self._ttl, job, reason, self._node))
 
     async def view(self, jobs: Sequence[str]) -> list[JobView | None]:
         rows = await self._eval_records(scripts.VIEW, (), [(_bytes(job),) for job in jobs])

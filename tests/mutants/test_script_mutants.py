@@ -146,6 +146,11 @@ MUTANTS = {
     "who has stepped aside is not let back": Mutant(
         ("SETTLE", "STEP_ASIDE"), "if flow[2] or flow[3] then freed = freed - let_back(queue) end", ""
     ),
+    "one caller's departure is everybody's": Mutant(
+        ("CANCEL",),
+        "if #others > 0 or redis.call('HEXISTS', job_key(job.id), 'stays') == 1 then",
+        "if false then",
+    ),
     "two have one turn": Mutant(("CLAIM",), "(turns[v[12]] or is_taken(v[12], id))", "false"),
     "a commit takes the turn from another": Mutant(("SETTLE",), "if taken or (version", "if (version"),
     "a turn is not passed on": Mutant(

@@ -241,6 +241,7 @@ class StoreMachine(RuleBasedStateMachine):
         max_size=st.sampled_from([0, 0, 0, 0, 3]),
         parent=st.sampled_from([""] * 6 + IDS[:3]),
         again=st.sampled_from([False, False, True]),
+        stays=st.booleans(),
     )
     def enqueue(
         self, ids: list[str], session: str, stored: bool, origin: str, parent: str, **options: Any
@@ -402,6 +403,12 @@ class StoreMachine(RuleBasedStateMachine):
             self.server.cancel(job, "unwanted", self.now),
             drive(self.stores["n3"].cancel(job, "unwanted")),
         )
+
+    @rule(job=st.sampled_from(IDS), node=st.sampled_from(NODES))
+    def a_caller_leaves(self, job: str, node: str) -> None:
+        self.server.cancel(job, "gone", self.now, leaving=node)
+        store = self.stores[node]
+        drive(self.client.eval(scripts.CANCEL, store._keys, (self.now, store._ttl, job, "gone", node)))
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data(), progress=st.sampled_from([0.25, 1.0]))
@@ -976,6 +983,15 @@ def test_any_script_call_may_arrive_again(redis_server: Any, again: int) -> None
         (grant,) = repeat(store.claim("p", 4, 1)).grants
         repeat(store.settle([Settlement(id="bad", token=grant.token, outcome="failed")]))
         drive(store.bury(["bad"]))
+        worse = JobSpec(WIRE_VERSION, "worse", "p", "s", msgspec.Raw(b"\x01"), "")
+        drive(store.enqueue([Enqueue(spec=worse, queue="p", again=True)]))
+        asked = client.last
+        (grant,) = repeat(store.claim("p", 5, 1)).grants
+        repeat(store.settle([Settlement(id="worse", token=grant.token, outcome="failed")]))
+        before = snapshot(connection)
+        client.last = asked
+        client.again()
+        assert snapshot(connection) == before
         repeat(store.tick())
         repeat(store.leave())
 

@@ -4,7 +4,8 @@
 -- ARGV     clock, result ttl ms, then per job: id, queue, spec, processor, session, session name, origin,
 --          priority, delay ms, deadline ms (-1: none), max_stalled, '=' and the turn it takes where it works on
 --          stored state, or '', most jobs
---          that may wait (0: any number), parent or '', run again if it has ended without completing (1 or 0),
+--          that may wait (0: any number), parent or '', to run it again if it has ended without completing,
+--          a nonce of this request and 1 if it stays when nobody waits for it, else 0, or '',
 --          debounce key or '', how long its record is kept, as `retain` reads it, or ''
 -- RETURNS  per job: {} accepted | {'taken', processor} the id is that of another processor's job
 --          | {'stopped'} its session is being stopped | {'orphan'} its parent has ended
@@ -37,9 +38,10 @@ local answers, size = {}, 0
 for i = 3, #ARGV, 17 do
   local id, queue, priority, delay = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 7]), tonumber(ARGV[i + 8])
   local key = job_key(id)
-  local known = redis.call('HMGET', key, 'status', 'reason', 'result', 'origin', 'processor', 'gen')
+  local known = redis.call('HMGET', key, 'status', 'reason', 'result', 'origin', 'processor', 'gen', 'asked')
   local replaced = replaced_by(queue, ARGV[i + 15])
-  local again = known[1] and ARGV[i + 14] == '1' and ENDED[known[1]] and known[1] ~= 'completed'
+  local asked, stays = string.sub(ARGV[i + 14], 1, -2), string.sub(ARGV[i + 14], -1) == '1'
+  local again = known[1] and asked ~= '' and asked ~= known[7] and ENDED[known[1]] and known[1] ~= 'completed'
   if known[5] and not known[1] or known[1] and not (known[5] and (ENDED[known[1]] or BEGUN_OR_NOT[known[1]])) then
     -- That is no job: what is there gives way.
     known, again = { [6] = known[6] }, true
@@ -58,6 +60,7 @@ for i = 3, #ARGV, 17 do
       redis.call('SADD', children_key(parent), id)
       redis.call('HSET', job_key(parent), 'calls', '1')
     end
+    if stays and not ENDED[known[1]] then redis.call('HSET', key, 'stays', '1') end
     answers[#answers + 1] = { known[1], known[2] or '', known[3] or '' }
     size = size + #(known[3] or '')
   elseif ARGV[i + 4] ~= '' and is_stopping(ARGV[i + 5], now) then
@@ -71,12 +74,22 @@ for i = 3, #ARGV, 17 do
     if again then
       -- What the one before has left in its list is another entry.
       gen = number(known[6] or 0, 0) + 1
+      redis.call('ZREM', dead_key(queue), id)
       redis.call('DEL', key)
     end
     local status = delay > 0 and 'later' or 'waiting'
     local fields = { 'spec', ARGV[i + 2], 'status', status, 'queue', queue, 'processor', ARGV[i + 3],
       'origin', ARGV[i + 6], 'max_stalled', ARGV[i + 10] }
     local n, skey = #fields, nil
+    if asked ~= '' then
+      -- The same request may arrive again when the job has ended.
+      fields[n + 1], fields[n + 2] = 'asked', asked
+      n = n + 2
+      if stays then
+        fields[n + 1], fields[n + 2] = 'stays', '1'
+        n = n + 2
+      end
+    end
     if ARGV[i + 4] ~= '' then
       skey = ARGV[i + 5]
       fields[n + 1], fields[n + 2], fields[n + 3], fields[n + 4] = 'session', ARGV[i + 4], 'skey', ARGV[i + 5]

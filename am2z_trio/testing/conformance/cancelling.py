@@ -85,3 +85,42 @@ class CancelCases:
         assert (await a.store.tick()).reaped == 1
         assert await a.heard() == [settled("j", "cancelled", "enough")]
         assert await a.claim(9) == []
+
+    async def test_who_leaves_takes_the_job_along_only_as_the_last_one(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await a.store.enqueue([job("j", origin="a", again=True)])
+        await a.store.enqueue([job("j", origin="b", again=True)])
+        a.store.leave_nowait("j", "gone")
+        a.store.leave_nowait("j", "gone")
+        await a.store.ping()
+        assert await a.status("j") == "waiting"
+        b.store.leave_nowait("j", "gone")
+        await b.store.ping()
+        assert (await a.view("j")).settled == settled("j", "cancelled", "gone")
+        # It has not completed, so it is run anew when somebody asks for it; from now on it stays.
+        await a.store.enqueue([job("j", origin="a", again=True)])
+        grant = await b.claim_one()
+        await a.store.enqueue([job("j", origin="b", again=True, stays=True)])
+        for node in (a, b):
+            node.store.leave_nowait("j", "gone")
+            await node.store.ping()
+        assert CancelRequest("j", grant.token, "gone") not in await b.heard()
+        assert (await b.settle(grant)).outcome == "completed"
+
+    async def test_an_active_job_that_nobody_waits_for_is_to_be_cancelled(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await a.store.enqueue([job("j", origin="a", again=True)])
+        grant = await b.claim_one()
+        a.store.leave_nowait("j", "gone")
+        await a.store.ping()
+        assert await b.heard() == [CancelRequest("j", grant.token, "gone")]
+
+    async def test_a_dead_letter_whose_id_is_used_again_is_none_any_more(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        await a.store.enqueue([job("j", again=True)])
+        await a.settle(await a.claim_one(), "failed")
+        assert await a.store.dead_page("q", 0, 9) == ["j"]
+        (answer,) = await a.store.enqueue([job("j", again=True)])
+        assert answer.status == "queued"
+        assert await a.store.dead_page("q", 0, 9) == []
+        assert (await a.claim_one()).attempt == 1
