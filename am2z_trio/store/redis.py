@@ -10,7 +10,7 @@ from itertools import chain
 from math import isfinite
 from typing import Any, Final, Literal, TypeVar, cast
 
-import anyio.to_thread
+import anyio
 import msgspec
 
 from am2z_trio.concurrency import Nursery, TaskStatus, current_host
@@ -236,10 +236,8 @@ class RedisStore:
         """Lend a thread to the lease keeper until cancelled."""
         try:
             # The thread is let go at cancellation: it ends at its next look, and writes nothing that
-            # a node which has left could notice.
-            await anyio.to_thread.run_sync(
-                keeper.run, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
-            )
+            # a node which has left could notice. The process does not wait for that.
+            await current_host().run_in_thread(keeper.run, lambda: None, anyio.CapacityLimiter(1))
             if not keeper.stopped:
                 raise RuntimeStateError("the thread that keeps this node's lease has ended by itself")
         finally:

@@ -31,6 +31,7 @@ from am2z_trio import (
     ValidationError,
     processor,
 )
+from am2z_trio.engine.executor import Executor
 
 from .conftest import LiveNode, the_error
 
@@ -588,6 +589,36 @@ async def test_a_task_of_a_job_may_be_started_and_waited_for(live_node: LiveNode
     async with live_node(starts) as runtime:
         assert (await runtime.execute(starts, 1)).unwrap() == 11
         the_error(await runtime.execute(starts, 0))
+
+
+async def test_whatever_else_goes_wrong_the_job_ends_with_an_error_of_constant_size(
+    live_node: LiveNode, monkeypatch: pytest.MonkeyPatch
+):
+    """The last resort: what cannot be described is told by its class's name alone."""
+
+    def fails(*_args: Any, **_named: Any) -> Any:
+        raise with_(Mute(OfItsOwn()), __cause__=a_deep_group(), big="x" * 1_000_000)
+
+    @processor(retry=TWICE)
+    async def odd(n: int, ctx: Context) -> int:
+        return n
+
+    @processor
+    async def calls(n: int, ctx: Context) -> int:
+        return await ctx.call(odd, n, inline=n == 1)
+
+    async with live_node(odd, calls) as runtime:
+        with monkeypatch.context() as patch:
+            completed = Executor._completed
+
+            def fails_for_odd(self: Executor, grant: Any, *rest: Any) -> Any:
+                return (fails if grant.spec.processor == "odd" else completed)(self, grant, *rest)
+
+            patch.setattr(Executor, "_completed", fails_for_odd)
+            results = [await runtime.execute(odd, 1), *await runtime.execute_many(calls, [0, 1])]
+        for result in results:
+            assert the_error(result).message == "an error that cannot be described: Mute"
+        assert (await runtime.execute(odd, 1)).unwrap() == 1
 
 
 async def test_an_event_handler_may_raise_what_it_likes(live_node: LiveNode):
