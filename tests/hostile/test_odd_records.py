@@ -395,13 +395,18 @@ class Odds(NamedTuple):
     """With the id of a node at work."""
 
 
-def wrong(kind: str, of: str = "string", name: str | None = None) -> Odds:
+def wrong(kind: str, of: str = "stream", queue: str = "echo") -> Odds:
+    """A key of this kind, whichever is at work, holds something of another type."""
+    template = keys.TEMPLATES[kind]
+    room = template.partition(":")[0]
+
     def spoil(r: Redis, node: str) -> None:
-        k = key(kind, node if name is None and kind in ("active", "claims") else name or "")
+        names = {"q": queue, "node": node, "session": "s", "lock": "s", "turn": "s", "breaker": "guarded"}
+        k = key(kind, names.get(room, "echo:k"))
         r.delete(k)
         of_kind(r, k, of)
 
-    return Odds(f"{kind} is a {of}", spoil)
+    return Odds(f"{kind} of {queue} is a {of}" if room == "q" else f"{kind} is a {of}", spoil)
 
 
 def text(kind: str, name: str = "", **fields: Any) -> Odds:
@@ -410,38 +415,48 @@ def text(kind: str, name: str = "", **fields: Any) -> Odds:
     return Odds(f"{kind}: {what}", lambda r, node: r.hset(key(kind, name), mapping=fields))
 
 
+def rubbish(kind: str, data: bytes) -> Odds:
+    return Odds(f"{kind}: {data!r}", lambda r, node: r.set(key(kind), data))
+
+
 def claims(data: bytes) -> Odds:
     return Odds(f"claims: {data!r}", lambda r, node: r.hset(key("claims", node), "echo", data))
 
 
 ODDS = [
     *[
-        wrong(kind, of, "echo")
-        for kind in ("wait", "prio", "later", "lot", "dead", "done")
-        for of in ("string", "hash")
+        wrong(kind)
+        for kind in sorted(keys.TEMPLATES.keys() - {"job", "children", "inbox", "events", "spoilt"})
     ],
+    *[wrong(kind, "string", "echo@s") for kind in ("wait", "sieved", "turns")],
+    *[wrong(kind, "string", "limited") for kind in ("running", "blocked", "back", "ready", "meta")],
     *[
-        wrong(kind, "string", "echo")
-        for kind in ("ready", "starts", "running", "blocked", "ghosts", "sieved")
+        wrong(kind, "string")
+        for kind in ("wait", "ready", "lot", "meta", "queues", "nodes", "claims", "session")
     ],
-    wrong("meta", "list", "echo"),
-    wrong("wait", "set", "echo@s"),
-    wrong("sieved", "set", "echo@s"),
-    wrong("queues", "hash"),
-    wrong("nodes", "list"),
-    wrong("suspects"),
-    wrong("active"),
-    wrong("claims"),
-    wrong("session", "list", "s"),
-    wrong("history", "hash", "s"),
-    wrong("jobs", "hash", "s"),
-    wrong("sessions"),
-    wrong("expiries", "hash"),
-    wrong("lock", "list", "s"),
-    wrong("line", "list", "s"),
-    wrong("breaker", "list", "guarded"),
-    wrong("fence", "list"),
-    wrong("lineage", "list"),
+    *[wrong(kind, "hash") for kind in ("wait", "prio", "later", "lot", "fence", "lineage", "clock")],
+    *[
+        rubbish(kind, data)
+        for kind in ("clock", "look", "sweep", "truce", "fence", "lineage", "stops")
+        for data in (b"x", b"\xff", b"-5", b"1e400")
+    ],
+    Odds(
+        "ending: rubbish", lambda r, node: r.rpush(key("ending"), "", "x", b"\xc1", b"\x94\x01\x02\x03\x04")
+    ),
+    Odds(
+        "graces: rubbish", lambda r, node: r.hset(key("graces"), mapping={node: "long", "x": "", "": "nan"})
+    ),
+    Odds("stopped: rubbish", lambda r, node: r.zadd(key("stopped"), {"": "-inf", b"\xff": 1, "x": "inf"})),
+    Odds(
+        "receipts: rubbish",
+        lambda r, node: r.hset(key("receipts", "s"), mapping={node: b"\xc1", "x": "", "": b"\x91\x01"}),
+    ),
+    Odds(
+        "floor: rubbish",
+        lambda r, node: r.hset(key("floor", "s"), mapping={"holder": "x", "q:": "", "q:x": "1"}),
+    ),
+    Odds("back: rubbish", lambda r, node: r.zadd(key("back", "limited"), {"": 1, "x": 2, b"\xff": "inf"})),
+    Odds("turns: rubbish", lambda r, node: r.zadd(key("turns", "echo@s"), {"": 1, "x": 2, b"\xff": "inf"})),
     text(
         "meta", "echo", waiting="many", active="nan", later="1e400", completed="-", failed="", cancelled="x"
     ),
@@ -452,9 +467,7 @@ ODDS = [
     text("meta", "echo", active="9223372036854775807", waiting="9223372036854775807"),
     text("meta", "echo", active="-5", waiting="-5"),
     Odds("meta: nothing", lambda r, node: r.delete(key("meta", "echo"))),
-    Odds("fence: text", lambda r, node: r.set(key("fence"), "many")),
     Odds("fence: at its end", lambda r, node: r.set(key("fence"), 2**63 - 1)),
-    Odds("lineage: bytes", lambda r, node: r.set(key("lineage"), b"\xff")),
     Odds(
         "queues: of nobody",
         lambda r, node: r.zadd(key("queues"), {"": -1, b"\xff": 0, "x" * 9999: 1, "inf": "inf"}),
@@ -497,12 +510,6 @@ ODDS = [
     Odds("session: no sha", lambda r, node: r.hdel(key("session", "s"), "sha")),
     Odds("session: no version", lambda r, node: r.hdel(key("session", "s"), "version")),
     Odds("session: no blob", lambda r, node: r.hdel(key("session", "s"), "blob")),
-    Odds(
-        "session: receipts",
-        lambda r, node: r.hset(
-            key("session", "s"), mapping={f"w:{node}": b"\xc1", "w:x": "", "w:": b"\x91\x01"}
-        ),
-    ),
     Odds(
         "history: rubbish", lambda r, node: r.lpush(key("history", "s"), "", "x", b"\xff \xff \xff \xff \xff")
     ),
