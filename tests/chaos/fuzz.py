@@ -53,6 +53,7 @@ from am2z_trio.model.records import (
     Grant,
     InboxMessage,
     JobSpec,
+    MayGoOn,
     SettleAnswer,
     Settled,
     Settlement,
@@ -413,11 +414,15 @@ class Worker(Actor):
         self.grants: dict[str, Grant] = {}
         self.wanted: dict[str, str] = {}
         """Cancellations that were heard: job → token."""
+        self.going_on: set[str] = set()
+        """Tokens of jobs that had stepped aside and may go on, as was heard."""
         self.has_strays = False
 
     def on_message(self, message: InboxMessage) -> None:
         if isinstance(message, CancelRequest):
             self.wanted[message.id] = message.token
+        elif isinstance(message, MayGoOn):
+            self.going_on.add(message.token)
 
     def on_reconnect(self) -> None:
         self.has_strays = True
@@ -494,7 +499,9 @@ class Worker(Actor):
             await self._settle(grant, "completed")
         elif drawn < 0.83:
             await self._settle(grant, "failed")
-        elif drawn < 0.93:
+        elif drawn < 0.87 and grant.spec.session:
+            await self._settle(grant, "conflicted")
+        elif drawn < 0.94:
             await self._settle(grant, "retry", delay=self.rng.choice([0.0, 0.1]))
         else:
             await self._settle(grant, "released")
@@ -504,7 +511,14 @@ class Worker(Actor):
         id = f"{grant.spec.id}/1"
         spec = JobSpec(WIRE_VERSION, id, "free", grant.spec.session, _RAW, self.name, parent=grant.spec.id)
         await self.episode.send(self, Enqueue(spec=spec, queue="free", again=True))
+        self.going_on.discard(grant.token)
+        await self.ask("step_aside", grant.spec.id, grant.token)
         await rest(self.rng.randint(1, 6))
+        while not self.episode.quiet:
+            if await self.ask("step_back", grant.spec.id, grant.token) or grant.token in self.going_on:
+                return
+            self.episode.tally["jobs in line to go on"] += 1
+            await rest(3)
 
     async def _settle(self, grant: Grant, outcome: Any, *, delay: float = 0.0) -> None:
         id, session = grant.spec.id, grant.spec.session
@@ -519,7 +533,7 @@ class Worker(Actor):
                 token=grant.token,
                 outcome=outcome,
                 result=b"\x90" if outcome in ("completed", "failed") else b"",
-                reason="asked to" if outcome == "cancelled" else "",
+                reason={"cancelled": "asked to", "conflicted": session}.get(outcome, ""),
                 delay=delay,
                 commit=commit,
             )
