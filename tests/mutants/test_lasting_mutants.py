@@ -17,7 +17,6 @@ from tests.mutants.test_script_mutants import Mutant, mutate
 from tests.store.test_stateful import FlowMachine, KeptMachine, SessionMachine, StoreMachine
 
 END = "redis.call('PEXPIRE', job_key(job.id), whole(age))"
-LEAVES = "redis.call('DEL', active_key(node), claims_key(node))"
 BURIAL = "'updated', updated)\n  redis.call('PEXPIRE', key, TOMBSTONE_MS)"
 HISTORY = "  redis.call('DEL', history_key(name))\n  redis.call('HSET'"
 ANEW = "redis.call('HDEL', key, 'gone')\n    redis.call('PERSIST', key)"
@@ -52,9 +51,10 @@ MUTANTS: dict[str, tuple[type[StoreMachine], Mutant]] = {
     ),
     "the claims' numbers of a node that left": (
         StoreMachine,
-        without("LEAVE", LEAVES, LEAVES.replace(", claims_key(node)", "")),
+        without("LEAVE", "redis.call('DEL', claims_key(node))"),
     ),
     "a suspicion": (StoreMachine, without("LEAVE", "redis.call('HDEL', suspects_key(), node)")),
+    "a grace": (StoreMachine, without("LEAVE", "redis.call('HDEL', graces_key(), node)")),
     "a full node's place in the lot": (
         StoreMachine,
         without("CLAIM", "else\n  redis.call('ZREM', lot_key(queue), node)\nend", "end"),
