@@ -20,7 +20,9 @@ from am2z_trio import (
     RetryPolicy,
     processor,
 )
+from am2z_trio.engine.job import read_result
 from am2z_trio.engine.submissions import Ask
+from am2z_trio.model.codec import StateCodec
 
 on_both_hosts = pytest.mark.anyio
 
@@ -88,9 +90,15 @@ async def test_what_waited_beyond_its_deadline_is_cancelled_and_no_dead_letter(a
             await runtime.node.store.enqueue([request])
         await trio.sleep(10)
         await runtime.resume(late)
-        result = await runtime.execute(late, 7, job_id=request.spec.id)
-        assert isinstance(result.error, DeadlineExceededError)
-        assert isinstance(result.error, JobCancelledError)
+        settled = None
+        while settled is None:
+            await trio.sleep(0.1)
+            (view,) = await runtime.node.store.view([request.spec.id])
+            assert view is not None
+            settled = view.settled
+        error = read_result(settled, StateCodec(int), processor="late", session=None).error
+        assert isinstance(error, DeadlineExceededError)
+        assert isinstance(error, JobCancelledError)
         assert await runtime.dead_letters.count(late) == 0
     assert runs == []
 
