@@ -88,3 +88,6 @@ class Holdings:
             elif standing.status == "lost" and claim.stop is None:
                 logger.warning("job %s is not this node's any more: it is stopped here", pair[0])
                 claim.cancel(Stop("lost", "the job was taken away from this node"))
+            elif claim.calls and claim.stop is None:
+                # Given back after it was taken away, it would count in the limits that its calls may need.
+                await claim.worker.stay_aside(claim)

@@ -178,13 +178,18 @@ class Worker:
         if first:
             self._step_aside(claim)
         try:
-            if first and self._is_limited:
-                await self._store.step_aside(claim.grant.spec.id, claim.grant.token)
+            if first:
+                await self.stay_aside(claim)
             yield
         finally:
             claim.calls -= 1
             if claim.calls == 0:
                 await self._step_back(claim)
+
+    async def stay_aside(self, claim: Claim) -> None:
+        """The limits of the queue do not count a job that waits for others."""
+        if self._is_limited:
+            await self._store.step_aside(claim.grant.spec.id, claim.grant.token)
 
     @property
     def _is_limited(self) -> bool:

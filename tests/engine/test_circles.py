@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from am2z_trio import Context, QueueOptions, QueueRuntime, processor
+from am2z_trio import Context, LocalRuntime, QueueOptions, QueueRuntime, processor
 from am2z_trio.engine.runtime import Runtime
 
 on_both_hosts = pytest.mark.anyio
@@ -99,3 +99,40 @@ async def test_over_several_nodes_no_more_run_than_may_and_none_hangs(redis_url)
                 for n in range(12):
                     tasks.start_soon(self_checked, (one, other)[n % 2], circle.processors[n % 2])
         assert circle.most == 2
+
+
+@on_both_hosts
+async def test_a_job_that_was_taken_away_and_given_back_while_it_waits_does_not_count_again():
+    entered, gate = anyio.Event(), anyio.Event()
+
+    @processor(queue=QueueOptions(global_concurrency=1))
+    async def calls_itself(n: int, ctx: Context) -> int:
+        if n == 0:
+            return 0
+        entered.set()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ctx.call, "waits", 0)
+            await gate.wait()
+            found: int = await ctx.call("calls_itself", n - 1)
+            tasks.cancel_scope.cancel()
+        return found + 1
+
+    @processor
+    async def waits(n: int) -> int:
+        await anyio.sleep_forever()
+        return n
+
+    async with LocalRuntime() as runtime:
+        runtime.register(calls_itself, waits)
+        job = await runtime.submit(calls_itself, 1)
+        with anyio.fail_after(20):
+            await entered.wait()
+            server = runtime._server
+            while not server._jobs[job.id].away:
+                await anyio.sleep(0.005)
+            # As a claim is that was taken away and is given back.
+            server._jobs[job.id].away = False
+            server._queue("calls_itself").away -= 1
+            gate.set()
+            runtime.node.on_reconnect()
+            assert (await job.result()).unwrap() == 1
