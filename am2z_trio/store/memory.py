@@ -136,7 +136,12 @@ class MemoryStore:
 
     async def stop_session(self, session: str, *, running: bool, refuse: float) -> list[str]:
         await self._checkpoint()
-        return self._server.stop_session(self._node, session, running=running, refuse=refuse, now=self._now())
+        spared: list[str] = []
+        steps = self._server.stop_steps(self._node, session, running=running, refuse=refuse, clock=self._now)
+        for some in steps:
+            spared += some
+            await self._checkpoint()
+        return spared
 
     async def stops(self, sessions: Sequence[str]) -> list[int]:
         await self._checkpoint()

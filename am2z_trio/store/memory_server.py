@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, inf
 from typing import Final, Literal
@@ -48,6 +48,9 @@ from am2z_trio.policy.breaker import Breaker
 from .memory_jobs import BATCH, Job, Ledger
 from .memory_queue import BOUNDS, Entry, Looks, Queue
 from .ports import BreakerStep, ReviveAnswer, StoreSettings
+
+STOPPED: Final = 50
+"""Jobs of a session that end in one step of a stop."""
 
 APART: Final = 0.25
 """Seconds between jobs that come back after they were lost with their worker for another time."""
@@ -510,27 +513,31 @@ class MemoryServer(Ledger):
 
     def stop_session(self, node: str, session: str, *, running: bool, refuse: float, now: float) -> list[str]:
         """End the session's jobs; returns the running ones, where those are spared."""
-        self._stopping[session] = now + refuse * 1000
-        spared: list[str] = []
-        for job_id in sorted(self._live.get(session, ())):
-            job = self._jobs[job_id]
-            if job.status in TERMINAL:
-                continue  # ended with its parent a moment ago
-            holder = job.node
-            if job.status == "active":
-                if not running:
-                    spared.append(job_id)
-                    if node not in job.origins:
-                        job.origins.append(node)
-                    continue
-                self._outbox.append((holder, CancelRequest(job_id, job.token, SESSION_STOPPED)))
-                self._drop_claim(job, None)
-                self._end(job, "cancel", now, reason=SESSION_STOPPED)
-                self._tell("job:cancelled", job, now, holder, {"attempt": job.attempt})
-            else:
-                self._cancel_unbegun(job, now, SESSION_STOPPED)
+        steps = self.stop_steps(node, session, running=running, refuse=refuse, clock=lambda: now)
+        return [job_id for spared in steps for job_id in spared]
+
+    def stop_steps(
+        self, node: str, session: str, *, running: bool, refuse: float, clock: Callable[[], float]
+    ) -> Iterator[list[str]]:
+        """The same in steps, between which others may have their turn; each gives those it has spared."""
+        again = True
+        while again:
+            jobs = sorted(self._live.get(session, ()))
+            for start in range(0, max(1, len(jobs)), STOPPED):
+                now = clock()
+                self._stopping[session] = now + refuse * 1000
+                spared = [
+                    job_id
+                    for job_id in jobs[start : start + STOPPED]
+                    if not self._stop_job(job_id, node, running=running, now=now)
+                ]
+                self.deliver()
+                yield spared
+            # One that was on its way back to its queue between two steps has ended by now.
+            again = running and bool(self._live.get(session))
         if running:
-            del self._stopping[session]
+            now = clock()
+            self._stopping.pop(session, None)
             self.states.drop_lock(session)
             stopped = SessionStopped(session, self._fence.above(now), node)
             self._stopped.pop(session, None)
@@ -538,8 +545,26 @@ class MemoryServer(Ledger):
             while len(self._stopped) > STOPS_KEPT:
                 del self._stopped[next(iter(self._stopped))]
             self._outbox.extend((name, stopped) for name in self._inboxes if name != node)
-        self.deliver()
-        return spared
+            self.deliver()
+
+    def _stop_job(self, job_id: str, node: str, *, running: bool, now: float) -> bool:
+        """End one job of a session that is stopped; `False` if it runs and is spared."""
+        job = self._jobs.get(job_id)
+        if job is None or job.status in TERMINAL:
+            return True  # ended with its parent, or by itself, a moment ago
+        if job.status != "active":
+            self._cancel_unbegun(job, now, SESSION_STOPPED)
+        elif running:
+            holder = job.node
+            self._outbox.append((holder, CancelRequest(job_id, job.token, SESSION_STOPPED)))
+            self._drop_claim(job, None)
+            self._end(job, "cancel", now, reason=SESSION_STOPPED)
+            self._tell("job:cancelled", job, now, holder, {"attempt": job.attempt})
+        else:
+            if node not in job.origins:
+                job.origins.append(node)
+            return False
+        return True
 
     def stops(self, sessions: Sequence[str]) -> list[int]:
         return [self._stopped.get(session, 0) for session in sessions]

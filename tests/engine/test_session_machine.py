@@ -164,9 +164,9 @@ class Real:
         with self.server.client() as admin:
             found = [key.decode() for key in admin.scan_iter(match="*")]
         base = f"{anchor('am2z')}:"
-        states = {f"{base}session:{session}" for session in SESSIONS}
+        states = {f"{base}session:{session}{of}" for session in SESSIONS for of in ("", ":receipts")}
         of_sessions = [
-            key for key in found if "session" in key or "lock" in key or "@" in key or ":ready" in key
+            key for key in found if "session" in key or ":lock:" in key or "@" in key or ":ready" in key
         ]
         return [key for key in of_sessions if key not in states] + [key for key in found if ":active" in key]
 

@@ -482,6 +482,8 @@ async def test_a_stopped_session_leaves_no_key_but_its_state(redis_url, redis_se
         base = "{am2z:0}:"
         assert left - outcomes - {f"{base}q:slow:meta"} == {
             f"{base}session:s",
+            # What this node's last write of it became is known for a week.
+            f"{base}session:s:receipts",
             f"{base}expiries",
             # That it was stopped is known for an hour.
             f"{base}stopped",
