@@ -103,6 +103,7 @@ class Worker:
         self._bell = host.spot()
         self._nursery: Nursery | None = None
         self._newer: set[str] = set()
+        self._refusal = ""
         self.jobs_run = 0
         self.held_back = False
         """Claim nothing for now; what is claimed runs."""
@@ -302,9 +303,13 @@ class Worker:
                 # Before the claims hear that this call is over: they may know who is to stop.
                 self._claiming = False
                 self._take(answer, want, began)
+                self._refusal = ""
             except AM2ZError as error:
                 self._claiming = False
-                logger.error("claiming from %s failed: %s", self.queue, error)
+                if error.message != self._refusal:
+                    # Once, however often it is tried again.
+                    self._refusal = error.message
+                    logger.error("claiming from %s failed, and is tried again: %s", self.queue, error)
                 self._claims.has_strays = True
                 await host.sleep(CLAIM_AGAIN_AFTER)
                 continue
