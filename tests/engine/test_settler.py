@@ -167,3 +167,23 @@ async def test_callers_hear_of_outcomes_where_the_tick_is_refused(
         with anyio.fail_after(30):
             assert (await other.execute("double", "x")).unwrap() == "xx"
         server.call("ACL", "SETUSER", "app", "+zscore")
+
+
+async def test_a_result_beyond_the_servers_limit_fails_its_job_after_one_run(spawn_redis) -> None:
+    server = spawn_redis({"proto-max-bulk-len": "1mb"})
+
+    @processor(queue=QueueOptions(concurrency=5))
+    async def grow(text: str) -> str:
+        RUNS.append(len(text))
+        return text * 100
+
+    async with QueueRuntime(server.url, max_state_bytes=8_000_000) as runtime:
+        runtime.register(grow)
+        with anyio.fail_after(60):
+            found = await runtime.execute_many(grow, ["a", "b" * 30_000, "c"])
+            assert [result.success for result in found] == [True, False, True]
+            error = found[1].error
+            assert isinstance(error, PayloadTooLargeError)
+            assert "3,000" in error.message
+            assert RUNS.count(30_000) == 1
+            assert (await runtime.execute(grow, "d")).success
