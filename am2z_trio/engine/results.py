@@ -275,9 +275,11 @@ class Results:
 
     def on_settled(self, settled: Settled) -> None:
         """The inbox says that a job has ended."""
+        if settled.status == "completed" and not settled.omitted:
+            self._resolve(settled)
+            return
         waiters = self._waiting.get(settled.id, ())
-        unsure = settled.status != "completed" and any(waiter.may_run_again for waiter in waiters)
-        if settled.omitted or unsure:
+        if settled.omitted or any(waiter.may_run_again for waiter in waiters):
             # Too large for a message; or perhaps an earlier run, which ended without completing.
             for waiter in waiters:
                 waiter.look = True

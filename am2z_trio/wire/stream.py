@@ -115,10 +115,10 @@ def _tls_context(options: RedisOptions) -> ssl.SSLContext:
 
 async def _open_trio(options: RedisOptions, context: ssl.SSLContext | None) -> ByteStream:
     if options.path:
-        return _TrioStream(await trio.open_unix_socket(options.path))
+        return _TrioSocketStream(await trio.open_unix_socket(options.path))
     stream = await trio.open_tcp_stream(options.host, options.port)
     if context is None:
-        return _TrioStream(stream)
+        return _TrioSocketStream(stream)
     secure = trio.SSLStream(stream, context, server_hostname=options.host, https_compatible=True)
     try:
         await secure.do_handshake()
@@ -168,6 +168,32 @@ class _TrioStream:
             await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise ConnectionResetError(_why(error)) from error
+
+
+class _TrioSocketStream(_TrioStream):
+    """The same without TLS. It waits before it reads: who reads in a loop has taken what there was, so that
+    Trio's own attempt beforehand fails as a rule, and costs as much as the reading."""
+
+    __slots__ = ("_socket",)
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        super().__init__(stream)
+        self._socket = stream.socket
+
+    async def receive_some(self, max_bytes: int) -> bytes:
+        while True:
+            # Asked for each time: the number of a socket that was closed may be another one's by now.
+            number = self._socket.fileno()
+            if number < 0:
+                raise ConnectionResetError("connection closed")
+            try:
+                await trio.lowlevel.wait_readable(number)
+                return os.read(number, max_bytes)
+            except trio.ClosedResourceError as error:
+                raise ConnectionResetError(_why(error)) from error
+            except BlockingIOError:
+                # Nothing there after all.
+                continue
 
 
 class _AnyioStream:
