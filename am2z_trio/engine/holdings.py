@@ -22,8 +22,9 @@ logger: Final = logging.getLogger("am2z_trio.node")
 LONG: Final = 1.0
 """Seconds after its grant from which a claim is asked for; most jobs have ended before."""
 
-MOST: Final = 1000
-"""Claims that one look asks for; with more of them they take turns."""
+MOST: Final = 200
+"""Claims that one look asks for; with more of them they take turns. What is lost with a connection is found
+as soon as the next one stands: this is for what shows nowhere else."""
 
 EVERY: Final = 30.0
 """Most seconds between two comparisons of everything: a request that came after its node had given up on it

@@ -101,6 +101,12 @@ MUTANTS = {
     "stop that tells no node": Mutant(
         ("STOP_SESSION",), "post(job.node, '\\148' .. cmsgpack.pack('cancel', id, job.token, STOPPED))", ""
     ),
+    "a stop that its blocks do not hear": Mutant(
+        ("STOP_SESSION",), "redis.call('PUBLISH', stops_key(),", "redis.call('PUBLISH', 'nowhere',"
+    ),
+    "a stop that cannot be asked for": Mutant(
+        ("STOP_SESSION",), "redis.call('ZADD', stopped_key(), whole(stop), name)", ""
+    ),
     "a stopping session accepts jobs": Mutant(
         ("ENQUEUE",), "return till and number(till, 0) > now", "return false"
     ),

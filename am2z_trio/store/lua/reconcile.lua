@@ -15,9 +15,11 @@ local function has_room(job)
 end
 
 local function stands(id, token)
+  -- Nearly always it is as the node believes.
+  local v = redis.call('HMGET', job_key(id), 'token', 'cancel')
+  if token ~= '' and v[1] == token then return { 'held', v[2] or nil } end
   local job = load(id)
   if not job or token == '' then return { 'lost' } end
-  if job.token == token then return { 'held', job.cancel or nil } end
   if job.last_token == token then return { 'settled' } end
   local resumable, node = is_resumable(job, token)
   if resumable and has_room(job) then
