@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import msgspec
 
 from am2z_trio.concurrency import CancelScope, Nursery
+from am2z_trio.concurrency.stack import require_stack
 from am2z_trio.model.errors import RuntimeStateError
 from am2z_trio.model.limits import MAX_KEY_BYTES
 from am2z_trio.model.options import JobOptions, require_text
@@ -125,6 +126,7 @@ class Context:
 
     def emit(self, event: str, data: Any = None) -> None:
         """Publish an event to every node that listens; as `runtime.emit`."""
+        require_stack()
         self._emit(event, data)
 
     @property
@@ -163,6 +165,7 @@ class Context:
         `inline` runs the processor right here, with its timeout, retries and events and no queue between;
         it is then run again with this job.
         """
+        require_stack()
         if key is None:
             self._calls += 1
             key = f"#{self._calls}"
@@ -174,4 +177,5 @@ class Context:
     async def update_progress(self, progress: float) -> None:
         """Record progress, 0 to 1 or any other finite number. Refused silently when the job was taken
         away."""
+        require_stack()
         await self._report(progress)

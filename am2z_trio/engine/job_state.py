@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import Any, TypeVar, overload
 
+from am2z_trio.concurrency.stack import require_stack
 from am2z_trio.model.codec import checksum
 from am2z_trio.model.errors import RuntimeStateError
 from am2z_trio.model.integrity import verified
@@ -69,6 +70,7 @@ class JobState:
         return after
 
     async def _read(self) -> StateRecord:
+        require_stack()
         if not self._session:
             raise RuntimeStateError("the job has no session, so it has no stored state")
         if self._record is None:

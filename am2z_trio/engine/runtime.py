@@ -13,6 +13,7 @@ from typing import Any, Final, Self, TypeVar
 import msgspec
 
 from am2z_trio.concurrency import TaskStatus
+from am2z_trio.concurrency.stack import require_stack
 from am2z_trio.model.errors import ResourceError, RuntimeStateError, SessionStoppedError
 from am2z_trio.model.events import Event
 from am2z_trio.model.limits import MAX_NAME_BYTES, MAX_REASON_BYTES
@@ -211,6 +212,7 @@ class Runtime:
         return self._running()
 
     def _running(self) -> Node:
+        require_stack()
         if self._node is None:
             raise RuntimeStateError("the runtime is not running: use `async with runtime:`")
         return self._node

@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, cast, overload
 
 import msgspec
 
+from am2z_trio.concurrency.stack import require_stack
 from am2z_trio.model.errors import RuntimeStateError, StateConflictError, ValidationError
 from am2z_trio.model.limits import MAX_SESSION_BYTES
 from am2z_trio.model.options import require, require_count, require_seconds, require_text
@@ -220,6 +221,7 @@ class StateManager:
         return self._running().locks.hold(session, lease)
 
     def _states(self, session: str) -> tuple[NodeStates, str]:
+        require_stack()
         id = require_text("session", session, most=MAX_SESSION_BYTES)
         return self._running().states, id
 

@@ -26,6 +26,7 @@ from am2z_trio import (
     ParallelError,
     Processor,
     ProcessorExecutionError,
+    QueueOptions,
     RetryPolicy,
     StepFailedError,
     ValidationError,
@@ -619,6 +620,40 @@ async def test_whatever_else_goes_wrong_the_job_ends_with_an_error_of_constant_s
         for result in results:
             assert the_error(result).message == "an error that cannot be described: Mute"
         assert (await runtime.execute(odd, 1)).unwrap() == 1
+
+
+@pytest.mark.parametrize("asks", ["call", "state", "runtime"])
+async def test_a_job_may_ask_at_the_edge_of_the_stack(live_node: LiveNode, asks: str):
+    """It fails, or what it asks is done; nothing is left half done."""
+    limit = sys.getrecursionlimit()
+
+    @processor(queue=QueueOptions(concurrency=2))
+    async def leaf(n: int) -> int:
+        return n
+
+    @processor(queue=QueueOptions(concurrency=2))
+    async def edge(n: int, ctx: Context) -> int:
+        async def deep(k: int) -> int:
+            if k:
+                return await deep(k - 1)
+            ctx.emit("said", [n])
+            await ctx.update_progress(0.5)
+            if asks == "call":
+                return await ctx.call(leaf, n)
+            if asks == "state":
+                await ctx.state.update(lambda _: n)
+                return n
+            await runtime.state.set("other", n)
+            return (await runtime.execute(leaf, n)).unwrap()
+
+        return await deep(n)
+
+    async with live_node(leaf, edge) as runtime:
+        results = await runtime.execute_many(edge, range(limit - 290, limit, 7), session="s")
+        assert 0 < sum(result.success for result in results) < len(results)
+        assert {type(result.error) for result in results if result.error} == {ProcessorExecutionError}
+        again = await runtime.execute_many(edge, range(8), session="s")
+        assert all(result.success for result in again)
 
 
 async def test_an_event_handler_may_raise_what_it_likes(live_node: LiveNode):
