@@ -73,6 +73,9 @@ and must not take it for dead."""
 SOONEST_TICK: Final = 0.05
 """Fewest seconds between two ticks, however little grace there is."""
 
+RENEWALS: Final = 4
+"""Renewals of a lease within its time, at least."""
+
 TICK: Final = 1.0
 """Most seconds between two ticks. Of a few nodes each ticks when the next look at what they share is due."""
 
@@ -511,7 +514,8 @@ class Node:
     async def _tick_forever(self) -> None:
         host = self.host
         while True:
-            pace = min(TICK, self._pace)
+            # Often enough for any lease: whoever is close to the end of its own takes nobody for dead.
+            pace = min(TICK, self._pace, self._options.lease / RENEWALS)
             if self._is_deaf:
                 pace = min(pace, max(SOONEST_TICK, self._options.disconnect_grace / DEAF_TICKS))
             with host.cancel_scope(deadline=host.now() + pace):
@@ -614,7 +618,8 @@ class Node:
         while True:
             await self._look_bell.park()
             try:
-                while (await self.store.tick()).more:
+                # Not once the node signs off: nothing of it shall come after that.
+                while not self._ticking.cancel_called and (await self.store.tick()).more:
                     pass
             except AM2ZError as error:
                 logger.warning("looking for dead nodes and stuck queues failed: %s", error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -329,3 +330,18 @@ async def test_a_slow_link_costs_no_lease(autojump_clock, monkeypatch):
         assert (await job.result()).unwrap() == 1
         assert (await slow.connection.check_health()).healthy
     assert len(began) == 1
+
+
+async def test_a_short_lease_is_renewed_in_time(autojump_clock, monkeypatch):
+    renewed: list[float] = []
+
+    def renew(self: MemoryServer, node: str, now: float, look_every: float) -> RenewAnswer:
+        renewed.append(trio.current_time())
+        return RenewAnswer(lost=False, wait=1.0)
+
+    monkeypatch.setattr(MemoryServer, "renew", renew)
+    runtime = LocalRuntime()
+    runtime._options = msgspec.structs.replace(runtime._options, lease=1.0)
+    async with runtime:
+        await trio.sleep(10)
+    assert max(b - a for a, b in pairwise(renewed)) <= 0.251
