@@ -14,7 +14,7 @@ from hypothesis.stateful import invariant, run_state_machine_as_test
 
 from tests.chaos.auditor import audit
 from tests.mutants.test_script_mutants import Mutant, mutate
-from tests.store.test_stateful import FlowMachine, KeptMachine, SessionMachine, StoreMachine
+from tests.store.test_stateful import FlowMachine, KeptMachine, SessionMachine, StoreMachine, TurnMachine
 
 END = "redis.call('PEXPIRE', job_key(job.id), whole(age))"
 BURIAL = "'updated', updated)\n  redis.call('PEXPIRE', key, TOMBSTONE_MS)"
@@ -104,6 +104,13 @@ MUTANTS: dict[str, tuple[type[StoreMachine], Mutant]] = {
             "  redis.call('HSET'",
         ),
     ),
+    "a line for a turn": (
+        TurnMachine,
+        without(
+            "SETTLE", "for _, field in ipairs(queues) do call_up", "for _, field in ipairs({}) do call_up"
+        ),
+    ),
+    "who has a turn": (TurnMachine, without("SETTLE", "redis.call('HDEL', key, 'holder')")),
     "a lock": (
         SessionMachine,
         without("ACQUIRE_LOCK RELEASE_LOCK", "redis.call('PEXPIRE', lock_key(name), lease + 60000)"),
