@@ -407,9 +407,9 @@ class Ledger:
             self._ghosts[place] = self._ghosts.get(place, 0) + 1
 
     def _waits(self, entry: Entry) -> bool:
-        """Whether a job waits as this entry of its line."""
+        """Whether a job that has not ended stands in its line as this entry."""
         job = self._jobs.get(entry[0])
-        return job is not None and job.status == "waiting" and job.generation == entry[1]
+        return job is not None and job.status not in TERMINAL and job.generation == entry[1]
 
     def _sieve_ghosts(self) -> None:
         """Take entries of jobs that wait no more out where they are many: a bounded number per operation."""

@@ -169,6 +169,17 @@ def test_the_front_of_a_line_stays_its_front_while_cancelled_jobs_are_taken_out(
     assert held.entries() == 0
 
 
+def test_an_odd_record_is_not_taken_for_one_that_waits_no_more(held):
+    held.enqueue(*(job(f"j{n}") for n in range(6)))
+    held.connection.hset(spell("am2z", "job", "j1"), "status", "strange")
+    held.connection.hdel(spell("am2z", "job", "j3"), "status")
+    for n in (0, 2, 4, 5):
+        drive(held.store.cancel(f"j{n}", "unwanted"))
+    assert held.connection.lrange(spell("am2z", "wait", "q"), 0, -1) == [b"j1", b"j3", b"j5"]
+    assert drive(held.store.claim("q", 1, 5)).grants == []
+    assert sorted(drive(held.store.dead_page("q", 0, 5))) == ["j1", "j3"]
+
+
 def test_a_job_that_gives_way_leaves_its_place_in_a_long_line(held):
     held.enqueue(job("first", debounce="k"))
     for number in range(0, 100, 50):

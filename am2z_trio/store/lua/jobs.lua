@@ -510,7 +510,10 @@ local function sieve(queue, skey, name, most)
   for _, entry in ipairs(redis.call('LPOP', list, most) or {}) do
     local id, gen = read_entry(entry)
     local v = redis.call('HMGET', job_key(id), 'status', 'gen')
-    if v[1] and not ENDED[v[1]] and v[2] == gen then living[#living + 1] = entry else dead = dead + 1 end
+    local stays = v[1] and not ENDED[v[1]] and v[2] == gen
+    -- What has lost its status is for a claim to judge.
+    if not v[1] then stays = redis.call('EXISTS', job_key(id)) == 1 end
+    if stays then living[#living + 1] = entry else dead = dead + 1 end
   end
   local more = redis.call('EXISTS', list) == 1
   if #living > 0 then
