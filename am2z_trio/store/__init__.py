@@ -6,6 +6,7 @@
 * `memory` - the specification behind the port, for `LocalRuntime`
 * `redis` - the port over Redis: one script per transition
 * `scripts`, `lua/` - the scripts, each with KEYS, ARGV, RETURNS and the invariant it keeps
+  * `spoilt.lua` - in front of each: what something else has written into our keys aborts no script
 * `keys` - the only place where a key is spelled
 * `witness` - what a node knows of the server's clock, and what counts where that is set
 * `lasting` - tasks of a node that have no end of their own
