@@ -107,6 +107,11 @@ def read_result(
                 f"and this one reads {WIRE_VERSION}",
                 context={"job": settled.id},
             )
+        if record.error is None and settled.status != "completed":
+            raise ValidationError(
+                f"the record of job {settled.id}, which is {settled.status}, does not say why",
+                context={"job": settled.id},
+            )
         error = None if record.error is None else error_of(record.error)
         state = None if error is not None else codec.decode(record.state)
     except AM2ZError as unreadable:
@@ -141,6 +146,10 @@ def _store_error(settled: Settled) -> AM2ZError:
     context = {"job": settled.id}
     if settled.reason == SESSION_STOPPED:
         return SessionStoppedError("the job's session was stopped", context=context)
+    if settled.status == "completed":
+        return ValidationError(
+            "the job has completed, and its outcome is gone from its record", context=context
+        )
     if settled.reason.startswith(UNREADABLE):
         return ValidationError(
             f"the job's record cannot be read{settled.reason[len(UNREADABLE) :]}", context=context

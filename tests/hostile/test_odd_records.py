@@ -32,7 +32,8 @@ from am2z_trio.concurrency import current_host
 from am2z_trio.engine import announcements, results
 from am2z_trio.engine import node as node_module
 from am2z_trio.engine.job import Job, ProcessorResult
-from am2z_trio.model.records import WIRE_VERSION
+from am2z_trio.model.codec import encode_record
+from am2z_trio.model.records import WIRE_VERSION, ResultRecord
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store import keys
 from am2z_trio.store.redis import RedisStore
@@ -149,6 +150,9 @@ def of_kind(r: Redis, k: str, kind: str) -> None:
 KINDS = ("string", "list", "set", "zset", "hash", "stream")
 SPOILT = ValidationError
 
+COMPLETED = encode_record(ResultRecord(WIRE_VERSION, msgspec.Raw(b"\x07"), None, 1, 2**60, 0.1, "x"))
+NEWER = encode_record(ResultRecord(WIRE_VERSION + 1, msgspec.Raw(b"\x07"), None, 1, 1, 0.1, "x"))
+
 WAITING = [
     # Fields that are not there.
     Odd("no status", lose("status"), SPOILT),
@@ -194,7 +198,11 @@ WAITING = [
     Odd("active, and nobody holds it", put(status="active"), SPOILT),
     Odd("active on a node that does not exist", put(status="active", node="x", token="1:x"), SPOILT),
     Odd("delayed, and nobody knows until when", put(status="later"), SPOILT),
-    Odd("completed without an outcome", put(status="completed"), AM2ZError),
+    Odd("completed without an outcome", put(status="completed"), ValidationError),
+    Odd(
+        "failed with the outcome of a completed one", put(status="failed", result=COMPLETED), ValidationError
+    ),
+    Odd("completed by a newer version", put(status="completed", result=NEWER), ValidationError),
     Odd("cancelled", put(status="cancelled"), JobCancelledError),
     Odd("failed with a result that is none", put(status="failed", result=b"\xc1"), ValidationError),
     Odd("of another queue", put(queue="other"), AM2ZError),
