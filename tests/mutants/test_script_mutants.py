@@ -176,6 +176,12 @@ MUTANTS = {
     "a queue with jobs is known no more": Mutant(
         ("FORGET_QUEUE",), "left == 0 and not drop_queue(queue)", "not drop_queue(queue)"
     ),
+    "a job that is run again stands where it was cancelled": Mutant(
+        ("CLAIM",), "or (listed and v[9] ~= gen) then", "then"
+    ),
+    "a session whose jobs were cancelled keeps its turn": Mutant(
+        ("CANCEL", "STOP_SESSION"), "redis.call('ZREM', ready_key(queue), skey)", ""
+    ),
     "an open circuit lets jobs through": Mutant(("BREAKER",), "return { 0, state,", "return { 1, state,"),
 }
 
