@@ -205,7 +205,10 @@ class Ledger:
     # --- small steps that operations share --------------------------------------------------
 
     def _queue(self, name: str) -> Queue:
-        return self._queues.setdefault(name, Queue())
+        queue = self._queues.get(name)
+        if queue is None:
+            queue = self._queues[name] = Queue()
+        return queue
 
     def _count(self, job: Job, transition: Transition) -> None:
         """Change the job's status by the table, and the queue's counts with it."""
