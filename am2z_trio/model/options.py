@@ -471,7 +471,8 @@ class RuntimeOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_state_bytes: int = DEFAULT_MAX_BYTES
     """Largest encoded state accepted, in either direction."""
     max_conflicts: int = 10
-    """How often a processor is run again because its session's state moved, before it fails."""
+    """How often a processor is run again because its session's state moved, before it fails. Jobs on the
+    stored state take turns, so it is moved only by what takes none: a given state, `runtime.state`."""
     max_call_depth: int = 10
     """How deep jobs may call jobs; a job that nobody called is 0 deep."""
     max_running: int | None = None

@@ -11,8 +11,8 @@ scripts are compared with the memory store operation by operation, so both follo
                      active ───────────────────────┘
                        │
                        ├─► completed      (cancel also ends waiting and later,
-                       ├─► failed          expire also ends waiting, revive begins anew,
-                       └─► cancelled       stall ends active)
+                       ├─► failed          expire cancels what is waiting, revive begins anew,
+                       └─► cancelled       stall fails what is active)
 ```
 """
 
