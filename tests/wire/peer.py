@@ -278,6 +278,10 @@ class Waiting:
         self.error: Exception | None = None
         self._ended = anyio.Event()
 
+    @property
+    def has_ended(self) -> bool:
+        return self._ended.is_set()
+
     async def ended(self) -> Any:
         """Wait for the end; returns the reply, or the error."""
         await self._ended.wait()
