@@ -13,6 +13,7 @@ class Capacity:
     def __init__(self, host: Host, limit: int | None) -> None:
         self._host = host
         self._free = limit
+        self.is_limited = limit is not None
         self._waiting: deque[Spot] = deque()
 
     async def acquire(self, *, first: bool = False) -> None:

@@ -204,13 +204,15 @@ class Executor:
         if not stopped:
             if scope.cancelled_caught:
                 error = _deadline_error(processor.name, timeout, remaining)
-            error = self._in_time(began + remaining, error, processor.name)
+            if error is not None:
+                error = self._in_time(began + remaining, error, processor.name)
             if processor.breaker is not None:
                 await self._circuits.tell(processor, error)
             if error is not None and _falls_back(grant, registered, error):
                 scope = self._host.cancel_scope(deadline=began + remaining)
                 output, error = await self._fall_back(claim, registered, stored, scope, started, error)
-                error = self._in_time(began + remaining, error, processor.name)
+                if error is not None:
+                    error = self._in_time(began + remaining, error, processor.name)
                 stopped = claim.stop is not None and error is not None
         if stopped:
             assert claim.stop is not None
@@ -227,9 +229,9 @@ class Executor:
         stopped = stopped or (isinstance(error, DeadlineExceededError) and self._now() >= began + remaining)
         return self._failed(grant, registered, error, started, execution_time, stopped=stopped)
 
-    def _in_time(self, deadline: float, error: AM2ZError | None, processor: str) -> AM2ZError | None:
+    def _in_time(self, deadline: float, error: AM2ZError, processor: str) -> AM2ZError:
         """Whatever a job has failed with: once its deadline has passed, nobody waits for it any more."""
-        if error is None or self._now() < deadline or isinstance(error, DeadlineExceededError):
+        if self._now() < deadline or isinstance(error, DeadlineExceededError):
             return error
         return _deadline_error(processor, None, 0.0, error)
 

@@ -334,7 +334,7 @@ class Node:
             self.claims,
             queue=queue,
             processor=name,
-            lookup=lambda: self._registry.get(name),
+            lookup=self._registry.look_up(name),
             sessions=self.sessions,
             capacity=self.capacity,
             max_conflicts=self._options.max_conflicts,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 from am2z_trio.model.codec import StateCodec
@@ -65,6 +66,10 @@ class Registry:
 
     def get(self, name: str) -> Registered | None:
         return self._by_name.get(name)
+
+    def look_up(self, name: str) -> Callable[[], Registered | None]:
+        """`get` for one name, for a worker that asks several times per job."""
+        return partial(self._by_name.get, name)
 
     @property
     def stalled_interval(self) -> float:

@@ -29,7 +29,7 @@ from am2z_trio.model.errors import (
     ValidationError,
     record_of,
 )
-from am2z_trio.model.records import WIRE_VERSION, ResultRecord, SettleAnswer, Settlement
+from am2z_trio.model.records import WIRE_VERSION, ResultRecord, Settlement
 from am2z_trio.model.telling import text_of
 from am2z_trio.store.ports import Store
 
@@ -124,7 +124,8 @@ class Settler:
             logger.warning("the store takes settlements again")
             self.refusal = ""
         for (claim, settlement), answer in zip(batch, answers, strict=True):
-            _tell(claim, settlement, answer)
+            if claim is not None:
+                claim.settled(settlement, answer)
 
     async def _settle_as_failed(self, entry: Entry, error: AM2ZError) -> None:
         """The store does not take it as it is. Its token settles once, so if it was taken after all, the
@@ -146,7 +147,8 @@ class Settler:
                 text_of(settlement.id),
                 _short(error),
             )
-        _tell(claim, settlement if answer.status == "replay" else small, answer)
+        if claim is not None:
+            claim.settled(settlement if answer.status == "replay" else small, answer)
 
     def _put_off(self, batch: Sequence[Entry], error: AM2ZError) -> None:
         if error.message != self.refusal:
@@ -178,11 +180,6 @@ class Settler:
         return Settlement(
             id=settlement.id, token=settlement.token, outcome="failed", result=encode_record(record)
         )
-
-
-def _tell(claim: Claim | None, settlement: Settlement, answer: SettleAnswer) -> None:
-    if claim is not None:
-        claim.settled(settlement, answer)
 
 
 def _short(error: AM2ZError) -> str:

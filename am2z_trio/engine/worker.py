@@ -320,17 +320,15 @@ class Worker:
 
     def _want(self) -> int:
         registered = self._lookup()
-        if registered is None or self.held_back or self._claims.on_hold or self._lacks_threads(registered):
+        if registered is None or self.held_back or self._claims.on_hold:
+            return 0
+        if not registered.processor.is_async and self._executor.threads.is_full:
             return 0
         concurrency = registered.processor.queue.concurrency
         ahead = self._prefetch.ahead(concurrency)
         free = concurrency + ahead - (self._busy - self._away) - len(self._buffer)
         # Work that settles more slowly than it runs must not pile up.
         return min(free, 2 * (concurrency + ahead) - (self._unsettled - self._away), MOST_AT_ONCE)
-
-    def _lacks_threads(self, registered: Registered) -> bool:
-        """Whether what it would run is a plain function, and none may begin here now."""
-        return not registered.processor.is_async and self._executor.threads.is_full
 
     def _flow(self) -> Flow:
         registered = self._lookup()
@@ -428,10 +426,11 @@ class Worker:
                 self._roused -= 1
                 turn_ends = now() + SLICE
                 continue
-            await self._capacity.acquire()
-            if not buffer:
-                self._capacity.release()
-                continue
+            if self._capacity.is_limited:
+                await self._capacity.acquire()
+                if not buffer:
+                    self._capacity.release()
+                    continue
             claim = buffer.popleft()
             claim.counts = True
             if buffer:
@@ -439,7 +438,9 @@ class Worker:
             session = claim.grant.spec.session
             if claim.stop is not None or (session and self._sessions.is_stopping(session)):
                 self._drop(claim)
-            elif self._lacks_threads(registered) or (session and self._sessions.closed):
+            elif (not registered.processor.is_async and self._executor.threads.is_full) or (
+                session and self._sessions.closed
+            ):
                 self._give_back_capacity(claim)
                 self._settler.submit(claim, released(claim))
             elif session:
@@ -448,6 +449,8 @@ class Worker:
                 self._busy += 1
                 await self._run(claim, registered, None)
             if claim.ended > turn_ends:
+                # Where jobs keep the loop to themselves, each that ends is a sign of life.
+                self._store.beat()
                 await host.checkpoint()
                 turn_ends = now() + SLICE
 
@@ -497,7 +500,6 @@ class Worker:
                 # Stopped since the slot has looked: its code is not begun.
                 await self._host.checkpoint()
             settlement = await self._executor.run(claim, registered)
-            self._store.beat()
             self._prefetch.ran(claim.ended - claim.began)
             self.jobs_run += 1
         except BaseException as raised:

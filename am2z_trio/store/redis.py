@@ -409,8 +409,8 @@ class RedisStore:
         for settlement in settlements:
             commit = settlement.commit
             record: tuple[Argument, ...] = (
-                _bytes(settlement.id),
-                _bytes(settlement.token),
+                settlement.id if settlement.id.isascii() else _bytes(settlement.id),
+                settlement.token,
                 settlement.outcome,
                 settlement.result,
                 settlement.reason,
