@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -21,8 +22,9 @@ from am2z_trio.model.records import Grant, ResultRecord, Settlement
 from .claims import Claim
 from .context import CallRequest, Context
 from .executor import Executor
+from .job import Done
 from .registry import Registry
-from .submissions import ANY_OPTIONS, MOST_REPEATS, Ask, Submissions, name_of, was_given_up
+from .submissions import ANY_OPTIONS, MOST_REPEATS, Ask, Asked, Submissions, name_of, was_given_up
 
 Tell = Callable[[str, Any, Grant], None]
 
@@ -51,29 +53,13 @@ class Calls:
 
     async def call(self, executor: Executor, claim: Claim, request: CallRequest, context: Context) -> Any:
         """Run a job for a running job and return what it returned, or raise its error."""
-        claim.root.called += 1
-        if claim.root.called > MAX_CALLS:
-            raise ResourceError(
-                f"{claim.root.grant.spec.processor!r} has called {MAX_CALLS:,} jobs in this run, "
-                "which is the limit",
-                context={"calls": claim.root.called, "limit": MAX_CALLS},
-                retryable=False,
-            )
+        root = claim.root
+        root.called += 1
+        if root.called > MAX_CALLS:
+            raise _too_many(root)
         if request.inline:
             return await self._run_inline(executor, claim, request, context)
-        root = claim.root
-        spec = root.grant.spec
-        own_session = request.session is not None
-        ask = Ask(
-            session=request.session if own_session else spec.session or None,
-            timeout=request.timeout,
-            options=request.options,
-            parent=claim.grant,
-            root=spec.id,
-            key=f"{claim.path}{request.key}",
-            commits=own_session,
-            goes_on=lambda: self._goes_on(root),
-        )
+        ask = self._ask(claim, request)
         async with root.worker.away(root):
             result = await self._submissions.execute(request.processor, request.state, ask)
             repeats = 0
@@ -81,6 +67,39 @@ class Calls:
                 result = await self._submissions.execute(request.processor, request.state, ask)
                 repeats += 1
         return result.unwrap()
+
+    async def call_each(
+        self, claim: Claim, many: int, call_of: Callable[[int], CallRequest], done: Done
+    ) -> None:
+        """Run jobs for a running job, none of them inline, side by side and in this one task; `done` is told
+        of each as it ends, and whether to wait for the others."""
+        root = claim.root
+        room = MAX_CALLS - root.called
+        root.called += many
+
+        def asked(number: int) -> Asked:
+            if number >= room:
+                raise _too_many(root)
+            request = call_of(number)
+            return request.processor, request.state, self._ask(claim, request)
+
+        async with root.worker.away(root):
+            await self._submissions.execute_each(many, asked, done, partial(self._goes_on, root))
+
+    def _ask(self, claim: Claim, request: CallRequest) -> Ask:
+        root = claim.root
+        spec = root.grant.spec
+        own_session = request.session is not None
+        return Ask(
+            session=request.session if own_session else spec.session or None,
+            timeout=request.timeout,
+            options=request.options,
+            parent=claim.grant,
+            root=spec.id,
+            key=f"{claim.path}{request.key}",
+            commits=own_session,
+            goes_on=partial(self._goes_on, root),
+        )
 
     def _goes_on(self, root: Claim) -> bool:
         """Whether the job goes back to its queue, or is elsewhere already: its calls shall be there then."""
@@ -139,6 +158,14 @@ class Calls:
             grant = msgspec.structs.replace(grant, attempt=grant.attempt + 1)
         self._tell(f"job:{settlement.outcome}", {"attempt": grant.attempt}, grant)
         return registered.codec.decode(_outcome(settlement).state)
+
+
+def _too_many(root: Claim) -> ResourceError:
+    return ResourceError(
+        f"{root.grant.spec.processor!r} has called {MAX_CALLS:,} jobs in this run, which is the limit",
+        context={"calls": root.called, "limit": MAX_CALLS},
+        retryable=False,
+    )
 
 
 def _outcome(settlement: Settlement) -> ResultRecord:

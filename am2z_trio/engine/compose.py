@@ -3,7 +3,8 @@
 A composition is a processor: it has a queue, a timeout and a retry policy of its own, is registered with
 its parts, and composes further. Its plan says what it is made of; `run` carries a plan out with
 `ctx.call`, so every part is a durable call: a composition that is run again, after a crash or a
-failure, does not run the parts again that have completed.
+failure, does not run the parts again that have completed. Parts that are side by side are waited for in one
+task, however many they are; only inline ones have tasks of their own, as their code runs there.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ from am2z_trio.model.limits import KIB
 from am2z_trio.model.options import QueueOptions, RetryPolicy, require
 from am2z_trio.model.telling import cut
 
-from .context import Context
+from .context import CallRequest, Context
+from .job import ProcessorResult
 from .merge import merge_changes
 from .processor import Processor
+from .submissions import name_of
 
 S = TypeVar("S")
 P = TypeVar("P")
@@ -240,21 +243,35 @@ async def run(plan: Plan, state: Any, ctx: Context) -> Any:
     if isinstance(plan, ChainPlan):
         return await _run_chain(plan, state, ctx)
     if isinstance(plan, ParallelPlan):
-        calls = [(child, state, None) for child in plan.children]
-        results = await _run_all(calls, ctx, collect=plan.collect, inline=plan.inline)
+        children = plan.children
+        results = await _run_all(
+            len(children),
+            lambda i: CallRequest(children[i], state, str(i), inline=plan.inline),
+            ctx,
+            inline=range(len(children)) if plan.inline else (),
+            collect=plan.collect,
+        )
         if plan.merge is not None:
             return plan.merge(state, results)
-        return merge_changes(state, [child.name for child in plan.children], results)
+        return merge_changes(state, [child.name for child in children], results)
     if isinstance(plan, RoutePlan):
         return await _run_route(plan, state, ctx)
-    batch_calls = [(plan.processor, *_payload(payload)) for payload in plan.payloads(state)]
-    return plan.merge(state, await _run_all(batch_calls, ctx, collect=False, inline=plan.inline))
+    payloads = list(plan.payloads(state))
+    results = await _run_all(
+        len(payloads),
+        lambda i: _batch_call(plan, payloads[i], i),
+        ctx,
+        inline=[i for i, load in enumerate(payloads) if not isinstance(load, Payload)] if plan.inline else (),
+        collect=False,
+    )
+    return plan.merge(state, results)
 
 
-def _payload(payload: Any | Payload[Any]) -> tuple[Any, str | None]:
+def _batch_call(plan: BatchPlan, payload: Any | Payload[Any], index: int) -> CallRequest:
     if isinstance(payload, Payload):
-        return payload.state, payload.session  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return payload, None
+        state, session = payload.state, payload.session  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        return CallRequest(plan.processor, state, str(index), session)
+    return CallRequest(plan.processor, payload, str(index), inline=plan.inline)
 
 
 async def _run_chain(plan: ChainPlan, state: Any, ctx: Context) -> Any:
@@ -280,28 +297,40 @@ async def _run_route(plan: RoutePlan, state: Any, ctx: Context) -> Any:
 
 
 async def _run_all(
-    calls: Sequence[tuple[Processor[Any], Any, str | None]], ctx: Context, *, collect: bool, inline: bool
+    many: int, call_of: Callable[[int], CallRequest], ctx: Context, *, inline: Sequence[int], collect: bool
 ) -> list[Any]:
-    results: list[Any] = [None] * len(calls)
+    """Carry calls out side by side: the `inline` ones in tasks of their own, all others in this one."""
+    results: list[Any] = [None] * many
     failures: dict[int, AM2ZError] = {}
+    queued = sorted(set(range(many)) - set(inline)) if inline else range(many)
 
-    async def one(index: int) -> None:
-        processor, state, session = calls[index]
+    async def run_inline(index: int) -> None:
+        call = call_of(index)
         try:
-            results[index] = await ctx.call(
-                processor, state, key=str(index), session=session, inline=inline and session is None
-            )
+            results[index] = await ctx.call(call.processor, call.state, key=call.key, inline=True)
         except AM2ZError as error:
             failures[index] = error
             if not collect:
                 tasks.cancel_scope.cancel()
 
+    def done(number: int, result: ProcessorResult[Any]) -> bool:
+        index = queued[number]
+        if result.error is None:
+            results[index] = result.state
+            return True
+        failures[index] = result.error
+        return collect
+
     async with anyio.create_task_group() as tasks:
-        for index in range(len(calls)):
-            tasks.start_soon(one, index)
+        for index in inline:
+            tasks.start_soon(run_inline, index)
+        if queued:
+            await ctx.call_each(len(queued), lambda number: call_of(queued[number]), done)
+            if failures and not collect:
+                tasks.cancel_scope.cancel()
     if failures:
-        named = {f"{calls[i][0].name}[{i}]": failures[i] for i in sorted(failures)}
-        raise _parallel_failed(ctx.processor, named, len(calls))
+        named = {f"{name_of(call_of(i).processor)}[{i}]": failures[i] for i in sorted(failures)}
+        raise _parallel_failed(ctx.processor, named, many)
     return results
 
 

@@ -15,6 +15,7 @@ from am2z_trio.model.errors import RuntimeStateError
 from am2z_trio.model.limits import MAX_KEY_BYTES
 from am2z_trio.model.options import JobOptions, require_text
 
+from .job import Done
 from .job_state import JobState
 from .processor import Processor
 
@@ -40,10 +41,14 @@ class CallRequest(NamedTuple):
     processor: Processor[Any] | str
     state: Any
     key: str
-    session: str | None
-    timeout: float | None
-    options: JobOptions | None
-    inline: bool
+    session: str | None = None
+    timeout: float | None = None
+    options: JobOptions | None = None
+    inline: bool = False
+
+
+CallEach = Callable[[int, Callable[[int], CallRequest], Done], Awaitable[None]]
+"""As `Context.call_each`."""
 
 
 class JobRuntime:
@@ -60,6 +65,7 @@ class Context:
 
     __slots__ = (
         "_call",
+        "_call_each",
         "_calls",
         "_emit",
         "_nursery",
@@ -88,6 +94,7 @@ class Context:
         emit: Callable[[str, Any], None],
         report: Callable[[float], Awaitable[None]],
         call: Callable[..., Awaitable[Any]],
+        call_each: CallEach,
     ) -> None:
         self.processor = processor
         """Name of the processor that runs."""
@@ -107,6 +114,7 @@ class Context:
         self._emit = emit
         self._report = report
         self._call = call
+        self._call_each = call_each
         self._calls = 0
         self._nursery: Nursery | None = None
 
@@ -173,6 +181,14 @@ class Context:
             key = require_text("key", key, most=MAX_KEY_BYTES)
         request = CallRequest(processor, state, key, session, timeout, options, inline)
         return cast(S, await self._call(request, self))
+
+    async def call_each(self, many: int, call_of: Callable[[int], CallRequest], done: Done) -> None:
+        """What `parallel` and `batch` are made of: so many calls, none of them inline, in this one task.
+
+        `done(n, result)` is told of each as it ends, and answers whether the others are still waited for; if
+        not, they are cancelled, and this returns.
+        """
+        await self._call_each(many, call_of, done)
 
     async def update_progress(self, progress: float) -> None:
         """Record progress, 0 to 1 or any other finite number. Refused silently when the job was taken

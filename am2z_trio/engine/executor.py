@@ -57,6 +57,7 @@ from .circuits import NO_FAULT, Circuits
 from .claims import Claim, running
 from .context import CallRequest, Context, Meta
 from .contexts import OwnContext, in_context
+from .job import Done
 from .job_nursery import JobNursery
 from .job_state import JobState
 from .node_states import NodeStates
@@ -68,6 +69,7 @@ logger: Final = logging.getLogger("am2z_trio.jobs")
 Emit = Callable[[str, Any, Grant], None]
 Report = Callable[[Grant, float], Awaitable[None]]
 Call = Callable[[Claim, CallRequest, Context], Awaitable[Any]]
+CallEach = Callable[[Claim, int, Callable[[int], CallRequest], Done], Awaitable[None]]
 
 KEPT_ERRORS: Final = 20
 """Errors of earlier attempts that are kept with a job."""
@@ -84,6 +86,7 @@ class Executor:
     """Runs claimed jobs of one node."""
 
     __slots__ = (
+        "_call_each",
         "_call_job",
         "_circuits",
         "_emit",
@@ -108,6 +111,7 @@ class Executor:
         emit: Emit,
         report: Report,
         call: Call,
+        call_each: CallEach,
     ) -> None:
         self._host = host
         self._now = host.now
@@ -116,6 +120,7 @@ class Executor:
         self._emit = emit
         self._report = report
         self._call_job = call
+        self._call_each = call_each
         self._circuits = circuits
         self._own = own
         self.threads = threads
@@ -351,6 +356,7 @@ class Executor:
             emit=emit,
             report=report,
             call=partial(self._call_job, claim),
+            call_each=partial(self._call_each, claim),
         )
 
     def _completed(

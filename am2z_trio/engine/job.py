@@ -75,6 +75,10 @@ class ProcessorResult(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
         return self.state  # type: ignore[return-value]
 
 
+Done = Callable[[int, ProcessorResult[Any]], bool]
+"""Told how one of many jobs has ended, by its number; answers whether the others are still waited for."""
+
+
 def failed_result(
     error: AM2ZError, *, processor: str, session: str | None, job_id: str = ""
 ) -> ProcessorResult[Any]:

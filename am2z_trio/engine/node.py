@@ -143,6 +143,7 @@ class Node:
             emit=self._emit,
             report=self._report,
             call=self._call,
+            call_each=self._calls.call_each,
         )
         self._services: CancelScope = self.host.cancel_scope(shield=True)
         self._serving = self.host.event()

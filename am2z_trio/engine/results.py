@@ -16,9 +16,9 @@ from collections.abc import Awaitable, Callable
 from heapq import nsmallest
 from itertools import islice
 from math import inf
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
-from am2z_trio.concurrency import Event, Host, Spot, TaskStatus
+from am2z_trio.concurrency import Event, Host, TaskStatus
 from am2z_trio.model.errors import (
     AM2ZError,
     ConfigurationError,
@@ -55,6 +55,12 @@ READ_AGAIN_AFTER: Final = 0.5
 """Seconds after a reading that the store refused."""
 
 
+class Listener(Protocol):
+    """Whoever is told of an outcome: a spot, or one of many for which one task waits."""
+
+    def wake(self, value: Any = None) -> None: ...
+
+
 class Waiter:
     """One submitted job and whoever waits for it."""
 
@@ -75,7 +81,7 @@ class Waiter:
     )
 
     def __init__(
-        self, host: Host, id: str, request: Enqueue | None, spot: Spot | None, *, shared: bool
+        self, host: Host, id: str, request: Enqueue | None, spot: Listener | None, *, shared: bool
     ) -> None:
         self.id = id
         self.request = request
@@ -163,6 +169,24 @@ class _Leaving(NamedTuple):
     goes_on: Callable[[], bool] | None
 
 
+class _Crowd:
+    """Calls of one caller that has gone away, by job."""
+
+    __slots__ = ("_goes_on", "reason", "waiters")
+
+    def __init__(self, waiters: dict[str, Waiter], reason: str, goes_on: Callable[[], bool] | None) -> None:
+        self.waiters = waiters
+        self.reason = reason
+        self._goes_on: Callable[[], bool] | bool = goes_on or False
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether its caller goes on elsewhere: asked once, as all of them have left for one reason."""
+        if not isinstance(self._goes_on, bool):
+            self._goes_on = self._goes_on()
+        return self._goes_on
+
+
 class Results:
     """The node's outgoing jobs and incoming outcomes.
 
@@ -184,6 +208,8 @@ class Results:
         self._lineage = ""
         self._leaving: dict[str, list[_Leaving]] = {}
         """Callers that have gone away, by job."""
+        self._crowds: deque[_Crowd] = deque()
+        """Those that have gone away with very many jobs."""
         self._left = 0
         """How many were taken back in this turn of the loop."""
         self._leaver = host.spot()
@@ -191,16 +217,20 @@ class Results:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def submit(self, request: Enqueue, spot: Spot | None = None, *, shared: bool = False) -> Waiter:
+    def submit(self, request: Enqueue, spot: Listener | None = None, *, shared: bool = False) -> Waiter:
         """Send a job soon; `spot` is woken with its outcome.
 
         `shared`: the id is the user's, and others may wait for the same job: it is not cancelled when this
         caller goes away while they do.
         """
         waiter = Waiter(self._host, request.spec.id, request, spot, shared=shared)
+        # First who has waited for this id before.
         if waiter.id in self._leaving:
-            # First who has waited for this id before.
             self._let_go(waiter.id)
+        if request.again:
+            for crowd in self._crowds:
+                if waiter.id in crowd.waiters:
+                    self._let_go_one(crowd, waiter.id)
         if waiter.id in self._waiting:
             self._waiting[waiter.id].append(waiter)
         else:
@@ -239,6 +269,14 @@ class Results:
         self._leaving.setdefault(waiter.id, []).append(_Leaving(waiter, reason, goes_on))
         self._leaver.wake()
 
+    def leave_all(
+        self, waiters: dict[str, Waiter], reason: str, goes_on: Callable[[], bool] | None = None
+    ) -> None:
+        """As `leave` for each of them, by its id: some in each turn of the loop. The dict is kept."""
+        if waiters:
+            self._crowds.append(_Crowd(waiters, reason, goes_on))
+            self._leaver.wake()
+
     def _abandon(self, waiter: Waiter, reason: str) -> None:
         if not self._forget(waiter):
             return
@@ -256,10 +294,27 @@ class Results:
 
     async def let_go(self) -> None:
         """Tell the store of all callers that have gone away so far."""
-        while self._leaving:
-            for job in list(islice(self._leaving, LEFT_AT_ONCE)):
+        while self._leaving or self._crowds:
+            some = list(islice(self._leaving, LEFT_AT_ONCE))
+            for job in some:
                 self._let_go(job)
+            room = LEFT_AT_ONCE - len(some)
+            while room and self._crowds:
+                crowd = self._crowds[0]
+                some = list(islice(crowd.waiters, room))
+                for job in some:
+                    self._let_go_one(crowd, job)
+                room -= len(some)
+                if not crowd.waiters:
+                    self._crowds.popleft()
             await self._host.checkpoint()
+
+    def _let_go_one(self, crowd: _Crowd, job: str) -> None:
+        waiter = crowd.waiters.pop(job)
+        if crowd.goes_on:
+            self._forget(waiter)
+        else:
+            self._abandon(waiter, crowd.reason)
 
     async def _let_go_forever(self) -> None:
         while True:
@@ -311,6 +366,7 @@ class Results:
         waiting, self._waiting = self._waiting, {}
         self._outgoing.clear()
         self._leaving.clear()
+        self._crowds.clear()
         for waiters in waiting.values():
             for waiter in waiters:
                 waiter.resolve(error)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 import secrets
+from collections import deque
 from collections.abc import Callable, Iterable
 from math import inf
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from am2z_trio.concurrency import Host
+from am2z_trio.concurrency import Host, Spot
 from am2z_trio.model.codec import StateCodec
 from am2z_trio.model.errors import (
     AM2ZError,
@@ -46,15 +47,15 @@ from am2z_trio.model.records import (
 from am2z_trio.store.ports import Store
 
 from .claims import aside, running_job
-from .job import ProcessorResult, failed_result, read_result
+from .job import Done, ProcessorResult, failed_result, read_result
 from .processor import Processor
 from .registry import Registry
 from .results import ABANDONED, Results, Waiter
 
 S = TypeVar("S")
 
-PREPARED_AT_ONCE: Final = 500
-"""States `execute_many` encodes before it lets other tasks have a turn: some milliseconds."""
+AT_ONCE: Final = 100
+"""Jobs that one task submits, or whose outcomes it reads, before others have a turn: some milliseconds."""
 
 LOOK_AGAIN_AFTER: Final = 30.0
 """Seconds for which the processors of other nodes, and the options of their queues, are taken as known."""
@@ -91,6 +92,28 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the caller waits for its outcome."""
     goes_on: Callable[[], bool] | None = None
     """Asked when the call is cancelled: whether the job that calls will be run again, and call again."""
+
+
+Asked = tuple[Processor[Any] | str, Any, Ask]
+"""Processor, state, and the rest of what a caller says about a job."""
+
+
+class _Place:
+    """One of many jobs that one task waits for; their waiters wake it."""
+
+    __slots__ = ("_bell", "_ended", "codec", "id", "number", "repeats")
+
+    def __init__(self, number: int, ended: deque[tuple[_Place, Settled | AM2ZError]], bell: Spot) -> None:
+        self.number = number
+        self.id = ""
+        self.codec: StateCodec[Any] | None = None
+        self.repeats = 0
+        self._ended = ended
+        self._bell = bell
+
+    def wake(self, value: Any = None) -> None:
+        self._ended.append((self, value))
+        self._bell.wake()
 
 
 class Submissions:
@@ -197,7 +220,7 @@ class Submissions:
                     prepared.append(error)
                 else:
                     prepared.append((codec, self._results.submit(request)))
-                if len(prepared) % PREPARED_AT_ONCE == 0:
+                if len(prepared) % AT_ONCE == 0:
                     await self._host.checkpoint()
             results: list[ProcessorResult[S]] = []
             for entry in prepared:
@@ -209,12 +232,75 @@ class Submissions:
                         settled = await waiter.wait()
                     await self._out_of_time(waiter, settled, deadline)
                     results.append(_result(settled, codec, waiter, name, ask.session))
+                if len(results) % AT_ONCE == 0:
+                    await self._host.checkpoint()
         except BaseException:
-            for entry in prepared:
-                if not isinstance(entry, AM2ZError):
-                    self._results.abandon(entry[1], self._why_gone(deadline))
+            waiters = {entry[1].id: entry[1] for entry in prepared if not isinstance(entry, AM2ZError)}
+            self._results.leave_all(waiters, self._why_gone(deadline))
             raise
         return results
+
+    async def execute_each(
+        self, many: int, asked: Callable[[int], Asked], done: Done, goes_on: Callable[[], bool]
+    ) -> None:
+        """Submit so many jobs and wait for all of them, in this one task: a job under way costs what is
+        written down of it, and no task.
+
+        `asked(n)` says which one is the n-th, and `done(n, result)` is told how it has ended, in the order in
+        which they end, and whether the others are still waited for. Where they are not, or where this is
+        cancelled, those that have not ended are: some in each of the next turns of the loop, unless `goes_on`
+        says that their caller does.
+        """
+        deadline = self._host.effective_deadline()
+        bell = self._host.spot()
+        ended: deque[tuple[_Place, Settled | AM2ZError]] = deque()
+        waiting: dict[str, Waiter] = {}
+        begun = steps = 0
+        try:
+            while begun < many or waiting:
+                if ended:
+                    place, outcome = ended.popleft()
+                    result = await self._read(place, waiting.pop(place.id), outcome, deadline)
+                    again = place.repeats < MOST_REPEATS and was_given_up(result.error)
+                    place.repeats += 1
+                elif begun < many:
+                    place, result, again = _Place(begun, ended, bell), None, True
+                    begun += 1
+                else:
+                    await bell.park()
+                    continue
+                if again:
+                    result = await self._begin(place, asked, waiting)
+                if result is not None and not done(place.number, result):
+                    return
+                steps += 1
+                if steps % AT_ONCE == 0:
+                    await self._host.checkpoint()
+        finally:
+            self._results.leave_all(waiting, self._why_gone(deadline), goes_on)
+
+    async def _begin(
+        self, place: _Place, asked: Callable[[int], Asked], waiting: dict[str, Waiter]
+    ) -> ProcessorResult[Any] | None:
+        """Submit one of many; its result, if it cannot be."""
+        try:
+            processor, state, ask = asked(place.number)
+            place.codec, request = await self.prepare(processor, state, ask)
+        except AM2ZError as error:
+            return failed_result(error, processor="", session=None)
+        waiter = self._results.submit(request, place)
+        place.id = waiter.id
+        waiting[waiter.id] = waiter
+        return None
+
+    async def _read(
+        self, place: _Place, waiter: Waiter, outcome: Settled | AM2ZError, deadline: float
+    ) -> ProcessorResult[Any]:
+        await self._out_of_time(waiter, outcome, deadline)
+        assert waiter.request is not None
+        assert place.codec is not None
+        spec = waiter.request.spec
+        return _result(outcome, place.codec, waiter, spec.processor, spec.session or None)
 
     async def submit(
         self, processor: Processor[S] | str, state: S | None, ask: Ask

@@ -6,6 +6,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 
 from am2z_trio import LocalRuntime, QueueOptions, processor
@@ -15,6 +16,14 @@ from am2z_trio.model.records import EnqueueAnswer
 from am2z_trio.testing.conformance import job
 
 pytestmark = pytest.mark.anyio
+
+
+TWO_TURNS = 2
+"""Tasks have their turns in any order: between two of the one that looks, another may have two."""
+
+
+def most_between_turns(seen: list[int]) -> int:
+    return max(after - before for before, after in pairwise(seen))
 
 
 class Told:
@@ -58,7 +67,7 @@ async def with_results(told: Any, use: Any) -> None:
 
 async def test_many_that_leave_together_are_taken_back_over_several_turns():
     told = Told()
-    ids = [f"j{n}" for n in range(3 * LEFT_AT_ONCE)]
+    ids = [f"j{n}" for n in range(10 * LEFT_AT_ONCE)]
 
     async def use(results: Results) -> None:
         for waiter in await submitted(results, *ids):
@@ -68,7 +77,7 @@ async def test_many_that_leave_together_are_taken_back_over_several_turns():
         while len(told.back) < len(ids):
             await current_host().checkpoint()
             seen.append(len(told.back))
-        assert max(after - before for before, after in pairwise(seen)) <= LEFT_AT_ONCE
+        assert most_between_turns(seen) <= TWO_TURNS * LEFT_AT_ONCE
         assert told.back == [(id, "gone") for id in ids]
         assert len(results) == 0
         # And the next one at once again.
@@ -108,6 +117,57 @@ async def test_what_is_called_again_under_its_id_is_taken_back_first():
         await results.let_go()
         assert told.back == [("a", "gone"), ("b", "gone")]
         assert told.taken == ["a", "b", "a"]
+
+    await with_results(told, use)
+
+
+async def test_calls_that_one_caller_leaves_together_are_taken_back_over_several_turns():
+    told = Told()
+    ids = [f"j{n}" for n in range(10 * LEFT_AT_ONCE)]
+
+    async def use(results: Results) -> None:
+        waiters = await submitted(results, *ids, "alone")
+        results.leave(waiters.pop(), "gone", lambda: False)
+        results.leave_all({waiter.id: waiter for waiter in waiters}, "gone too")
+        assert told.back == []
+        seen = [0]
+        while len(results):
+            await current_host().checkpoint()
+            seen.append(len(told.back))
+        assert most_between_turns(seen) <= TWO_TURNS * LEFT_AT_ONCE
+        assert told.back == [("alone", "gone"), *((id, "gone too") for id in ids)]
+
+    await with_results(told, use)
+
+
+async def test_whether_a_caller_of_very_many_goes_on_is_asked_once():
+    told = Told()
+    ids = [f"j{n}" for n in range(3 * LEFT_AT_ONCE)]
+    answers = [True]
+
+    async def use(results: Results) -> None:
+        waiters = await submitted(results, *ids)
+        results.leave_all({waiter.id: waiter for waiter in waiters}, "gone", answers.pop)
+        await results.let_go()
+        assert (told.back, answers, len(results)) == ([], [], 0)
+
+    await with_results(told, use)
+
+
+async def test_one_of_very_many_that_is_called_again_is_taken_back_first():
+    told = Told()
+    ids = [f"j{n}" for n in range(3 * LEFT_AT_ONCE)]
+
+    async def use(results: Results) -> None:
+        waiters = await submitted(results, *ids)
+        results.leave_all({waiter.id: waiter for waiter in waiters}, "gone")
+        again = results.submit(msgspec.structs.replace(job(ids[-1]), again=True))
+        assert told.back == [(ids[-1], "gone")]
+        while not again.is_known:
+            await current_host().checkpoint()
+        await results.let_go()
+        assert sorted(told.back) == sorted((id, "gone") for id in ids)
+        assert len(results) == 1
 
     await with_results(told, use)
 
