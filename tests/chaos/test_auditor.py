@@ -291,7 +291,7 @@ def test_whatever_is_asked_of_a_store_it_stays_well(machine: type[StoreMachine],
         run_state_machine_as_test(
             Machine,
             settings=settings(
-                max_examples=EXAMPLES // 8, stateful_step_count=40, deadline=None, phases=NO_EXPLAIN
+                max_examples=EXAMPLES // 4, stateful_step_count=40, deadline=None, phases=NO_EXPLAIN
             ),
         )
 

@@ -71,7 +71,7 @@ FLOWS = [
 ]
 SESSIONS = ("s", "t")
 IDS = [f"j{i}" for i in range(6)]
-EXAMPLES = 120 if settings().max_examples <= 100 else settings().max_examples
+EXAMPLES = 60 if settings().max_examples <= 100 else settings().max_examples
 """More in the profile `soak`."""
 NO_EXPLAIN = [phase for phase in Phase if phase is not Phase.explain]
 """Explaining a failure runs the program many more times."""
