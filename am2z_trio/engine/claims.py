@@ -192,10 +192,13 @@ class Claims:
             claim.cancel(Stop("lost", reason))
         return len(some)
 
-    def take_given_up(self) -> list[tuple[str, str]]:
-        """Claims that were given up before the store could hear of it."""
-        given_up, self._given_up = self._given_up, []
-        return given_up
+    def given_up(self) -> list[tuple[str, str]]:
+        """Claims that were given up, the first ones first, before the store could hear of it."""
+        return list(self._given_up)
+
+    def forget_given_up(self, count: int) -> None:
+        """The store has heard of so many of them, the first ones."""
+        del self._given_up[:count]
 
     def note_holdings(self, pairs: Iterable[tuple[str, str]]) -> None:
         """What the store says we hold, by id and token: what we do not know of it may still be on its way."""

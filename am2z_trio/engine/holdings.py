@@ -57,7 +57,9 @@ class Holdings:
             if everything:
                 await self._ask(claims.all())
                 # Such a claim is a stray where it stands or is given back; else its stall is taken back.
-                await self._store.reconcile(claims.take_given_up())
+                given_up = claims.given_up()
+                await self._store.reconcile(given_up)
+                claims.forget_given_up(len(given_up))
                 claims.note_holdings(await self._store.holdings())
                 self._compared = now
             else:

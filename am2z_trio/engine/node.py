@@ -528,12 +528,12 @@ class Node:
                 logger.warning("tick failed: %s", error)
                 failed = True
             if reached:
-                # Also where the tick was refused (by the server's access rules, say): callers of this node
-                # still hear what became of their jobs.
+                # Also where the tick was refused (by the server's access rules, say): blocks of this node
+                # still hear that their sessions were stopped.
                 try:
                     await self._look()
                 except AM2ZError as error:
-                    logger.warning("looking for outcomes failed: %s", error)
+                    logger.warning("looking for stops failed: %s", error)
                     failed = True
             if failed:
                 await host.sleep(TICK)
@@ -626,7 +626,7 @@ class Node:
                 logger.warning("looking for dead nodes and stuck queues failed: %s", error)
 
     async def _look(self) -> None:
-        """Pass stray wake-ups on, and read the records of jobs that were not heard of for a while."""
+        """Pass stray wake-ups on, and ask for stops that were not heard of."""
         store = self.store
         while self._stray_wakes:
             queue = self._stray_wakes.pop()

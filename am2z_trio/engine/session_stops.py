@@ -144,10 +144,6 @@ class SessionStops:
         for drain in list(self._drains.values()):
             await drain.done.wait()
 
-    def is_stopping(self, session: str) -> bool:
-        """Whether this node is stopping the session itself."""
-        return session in self._drains
-
     def on_cancelled(self, session: str) -> None:
         """The session's scope was cancelled here: what is left of it in the store ends, too."""
         self._begin(session)

@@ -30,7 +30,7 @@ from am2z_trio.model.errors import (
     record_of,
 )
 from am2z_trio.model.records import WIRE_VERSION, ResultRecord, Settlement
-from am2z_trio.model.telling import text_of
+from am2z_trio.model.telling import cut, text_of
 from am2z_trio.store.ports import Store
 
 from .claims import Claim
@@ -45,7 +45,7 @@ LONGEST_RETRY: Final = 5.0
 """Seconds before settlements that were refused for now are sent again: doubling."""
 
 TOLD: Final = 500
-"""Characters of the server's words that go into a job's error."""
+"""Bytes of the server's words that go into a job's error."""
 
 Entry = tuple[Claim | None, Settlement]
 
@@ -145,7 +145,7 @@ class Settler:
             logger.error(
                 "job %s has failed, since its outcome cannot be stored: %s",
                 text_of(settlement.id),
-                _short(error),
+                cut(error.message, TOLD),
             )
         if claim is not None:
             claim.settled(settlement if answer.status == "replay" else small, answer)
@@ -170,7 +170,8 @@ class Settler:
             return None
         size = len(settlement.result) + (0 if settlement.commit is None else len(settlement.commit.blob))
         described = PayloadTooLargeError(
-            f"the job's outcome ({settlement.outcome}, {size:,} bytes) cannot be stored: {_short(error)}",
+            f"the job's outcome ({settlement.outcome}, {size:,} bytes) cannot be stored: "
+            f"{cut(error.message, TOLD)}",
             context={"job": settlement.id, "bytes": size},
         )
         attempt = 0 if claim is None else claim.grant.attempt
@@ -180,10 +181,6 @@ class Settler:
         return Settlement(
             id=settlement.id, token=settlement.token, outcome="failed", result=encode_record(record)
         )
-
-
-def _short(error: AM2ZError) -> str:
-    return error.message if len(error.message) <= TOLD else f"{error.message[:TOLD]}…"
 
 
 def _may_be_its_content(error: AM2ZError) -> bool:

@@ -319,10 +319,6 @@ class Submissions:
             raise waiter.outcome
         return codec, waiter
 
-    def abandon(self, waiter: Waiter, reason: str) -> None:
-        """Nobody wants the job any more: take it back, wherever it is."""
-        self._results.abandon(waiter, reason)
-
     async def prepare(
         self, processor: Processor[S] | str, state: S | None, ask: Ask
     ) -> tuple[StateCodec[S], Enqueue]:

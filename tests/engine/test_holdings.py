@@ -1,0 +1,55 @@
+"""What a node asks the store about its claims, where the store refuses to answer."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from am2z_trio.concurrency import current_host
+from am2z_trio.engine.claims import Claim, Claims
+from am2z_trio.engine.holdings import Holdings
+from am2z_trio.model.errors import ServerReplyError
+
+pytestmark = pytest.mark.anyio
+
+
+class Refusing:
+    """A store that refuses some calls, and then knows of nothing."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+        self.asked: list[list[tuple[str, str]]] = []
+
+    async def reconcile(self, pairs: Any) -> list[Any]:
+        if self.refusals:
+            self.refusals -= 1
+            raise ServerReplyError("Redis answered: LOADING")
+        self.asked.append(list(pairs))
+        return []
+
+    async def holdings(self) -> list[tuple[str, str]]:
+        return []
+
+
+def claim(id: str) -> Claim:
+    grant: Any = SimpleNamespace(spec=SimpleNamespace(id=id), token=f"token of {id}")
+    worker: Any = SimpleNamespace(stops_when_cut_off=True)
+    return Claim(grant, worker, 0.0)
+
+
+async def test_the_store_hears_of_claims_that_were_given_up_though_it_refuses_at_first():
+    store: Any = Refusing(2)
+    claims = Claims()
+    holdings = Holdings(current_host(), store, claims)
+    for id in ("a", "b"):
+        one = claim(id)
+        claims.add(one)
+        assert claims.give_up("cut off") == 1
+        claims.remove(one)
+        with pytest.raises(ServerReplyError):
+            await holdings.look()
+    await holdings.look()
+    assert store.asked == [[("a", "token of a"), ("b", "token of b")]]
+    assert claims.given_up() == []
