@@ -241,3 +241,8 @@ class Job(Generic[S]):
         if view is None:
             raise JobNotFoundError(f"no record of job {self.id}", context={"job": self.id})
         return view
+
+
+def has_ended(job: Job[Any]) -> bool:
+    """Whether this node has heard of its outcome."""
+    return job._waiter.outcome is not None  # pyright: ignore[reportPrivateUsage]

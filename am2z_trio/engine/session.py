@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
-from am2z_trio.concurrency import CancelScope
+from am2z_trio.concurrency import CancelScope, current_host
 from am2z_trio.model.options import JobOptions
 
-from .job import Job, ProcessorResult
+from .job import Job, ProcessorResult, has_ended
 from .locks import SessionLock
 from .processor import Processor
 from .sessions import HostedSession
 from .states import StateManager, Versioned
+from .submissions import AT_ONCE
 
 if TYPE_CHECKING:
     from .runtime import Runtime
 
 S = TypeVar("S")
 T = TypeVar("T")
+
+KEPT: Final = 100
+"""Jobs that were submitted through an open session before it first looks which of them have ended."""
 
 
 class SessionState:
@@ -65,6 +69,7 @@ class Session:
         self._runtime = runtime
         self._hosted = hosted
         self._submitted: list[Job[Any]] = []
+        self._look_at = KEPT
 
     @property
     def cancel_scope(self) -> CancelScope:
@@ -113,10 +118,18 @@ class Session:
             processor, state, session=self.id, timeout=timeout, options=options, job_id=job_id
         )
         self._submitted.append(job)
+        if len(self._submitted) >= self._look_at:
+            # A session may be open for long: those that have ended need not be waited for.
+            self._submitted = [job for job in self._submitted if not has_ended(job)]
+            self._look_at = max(KEPT, 2 * len(self._submitted))
         return job
 
     async def wait_submitted(self) -> None:
         """Wait until everything that was `submit`ted has ended."""
+        steps = 0
         while self._submitted:
-            await self._submitted[-1].result()
-            self._submitted.pop()
+            # Out of the list first: others may submit meanwhile.
+            await self._submitted.pop().result()
+            steps += 1
+            if steps % AT_ONCE == 0:
+                await current_host().checkpoint()

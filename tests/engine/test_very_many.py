@@ -18,6 +18,7 @@ from am2z_trio import (
     QueueOptions,
     ResourceError,
     RetryPolicy,
+    Session,
     batch,
     parallel,
     processor,
@@ -25,6 +26,7 @@ from am2z_trio import (
 from am2z_trio.concurrency import current_host
 from am2z_trio.engine.job import read_result
 from am2z_trio.engine.results import LEFT_AT_ONCE
+from am2z_trio.engine.session import KEPT
 from am2z_trio.engine.submissions import AT_ONCE, CALLER_GONE, Submissions, child_id
 from am2z_trio.model.codec import encode_record
 
@@ -290,3 +292,45 @@ async def test_a_batch_whose_parts_are_batches_goes_on_where_one_may_run_at_a_ti
         runtime.register(spread)
         with anyio.fail_after(30):
             assert (await runtime.execute(spread, 3)).unwrap() == 8
+
+
+async def test_a_session_that_is_open_for_long_keeps_no_jobs_that_have_ended(make_runtime):
+    async with make_runtime() as runtime:
+        runtime.register(plus_one)
+        async with runtime.session("alice") as session:
+            most = 0
+            for _ in range(5):
+                jobs = [await session.submit(plus_one, n) for n in range(KEPT // 2)]
+                for job in jobs:
+                    await job.result()
+                most = max(most, len(session._submitted))  # pyright: ignore[reportPrivateUsage]
+            assert most <= KEPT
+
+
+async def test_what_is_submitted_while_a_session_s_block_is_left_is_waited_for_too(make_runtime):
+    let_go = [anyio.Event(), anyio.Event()]
+    ended: list[int] = []
+
+    @processor
+    async def slow(n: int) -> int:
+        await let_go[n].wait()
+        ended.append(n)
+        return n
+
+    async with make_runtime() as runtime, anyio.create_task_group() as tasks:
+        runtime.register(slow)
+
+        async def submit_late(session: Session) -> None:
+            await anyio.wait_all_tasks_blocked()
+            await session.submit(slow, 1)
+            let_go[0].set()
+            while not ended:
+                await anyio.sleep(0.001)
+            await anyio.wait_all_tasks_blocked()
+            let_go[1].set()
+
+        with anyio.fail_after(20):
+            async with runtime.session("alice") as session:
+                await session.submit(slow, 0)
+                tasks.start_soon(submit_late, session)
+            assert ended == [0, 1]
