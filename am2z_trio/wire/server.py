@@ -40,8 +40,12 @@ import anyio
 import msgspec
 from anyio.abc import Process
 
+from am2z_trio.concurrency import current_host
 from am2z_trio.model.errors import ConfigurationError, NetworkError
 from am2z_trio.model.options import require, require_seconds
+from am2z_trio.model.redis_options import RedisOptions
+
+from .stream import open_stream
 
 __all__ = ["EmbeddedServer", "PreparedServer", "find_server", "open_embedded_server", "version_of"]
 
@@ -487,11 +491,17 @@ async def _answers(prepared: PreparedServer) -> bool:
         replies = 2
     received = b""
     try:
-        async with await anyio.connect_unix(prepared.socket) as stream:
-            await stream.send(request)
+        stream = await open_stream(current_host(), RedisOptions(path=str(prepared.socket)))
+        try:
+            await stream.send_all(request)
             while received.count(b"\r\n") < replies:
-                received += await stream.receive()
-    except (OSError, anyio.EndOfStream, anyio.BrokenResourceError):
+                data = await stream.receive_some(65536)
+                if not data:
+                    return False
+                received += data
+        finally:
+            await stream.aclose()
+    except (NetworkError, OSError):
         return False
     return received.endswith(b"+PONG\r\n")
 
