@@ -90,13 +90,16 @@ def running_job() -> Claim | None:
 
 
 @asynccontextmanager
-async def aside(waits: bool = True) -> AsyncIterator[None]:
-    """Around waiting for a job's outcome, if it `waits`: a job that does so takes no room meanwhile."""
+async def aside(waits: bool = True, uncalled: str = "") -> AsyncIterator[None]:
+    """Around waiting for a job's outcome, if it `waits`: a job that does so takes no room meanwhile.
+
+    `uncalled` is the job it waits for, if the store does not know that another job has called it.
+    """
     claim = running_job() if waits else None
     if claim is None:
         yield
     else:
-        async with claim.worker.away(claim):
+        async with claim.worker.away(claim, uncalled):
             yield
 
 

@@ -209,7 +209,7 @@ class Job(Generic[S]):
 
         Cancelling the wait does not cancel the job; `cancel` does.
         """
-        async with aside(self._waiter.outcome is None):
+        async with aside(self._waiter.outcome is None, uncalled=self.id):
             settled = await self._waiter.wait()
         if isinstance(settled, AM2ZError):
             return failed_result(

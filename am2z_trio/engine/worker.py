@@ -4,7 +4,9 @@ Two kinds of tasks share a buffer of claimed jobs. The *feeder* claims: as many 
 free slots, and a few ahead where the work is short (`policy.prefetch`). *Slots* take from the buffer
 and run; there are never more of them than the queue's concurrency, and they are started only when
 there is work for them. When the store has nothing, the node is parked there and the feeder sleeps
-until a wake-up arrives or the next delayed job is due: nothing polls.
+until a wake-up arrives or the next delayed job is due: nothing polls. Where as many jobs wait for others
+as may (`QueueOptions.max_waiting_parents`), the feeder claims only what other jobs wait for: these are always
+begun, so whatever waits gets on.
 """
 
 from __future__ import annotations
@@ -96,6 +98,8 @@ class Worker:
         self._roused = 0
         self._unsettled = 0
         self._parked = False
+        self._calls_only = False
+        self._has_called = False
         self._woken = False
         self._due = inf
         self._claiming = False
@@ -172,8 +176,11 @@ class Worker:
     # --- jobs that wait for other jobs ------------------------------------------------------
 
     @asynccontextmanager
-    async def away(self, claim: Claim) -> AsyncIterator[None]:
-        """Around waiting for other jobs: this one takes no room then, here or in the limits of its queue."""
+    async def away(self, claim: Claim, uncalled: str = "") -> AsyncIterator[None]:
+        """Around waiting for other jobs: this one takes no room then, here or in the limits of its queue.
+
+        `uncalled`: one of them that the store takes for a job that nobody waits for.
+        """
         claim.calls += 1
         first = claim.calls == 1
         if first:
@@ -181,6 +188,8 @@ class Worker:
         try:
             if first:
                 await self.stay_aside(claim)
+            if uncalled:
+                await self._call_for(uncalled)
             yield
         finally:
             claim.calls -= 1
@@ -191,6 +200,13 @@ class Worker:
         """The limits of the queue do not count a job that waits for others."""
         if self._is_limited:
             await self._store.step_aside(claim.grant.spec.id, claim.grant.token)
+
+    async def _call_for(self, job: str) -> None:
+        """Nodes whose jobs wait for others, as many as may, begin none that nobody waits for."""
+        try:
+            await self._store.call_for(job)
+        except AM2ZError as error:
+            logger.warning("job %s is waited for, and the store was not told: %s", text_of(job), error)
 
     @property
     def _is_limited(self) -> bool:
@@ -215,6 +231,7 @@ class Worker:
     def _step_aside(self, claim: Claim) -> None:
         """The job waits for another one: its slot is free meanwhile, so that the other can run."""
         self._away += 1
+        self._has_called = True
         self._give_back_capacity(claim)
         self._slot_is_free()
         self._rouse()
@@ -228,10 +245,10 @@ class Worker:
                 await self._wait_for_room(claim)
             except BaseException:
                 # It will not go on: what takes its slot up again is its end.
-                self._away -= 1
+                self._one_is_back()
                 raise
         if self._busy - self._away < self._concurrency():
-            self._away -= 1
+            self._one_is_back()
         else:
             spot = self._host.spot()
             self._returning.append(spot)
@@ -240,7 +257,7 @@ class Worker:
             except BaseException:
                 if spot in self._returning:
                     self._returning.remove(spot)
-                    self._away -= 1
+                    self._one_is_back()
                 raise
         await self._capacity.acquire(first=True)
         if claim.counts or claim.calls:
@@ -252,8 +269,19 @@ class Worker:
     def _slot_is_free(self) -> None:
         """A job that has waited for another one goes on first."""
         if self._returning:
-            self._away -= 1
+            self._one_is_back()
             self._returning.popleft().wake()
+
+    def _one_is_back(self) -> None:
+        self._away -= 1
+        if self._parked and self._calls_only and not self._has_many_away:
+            self._bell.wake()
+
+    @property
+    def _has_many_away(self) -> bool:
+        """Whether as many wait for others as may: then nothing is begun but what others wait for."""
+        registered = self._lookup()
+        return registered is not None and self._away >= registered.processor.queue.most_waiting_parents
 
     def _give_back_capacity(self, claim: Claim) -> None:
         if claim.counts:
@@ -288,7 +316,7 @@ class Worker:
         host, bell = self._host, self._bell
         while not self._closing:
             want = self._want()
-            if self._parked and host.now() >= self._due:
+            if self._parked and (host.now() >= self._due or (self._calls_only and not self._has_many_away)):
                 self._parked = False
             if want <= 0 or self._parked:
                 with host.cancel_scope(deadline=self._due if self._parked else inf):
@@ -296,10 +324,11 @@ class Worker:
                 continue
             self._parked = self._woken = False
             began = host.now()
+            self._calls_only = calls_only = self._has_many_away
             self._claiming = True
             seq = self._claims.begin()
             try:
-                answer = await self._store.claim(self.queue, seq, want, self._flow())
+                answer = await self._store.claim(self.queue, seq, want, self._flow(), calls_only)
                 # Before the claims hear that this call is over: they may know who is to stop.
                 self._claiming = False
                 self._take(answer, want, began)
@@ -328,7 +357,12 @@ class Worker:
         ahead = self._prefetch.ahead(concurrency)
         free = concurrency + ahead - (self._busy - self._away) - len(self._buffer)
         # Work that settles more slowly than it runs must not pile up.
-        return min(free, 2 * (concurrency + ahead) - (self._unsettled - self._away), MOST_AT_ONCE)
+        most = min(free, 2 * (concurrency + ahead) - (self._unsettled - self._away), MOST_AT_ONCE)
+        if self._has_called and not self._has_many_away:
+            # All of it may come to wait for others.
+            parents = registered.processor.queue.most_waiting_parents
+            most = min(most, parents + concurrency - self._busy - len(self._buffer))
+        return most
 
     def _flow(self) -> Flow:
         registered = self._lookup()

@@ -323,6 +323,10 @@ class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+WAITING_PARENTS_PER_SLOT: Final = 10
+"""`QueueOptions.max_waiting_parents` by default, for each job that may run."""
+
+
 class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How a processor's jobs are queued and worked off. Every node that serves it should say the same."""
 
@@ -331,6 +335,12 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
     global_concurrency: int | None = None
     """Jobs of it that all nodes together run at a time; `None`: as many as the nodes do. One that waits for
     jobs that it has called does not count; it goes on before any that has not begun."""
+    max_waiting_parents: int | None = None
+    """Jobs of it on a node that may wait for others (`ctx.call`, `execute`, `result()`) before it begins none
+    but those that other jobs wait for; `None`: ten times `concurrency`. A job that waits frees its slot,
+    and a node would begin its whole backlog otherwise. Of jobs that nobody waits for, `max_waiting_parents` +
+    `concurrency` at most have begun on a node. Those that others wait for are begun all the same, the deepest
+    calls first: no circle of calls hangs."""
     session_concurrency: int | None = None
     """Jobs of it that are run of one session at a time, on all nodes together; 1 puts them in a row, but for
     those that wait for others, which do not count."""
@@ -358,6 +368,13 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
     them. For jobs that talk to other systems, where two runs must not overlap; a plain function cannot be
     stopped. All others go on: nothing comes of what they did if others were given them meanwhile."""
 
+    @property
+    def most_waiting_parents(self) -> int:
+        """`max_waiting_parents`, or what it is by default."""
+        if self.max_waiting_parents is not None:
+            return self.max_waiting_parents
+        return WAITING_PARENTS_PER_SLOT * self.concurrency
+
     def __post_init__(self) -> None:
         require(
             isinstance(self.stop_when_cut_off, bool),
@@ -366,7 +383,7 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
             "must be True or False",
         )
         keep(self, "concurrency", require_count("QueueOptions.concurrency", self.concurrency, most=100_000))
-        for name in ("global_concurrency", "session_concurrency", "rate_limit_rpm"):
+        for name in ("global_concurrency", "max_waiting_parents", "session_concurrency", "rate_limit_rpm"):
             value = getattr(self, name)
             if value is not None:
                 keep(self, name, require_count(f"QueueOptions.{name}", value, most=1_000_000))

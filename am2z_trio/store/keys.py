@@ -19,7 +19,8 @@ builds the others by functions that are rendered here, from the same table.
 | `q:<queue>:ready` | zset | sessions that have jobs waiting here, by their turn |
 | `q:<queue>:prio` | zset | ids with a priority: priority x 2^32 + arrival |
 | `q:<queue>:later` | zset | delayed and backing-off ids, by due time |
-| `q:<queue>:lot` | zset | nodes parked on the queue |
+| `q:<queue>:calls` | zset | ids that wait here and that other jobs wait for: the deepest calls first |
+| `q:<queue>:lot` | zset | nodes parked on the queue; those that claim calls only come last |
 | `q:<queue>:dead` | zset | ids of dead letters, by when they go |
 | `q:<queue>:done` | zset | ids of completed jobs, where their number is limited |
 | `q:<queue>:starts` | zset | tokens by when they were granted, where a rate limit counts them |
@@ -76,6 +77,7 @@ TEMPLATES: Final = {
     "ready": "q:%s:ready",
     "prio": "q:%s:prio",
     "later": "q:%s:later",
+    "calls": "q:%s:calls",
     "lot": "q:%s:lot",
     "dead": "q:%s:dead",
     "done": "q:%s:done",

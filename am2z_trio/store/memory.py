@@ -100,9 +100,11 @@ class MemoryStore:
         await self._checkpoint()
         return self._server.enqueue(jobs, self._now())
 
-    async def claim(self, queue: str, seq: int, limit: int, flow: Flow = FREE) -> ClaimAnswer:
+    async def claim(
+        self, queue: str, seq: int, limit: int, flow: Flow = FREE, calls_only: bool = False
+    ) -> ClaimAnswer:
         await self._checkpoint()
-        return self._server.claim(self._node, queue, seq, limit, self._now(), flow)
+        return self._server.claim(self._node, queue, seq, limit, self._now(), flow, calls_only)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[SettleAnswer]:
         await self._checkpoint()
@@ -111,6 +113,10 @@ class MemoryStore:
     async def report(self, job: str, token: str, progress: float) -> bool:
         await self._checkpoint()
         return self._server.report(job, token, progress, self._now())
+
+    async def call_for(self, job: str) -> None:
+        await self._checkpoint()
+        self._server.call_for(job)
 
     async def step_aside(self, job: str, token: str) -> None:
         await self._checkpoint()

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -89,6 +89,8 @@ class Job:
     """It waits for others, or for room to go on: limits do not count it."""
     aside: bool = False
     """A rate limit has set it aside once."""
+    depth: int = 0
+    """How deep it is in calls of other jobs; 0 if none waits for it."""
     children: dict[str, None] = field(default_factory=dict[str, None])
     origins: list[str] = field(default_factory=list[str])
     """Nodes that wait for the outcome: every one that has enqueued this id."""
@@ -215,6 +217,8 @@ class Ledger:
         old, new = job.status, follow(job.status, transition)
         if "active" in (old, new):
             self._freed[job.queue] = self._freed.get(job.queue, 0) + (1 if old == "active" else -1)
+        if job.depth and old == "waiting":
+            self._queue(job.queue).drop_call(job.spec.id)
         counts = self._queue(job.queue).counts
         counts[old] = counts.get(old, 0) - 1
         counts[new] = counts.get(new, 0) + 1
@@ -224,7 +228,22 @@ class Ledger:
         """Make a waiting job claimable and wake one node that is parked on its queue."""
         arrival = 0 if front or not job.priority else next(self._arrival)
         self._queue(job.queue).put(job.entry, job.spec.session, job.priority, arrival, front=front)
+        if job.depth:
+            self._list_call(job, front=front)
         self._wake(job.queue)
+
+    def _list_call(self, job: Job, *, front: bool = False) -> None:
+        """A job that others wait for is to be found apart from those that nobody does."""
+        arrival = 0 if front else next(self._arrival)
+        self._queue(job.queue).put_call(job.spec.id, job.depth, arrival)
+
+    def _leave_place(self, job: Job) -> None:
+        """A waiting job begins without being taken from where it waits. Its entry stays in its line, as one
+        that waits no more whenever the job does."""
+        if not self._queue(job.queue).drop_priority(job.spec.id):
+            job.generation += 1
+            place = job.queue, job.spec.session
+            self._ghosts[place] = self._ghosts.get(place, 0) + 1
 
     def _put_later(self, job: Job, due: float) -> None:
         job.due = due
@@ -233,12 +252,18 @@ class Ledger:
         self._drop_ghosts(later)
         if later[0][1] == job.spec.id:
             # Some node has to learn when to come back; its next claim will tell it.
-            self._wake(job.queue)
+            self._wake(job.queue, "any")
 
-    def _wake(self, name: str) -> bool:
-        lot = self._queue(name).lot
+    def _wake(self, name: str, whom: Literal["able", "free", "any"] = "able") -> bool:
+        """Wake a parked node: one that claims whatever waits. Where there is none, one that claims calls
+        only, if there are calls or `any` will do; never if it is for a `free` one."""
+        queue = self._queue(name)
+        lot = queue.lot
         while lot:
             node = min(lot, key=lambda name: (lot[name], name))
+            calls_only, _ = lot[node]
+            if calls_only and (whom == "free" or (whom == "able" and not queue.has_calls)):
+                return False
             del lot[node]
             if node in self._inboxes:
                 self._outbox.append((node, Wake(name)))
@@ -450,6 +475,7 @@ class Ledger:
     def _stand_in_line(self, job: Job) -> None:
         """The job's turn is another one's. It keeps its place when it comes here again."""
         job.place = job.place or next(self._arrival)
+        self._queue(job.queue).drop_call(job.spec.id)
         line = self._lines.setdefault(job.turn, {}).setdefault(job.queue, [])
         bisect.insort(line, (job.place, job.spec.id))
 
@@ -556,11 +582,8 @@ class Ledger:
         in_line = self._step_out_of_line(job)
         if job.turn:
             self._turns[job.turn] = job.spec.id
-        if job.status == "waiting" and not in_line and not self._queue(job.queue).drop_priority(job.spec.id):
-            # Its entry stays in the line, as one that waits no more whenever the job does.
-            job.generation += 1
-            place = job.queue, job.spec.session
-            self._ghosts[place] = self._ghosts.get(place, 0) + 1
+        if job.status == "waiting" and not in_line:
+            self._leave_place(job)
         self._take_stall_back(job, job.token)
         self._count(job, "resume")
         self._queue(job.queue).enter(job.spec.session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import heapq
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
@@ -125,7 +126,12 @@ class Queue:
     """Dead letters, by when they go."""
     done: dict[str, float] = field(default_factory=dict[str, float])
     """Completed jobs whose number is limited, by when they completed."""
-    lot: dict[str, float] = field(default_factory=dict[str, float])
+    lot: dict[str, tuple[bool, float]] = field(default_factory=dict[str, tuple[bool, float]])
+    """Parked nodes, those last that claim calls only, and since when."""
+    _calls: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+    """What waits and was called by other jobs: the deepest first, then by arrival."""
+    _by_depth: list[tuple[int, int, str]] = field(default_factory=list[tuple[int, int, str]])
+    """The same, in order."""
     counts: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
@@ -146,6 +152,32 @@ class Queue:
         else:
             self.waiting.push(entry, front=front)
 
+    @property
+    def has_calls(self) -> bool:
+        return bool(self._calls)
+
+    def put_call(self, job: str, depth: int, arrival: int) -> None:
+        """A job waits that another one waits for."""
+        self.drop_call(job)
+        self._calls[job] = (-depth, arrival)
+        bisect.insort(self._by_depth, (-depth, arrival, job))
+
+    def drop_call(self, job: str) -> None:
+        place = self._calls.pop(job, None)
+        if place is not None:
+            del self._by_depth[bisect.bisect_left(self._by_depth, (*place, job))]
+
+    def calls(self, room: Callable[[], int], looks: Looks) -> Iterator[tuple[list[Entry], None]]:
+        """What other jobs wait for, as long as there is room, anything left, and looks. It is not taken out
+        of where it waits; what is left among the calls is not looked at again."""
+        passed = 0
+        while room() > 0 and looks.left > 0:
+            some = [job for _, _, job in self._by_depth[passed : passed + room()]]
+            if not some:
+                return
+            yield [(job, 0) for job in some], None
+            passed += sum(job in self._calls for job in some)
+
     def drop_priority(self, job: str) -> bool:
         """Take a job out that waits by its priority; whether it did."""
         if self.prioritised.pop(job, None) is None:
@@ -164,9 +196,10 @@ class Queue:
                 taken.append((job, 0))
         return taken
 
-    def block(self, entry: Entry, session: str) -> None:
-        """Let a job with a priority go on with its session, which is full."""
-        self.by_session.setdefault(session, Line()).push(entry, front=False)
+    def block(self, entry: Entry, session: str, *, listed: bool = False) -> None:
+        """The session is full. A job with a priority goes on with it; another one is `listed` there."""
+        if not listed:
+            self.by_session.setdefault(session, Line()).push(entry, front=False)
         self.blocked[session] = self.per_session
         self.ready.pop(session, None)
 

@@ -116,6 +116,8 @@ class MemoryServer(Ledger):
                 known.origins.append(spec.origin)
             if known.status not in TERMINAL and request.stays:
                 known.stays = True
+            if spec.depth:
+                self._call_for(known, spec.depth)
             caller = self._jobs.get(spec.parent) if known.spec.parent == spec.parent else None
             if known.status not in TERMINAL and caller is not None and caller.status not in TERMINAL:
                 # Of a parent that ended, and runs again before this one was ended with it.
@@ -148,6 +150,7 @@ class MemoryServer(Ledger):
             origins=[spec.origin] if spec.origin else [],
             stays=request.stays,
             named=request.again and not spec.parent,
+            depth=spec.depth or int(bool(spec.parent)),
             turn=turn_of(spec) if spec.state == NO_STATE and not spec.parent else "",
             status=follow(None, "delay" if request.delay > 0 else "enqueue"),
         )
@@ -166,12 +169,34 @@ class MemoryServer(Ledger):
         self._tell("job:enqueued", job, now)
         return EnqueueAnswer(status="queued")
 
+    def call_for(self, job_id: str) -> None:
+        job = self._jobs.get(job_id)
+        if job is not None:
+            self._call_for(job, 1)
+            self.deliver()
+
+    def _call_for(self, job: Job, depth: int) -> None:
+        """Another job waits for this one, which nobody had called."""
+        if job.depth or job.status in TERMINAL:
+            return
+        job.depth = depth
+        if job.status == "waiting" and not self._stands_in_line(job):
+            self._list_call(job)
+            self._wake(job.queue)
+
     def _replaced_by(self, request: Enqueue) -> Job | None:
         job_id = self._debounced.get((request.queue, request.debounce)) if request.debounce else None
         return None if job_id is None else self._jobs.get(job_id)
 
     def claim(
-        self, node: str, queue_name: str, seq: int, limit: int, now: float, flow: Flow = FREE
+        self,
+        node: str,
+        queue_name: str,
+        seq: int,
+        limit: int,
+        now: float,
+        flow: Flow = FREE,
+        calls_only: bool = False,
     ) -> ClaimAnswer:
         holder = self._nodes.get(node)
         if holder is None or holder.lease_until < 0:
@@ -201,7 +226,8 @@ class MemoryServer(Ledger):
         grants: list[Grant] = []
         expired: list[Job] = []
         looks = Looks()
-        for entries, line in queue.batches(lambda: room - len(grants), looks):
+        batches = queue.calls if calls_only else queue.batches
+        for entries, line in batches(lambda: room - len(grants), looks):
             for entry in entries:
                 job = self._waiting(queue, entry, line)
                 if job is None:
@@ -209,21 +235,28 @@ class MemoryServer(Ledger):
                     continue
                 if now > job.deadline:
                     expired.append(job)
+                    if calls_only:
+                        queue.drop_call(job.spec.id)
+                        self._leave_place(job)
                     self._taken.add(job.spec.id)
                     looks.left -= BOUNDS.looks_of_an_end
                     continue
                 if job.turn in self._turns:
+                    if calls_only:
+                        self._leave_place(job)
                     self._stand_in_line(job)
                     looks.left -= 2
                     continue
                 session = job.spec.session
                 if session and flow.per_session:
                     if queue.running.get(session, 0) >= flow.per_session:
-                        # One with a priority: it goes on with its session.
-                        queue.block(job.entry, session)
+                        listed = calls_only and not queue.drop_priority(job.spec.id)
+                        queue.block(job.entry, session, listed=listed)
                         looks.left -= 1
                         continue
                     queue.enter(session)
+                if calls_only:
+                    self._leave_place(job)
                 self._leave_debounce(job)
                 if job.turn:
                     self._turns[job.turn] = job.spec.id
@@ -240,18 +273,23 @@ class MemoryServer(Ledger):
                 self._tell("job:cancelled", job, now, data={"attempt": job.attempt})
         self._taken.clear()
         # One that had been about to take a turn has let the next one come back.
-        cut_short = unblocking or ((looks.left <= 0 or bool(expired)) and queue.has_work)
+        more = queue.has_calls if calls_only else queue.has_work
+        cut_short = unblocking or ((looks.left <= 0 or bool(expired)) and more)
         queue.held = bool(flow.most_active) and len(grants) >= active and queue.has_work and not queue.paused
         due = None if queue.paused else self._next_due(queue_name, now)
         if flow.starts:
             queue.starts.extend([now] * len(grants))
-            if len(grants) >= starts and queue.has_work and not queue.paused:
+            if len(grants) >= starts and more and not queue.paused:
                 again = queue.starts[0] + flow.per * 1000
-                if flow.set_aside:
+                if flow.set_aside and not calls_only:
                     self._set_aside(queue, again, flow.per * 1000 / flow.starts, looks)
                 due = min(inf if due is None else due, (again - now) / 1000)
+        if calls_only and queue.has_work:
+            # Whatever has woken this node may have been meant for one that claims all that waits.
+            queue.lot.pop(node, None)
+            self._wake(queue_name, "free")
         if len(grants) < limit:
-            queue.lot[node] = now
+            queue.lot[node] = calls_only, now
         else:
             queue.lot.pop(node, None)
         self._claims[node, queue_name] = (
@@ -619,15 +657,16 @@ class MemoryServer(Ledger):
     def unpark(self, node: str, queue_name: str, now: float) -> None:
         queue = self._queue(queue_name)
         queue.lot.pop(node, None)
-        if queue.has_work or self._next_due(queue_name, now) is not None:
-            self._wake(queue_name)
+        later = self._next_due(queue_name, now) is not None
+        if later or queue.has_work:
+            self._wake(queue_name, "any" if later else "able")
         self.deliver()
 
     def pause(self, queue_name: str, on: bool) -> None:
         queue = self._queue(queue_name)
         goes_on = queue.paused and not on
         queue.paused = on
-        while goes_on and self._wake(queue_name):
+        while goes_on and self._wake(queue_name, "any"):
             pass
         self.deliver()
 
@@ -718,8 +757,9 @@ class MemoryServer(Ledger):
                 self._drop_queue(name)
                 continue
             due = self._next_due(name, now)
-            if queue.lot and not queue.paused and (queue.has_work or (due is not None and due <= 0)):
-                self._wake(name)
+            overdue = due is not None and due <= 0
+            if queue.lot and not queue.paused and (queue.has_work or overdue):
+                self._wake(name, "any" if overdue else "able")
         self.states.expire(now)
         self.deliver()
         return TickAnswer(lost=lost, reaped=reaped, more=more)

@@ -167,8 +167,13 @@ class Store(Protocol):
         """
         ...
 
-    async def claim(self, queue: str, seq: int, limit: int, flow: Flow = FREE) -> ClaimAnswer:
+    async def claim(
+        self, queue: str, seq: int, limit: int, flow: Flow = FREE, calls_only: bool = False
+    ) -> ClaimAnswer:
         """Take up to `limit` jobs; fewer than `limit` also parks this node on the queue.
+
+        With `calls_only`, of those alone that another job waits for (it has called them, or `call_for`),
+        the deepest first; the limits hold. Such a node is woken for those alone, where no other is parked.
 
         A job that works on its session's stored state takes a turn (`turn_of`): of one turn, one is active
         at a time, on all nodes together. The others leave their queue for a line, in which they count as
@@ -209,6 +214,14 @@ class Store(Protocol):
 
     async def report(self, job: str, token: str, progress: float) -> bool:
         """Record progress; `False` if `token` is not the current one and nothing was written."""
+        ...
+
+    async def call_for(self, job: str) -> None:
+        """Another job waits for this one from now on, which nobody had called. Nothing where it has ended, or
+        is not known.
+
+        Linearization point: the mark in its record. Where it waits, one node hears of it.
+        """
         ...
 
     async def step_aside(self, job: str, token: str) -> None:

@@ -356,6 +356,7 @@ class RedisStore:
                 "" if spec.state != NO_STATE else "=" if spec.parent else f"={turn_of(spec)}",
                 job.max_size,
                 spec.parent,
+                spec.depth or "",
                 f"{secrets.token_hex(4)}{int(job.stays)}" if job.again else "",
                 plain_name(job.debounce) if job.debounce else "",
                 _keep(job),
@@ -365,7 +366,9 @@ class RedisStore:
         answers = await self._eval_records(scripts.ENQUEUE, (self._clock, self._ttl), records, sizes)
         return [_enqueue_answer(job.spec.id, row) for job, row in zip(jobs, answers, strict=True)]
 
-    async def claim(self, queue: str, seq: int, limit: int, flow: Flow = FREE) -> ClaimAnswer:
+    async def claim(
+        self, queue: str, seq: int, limit: int, flow: Flow = FREE, calls_only: bool = False
+    ) -> ClaimAnswer:
         answer = await self._eval(
             scripts.CLAIM,
             self._clock,
@@ -380,6 +383,7 @@ class RedisStore:
             1 if flow.set_aside else 0,
             flow.most_active,
             flow.per_session,
+            1 if calls_only else 0,
         )
         kind = answer[0]
         if kind != b"ok":
@@ -429,6 +433,9 @@ class RedisStore:
 
     async def report(self, job: str, token: str, progress: float) -> bool:
         return bool(await self._eval(scripts.REPORT, self._clock, job, token, repr(float(progress))))
+
+    async def call_for(self, job: str) -> None:
+        await self._eval(scripts.CALL_FOR, self._clock, job)
 
     async def step_aside(self, job: str, token: str) -> None:
         await self._eval(scripts.STEP_ASIDE, self._clock, job, token)

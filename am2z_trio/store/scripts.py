@@ -56,6 +56,7 @@ def _script(name: str, *steps: str) -> Script:
 ANNOUNCE: Final = _script("announce")
 BREAKER: Final = _script("breaker")
 BURY: Final = _script("bury", "jobs")
+CALL_FOR: Final = _script("call_for", "jobs")
 CANCEL: Final = _script("cancel", "jobs")
 CLAIM: Final = _script("claim", "jobs", "states")
 DEAD_JOBS: Final = _script("dead_jobs")

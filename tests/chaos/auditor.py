@@ -190,6 +190,9 @@ class _Auditor:
             yield Finding("I1", key, f"is {status}, and stands {waits} times among those that wait")
         elif status in ENDED and id in prio:
             yield Finding("I1", key, f"is {status}, and stands among the waiting ones with a priority")
+        called = status == "waiting" and not in_line and self.field(id, "depth") != ""
+        if (id in (self.keyspace.get("calls", queue) or {})) != called:
+            yield Finding("I1", key, f"is {status}, and {'is not' if called else 'is'} in {queue}:calls")
         if (id in later) != (status == "later"):
             yield Finding("I1", key, f"is {status}, and {'is' if id in later else 'is not'} in {queue}:later")
         if (status == "active") != ("token" in job) or (status == "active") != ("node" in job):
@@ -239,7 +242,7 @@ class _Auditor:
                 )
         for name in set(self.keyspace.of("sieved")) - set(self.keyspace.of("wait")):
             yield Finding("I1", f"q:{name}:sieved", "nothing is being sieved, and it stands apart")
-        for kind, status in (("prio", "waiting"), ("later", "later")):
+        for kind, status in (("prio", "waiting"), ("later", "later"), ("calls", "waiting")):
             for queue, entry in self.keyspace.of(kind).items():
                 for id in entry.value:
                     if self.status(id) != status or self.field(id, "queue") != queue:

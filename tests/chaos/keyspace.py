@@ -23,6 +23,7 @@ TYPES: Final = {
     "ready": "zset",
     "prio": "zset",
     "later": "zset",
+    "calls": "zset",
     "lot": "zset",
     "back": "zset",
     "turns": "zset",

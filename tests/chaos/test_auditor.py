@@ -144,6 +144,9 @@ SPOILT: dict[str, Spoil] = {
         [("LREM", key("wait", P), 0, "plain"), ("RPUSH", key("wait", "p@t"), "plain")], "I1 job:plain"
     ),
     "an active job waits, too": Spoil([("RPUSH", key("wait", P), "active")], "I1 job:active"),
+    "a call that is none": Spoil([("ZADD", key("calls", P), 5, "plain")], "I1 job:plain"),
+    "a call that nobody finds": Spoil([("ZREM", key("calls", "q"), "child")], "I1 job:child"),
+    "a call of nobody": Spoil([("ZADD", key("calls", P), 5, "nobody")], "I1 {am2z:0}:q:p:calls"),
     "an ended job has a priority": Spoil([("ZADD", key("prio", P), 5, "done")], "I1 job:done"),
     "a job with a priority is lost": Spoil([("ZREM", key("prio", P), "urgent")], "I1 job:urgent"),
     "a delayed job is lost": Spoil([("ZREM", key("later", P), "later")], "I1 job:later"),

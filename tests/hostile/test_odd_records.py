@@ -464,6 +464,9 @@ ODDS = [
         lambda r, node: r.hset(key("floor", "s"), mapping={"holder": "x", "q:": "", "q:x": "1"}),
     ),
     Odds("back: rubbish", lambda r, node: r.zadd(key("back", "limited"), {"": 1, "x": 2, b"\xff": "inf"})),
+    Odds(
+        "calls: rubbish", lambda r, node: r.zadd(key("calls", "echo"), {"": "-inf", "x": 2, b"\xff": "inf"})
+    ),
     Odds("turns: rubbish", lambda r, node: r.zadd(key("turns", "echo@s"), {"": 1, "x": 2, b"\xff": "inf"})),
     text(
         "meta", "echo", waiting="many", active="nan", later="1e400", completed="-", failed="", cancelled="x"

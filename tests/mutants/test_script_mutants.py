@@ -16,6 +16,7 @@ from am2z_trio.store import scripts
 from am2z_trio.wire.scripts import Script
 from tests.store.test_stateful import (
     NO_EXPLAIN,
+    CallMachine,
     FlowMachine,
     KeptMachine,
     SessionMachine,
@@ -65,7 +66,7 @@ MUTANTS = {
         ("CLAIM",), "if seq < last[1] then return { 'stale' } end", ""
     ),
     "a known job is queued again": Mutant(("ENQUEUE",), "if known[1] and not again then", "if false then"),
-    "wake-up lost": Mutant(("ENQUEUE",), "if nobody[queue] then return end", "do return end"),
+    "wake-up lost": Mutant(("ENQUEUE",), "if nobody[queue] or (no_call[queue]", "if true or (no_call[queue]"),
     "write without compare": Mutant(("WRITE_STATE",), COMPARE, "false"),
     "write: compare on version only": Mutant(("WRITE_STATE",), COMPARE, "whole(state.version) ~= version"),
     "write applied again": Mutant(("WRITE_STATE",), "if seq == receipt[1] then", "if false then"),
@@ -152,6 +153,19 @@ MUTANTS = {
     "who has stepped aside is not let back": Mutant(
         ("SETTLE", "STEP_ASIDE"), "if flow[2] or flow[3] then freed = freed - let_back(queue) end", ""
     ),
+    "a call that was claimed from among the calls is claimed from its list, too": Mutant(
+        ("CLAIM",), "if calls_only and v[1] == 'waiting' then leave_place", "if false then leave_place"
+    ),
+    "a call that has begun stays among the calls": Mutant(
+        ("CLAIM",), "if v[13] then leave_calls(id, v) end", ""
+    ),
+    "a call that comes back is no call any more": Mutant(
+        ("SETTLE", "LEAVE"), "front, job.skey, v[2], job.depth)", "front, job.skey, v[2])"
+    ),
+    "a node that claims calls only keeps another's wake-up": Mutant(("CLAIM",), "wake(queue, 'free')", ""),
+    "a node that claims calls only is woken for any job": Mutant(
+        ("ENQUEUE",), "redis.call('EXISTS', calls_key(queue)) == 0", "false"
+    ),
     "one caller's departure is everybody's": Mutant(
         ("CANCEL",),
         "if #others > 0 or redis.call('HEXISTS', job_key(job.id), 'stays') == 1 then",
@@ -195,6 +209,13 @@ OF_FLOW = {
     "who has stepped aside still counts",
     "who has stepped aside is not let back",
 }
+OF_CALLS = {
+    "a call that was claimed from among the calls is claimed from its list, too",
+    "a call that has begun stays among the calls",
+    "a call that comes back is no call any more",
+    "a node that claims calls only keeps another's wake-up",
+    "a node that claims calls only is woken for any job",
+}
 OF_TURNS = {
     "a commit takes the turn from another",
     "two have one turn",
@@ -226,6 +247,8 @@ def machine_for(name: str) -> type[StoreMachine]:
     """The machine that has the steps a mutant is about; fewer kinds of steps find bugs sooner."""
     if name in OF_FLOW:
         return FlowMachine
+    if name in OF_CALLS:
+        return CallMachine
     if name in OF_TURNS:
         return TurnMachine
     if name in OF_WHAT_IS_KEPT:

@@ -260,13 +260,13 @@ class StoreMachine(RuleBasedStateMachine):
     def claim(self, node: str, queue: str, limit: int) -> None:
         self._claim_next(node, queue, limit)
 
-    def _claim_next(self, node: str, queue: str, limit: int) -> None:
+    def _claim_next(self, node: str, queue: str, limit: int, *, calls_only: bool = False) -> None:
         self.seq[node] += 1
-        self._claim(node, queue, self.seq[node], limit)
+        self._claim(node, queue, self.seq[node], limit, calls_only)
 
-    def _claim(self, node: str, queue: str, seq: int, limit: int) -> None:
-        expected = self.server.claim(node, queue, seq, limit, self.now, self.flow)
-        answer = drive(self.stores[node].claim(queue, seq, limit, self.flow))
+    def _claim(self, node: str, queue: str, seq: int, limit: int, calls_only: bool = False) -> None:
+        expected = self.server.claim(node, queue, seq, limit, self.now, self.flow, calls_only)
+        answer = drive(self.stores[node].claim(queue, seq, limit, self.flow, calls_only=calls_only))
         assert [g.spec.id for g in expected.grants] == [g.spec.id for g in answer.grants]
         for ours, theirs in zip(expected.grants, answer.grants, strict=True):
             self.claims.append((ours.spec.id, ours.token, theirs.token))
@@ -833,6 +833,82 @@ class TurnMachine(PlainMachine):
             self.same(expected, {name.decode(): value.decode() for name, value in found.items()})
 
 
+class CallMachine(TurnMachine):
+    """With nodes that claim only what other jobs wait for."""
+
+    @rule(
+        ids=st.lists(st.sampled_from(IDS), min_size=1, max_size=5, unique=True),
+        session=st.sampled_from(["", "", "s", "t"]),
+        priority=st.sampled_from([0, 0, 0, 1]),
+        delay=st.sampled_from([0.0, 0.0, 0.0, 0.05]),
+        deadline=st.sampled_from([None, None, None, 0.2]),
+        again=st.booleans(),
+        given=st.sampled_from([True, True, False]),
+        depth=st.sampled_from([0, 0, 1, 2]),
+    )
+    def jobs_come(self, ids: list[str], session: str, given: bool, depth: int, **options: Any) -> None:
+        state = NO_STATE if session and not given else msgspec.Raw(msgspec.msgpack.encode(1))
+        requests = [
+            Enqueue(
+                spec=JobSpec(WIRE_VERSION, job, "p", session, state, "n1", depth=depth), queue="p", **options
+            )
+            for job in ids
+        ]
+        self.same(self.server.enqueue(requests, self.now), drive(self.stores["n1"].enqueue(requests)))
+
+    @rule(node=st.sampled_from(NODES), limit=st.integers(1, 4))
+    def calls_are_claimed(self, node: str, limit: int) -> None:
+        self._claim_next(node, "p", limit, calls_only=True)
+
+    @rule(id=st.sampled_from(IDS))
+    def a_job_waits_for_another(self, id: str) -> None:
+        self.server.call_for(id)
+        drive(self.stores["n1"].call_for(id))
+
+    @rule(flow=st.sampled_from([FREE, FREE, *FLOWS]))
+    def the_limit_is_another(self, flow: Flow) -> None:
+        self.flow = flow
+
+    @rule(node=st.sampled_from(NODES))
+    def a_node_serves_the_queue_no_more(self, node: str) -> None:
+        self.server.unpark(node, "p", self.now)
+        drive(self.stores[node].unpark("p"))
+
+    @rule(on=st.sampled_from([True, False, False]))
+    def pause(self, on: bool) -> None:
+        self.server.pause("p", on)
+        drive(self.stores["n1"].pause("p", on))
+
+    @rule(node=st.sampled_from(NODES))
+    def a_node_leaves_and_is_back(self, node: str) -> None:
+        self.server.leave(node, self.now)
+        drive(self.stores[node].leave())
+        self.server.join(node, self.now)
+        drive(self.stores[node].join())
+
+    @invariant()
+    def calls_are_those_that_wait(self) -> None:
+        for queue in QUEUES:
+            waiting = {
+                job.spec.id
+                for job in self.server._jobs.values()
+                if job.depth and job.queue == queue and job.status == "waiting"
+                if not self.server._stands_in_line(job)
+            }
+            ours = [id for _, _, id in self.server._queue(queue)._by_depth]
+            assert set(ours) == waiting
+            theirs: Any = self.connection.zrange(spell("am2z", "calls", queue), 0, -1)
+            self.same(ours, [id.decode() for id in theirs])
+
+    @invariant()
+    def the_same_nodes_are_parked(self) -> None:
+        for queue in QUEUES:
+            lot = self.server._queue(queue).lot
+            ours = sorted(lot, key=lambda node: (lot[node], node))
+            theirs: Any = self.connection.zrange(spell("am2z", "lot", queue), 0, -1)
+            self.same(ours, [node.decode() for node in theirs])
+
+
 class KeptMachine(PlainMachine):
     """With what ended jobs leave behind, and jobs that give way to later ones.
 
@@ -890,7 +966,9 @@ class KeptMachine(PlainMachine):
                 self.same(self.server.dead_jobs(page, self.now), drive(store.dead_jobs(page)))
 
 
-@pytest.mark.parametrize("machine", [StoreMachine, SessionMachine, FlowMachine, TurnMachine, KeptMachine])
+@pytest.mark.parametrize(
+    "machine", [StoreMachine, SessionMachine, FlowMachine, TurnMachine, CallMachine, KeptMachine]
+)
 def test_redis_does_what_the_specification_does(machine: type[StoreMachine], redis_server: Any) -> None:
     with redis_server.client() as connection:
 

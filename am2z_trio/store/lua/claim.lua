@@ -2,7 +2,7 @@
 --
 -- KEYS     anchor
 -- ARGV     clock, node, queue, seq, limit, nonce, result ttl ms, flow: starts, per ms, set aside (1 or 0),
---          most active, most active per session (0: not limited)
+--          most active, most active per session (0: not limited), 1 to take only what other jobs wait for, else 0
 -- RETURNS  {'lost'} | {'stale'} | {'ok', ms until it is worth another call or -1, grant ...}
 --          grant: {spec, token, attempt, deliveries, ms to the deadline or -1, row of read_state or '', id, errors,
 --          conflicts}
@@ -18,7 +18,7 @@ local node, queue, seq, limit, nonce, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]),
 local LOOKS, LOOKS_OF_AN_END, UNBLOCKED = 300, 3, 100
 
 local flow_starts, flow_per, set_aside = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] == '1'
-local most_active, per_session = tonumber(ARGV[11]), tonumber(ARGV[12])
+local most_active, per_session, calls_only = tonumber(ARGV[11]), tonumber(ARGV[12]), ARGV[13] == '1'
 
 local function granted(id, token, v, conflicts)
   local remaining = -1
@@ -125,8 +125,9 @@ local function take(name, most)
 end
 
 -- Returns entries, whether they are of a list, and the session whose list that is.
-local scores = {}
+local scores, passed = {}, 0
 local function next_ids(room)
+  if calls_only then return redis.call('ZRANGE', calls_key(queue), passed, passed + room - 1), false end
   if turn >= parties then
     local ready, shared = redis.call('ZCARD', ready_key(queue)), redis.call('EXISTS', wait_key(queue))
     parties, turn = ready + shared, 0
@@ -177,7 +178,9 @@ local function enter_session(id, gen)
     redis.call('HINCRBY', running_key(queue), skey, 1)
     return true
   end
-  redis.call('RPUSH', wait_key(queue .. '@' .. skey), entry_of(id, gen))
+  if not calls_only or redis.call('ZREM', prio_key(queue), id) == 1 then
+    redis.call('RPUSH', wait_key(queue .. '@' .. skey), entry_of(id, gen))
+  end
   redis.call('ZADD', blocked_key(queue), per_session, skey)
   redis.call('ZREM', ready_key(queue), skey)
   return false
@@ -202,8 +205,8 @@ local function judge(id, v)
     elseif of == queue then
       quarantine(id, queue, flaw_of(v), now, ttl)
     else
-      local told = redis.call('HMGET', job_key(id), 'priority', 'skey')
-      put(of, id, urgency(told[1]), false, told[2], v[9])
+      local told = redis.call('HMGET', job_key(id), 'priority', 'skey', 'gen')
+      put(of, id, urgency(told[1]), false, told[2], told[3], v[13])
     end
   elseif status == 'later' then
     if not redis.call('ZSCORE', later_key(of or queue), id) then
@@ -242,6 +245,12 @@ end
 
 -- Turns that jobs take by this call.
 local turns = {}
+-- What was found among the calls waits there no more, and where it waited neither.
+local function leave_calls(id, v)
+  redis.call('ZREM', calls_key(queue), id)
+  if calls_only and v[1] == 'waiting' then leave_place(queue, id, redis.call('HGET', job_key(id), 'skey') or nil) end
+end
+
 local expired, odd, size, is_full = {}, {}, 0, false
 while #found < room and looks > 0 and not is_full do
   local ids, listed, skey = next_ids(room - #found)
@@ -250,39 +259,45 @@ while #found < room and looks > 0 and not is_full do
     local id, gen = entry, nil
     if listed then id, gen = read_entry(entry) end
     local v = redis.call('HMGET', job_key(id), 'status', 'spec', 'attempt', 'deliveries', 'deadline', 'stored',
-      'errors', 'debounce', 'gen', 'queue', 'conflicts', 'turn')
+      'errors', 'debounce', 'gen', 'queue', 'conflicts', 'turn', 'depth')
     if v[1] ~= 'waiting' or taken[id] or (listed and v[9] ~= gen) then
       -- One that is taken is in a list twice, by somebody's mistake.
       looks = looks - 1
       if listed then count_ghosts(queue, skey, -1) end
-      if not taken[id] and v[1] ~= 'waiting' and v[1] ~= 'cancelled' and (v[1] or v[2] or v[10]) then
+      if calls_only then leave_calls(id, v) end
+      local earlier = listed and v[9] ~= gen and BEGUN_OR_NOT[v[1]]
+      if not taken[id] and v[1] ~= 'waiting' and v[1] ~= 'cancelled' and not earlier and (v[1] or v[2] or v[10]) then
         odd[#odd + 1] = { id, v }
       end
     elseif v[10] ~= queue or flaw_of(v) then
       odd[#odd + 1] = { id, v }
       taken[id] = true
+      if calls_only or v[13] then leave_calls(id, v) end
       looks = looks - LOOKS_OF_AN_END
     elseif v[5] and now > tonumber(v[5]) then
       expired[#expired + 1] = id
       taken[id] = true
+      if calls_only then leave_calls(id, v) end
       looks = looks - LOOKS_OF_AN_END
     elseif v[12] and (turns[v[12]] or is_taken(v[12], id)) then
-      stand_in_line({ id = id, queue = queue, turn = v[12] })
+      if calls_only then leave_calls(id, v) end
+      stand_in_line({ id = id, queue = queue, turn = v[12], depth = v[13] })
       looks = looks - 2
     else
       local bytes = size_of(id, v)
       if size > 0 and size + bytes > REPLY_BYTES then
-        give_back(ids, place, listed, skey)
+        if not calls_only then give_back(ids, place, listed, skey) end
         is_full = true
         break
       elseif per_session == 0 or enter_session(id, v[9]) then
         size = size + bytes
         if v[12] then turns[v[12]] = id end
+        if v[13] then leave_calls(id, v) end
         found[#found + 1] = id
         records[#records + 1] = v
         taken[id] = true
       else
-        looks = looks - 1
+        looks, passed = looks - 1, passed + 1
       end
     end
   end
@@ -320,7 +335,11 @@ for _, id in ipairs(expired) do
   if job.status == 'waiting' then end_job(job, 'expire', now, ttl, 'deadline', '', '') end
 end
 -- One that had been about to take a turn has let the next one come back.
-local cut_short = unblocking or is_full or ((looks <= 0 or #expired + #odd > 0) and has_work(queue))
+local function has_more()
+  if calls_only then return redis.call('EXISTS', calls_key(queue)) == 1 end
+  return has_work(queue)
+end
+local cut_short = unblocking or is_full or ((looks <= 0 or #expired + #odd > 0) and has_more())
 local held = most_active > 0 and not meta[1] and #found >= active_room and has_work(queue)
 if held and not meta[2] then
   redis.call('HSET', meta_key(queue), 'held', '1')
@@ -333,11 +352,11 @@ if flow_starts > 0 then
     redis.call('ZADD', starts_key(queue), whole(now), whole(first + index - 1) .. ':' .. nonce)
   end
   redis.call('PEXPIRE', starts_key(queue), flow_per)
-  if not meta[1] and #found >= starts and has_work(queue) then
+  if not meta[1] and #found >= starts and has_more() then
     local first_start = redis.call('ZRANGEBYSCORE', starts_key(queue), '(' .. whole(now - flow_per), '+inf', 'WITHSCORES',
       'LIMIT', 0, 1)
     local again = tonumber(first_start[2]) + flow_per
-    if set_aside then
+    if set_aside and not calls_only then
       -- Each for the time at which the limit will let it start, behind those set aside before; one that comes
       -- back too early, by a little, keeps its place.
       local gap, looked, kept = flow_per / flow_starts, 0, {}
@@ -349,7 +368,7 @@ if flow_starts > 0 then
         for _, entry in ipairs(ids) do
           local id, gen = entry, nil
           if listed then id, gen = read_entry(entry) end
-          local v = redis.call('HMGET', job_key(id), 'status', 'aside', 'skey', 'priority', 'gen', 'queue')
+          local v = redis.call('HMGET', job_key(id), 'status', 'aside', 'skey', 'priority', 'gen', 'queue', 'depth')
           if v[1] ~= 'waiting' or (listed and v[5] ~= gen) then
             looks = looks - 1
             if listed then count_ghosts(queue, skey, -1) end
@@ -366,6 +385,7 @@ if flow_starts > 0 then
               -- Those set aside before are no more than there are.
               last = math.min(math.max(again, last + gap), again + gap * redis.call('ZCARD', later_key(queue)))
               redis.call('HSET', job_key(id), 'status', 'later', 'aside', '1')
+              if v[7] then redis.call('ZREM', calls_key(queue), id) end
               count(queue, 'waiting', -1)
               count(queue, 'later', 1)
               put_later(queue, id, math.ceil(last))
@@ -379,8 +399,13 @@ if flow_starts > 0 then
     if due < 0 or again - now < due then due = again - now end
   end
 end
+if calls_only and has_work(queue) then
+  -- Whatever has woken this node may have been meant for one that claims all that waits.
+  redis.call('ZREM', lot_key(queue), node)
+  wake(queue, 'free')
+end
 if #found < limit then
-  redis.call('ZADD', lot_key(queue), whole(now), node)
+  redis.call('ZADD', lot_key(queue), whole(calls_only and CALLS_ONLY + now or now), node)
 else
   redis.call('ZREM', lot_key(queue), node)
 end

@@ -4,7 +4,7 @@
 -- ARGV     clock, result ttl ms, then per job: id, queue, spec, processor, session, session name, origin,
 --          priority, delay ms, deadline ms (-1: none), max_stalled, '=' and the turn it takes where it works on
 --          stored state, or '', most jobs
---          that may wait (0: any number), parent or '', to run it again if it has ended without completing,
+--          that may wait (0: any number), parent or '', how deep it is in calls or '', to run it again if it has ended without completing,
 --          a nonce of this request and 1 if it stays when nobody waits for it, else 0, or '',
 --          debounce key or '', how long its record is kept, as `retain` reads it, or ''
 -- RETURNS  per job: {} accepted | {'taken', processor} the id is that of another processor's job
@@ -35,12 +35,12 @@ local function replaced_by(queue, debounce)
 end
 
 local answers, size = {}, 0
-for i = 3, #ARGV, 17 do
+for i = 3, #ARGV, 18 do
   local id, queue, priority, delay = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 7]), tonumber(ARGV[i + 8])
   local key = job_key(id)
   local known = redis.call('HMGET', key, 'status', 'reason', 'result', 'origin', 'processor', 'gen', 'asked')
-  local replaced = replaced_by(queue, ARGV[i + 15])
-  local asked, stays = string.sub(ARGV[i + 14], 1, -2), string.sub(ARGV[i + 14], -1) == '1'
+  local replaced = replaced_by(queue, ARGV[i + 16])
+  local asked, stays = string.sub(ARGV[i + 15], 1, -2), string.sub(ARGV[i + 15], -1) == '1'
   local again = known[1] and asked ~= '' and asked ~= known[7] and ENDED[known[1]] and known[1] ~= 'completed'
   if known[5] and not known[1] or known[1] and not (known[5] and (ENDED[known[1]] or BEGUN_OR_NOT[known[1]])) then
     -- That is no job: what is there gives way.
@@ -61,6 +61,7 @@ for i = 3, #ARGV, 17 do
       redis.call('HSET', job_key(parent), 'calls', '1')
     end
     if stays and not ENDED[known[1]] then redis.call('HSET', key, 'stays', '1') end
+    if ARGV[i + 14] ~= '' then call_for(load(id), ARGV[i + 14]) end
     answers[#answers + 1] = { known[1], known[2] or '', known[3] or '' }
     size = size + #(known[3] or '')
   elseif ARGV[i + 4] ~= '' and is_stopping(ARGV[i + 5], now) then
@@ -108,19 +109,24 @@ for i = 3, #ARGV, 17 do
       if ARGV[i + 11] ~= '=' then fields[n + 3], fields[n + 4] = 'turn', string.sub(ARGV[i + 11], 2) end
     end
     n = #fields
-    local parent = ARGV[i + 13]
+    local parent, depth = ARGV[i + 13], ARGV[i + 14]
+    if depth == '' then depth = parent ~= '' and '1' or nil end
+    if depth then
+      fields[n + 1], fields[n + 2] = 'depth', depth
+      n = n + 2
+    end
     if parent ~= '' then
       fields[n + 1], fields[n + 2] = 'parent', parent
       redis.call('SADD', children_key(parent), id)
       redis.call('HSET', job_key(parent), 'calls', '1')
     end
+    if ARGV[i + 17] ~= '' then
+      n = #fields
+      fields[n + 1], fields[n + 2] = 'keep', ARGV[i + 17]
+    end
     if ARGV[i + 16] ~= '' then
       n = #fields
-      fields[n + 1], fields[n + 2] = 'keep', ARGV[i + 16]
-    end
-    if ARGV[i + 15] ~= '' then
-      n = #fields
-      fields[n + 1], fields[n + 2] = 'debounce', ARGV[i + 15]
+      fields[n + 1], fields[n + 2] = 'debounce', ARGV[i + 16]
     end
     if gen then
       n = #fields
@@ -130,8 +136,8 @@ for i = 3, #ARGV, 17 do
     if replaced then
       cancel_unbegun(replaced, now, ttl, DEBOUNCED)
     end
-    if ARGV[i + 15] ~= '' then
-      redis.call('SET', debounce_key(queue .. ':' .. ARGV[i + 15]), id)
+    if ARGV[i + 16] ~= '' then
+      redis.call('SET', debounce_key(queue .. ':' .. ARGV[i + 16]), id)
     end
     if skey then
       redis.call('SADD', jobs_key(skey), id)
@@ -141,7 +147,7 @@ for i = 3, #ARGV, 17 do
     if status == 'later' then
       put_later(queue, id, now + delay)
     else
-      put(queue, id, priority, false, skey, gen)
+      put(queue, id, priority, false, skey, gen, depth)
     end
     tell('job:enqueued', now, '', id)
     answers[#answers + 1] = {}

@@ -113,13 +113,22 @@ end
 
 -- Takes parked nodes out of the queue's lot until one hears of it. A PUBLISH that nobody received
 -- means that the node is gone.
-local nobody = {}
-function wake(queue)
-  if nobody[queue] then return end
+-- Nodes that claim calls only come last in the lot. Such a one is woken where there are calls, or by what is for
+-- 'any' one; never by what is for a 'free' one.
+local CALLS_ONLY = 4503599627370496
+local nobody, no_call = {}, {}
+function wake(queue, whom)
+  if nobody[queue] or (no_call[queue] and whom ~= 'any') then return end
   while true do
     local parked = redis.call('ZPOPMIN', lot_key(queue))
     if #parked == 0 then
       nobody[queue] = true
+      return
+    end
+    if tonumber(parked[2]) >= CALLS_ONLY and whom ~= 'any'
+      and (whom == 'free' or redis.call('EXISTS', calls_key(queue)) == 0) then
+      redis.call('ZADD', lot_key(queue), parked[2], parked[1])
+      no_call[queue] = whom ~= 'free'
       return
     end
     local message = '\145' .. cmsgpack.pack({ 'wake', queue })
@@ -168,30 +177,40 @@ local function line_up(queue, id, priority, front, skey, gen)
   if skey and length == 1 then take_turn(queue, skey, front) end
 end
 
--- Makes a waiting job claimable.
-local function put(queue, id, priority, front, skey, gen)
+-- A job that others wait for is to be found apart from those that nobody does: the deepest first.
+local function list_call(queue, id, depth, front)
+  local arrival = 0
+  if not front then arrival = redis.call('HINCRBY', meta_key(queue), 'arrivals', 1) % 4294967296 end
+  local deep = math.min(number(depth, 1), 1000000)
+  redis.call('ZADD', calls_key(queue), whole(arrival - deep * 4294967296), id)
+  no_call[queue] = nil
+end
+
+-- Makes a waiting job claimable. `depth` is nil or false for one that nobody waits for.
+local function put(queue, id, priority, front, skey, gen, depth)
   line_up(queue, id, priority, front, skey, gen)
+  if depth then list_call(queue, id, depth, front) end
   wake(queue)
 end
 
 -- If the job is the next one due, some node has to learn when to come back.
 local function put_later(queue, id, due)
   redis.call('ZADD', later_key(queue), whole(due), id)
-  if redis.call('ZRANGE', later_key(queue), 0, 0)[1] == id then wake(queue) end
+  if redis.call('ZRANGE', later_key(queue), 0, 0)[1] == id then wake(queue, 'any') end
 end
 
 local function promote(queue, now)
   local due = redis.call('ZRANGEBYSCORE', later_key(queue), '-inf', whole(now), 'LIMIT', 0, 100)
   for _, id in ipairs(due) do
     redis.call('ZREM', later_key(queue), id)
-    local job = redis.call('HMGET', job_key(id), 'status', 'priority', 'skey', 'gen')
+    local job = redis.call('HMGET', job_key(id), 'status', 'priority', 'skey', 'gen', 'depth')
     if job[1] == 'later' then
       redis.call('HSET', job_key(id), 'status', 'waiting')
       count(queue, 'later', -1)
       count(queue, 'waiting', 1)
     end
     -- A record that says something else is judged by the claim that meets it.
-    if job[1] ~= 'active' and not ENDED[job[1]] then put(queue, id, urgency(job[2]), false, job[3], job[4]) end
+    if job[1] ~= 'active' and not ENDED[job[1]] then put(queue, id, urgency(job[2]), false, job[3], job[4], job[5]) end
   end
 end
 
@@ -215,12 +234,12 @@ end
 -- them need is read by those. A spoilt field is as if it were not there; `claim` grants no such job.
 local function load(id)
   local v = redis.call('HMGET', job_key(id), 'status', 'token', 'last_token', 'queue', 'node', 'origin', 'attempt',
-    'cancel', 'skey', 'calls', 'parent', 'keep', 'turn', 'away')
+    'cancel', 'skey', 'calls', 'parent', 'keep', 'turn', 'away', 'depth')
   if not v[1] and not v[4] then return nil end
   if not ENDED[v[1]] and not BEGUN_OR_NOT[v[1]] then v[1] = v[5] and 'active' or 'waiting' end
   return { id = id, status = v[1], token = v[2] or '', last_token = v[3], queue = v[4] or queue_of(id), node = v[5] or '',
     origin = v[6] or '', attempt = v[7] and number(v[7], 1) or 1, cancel = v[8], skey = v[9] or nil, calls = v[10],
-    parent = v[11], keep = v[12], turn = v[13], away = v[14] }
+    parent = v[11], keep = v[12], turn = v[13], away = v[14], depth = v[15] }
 end
 
 -- A job that the node really holds. An id among its claims that is of no such job is taken away.
@@ -248,7 +267,7 @@ end
 -- Makes a job that was claimed or dead claimable again.
 local function put_back(job, front)
   local v = redis.call('HMGET', job_key(job.id), 'priority', 'gen')
-  put(job.queue, job.id, urgency(v[1]), front, job.skey, v[2])
+  put(job.queue, job.id, urgency(v[1]), front, job.skey, v[2], job.depth)
 end
 
 -- What a job has called ends with it, down the tree; outcomes are kept as long as its own record, by which
@@ -397,6 +416,7 @@ local function stand_in_line(job)
   end
   redis.call('ZADD', turns_key(job.queue .. '@' .. job.turn), place, job.id)
   redis.call('HSET', floor_key(job.turn), 'q:' .. job.queue, '1')
+  if job.depth then redis.call('ZREM', calls_key(job.queue), job.id) end
 end
 
 local function call_up(turn, queue)
@@ -404,8 +424,8 @@ local function call_up(turn, queue)
   local id = redis.call('ZPOPMIN', line)[1]
   if redis.call('EXISTS', line) == 0 then redis.call('HDEL', floor_key(turn), 'q:' .. queue) end
   if not id then return end
-  local v = redis.call('HMGET', job_key(id), 'priority', 'skey', 'gen')
-  put(queue, id, urgency(v[1]), true, v[2] or nil, v[3])
+  local v = redis.call('HMGET', job_key(id), 'priority', 'skey', 'gen', 'depth')
+  put(queue, id, urgency(v[1]), true, v[2] or nil, v[3], v[4])
 end
 
 -- Returns whether the job stood there.
@@ -443,6 +463,7 @@ function end_job(job, transition, now, ttl, reason, result, node)
   if job.status ~= 'active' then
     local debounce = redis.call('HGET', key, 'debounce')
     if debounce then leave_debounce(job, debounce) end
+    if job.depth then redis.call('ZREM', calls_key(job.queue), job.id) end
     if job.turn then leave_line(job) end
   end
   local dead = status == 'failed' and not job.parent
@@ -548,6 +569,26 @@ function sieve_ghosts()
       end
     end
     if all <= 0 then redis.call('HDEL', ghosts_key(queue), name) end
+  end
+end
+
+-- Another job waits for this one, which nobody had called.
+local function call_for(job, depth)
+  if job.depth or ENDED[job.status] then return end
+  redis.call('HSET', job_key(job.id), 'depth', depth)
+  local stands = job.turn and redis.call('ZSCORE', turns_key(job.queue .. '@' .. job.turn), job.id)
+  if job.status == 'waiting' and not stands then
+    list_call(job.queue, job.id, depth, false)
+    wake(job.queue)
+  end
+end
+
+-- A waiting job begins without being taken from where it waits. Its entry stays in its list, as one that waits no
+-- more whenever the job does.
+local function leave_place(queue, id, skey)
+  if redis.call('ZREM', later_key(queue), id) + redis.call('ZREM', prio_key(queue), id) == 0 then
+    redis.call('HINCRBY', job_key(id), 'gen', 1)
+    count_ghosts(queue, skey, 1)
   end
 end
 

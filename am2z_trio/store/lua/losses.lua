@@ -37,11 +37,8 @@ local function resume_claim(job, token, node)
   -- The removals come first: they are allowed when memory is full.
   redis.call('HDEL', job_key(id), 'lost')
   local in_line = job.turn and step_out_of_line(job)
-  if redis.call('ZREM', later_key(queue), id) + redis.call('ZREM', prio_key(queue), id) == 0 and not in_line then
-    -- Its entry stays in the list, as one that waits no more whenever the job does.
-    redis.call('HINCRBY', job_key(id), 'gen', 1)
-    count_ghosts(queue, job.skey, 1)
-  end
+  if job.depth then redis.call('ZREM', calls_key(queue), id) end
+  if not in_line then leave_place(queue, id, job.skey) end
   take_stall_back(id, token)
   -- Unless the node has joined again it counts as being reaped, so that the claim cannot be forgotten.
   redis.call('ZADD', nodes_key(), 'NX', -1, node)

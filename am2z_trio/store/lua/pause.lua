@@ -9,5 +9,5 @@ local queue, on = ARGV[1], ARGV[2] == '1'
 if on then
   redis.call('HSET', meta_key(queue), 'paused', '1')
 elseif redis.call('HDEL', meta_key(queue), 'paused') == 1 then
-  while redis.call('ZCARD', lot_key(queue)) > 0 do wake(queue) end
+  while redis.call('ZCARD', lot_key(queue)) > 0 do wake(queue, 'any') end
 end

@@ -114,7 +114,7 @@ for _, queue in ipairs(queues) do
     if drop_queue(queue) then dropped = dropped + 1 end
   elseif redis.call('ZCARD', lot_key(queue)) > 0 then
     local due = next_due(queue, now)
-    if due == 0 or has_work(queue) then wake(queue) end
+    if due == 0 or has_work(queue) then wake(queue, due == 0 and 'any') end
   end
 end
 

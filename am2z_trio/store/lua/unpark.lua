@@ -7,6 +7,5 @@
 
 redis.call('ZREM', lot_key(ARGV[2]), ARGV[1])
 local queue = ARGV[2]
-if has_work(queue) or redis.call('ZCARD', later_key(queue)) > 0 then
-  wake(queue)
-end
+local later = redis.call('ZCARD', later_key(queue)) > 0
+if later or has_work(queue) then wake(queue, later and 'any') end

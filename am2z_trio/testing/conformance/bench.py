@@ -113,12 +113,16 @@ class Node:
         events, self._events = self._events, []
         return events
 
-    async def claim(self, limit: int = 1, queue: str = "q", flow: Flow = FREE) -> list[Grant]:
+    async def claim(
+        self, limit: int = 1, queue: str = "q", flow: Flow = FREE, *, calls_only: bool = False
+    ) -> list[Grant]:
         """Claim with the next `seq`; the answer must be a plain one."""
-        return (await self.claim_answer(limit, queue, flow)).grants
+        return (await self.claim_answer(limit, queue, flow, calls_only=calls_only)).grants
 
-    async def claim_answer(self, limit: int = 1, queue: str = "q", flow: Flow = FREE) -> ClaimAnswer:
-        answer = await self.store.claim(queue, self.next_seq(queue), limit, flow)
+    async def claim_answer(
+        self, limit: int = 1, queue: str = "q", flow: Flow = FREE, *, calls_only: bool = False
+    ) -> ClaimAnswer:
+        answer = await self.store.claim(queue, self.next_seq(queue), limit, flow, calls_only=calls_only)
         assert not answer.lost
         assert not answer.stale
         assert not answer.unreadable

@@ -30,6 +30,7 @@ def job(
     priority: int = 0,
     delay: float = 0.0,
     parent: str = "",
+    depth: int = 0,
     **options: Any,
 ) -> Enqueue:
     """Make one job; `state=None` works on the stored state. `options` are `Enqueue`'s."""
@@ -41,6 +42,7 @@ def job(
         state=NO_STATE if state is None else msgspec.Raw(state),
         origin=origin,
         parent=parent,
+        depth=depth,
     )
     return Enqueue(spec=spec, queue=queue, priority=priority, delay=delay, **options)
 

@@ -197,3 +197,80 @@ class FlowCases:
         assert await b.store.step_back("j0", j0.token)
         assert await b.claim(5, flow=flow) == []
         assert (await b.stats()).active == 1
+
+    async def test_calls_alone_are_claimed_the_deepest_first(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        await a.store.enqueue([job("root"), job("parent")])
+        _, parent = await a.claim(2)
+        jobs = [job("r1"), job("one", depth=1), job("child", parent="parent"), job("s", session="s", depth=1)]
+        jobs += [
+            job("two", depth=2),
+            job("r2"),
+            job("p", priority=1, depth=2),
+            job("late", delay=1.0, depth=3),
+        ]
+        await a.store.enqueue(jobs)
+        answer = await a.claim_answer(3, calls_only=True)
+        assert (ids_of(answer.grants), answer.next_due) == (["two", "p", "one"], 1.0)
+        bench.clock.advance(1.0)
+        assert ids_of(await a.claim(1, calls_only=True)) == ["late"]
+        assert ids_of(await a.claim(9, calls_only=True)) == ["child", "s"]
+        # What has begun is granted to nobody else, and the others wait in their order.
+        assert ids_of(await a.claim(9)) == ["r1", "r2"]
+        await a.settle(parent)
+        assert (await a.stats()).waiting == 0
+
+    async def test_a_call_that_comes_back_ends_or_is_set_aside_is_where_it_belongs(
+        self, bench: Bench
+    ) -> None:
+        a = await bench.node("a")
+        await a.store.enqueue([job("x", depth=1), job("y", depth=1), job("z", depth=1), job("root")])
+        x, y, _ = await a.claim(3, calls_only=True)
+        await a.settle(x, "released")
+        await a.settle(y, "retry")
+        await a.store.cancel("y", "no more")
+        assert ids_of(await a.claim(9, calls_only=True)) == ["x"]
+        await a.store.enqueue([job("w", depth=1, deadline=0.5)])
+        bench.clock.advance(0.501)
+        assert await a.claim(9, calls_only=True) == []
+        assert await a.status("w") == "cancelled"
+        flow = Flow(starts=1, per=1.0, set_aside=True)
+        await a.store.enqueue([job("v", depth=1)])
+        assert ids_of(await a.claim(9, flow=flow)) == ["root"]
+        assert await a.status("v") == "later"
+        assert await a.claim(9, calls_only=True) == []
+
+    async def test_the_limits_hold_for_calls(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        flow = Flow(per_session=1, most_active=2)
+        names = ["s1", "s2", "s3", "u1", "u2"]
+        await a.store.enqueue([job(name, session=name[0], depth=1) for name in names])
+        s1, u1 = await a.claim(9, flow=flow, calls_only=True)
+        assert (s1.spec.id, u1.spec.id) == ("s1", "u1")
+        await a.heard()
+        await a.settle(s1)
+        assert await a.heard() == [Wake("q")]
+        assert ids_of(await a.claim(9, flow=flow, calls_only=True)) == ["s2"]
+        await a.settle(u1)
+        await a.store.pause("q", True)
+        assert await a.claim(9, flow=flow, calls_only=True) == []
+        await a.store.pause("q", False)
+        assert ids_of(await a.claim(9, flow=flow, calls_only=True)) == ["u2"]
+        starts = Flow(starts=1, per=1.0)
+        await a.store.enqueue([job("x1", depth=1), job("x2", depth=1)])
+        answer = await a.claim_answer(9, flow=starts, calls_only=True)
+        assert (ids_of(answer.grants), answer.next_due) == (["s3"], 1.0)
+
+    async def test_a_job_that_others_come_to_wait_for_is_a_call(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        await a.store.enqueue([job("j1"), job("j2"), job("j3"), job("late", delay=1.0)])
+        assert await a.claim(9, calls_only=True) == []
+        await a.store.call_for("j2")
+        assert await a.heard() == [Wake("q")]
+        assert await a.store.enqueue([job("j3", depth=4)])
+        await a.store.call_for("late")
+        await a.store.call_for("nobody")
+        assert ids_of(await a.claim(9, calls_only=True)) == ["j3", "j2"]
+        bench.clock.advance(1.0)
+        assert ids_of(await a.claim(9, calls_only=True)) == ["late"]
+        assert ids_of(await a.claim(9)) == ["j1"]

@@ -116,3 +116,49 @@ class WakingCases:
         for node in (a, b, a):
             await node.store.tick()
         assert Wake(last) in await a.heard()
+
+    async def test_a_node_that_claims_calls_only_takes_nobody_elses_wake_up(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        assert await a.claim(1, calls_only=True) == []
+        bench.clock.advance(0.001)
+        assert await b.claim(1) == []
+        await a.store.enqueue([job("j1")])
+        assert (await a.heard(), await b.heard()) == ([], [Wake("q")])
+        await a.store.enqueue([job("j2")])
+        assert await a.heard() == []
+        # A call is for whoever is parked, and for such a node when nobody else is.
+        await a.store.enqueue([job("c1", depth=1)])
+        assert await a.heard() == [Wake("q")]
+        assert len(await b.claim(9)) == 3
+        bench.clock.advance(0.001)
+        assert await a.claim(1) == []
+        bench.clock.advance(0.001)
+        await b.store.enqueue([job("j3")])
+        assert (await a.heard(), await b.heard()) == ([], [Wake("q")])
+        await b.store.enqueue([job("j4")])
+        assert await a.heard() == [Wake("q")]
+        assert len(await b.claim(9)) == 2
+        await b.store.enqueue([job("j5")])
+        assert await b.heard() == [Wake("q")]
+        bench.clock.advance(0.001)
+        assert ids_of(await b.claim(9)) == ["j5"]
+        await b.store.pause("q", True)
+        await b.store.enqueue([job("j6")])
+        await b.heard()
+        assert await b.claim(1) == []
+        # What has woken it may have been meant for another node.
+        assert await a.claim(1, calls_only=True) == []
+        assert await b.heard() == [Wake("q")]
+        await b.store.pause("q", False)
+        assert await a.heard() == [Wake("q")]
+
+    async def test_delays_end_where_only_nodes_that_claim_calls_are_parked(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        assert await a.claim(1, calls_only=True) == []
+        await a.store.enqueue([job("late", delay=1.0)])
+        assert await a.heard() == [Wake("q")]
+        answer = await a.claim_answer(1, calls_only=True)
+        assert (answer.grants, answer.next_due) == ([], 1.0)
+        bench.clock.advance(1.0)
+        assert (await a.claim_answer(1, calls_only=True)).next_due is None
+        assert await a.status("late") == "waiting"

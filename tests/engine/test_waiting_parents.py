@@ -1,0 +1,201 @@
+"""Parents: a node begins no more of them than may wait, and what they wait for is begun all the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from am2z_trio import ConfigurationError, Context, QueueOptions, QueueRuntime, processor
+from am2z_trio.engine.runtime import Runtime
+
+on_both_hosts = pytest.mark.anyio
+
+CHAINS = 300
+
+
+def most_of(active: int, most: list[int]) -> int:
+    most[0] = max(most[0], active)
+    return most[0]
+
+
+@on_both_hosts
+@pytest.mark.parametrize("child", ["other", "own"], ids=["calls another", "calls itself"])
+async def test_a_node_with_a_backlog_of_chains_begins_no_more_than_may_wait(make_runtime, child):
+    begun: set[int] = set()
+    most = [0]
+
+    @processor(name="own", queue=QueueOptions(concurrency=10, max_waiting_parents=15))
+    async def own(n: int, ctx: Context) -> int:
+        if n < 0:
+            return n
+        begun.add(n)
+        most_of(len(begun), most)
+        # One call after another: what waits is called when the others' backlog lies there already.
+        for _ in range(2):
+            await ctx.call(child, -1)
+        begun.remove(n)
+        return n
+
+    @processor(name="other", queue=QueueOptions(concurrency=3))
+    async def other(n: int) -> int:
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(own, other)
+        with anyio.fail_after(60):
+            results = await runtime.execute_many(own, range(CHAINS))
+        assert [result.unwrap() for result in results] == list(range(CHAINS))
+    assert 10 < most[0] <= 25
+
+
+@on_both_hosts
+@pytest.mark.parametrize("how", ["ctx.call", "execute", "submit"])
+@pytest.mark.parametrize("length", [1, 2, 3])
+@pytest.mark.parametrize("limits", [{}, {"global_concurrency": 1}, {"session_concurrency": 1}], ids=str)
+async def test_no_circle_of_calls_hangs_where_one_may_wait(make_runtime, how, length, limits):
+    circle = Circle(length, how, limits)
+    async with make_runtime() as runtime:
+        circle.runtime = runtime
+        runtime.register_many(circle.processors)
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(4):
+                    tasks.start_soon(goes_round, runtime, circle.processors[0], 7)
+        stats = (await runtime.get_queue_stats())["circle-0"]
+        assert (stats.active, stats.waiting) == (0, 0)
+
+
+@on_both_hosts
+@pytest.mark.parametrize("length", [1, 2, 3])
+async def test_no_circle_of_calls_hangs_where_one_may_wait_on_each_of_two_nodes(redis_url, length):
+    circle = Circle(length, "ctx.call", {})
+    async with QueueRuntime(redis_url) as one, QueueRuntime(redis_url) as other:
+        for runtime in (one, other):
+            runtime.register_many(circle.processors)
+        with anyio.fail_after(40):
+            async with anyio.create_task_group() as tasks:
+                for n in range(8):
+                    tasks.start_soon(goes_round, (one, other)[n % 2], circle.processors[n % length], 5)
+
+
+@on_both_hosts
+async def test_a_called_job_that_waits_for_one_that_nobody_has_called_gets_it(make_runtime):
+    runtimes: list[Runtime] = []
+    options = QueueOptions(concurrency=1, max_waiting_parents=1)
+
+    @processor(name="parent", queue=options)
+    async def parent(n: int, ctx: Context) -> int:
+        found: int = await ctx.call("middle", n)
+        return found
+
+    @processor(name="middle", queue=options)
+    async def middle(n: int) -> int:
+        # Behind all the parents, whose queue it is put into.
+        job = await runtimes[0].submit("leaf" if n else "parent", max(0, n - 1))
+        return (await job.result()).unwrap() + 1 if n else 0
+
+    @processor(name="leaf", queue=options)
+    async def leaf(n: int, ctx: Context) -> int:
+        found: int = await ctx.call("parent", n)
+        return found
+
+    async with make_runtime() as runtime:
+        runtimes.append(runtime)
+        runtime.register(parent, middle, leaf)
+        with anyio.fail_after(30):
+            results = await runtime.execute_many(parent, [3, 2, 4])
+        assert [result.unwrap() for result in results] == [3, 2, 4]
+
+
+@on_both_hosts
+async def test_a_parent_of_many_children_of_its_own_processor_completes(make_runtime):
+    @processor(name="tree", queue=QueueOptions(concurrency=2, max_waiting_parents=1))
+    async def tree(n: int, ctx: Context) -> int:
+        found: list[int] = []
+
+        async def branch(below: int) -> None:
+            found.append(await ctx.call("tree", below))
+
+        async with anyio.create_task_group() as tasks:
+            for below in range(n):
+                for _ in range(3):
+                    tasks.start_soon(branch, below)
+        return 1 + sum(found)
+
+    async with make_runtime() as runtime:
+        runtime.register(tree)
+        with anyio.fail_after(60):
+            assert [result.unwrap() for result in await runtime.execute_many(tree, [3, 3])] == [64, 64]
+
+
+@on_both_hosts
+async def test_what_comes_while_parents_wait_is_begun_when_one_is_back(make_runtime):
+    gate, waits = anyio.Event(), anyio.Event()
+
+    @processor(name="calls", queue=QueueOptions(concurrency=1, max_waiting_parents=1))
+    async def calls(n: int, ctx: Context) -> int:
+        if n:
+            await ctx.call("opens", 0)
+        return n
+
+    @processor(name="opens")
+    async def opens(n: int) -> int:
+        waits.set()
+        await gate.wait()
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(calls, opens)
+        with anyio.fail_after(20):
+            first = await runtime.submit(calls, 1)
+            await waits.wait()
+            second = await runtime.submit(calls, 0)
+            assert await second.status() == "waiting"
+            gate.set()
+            assert (await first.result()).unwrap() == 1
+            assert (await second.result()).unwrap() == 0
+
+
+@pytest.mark.parametrize("value", [0, -1, True, "3", 2.5])
+def test_a_bound_that_is_no_count_is_refused(value):
+    with pytest.raises(ConfigurationError, match="max_waiting_parents"):
+        QueueOptions(max_waiting_parents=value)
+
+
+def test_by_default_ten_times_as_many_wait_as_run():
+    assert QueueOptions(concurrency=7).most_waiting_parents == 70
+
+
+class Circle:
+    """Processors of one slot each, of which one job may wait, and which call each other down to 0."""
+
+    def __init__(self, length: int, how: str, limits: dict[str, Any]) -> None:
+        self.runtime: Runtime | None = None
+        options = QueueOptions(concurrency=1, max_waiting_parents=1, **limits)
+        self.processors = [self._make(place, length, how, options) for place in range(length)]
+
+    def _make(self, place: int, length: int, how: str, options: QueueOptions) -> Any:
+        following = f"circle-{(place + 1) % length}"
+
+        @processor(name=f"circle-{place}", queue=options)
+        async def step(n: int, ctx: Context) -> int:
+            if n == 0:
+                return 0
+            if how == "ctx.call":
+                found: int = await ctx.call(following, n - 1)
+            elif how == "execute":
+                assert self.runtime is not None
+                found = (await self.runtime.execute(following, n - 1, session=ctx.session_id)).unwrap()
+            else:
+                assert self.runtime is not None
+                job = await self.runtime.submit(following, n - 1, session=ctx.session_id)
+                found = (await job.result()).unwrap()
+            return found + 1
+
+        return step
+
+
+async def goes_round(runtime: Runtime, first: Any, n: int) -> None:
+    assert (await runtime.execute(first, n, session="s")).unwrap() == n
