@@ -147,7 +147,7 @@ class Enqueue(msgspec.Struct, frozen=True, kw_only=True):
     again: bool = False
     """A known job of this id that has ended without completing is run again."""
     stays: bool = False
-    """It is not cancelled when nobody waits for it any more."""
+    """It is not cancelled when nobody waits for it any more; counts with `again` only."""
     debounce: str = ""
     """A job of this queue with the same key that has not begun gives way to this one; empty: none does."""
     on_complete: Retention | None = None

@@ -114,7 +114,7 @@ class MemoryServer(Ledger):
         if known is not None:
             if known.status not in TERMINAL and spec.origin and spec.origin not in known.origins:
                 known.origins.append(spec.origin)
-            if known.status not in TERMINAL and request.stays:
+            if known.status not in TERMINAL and request.again and request.stays:
                 known.stays = True
             if spec.depth:
                 self._call_for(known, spec.depth)
@@ -148,15 +148,16 @@ class MemoryServer(Ledger):
             deadline=inf if request.deadline is None else now + max(0.0, request.deadline) * 1000,
             max_stalled=request.max_stalled,
             origins=[spec.origin] if spec.origin else [],
-            stays=request.stays,
+            stays=request.again and request.stays,
             named=request.again and not spec.parent,
             depth=spec.depth or int(bool(spec.parent)),
             turn=turn_of(spec) if spec.state == NO_STATE and not spec.parent else "",
             status=follow(None, "delay" if request.delay > 0 else "enqueue"),
         )
+        earlier = self._jobs.get(spec.id)
         self._jobs[spec.id] = job
-        if generation:
-            self._queue(request.queue).dead.pop(spec.id, None)
+        if generation and earlier is not None:
+            self._queue(earlier.queue).dead.pop(spec.id, None)
         if parent is not None:
             parent.children[spec.id] = None
         if spec.session:

@@ -74,11 +74,12 @@ def check(
     *,
     drained: bool = False,
     steady_flow: bool = True,
+    known_since_ever: bool = True,
     longest_ms: int = LONGEST_MS,
 ) -> list[Finding]:
     """What is wrong. `drained`: nothing is under way and no node is there. `steady_flow`: the limits of each
-    queue were always the same."""
-    auditor = _Auditor(keyspace, steady_flow, longest_ms)
+    queue were always the same. `known_since_ever`: no queue was forgotten, and its counts with it."""
+    auditor = _Auditor(keyspace, steady_flow, known_since_ever, longest_ms)
     found = [*auditor.everywhere()]
     if outside is not None:
         found += auditor.as_seen_outside(outside)
@@ -95,9 +96,12 @@ def audit(
 
 
 class _Auditor:
-    def __init__(self, keyspace: Keyspace, steady_flow: bool, longest_ms: int) -> None:
+    def __init__(
+        self, keyspace: Keyspace, steady_flow: bool, known_since_ever: bool, longest_ms: int
+    ) -> None:
         self.keyspace = keyspace
         self.steady_flow = steady_flow
+        self.known_since_ever = known_since_ever
         self.longest_ms = longest_ms
         self.jobs: dict[str, dict[str, bytes]] = {id: entry.value for id, entry in keyspace.of("job").items()}
         self.places: Counter[tuple[str, str]] = Counter()
@@ -281,7 +285,7 @@ class _Auditor:
                 yield Finding("I1", f"q:{queue}:meta", f"counts {meta.get('away')} away; there are {away}")
             for status in sorted(ENDED):
                 counted = int(meta.get(status, 0))
-                if counted < here[status]:
+                if self.known_since_ever and counted < here[status]:
                     yield Finding(
                         "I1", f"q:{queue}:meta", f"counts {counted} {status}; there are {here[status]}"
                     )

@@ -139,6 +139,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.inboxes: dict[str, Inbox] = {}
         self.channels: dict[str, Any] = {}
         self.seq: dict[str, int] = dict.fromkeys(NODES, 0)
+        self.has_forgotten = False
+        """A queue's counts went with it; records of its jobs that have ended have not."""
         self.writes: list[tuple[str, StateWrite]] = []
         self.last_claims: list[tuple[str, str, int, int, ClaimAnswer]] = []
         self.flow = FREE
@@ -206,6 +208,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.server.announce([info], self.now)
         drive(self.stores["n1"].announce([info]))
         self.same(self.server.forget_queue(queue, self.now), drive(self.stores["n1"].forget_queue(queue)))
+        self.has_forgotten = True
 
     @rule(ms=st.sampled_from([1, 50, 400, 1_000, 6_000, 10_001]))
     def time_passes(self, ms: int) -> None:

@@ -75,7 +75,7 @@ for i = 3, #ARGV, 18 do
     if again then
       -- What the one before has left in its list is another entry.
       gen = number(known[6] or 0, 0) + 1
-      redis.call('ZREM', dead_key(queue), id)
+      redis.call('ZREM', dead_key(redis.call('HGET', key, 'queue') or queue), id)
       redis.call('DEL', key)
     end
     local status = delay > 0 and 'later' or 'waiting'
