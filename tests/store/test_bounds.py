@@ -23,8 +23,12 @@ from benchmarks import scripts as bench
 from tests.store.test_stateful import BlockingClient, drive
 
 NOW = 1_000_000
-SIZES = dict.fromkeys(bench.SIZES, 600) | dict.fromkeys(["dead ids", "children", "claims", "kept"], 3_000)
-SIZES |= {"waiting": 150, "writers": 100}
+SIZES = {
+    **dict.fromkeys(bench.SIZES, 600),
+    **dict.fromkeys(["dead ids", "children", "claims", "kept"], 3_000),
+    "waiting": 150,
+    "writers": 100,
+}
 """So many that a call which looked at all of them would run more commands than may be."""
 MOST_COMMANDS = 2_500
 """Of one call: some 2 us each."""
