@@ -341,16 +341,22 @@ class World:
             worker.thaw()
         if not any(worker.alive and not worker.crash for worker in self.workers):
             self.workers.append(self.start_worker())
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not await anyio.to_thread.run_sync(self._at_rest):
-            await anyio.sleep(0.2)
-        for worker in self.workers:
+        await self._wait_for_rest()
+        # Who may still die at a crash point goes first: the others notice it, and nobody would after them.
+        for worker in sorted(self.workers, key=lambda worker: not worker.crash):
+            if not worker.crash:
+                await self._wait_for_rest()
             served = worker.alive and worker.serves()
             if not await anyio.to_thread.run_sync(worker.stop, 40.0) and served and not worker.crash:
                 text = worker.log.read_text(encoding="utf-8", errors="replace")
                 self.report.wrong.append(
                     f"a worker did not end in good order ({worker.status}): {text[-800:]}"
                 )
+
+    async def _wait_for_rest(self) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not await anyio.to_thread.run_sync(self._at_rest):
+            await anyio.sleep(0.2)
 
     def _at_rest(self) -> bool:
         """Whether nothing waits or runs, and the dead are gone."""

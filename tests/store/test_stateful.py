@@ -525,6 +525,11 @@ class SessionMachine(StoreMachine):
         answer = drive(self.stores[node].stop_session(session, running=running, refuse=0.5))
         self.same(sorted(spared), sorted(answer))
 
+    @rule(id=st.sampled_from(IDS), node=st.sampled_from(NODES))
+    def a_session_stops_while_it_works(self, id: str, node: str) -> None:
+        self.work_is_taken([id], node)
+        self.stop_session("n1", "s", True)
+
     @rule(session=st.sampled_from(SESSIONS), ttl=st.sampled_from([0.3, 5.0, inf]))
     def set_ttl(self, session: str, ttl: float) -> None:
         self.server.states.set_ttl(session, ttl, self.now)
