@@ -76,6 +76,10 @@ MUTANTS: dict[str, tuple[type[StoreMachine], Mutant]] = {
         KeptMachine,
         without("CLAIM CANCEL", "if redis.call('GET', held) == job.id", "if false"),
     ),
+    "a debounce key of what runs": (
+        KeptMachine,
+        without("CLAIM", "if v[8] then leave_debounce({ id = id, queue = queue }, v[8]) end"),
+    ),
     "the starts of a rate limit": (
         FlowMachine,
         without("CLAIM", "redis.call('PEXPIRE', starts_key(queue), flow_per)"),

@@ -144,9 +144,6 @@ MUTANTS = {
         ("SETTLE",), "if own_most >= 0 then most = own_most end", "most = 1000"
     ),
     "a debounced job runs, too": Mutant(("ENQUEUE",), "cancel_unbegun(replaced, now, ttl, DEBOUNCED)", ""),
-    "a job that runs is debounced": Mutant(
-        ("CLAIM",), "if v[8] then leave_debounce({ id = id, queue = queue }, v[8]) end", ""
-    ),
     "who has stepped aside still counts": Mutant(
         ("STEP_ASIDE",), "count(job.queue, 'away', 1)", "count(job.queue, 'away', 0)"
     ),
@@ -230,7 +227,6 @@ OF_WHAT_IS_KEPT = {
     "a revived job stays a dead letter",
     "dead letters without number",
     "a debounced job runs, too",
-    "a job that runs is debounced",
 }
 OF_SESSIONS = {
     "WRITE_STATE",
