@@ -17,6 +17,7 @@ from typing import Any, Final, Generic, TypeVar
 import anyio
 import msgspec
 
+from am2z_trio.model.arguments import Options, exact_arguments
 from am2z_trio.model.errors import (
     AM2ZError,
     ParallelError,
@@ -81,7 +82,7 @@ class BatchPlan(msgspec.Struct, frozen=True, kw_only=True):
 Plan = ChainPlan | ParallelPlan | RoutePlan | BatchPlan
 
 
-class Payload(msgspec.Struct, Generic[P], frozen=True):
+class Payload(Options, Generic[P], frozen=True, kw_only=False):
     """A batch's payload that names a session of its own, in which its result is committed."""
 
     state: P
@@ -93,13 +94,33 @@ class Composition(Processor[S], Generic[S]):
 
     __slots__ = ("plan",)
 
-    def __init__(self, name: str, plan: Plan, parts: Sequence[Processor[Any]], **options: Any) -> None:
-        if options.get("timeout") is UNSET:
-            options["timeout"] = _default_timeout(plan, parts)
+    @exact_arguments
+    def __init__(
+        self,
+        name: str,
+        plan: Plan,
+        parts: Sequence[Processor[Any]],
+        *,
+        state_type: Any,
+        timeout: float | msgspec.UnsetType | None = UNSET,
+        retry: RetryPolicy | None = None,
+        queue: QueueOptions | None = None,
+        description: str = "",
+    ) -> None:
         self.plan = plan
-        super().__init__(partial(run, plan), name=name, depends_on=parts, **options)
+        super().__init__(
+            partial(run, plan),
+            name=name,
+            description=description,
+            timeout=_default_timeout(plan, parts) if timeout is UNSET else timeout,
+            retry=retry,
+            queue=queue,
+            depends_on=parts,
+            state_type=state_type,
+        )
 
 
+@exact_arguments
 def chain(
     name: str,
     steps: Sequence[Processor[S]],
@@ -131,6 +152,7 @@ def chain(
     )
 
 
+@exact_arguments
 def parallel(
     name: str,
     children: Sequence[Processor[S]],
@@ -166,6 +188,7 @@ def parallel(
     )
 
 
+@exact_arguments
 def route(
     name: str,
     key: Callable[[S], str],
@@ -201,6 +224,7 @@ def route(
     )
 
 
+@exact_arguments
 def batch(
     name: str,
     processor: Processor[P],

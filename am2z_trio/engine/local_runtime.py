@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Unpack
 
 import msgspec
 
-from am2z_trio.model.options import ResourceLimits, RuntimeOptions
+from am2z_trio.model.arguments import exact_arguments
+from am2z_trio.model.options import NodeKeywords, RuntimeOptions
 from am2z_trio.model.records import KEPT, queue_name
 from am2z_trio.store.memory import MemoryStore
 from am2z_trio.store.memory_server import MemoryServer
@@ -22,38 +23,16 @@ from .submissions import name_of
 class LocalRuntime(Runtime):
     """Everything in this process, in memory: no Redis, the same behaviour."""
 
-    def __init__(
-        self,
-        *,
-        node: str = "local",
-        shutdown_grace: float = 5.0,
-        result_ttl: float | None = None,
-        state_ttl: float | None = None,
-        state_history: int = 0,
-        max_state_bytes: int = RuntimeOptions().max_state_bytes,
-        max_conflicts: int = RuntimeOptions().max_conflicts,
-        max_call_depth: int = RuntimeOptions().max_call_depth,
-        max_running: int | None = None,
-        limits: ResourceLimits | None = None,
-    ) -> None:
-        """Options are those of `RuntimeOptions`. Where `result_ttl` is not given, the record of an ended job
-        whose `job_id` nobody has chosen is kept for a minute only, as it takes this process's memory."""
-        super().__init__(
-            RuntimeOptions(
-                node=node,
-                shutdown_grace=shutdown_grace,
-                result_ttl=RuntimeOptions().result_ttl if result_ttl is None else result_ttl,
-                state_ttl=state_ttl,
-                state_history=state_history,
-                max_state_bytes=max_state_bytes,
-                max_conflicts=max_conflicts,
-                max_call_depth=max_call_depth,
-                max_running=max_running,
-                limits=limits or ResourceLimits(),
-            )
-        )
+    @exact_arguments
+    def __init__(self, **options: Unpack[NodeKeywords]) -> None:
+        """Options are those of `RuntimeOptions` that make sense in one process; `node` is `local` by default.
+        Where `result_ttl` is not given, the record of an ended job whose `job_id` nobody has chosen is kept
+        for a minute only, as it takes this process's memory. A bad or misspelt option is a
+        `ConfigurationError`."""
+        options.setdefault("node", "local")
+        super().__init__(RuntimeOptions(**options))
         settings = self._settings
-        if result_ttl is None:
+        if "result_ttl" not in options:
             settings = msgspec.structs.replace(settings, unnamed_ttl=KEPT)
         self._server = MemoryServer(settings)
 

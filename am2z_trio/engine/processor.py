@@ -7,6 +7,7 @@ import typing
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Protocol, TypeVar, overload
 
+from am2z_trio.model.arguments import exact_arguments
 from am2z_trio.model.errors import ConfigurationError, DuplicateProcessorError
 from am2z_trio.model.limits import MAX_NAME_BYTES
 from am2z_trio.model.options import (
@@ -52,6 +53,7 @@ class Processor(Generic[S]):
         "timeout",
     )
 
+    @exact_arguments
     def __init__(
         self,
         fn: Callable[Concatenate[S, ...], Any],

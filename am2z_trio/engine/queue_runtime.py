@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Unpack
 
-from am2z_trio.model.options import RuntimeOptions, require
+from am2z_trio.model.arguments import exact_arguments
+from am2z_trio.model.options import RuntimeKeywords, RuntimeOptions, require
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store.ports import Store
 from am2z_trio.store.redis import RedisStore
@@ -18,17 +19,18 @@ from .runtime import Runtime
 class QueueRuntime(Runtime):
     """Jobs on Redis: any number of processes share the work."""
 
+    @exact_arguments
     def __init__(
         self,
         redis: str | RedisOptions | None = None,
         *,
         embedded: bool = False,
-        **options: Any,
+        **options: Unpack[RuntimeKeywords],
     ) -> None:
         """`redis` is a URL (`redis://`, `rediss://`, `unix://`) or `RedisOptions`; the default is
         `redis://localhost:6379/0`. `embedded=True` starts a private server instead, which ends with
         this process; if it dies, the block ends with a `NetworkError` that says how. The other keyword
-        arguments are the fields of `RuntimeOptions`.
+        arguments are the fields of `RuntimeOptions`. A bad or misspelt one is a `ConfigurationError`.
         """
         require(
             not (embedded and redis is not None),
@@ -36,7 +38,7 @@ class QueueRuntime(Runtime):
             embedded,
             "goes without a URL: it starts a server of its own",
         )
-        super().__init__(_runtime_options(options))
+        super().__init__(RuntimeOptions(**options))
         self._redis = RedisOptions.from_url(redis) if isinstance(redis, str) else redis or RedisOptions()
         require(
             isinstance(self._redis, RedisOptions),
@@ -54,10 +56,3 @@ class QueueRuntime(Runtime):
                 server = await stack.enter_async_context(open_embedded_server())
                 where, death = RedisOptions.from_url(server.url), server.death
             yield RedisStore(node, where, prefix=self._options.prefix, settings=self._settings, death=death)
-
-
-def _runtime_options(options: dict[str, Any]) -> RuntimeOptions:
-    known = RuntimeOptions.__struct_fields__
-    for name, value in options.items():
-        require(name in known, name, value, f"is no option; there are: {', '.join(known)}")
-    return RuntimeOptions(**options)

@@ -33,23 +33,40 @@ class SessionState:
         self._states = states
         self._session = session
 
+    @overload
+    async def get(self) -> Versioned[Any] | None: ...
+    @overload
+    async def get(self, type: type[T]) -> Versioned[T] | None: ...
     async def get(self, type: Any = Any) -> Versioned[Any] | None:
         """As `StateManager.get`."""
         return await self._states.get(self._session, type)
 
-    async def set(self, state: T, **options: Any) -> Versioned[T]:
+    async def set(
+        self,
+        state: T,
+        *,
+        expected: Versioned[Any] | None = None,
+        type: Any = None,
+        ttl: float | None = None,
+    ) -> Versioned[T]:
         """As `StateManager.set`."""
-        return await self._states.set(self._session, state, **options)
+        return await self._states.set(self._session, state, expected=expected, type=type, ttl=ttl)
 
     @overload
-    async def update(self, fn: Callable[[Any], Awaitable[T | None]], **options: Any) -> Versioned[T]: ...
+    async def update(
+        self, fn: Callable[[Any], Awaitable[T | None]], *, type: Any = None, max_conflicts: int | None = None
+    ) -> Versioned[T]: ...
 
     @overload
-    async def update(self, fn: Callable[[Any], T | None], **options: Any) -> Versioned[T]: ...
+    async def update(
+        self, fn: Callable[[Any], T | None], *, type: Any = None, max_conflicts: int | None = None
+    ) -> Versioned[T]: ...
 
-    async def update(self, fn: Callable[[Any], Any], **options: Any) -> Versioned[Any]:
+    async def update(
+        self, fn: Callable[[Any], Any], *, type: Any = None, max_conflicts: int | None = None
+    ) -> Versioned[Any]:
         """As `StateManager.update`."""
-        return await self._states.update(self._session, fn, **options)
+        return await self._states.update(self._session, fn, type=type, max_conflicts=max_conflicts)
 
     async def delete(self) -> bool:
         """As `StateManager.delete`."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, Unpack
 
+from am2z_trio.model.arguments import exact_arguments
+from am2z_trio.model.options import NodeKeywords, SharedKeywords
 from am2z_trio.model.redis_options import RedisOptions
 
 from .local_runtime import LocalRuntime
@@ -35,20 +37,22 @@ class RedisStateManager(_StandAlone):
     """What `QueueRuntime.state` is, on a connection of its own:
     `async with RedisStateManager("redis://localhost") as state`."""
 
+    @exact_arguments
     def __init__(
         self,
         redis: str | RedisOptions | None = None,
         *,
         embedded: bool = False,
-        **options: Any,
+        **options: Unpack[SharedKeywords],
     ) -> None:
-        """The arguments are those of `QueueRuntime`."""
+        """The arguments are those of `QueueRuntime`, but for `workers`: it has none."""
         super().__init__(QueueRuntime(redis, embedded=embedded, workers=False, **options))
 
 
 class MemoryStateManager(_StandAlone):
     """What `LocalRuntime.state` is, by itself. The states are gone with this object, not at exit."""
 
-    def __init__(self, **options: Any) -> None:
+    @exact_arguments
+    def __init__(self, **options: Unpack[NodeKeywords]) -> None:
         """The arguments are those of `LocalRuntime`."""
         super().__init__(LocalRuntime(**options))

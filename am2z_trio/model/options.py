@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from inspect import iscoroutinefunction
 from math import inf
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, TypedDict, cast
 
 import msgspec
 
+from .arguments import Options, refusal
 from .codec import DEFAULT_MAX_BYTES
-from .errors import AM2ZError, ConfigurationError
+from .errors import AM2ZError
 from .limits import MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_NODE_BYTES
-from .telling import attempt, class_of, text_of
+from .telling import attempt
 
 MAX_SECONDS: Final = 100 * 365 * 24 * 3600
 """Redis keeps no key for as long as one can write down."""
@@ -28,18 +29,12 @@ MAX_PRIORITY: Final = 2**21 - 1
 def require(ok: bool, field: str, value: object, rule: str) -> None:
     """Raise the one kind of error a bad option gives."""
     if not ok:
-        shown = text_of(attempt(lambda: repr(value), f"<a {class_of(value)}>"), 200)
-        raise ConfigurationError(
-            f"{field}={shown}: {rule}",
-            context={"field": field, "value": value if type(value) in PLAIN else shown, "rule": rule},
-        )
+        raise refusal(field, value, rule)
 
 
 # A subclass of `str`, `int` or `float` says something else when it is escaped, compared or sent: template
 # engines' safe strings, numpy's scalars, the members of an `IntEnum`. So what is checked is made exactly
 # the plain type, here and nowhere else.
-
-PLAIN: Final = (bool, int, float, type(None))
 
 
 def require_text(field: str, value: object, *, most: int, empty: bool = False) -> str:
@@ -125,7 +120,7 @@ def keep(options: msgspec.Struct, name: str, exact: object) -> None:
         msgspec.structs.force_setattr(options, name, exact)
 
 
-class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
+class RetryPolicy(Options, frozen=True, kw_only=True):
     """When to try again, and how long to wait before.
 
     The wait before attempt *n* + 1 is `backoff` x `backoff_multiplier` ** (*n* - 1), at most
@@ -167,7 +162,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
             )
 
 
-class CircuitBreaker(msgspec.Struct, frozen=True, kw_only=True):
+class CircuitBreaker(Options, frozen=True, kw_only=True):
     """When to stop calling a processor that keeps failing. All nodes share one circuit per processor.
 
     Closed: jobs run. After `failures` in a row it opens: jobs fail at once with `CircuitOpenError`, or
@@ -188,7 +183,7 @@ class CircuitBreaker(msgspec.Struct, frozen=True, kw_only=True):
         keep(self, "half_open", require_count("CircuitBreaker.half_open", self.half_open))
 
 
-class Retention(msgspec.Struct, frozen=True, kw_only=True):
+class Retention(Options, frozen=True, kw_only=True):
     """How long the record of an ended job is kept. Never less than a minute: its callers must hear of it."""
 
     age: float | None = None
@@ -212,7 +207,7 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
         return cls(count=value)
 
 
-class Backoff(msgspec.Struct, frozen=True, kw_only=True):
+class Backoff(Options, frozen=True, kw_only=True):
     """How long one job waits before it is tried again, where that is not its processor's retry policy's."""
 
     type: Literal["fixed", "exponential"] = "exponential"
@@ -235,7 +230,7 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
 BACKOFFS: Final[dict[str, float]] = {"fixed": 1.0, "exponential": 2.0}
 
 
-class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
+class JobOptions(Options, frozen=True, kw_only=True):
     """How one job is queued. `None` leaves the choice to the queue's `default_job_options`, and where
     those say nothing either, to the processor."""
 
@@ -299,7 +294,7 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(defaults, **chosen) if chosen else defaults
 
 
-class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
+class RateLimit(Options, frozen=True, kw_only=True):
     """How many jobs of a processor may be started in a time, over all nodes.
 
     Exact: within any `duration` seconds no more than `max` are started, attempts after the first
@@ -327,7 +322,7 @@ WAITING_PARENTS_PER_SLOT: Final = 10
 """`QueueOptions.max_waiting_parents` by default, for each job that may run."""
 
 
-class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
+class QueueOptions(Options, frozen=True, kw_only=True):
     """How a processor's jobs are queued and worked off. Every node that serves it should say the same."""
 
     concurrency: int = 10
@@ -427,7 +422,7 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class ResourceLimits(msgspec.Struct, frozen=True, kw_only=True):
+class ResourceLimits(Options, frozen=True, kw_only=True):
     """What one node takes on. Beyond it, it refuses with a `ResourceError` that gives both figures."""
 
     max_sessions: int | None = None
@@ -461,7 +456,7 @@ class ResourceLimits(msgspec.Struct, frozen=True, kw_only=True):
             keep(self, "max_memory_mb", limit)
 
 
-class RuntimeOptions(msgspec.Struct, frozen=True, kw_only=True):
+class RuntimeOptions(Options, frozen=True, kw_only=True):
     """How one runtime (one node) behaves; the keyword arguments of both runtimes."""
 
     workers: bool = True
@@ -530,6 +525,35 @@ class RuntimeOptions(msgspec.Struct, frozen=True, kw_only=True):
         if self.max_running is not None:
             keep(self, "max_running", require_count("max_running", self.max_running))
         require(isinstance(self.limits, ResourceLimits), "limits", self.limits, "must be ResourceLimits")
+
+
+class NodeKeywords(TypedDict, total=False):
+    """Keyword arguments of every runtime: the fields of `RuntimeOptions`, where they are described."""
+
+    node: str
+    shutdown_grace: float
+    result_ttl: float
+    state_ttl: float | None
+    state_history: int
+    max_state_bytes: int
+    max_conflicts: int
+    max_call_depth: int
+    max_running: int | None
+    limits: ResourceLimits
+
+
+class SharedKeywords(NodeKeywords, total=False):
+    """Those of one that shares its store with other processes."""
+
+    prefix: str
+    lease: float
+    disconnect_grace: float
+
+
+class RuntimeKeywords(SharedKeywords, total=False):
+    """Those of one that may serve queues, or not."""
+
+    workers: bool
 
 
 def plain_prefix(text: str) -> bool:

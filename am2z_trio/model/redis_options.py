@@ -6,13 +6,12 @@ from math import isfinite
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-import msgspec
-
+from .arguments import Options
 from .errors import ConfigurationError
 from .options import keep, require, require_count, require_seconds
 
 
-class RedisOptions(msgspec.Struct, frozen=True, kw_only=True):
+class RedisOptions(Options, frozen=True, kw_only=True):
     """One Redis server, and how patient to be with it. `repr` and `display` never show the password."""
 
     host: str = "localhost"

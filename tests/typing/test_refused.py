@@ -1,4 +1,4 @@
-"""What type checkers must say of users' programs: wrong chains, states and contexts are refused.
+"""What type checkers must say of users' programs: wrong chains, states, contexts and options are refused.
 
 Each program is checked by mypy and by pyright. A line that must be refused ends in `# no`; one that
 must not be, does not, so a signature that accepts too little fails as well as one that accepts too much.
@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = """
+import am2z_trio
+
+STATES = """
 import anyio
 import msgspec
 import am2z_trio as a
@@ -115,12 +117,20 @@ async def main() -> None:
         async with runtime.session("s", processors=[price]) as session:
             order: Order = (await session.execute(price)).unwrap()
             await session.execute(price, Person("x"))  # no
+            await session.execute(price, tiemout=1)  # no
+            await session.state.set(Order(1), ttl=60)
+            await session.state.set(Order(1), tll=60)  # no
+            await session.state.update(lambda order: Order(2), type=Order, max_conflicts=3)
+            await session.state.update(lambda order: Order(2), max_conflict=3)  # no
+            read = await session.state.get(Order)
+            assert read is not None
+            cost: str = read.state.price  # no
         versioned = await runtime.state.update("s", lambda n: 5)
         number: int = versioned.state
         word: str = versioned.state  # no
         again: Order = (await price(order))
         nothing: str = stamp(order)  # no
-    print(total, person, text, number, word, again, nothing)
+    print(total, person, text, cost, number, word, again, nothing)
 
 
 @processor
@@ -134,30 +144,147 @@ anyio.run(main)
 """
 
 
-def refused(text: str) -> set[int]:
-    return {number for number, line in enumerate(text.splitlines(), 1) if line.endswith("# no")}
+BEFORE = """
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import trio
+import am2z_trio as a
+from am2z_trio.engine.compose import ChainPlan
+from am2z_trio.engine.context import CallEach, Meta
+from am2z_trio.engine.job import ResultMetadata
+from am2z_trio.engine.job_state import JobState
+from am2z_trio.engine.node_states import NodeStates
+from am2z_trio.engine.results import Waiter
+from am2z_trio.engine.sessions import HostedSession
+from am2z_trio.engine.states import Running
+from am2z_trio.model.codec import StateCodec
+
+
+async def double(n: int) -> int:
+    return 2 * n
+
+
+def halve(n: int, results: list[int]) -> int:
+    return n
+
+
+step = a.Processor(double)
+now = datetime.now(UTC)
+
+
+def check(
+    runtime: a.LocalRuntime,
+    hosted: HostedSession,
+    running: Callable[[], Running],
+    states: NodeStates,
+    waiter: Waiter,
+    codec: StateCodec[int],
+    job_state: JobState,
+    log: "logging.LoggerAdapter[logging.Logger]",
+    call: Callable[..., Awaitable[Any]],
+    call_each: CallEach,
+    scope: Any,
+) -> None:
+"""
+
+ERROR = "'it failed', context={}, cause=None, retryable=False"
+
+CALLS = {
+    "Backoff": "type='fixed', delay=1",
+    "CircuitBreaker": "failures=3",
+    "Composition": "'both', ChainPlan(steps=(step,), inline=False), [step], state_type=int",
+    "ConnectionManager": "runtime",
+    "Context": "processor='p', session_id=None, execution_id='1', call_depth=0, cancel_scope=scope, log=log, "
+    "state=job_state, meta=Meta(attempt=1, deliveries=1, started_at=now, node='n'), call_each=call_each, "
+    "emit=lambda name, data: None, report=lambda progress: trio.sleep(0), call=call",
+    "DeadLetter": "job_id='1', processor='p', session_id=None, state=1, error=a.AM2ZError('no'), "
+    "earlier_errors=[], attempts=1, stalls=0, failed_at=now",
+    "DeadLetters": "runtime",
+    "Event": "'paid', 0",
+    "Health": "healthy=True, connections={}",
+    "Job": "waiter, codec, processor='p', session=None, view=call, cancel=call",
+    "JobOptions": "delay=1, debounce='key'",
+    "LocalRuntime": "max_running=3, state_ttl=None",
+    "MemoryStateManager": "state_history=3",
+    "Payload": "1, 'alice'",
+    "Processor": "double, name='p', timeout=5",
+    "ProcessorResult": "success=True, state=1, error=None, execution_time=0.1, "
+    "metadata=ResultMetadata(job_id='1', processor='p')",
+    "QueueOptions": "concurrency=3",
+    "QueueRuntime": "'redis://localhost', workers=False, lease=5",
+    "QueueStats": "waiting=0, active=0, completed=0, failed=0, delayed=0",
+    "RateLimit": "max=3, duration=1",
+    "RedisOptions": "host='localhost', db=1",
+    "RedisStateManager": "'redis://localhost', prefix='p'",
+    "ResourceLimits": "max_sessions=3",
+    "Retention": "age=60",
+    "RetryPolicy": "max_attempts=3",
+    "RuntimeOptions": "workers=False",
+    "RuntimeStats": "node='n', uptime=1, processors=1, workers=1, running=0, claimed=0, waiting_callers=0, "
+    "jobs_run=0, connections={}",
+    "Session": "runtime, hosted",
+    "SessionLock": "states, 'alice', 'token', fencing=1, ends=1.0",
+    "SessionStats": "session='s', waiting=0, active=0, delayed=0, running_here=0, workers_here=0, version=0",
+    "StateManager": "running",
+    "Versioned": "state=1, version=1, checksum='', created=now, updated=now",
+    "WorkerManager": "runtime",
+    "batch": "'many', step, lambda n: [n], merge=halve, state_type=int",
+    "chain": "'chain', [step], timeout=None",
+    "parallel": "'parallel', [step], collect=True",
+    "processor": "name='p', timeout=5",
+    "route": "'route', str, {'1': step}, inline=True",
+}
+"""A right call of everything that can be called, but for errors."""
+
+
+def options_program() -> str:
+    """Everything public that can be called: as it may be, and with an option that there is not."""
+    lines = [BEFORE]
+    for name in am2z_trio.__all__:
+        arguments = ERROR if name.endswith("Error") else CALLS[name]
+        lines += [f"    a.{name}({arguments})", f"    a.{name}({arguments}, misspelt=1)  # no"]
+    return "\n".join([*lines, ""])
+
+
+PROGRAMS = {"states.py": STATES, "options.py": options_program()}
+
+
+def refused() -> set[tuple[str, int]]:
+    return {
+        (file, number)
+        for file, text in PROGRAMS.items()
+        for number, line in enumerate(text.splitlines(), 1)
+        if line.endswith("# no")
+    }
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Path:
-    path = tmp_path / "program.py"
-    path.write_text(PROGRAM, encoding="utf-8")
-    return path
+def programs(tmp_path: Path) -> Path:
+    for file, text in PROGRAMS.items():
+        (tmp_path / file).write_text(text, encoding="utf-8")
+    return tmp_path
 
 
-def test_mypy(program: Path):
-    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--output=json", str(program)]
-    run = subprocess.run(command, check=False, capture_output=True, text=True, cwd=program.parent)
+def test_mypy(programs: Path):
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--output=json", *PROGRAMS]
+    run = subprocess.run(command, check=False, capture_output=True, text=True, cwd=programs)
     said = [json.loads(line) for line in run.stdout.splitlines()]
-    lines = {message["line"] for message in said if message["severity"] == "error"}
-    assert lines == refused(PROGRAM), run.stdout
+    found = {(message["file"], message["line"]) for message in said if message["severity"] == "error"}
+    assert found == refused(), run.stdout
 
 
-def test_pyright(program: Path):
-    config = program.with_name("pyrightconfig.json")
+def test_pyright(programs: Path):
+    config = programs / "pyrightconfig.json"
     config.write_text(json.dumps({"reportUnusedExpression": False}), encoding="utf-8")
-    command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, str(program)]
-    run = subprocess.run(command, check=False, capture_output=True, text=True, cwd=program.parent)
+    command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, *PROGRAMS]
+    run = subprocess.run(command, check=False, capture_output=True, text=True, cwd=programs)
     said = json.loads(run.stdout)["generalDiagnostics"]
-    lines = {message["range"]["start"]["line"] + 1 for message in said if message["severity"] == "error"}
-    assert lines == refused(PROGRAM), run.stdout
+    found = {
+        (Path(message["file"]).name, message["range"]["start"]["line"] + 1)
+        for message in said
+        if message["severity"] == "error"
+    }
+    assert found == refused(), run.stdout
