@@ -43,7 +43,7 @@ class QueueRuntime(Runtime):
         require(
             isinstance(self._redis, RedisOptions),
             "redis",
-            redis,
+            type(redis).__name__,
             "must be a URL or RedisOptions",
         )
         self._embedded = embedded

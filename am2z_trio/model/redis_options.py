@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from math import isfinite
 from typing import Any, Final, Self
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from .arguments import Options
-from .errors import ConfigurationError
 from .options import keep, require, require_count, require_seconds
 
 
@@ -52,7 +52,8 @@ class RedisOptions(Options, frozen=True, kw_only=True):
         for name in ("host", "path", "username", "ca_file", "cert_file", "key_file", "client_name"):
             value: object = getattr(self, name)
             text = str.__str__(value) if isinstance(value, str) else None
-            require(text is not None and "\0" not in text, name, value, "must be a text without NUL")
+            told = "…" if name in _TOUCHY and text else value
+            require(text is not None and "\0" not in text, name, told, "must be a text without NUL")
             keep(self, name, text)
         password: object = self.password
         text = str.__str__(password) if isinstance(password, str) else None
@@ -61,8 +62,11 @@ class RedisOptions(Options, frozen=True, kw_only=True):
         for name in ("host", "username", "client_name"):
             # File names may hold half of a surrogate pair; what is sent may not.
             sent: str = getattr(self, name)
-            require(_is_unicode(sent), name, sent, "must be a Unicode text, without half a surrogate pair")
-        require(self.host != "", "host", self.host, "must be a name or an address")
+            told = "…" if name in _TOUCHY else sent
+            require(_is_unicode(sent), name, told, "must be a Unicode text, without half a surrogate pair")
+        # Who gives a URL, or what comes before an '@', in the place of a host has given a password, too.
+        require(_HOST.fullmatch(self.host) is not None, "host", "…", "must be a name or an address")
+        require("://" not in self.path, "path", "…", "must be the path of a Unix socket, and no URL")
         keep(self, "port", require_count("port", self.port, most=65535))
         keep(self, "db", require_count("db", self.db, least=0))
         for name in ("tls", "tls_verify", "allow_eviction"):
@@ -81,18 +85,20 @@ class RedisOptions(Options, frozen=True, kw_only=True):
 
         User, password and path are percent-decoded. Query parameters: every other field but `host`,
         `port`, `path`, `username`, `password` and `tls`. Raises one `ConfigurationError` that names
-        field, value and rule, and never the password.
+        field, value and rule, and never the password: of a URL that is not understood only that is shown
+        which can be none.
         """
         require(isinstance(url, str), "url", type(url).__name__, "must be a text")
         url = str.__str__(url)
         shown = _redacted(url)
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname or "", parts.port
-        except ValueError:
-            # The reason urlsplit gives may quote a part of a password that should have been encoded.
-            rule = "is not a URL: check brackets and port, and percent-encode '/', '@', '#' in a password"
-            raise _refusal(shown, rule) from None
+        parts = _split(url)
+        # The reason urlsplit gives may quote a part of a password that should have been encoded.
+        rule = "is not a URL: check brackets and port, and percent-encode '/', '@', '#', '?' in a password"
+        require(parts is not None, "url", shown, rule)
+        assert parts is not None
+        host, port = unquote(parts.hostname or ""), parts.port
+        require(not host or _HOST.fullmatch(host) is not None, "url", shown, rule)
+        require("@" not in parts.query, "url", shown, f"{rule}, and '@' in a parameter")
         values: dict[str, Any] = {
             "username": unquote(parts.username or ""),
             "password": unquote(parts.password or ""),
@@ -109,26 +115,24 @@ class RedisOptions(Options, frozen=True, kw_only=True):
             values["path"] = unquote(parts.path)
         else:
             values["tls"] = parts.scheme == "rediss"
-            values["host"] = unquote(host) or "localhost"
+            values["host"] = host or "localhost"
             values["port"] = 6379 if port is None else port
             database = parts.path.strip("/")
             if database:
                 require(_is_number(database), "url", shown, "its path must be the number of a database")
                 values["db"] = int(database)
         for name, text in parse_qsl(parts.query, keep_blank_values=True):
-            require(
-                name in _PARAMETERS,
-                "url",
-                shown,
-                f"unknown parameter {name!r}; there are: {', '.join(_PARAMETERS)}",
-            )
+            # One without a '=' may be anything that the user did not mean as a parameter.
+            known, told = name in _PARAMETERS, repr(name) if text and name.isidentifier() else "in it"
+            require(known, "url", shown, f"unknown parameter {told}; there are: {', '.join(_PARAMETERS)}")
             values[name] = _parameter(name, text)
         return cls(**values)
 
     @property
     def display(self) -> str:
-        """The URL without its password, for messages."""
-        user = quote(self.username) + (":***@" if self.password else "@" if self.username else "")
+        """The URL without its password, for messages. A user without one is not shown either: more often than
+        not that is the password, with its ':' forgotten."""
+        user = f"{quote(self.username)}:***@" if self.password else "***@" if self.username else ""
         if self.path:
             return f"unix://{user}{self.path}" + (f"?db={self.db}" if self.db else "")
         scheme = "rediss" if self.tls else "redis"
@@ -183,20 +187,45 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 18
 
 
+_TOUCHY: Final = ("host", "username")
+"""Where a password is found that was put into the wrong place."""
+
+_HOST: Final = re.compile(r"[^@/?#:%]+|[0-9a-fA-F:.]+(%[\w.-]+)?")
+"""A name that may be looked up, or an address; no part of a URL."""
+
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{0,19}://")
+
+_WHERE: Final = re.compile(
+    r"(?P<user>[^/?#]*@)?(?P<host>([\w.-]+|\[[0-9a-fA-F:.]+(%[\w.-]+)?\]|)(:\d{1,5})?)"
+    r"(?P<path>/[^@?#:]*)?(?P<rest>[?#][^@]*)?"
+)
+"""What a URL may show: where the server is, if it can be told from what may be a password."""
+
+
 def _redacted(url: str) -> str:
     """For messages: without anything that may be a password, wherever the user put it."""
-    scheme, slashes, rest = url.partition("://")
-    if not slashes:
-        return url if "@" not in url and "?" not in url else "…"
-    before, at, after = rest.rpartition("@")
-    after, mark, _ = after.partition("?")
-    return f"{scheme}://{'***@' if at and before else at}{after}{'?…' if mark else ''}"
+    scheme = _SCHEME.match(url)
+    if scheme is None:
+        return "…"
+    found = _WHERE.fullmatch(url, scheme.end())
+    if found is None:
+        return f"{scheme[0]}…"
+    user, host, path = "***@" if found["user"] else "", found["host"], found["path"] or ""
+    if scheme[0].startswith("unix"):
+        host = "…" if host else ""
+    elif path and not path[1:].isdigit():
+        path = "/…"
+    return f"{scheme[0]}{user}{host}{path}{'?…' if found['rest'] else ''}"
 
 
-def _refusal(shown: str, rule: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"url={shown!r}: {rule}", context={"field": "url", "value": shown, "rule": rule}
-    )
+def _split(url: str) -> SplitResult | None:
+    """Its parts; `None` where it has none, or no port that is a number."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.hostname, parts.port
+    except ValueError:
+        return None
+    return parts
 
 
 def _is_unicode(text: str) -> bool:

@@ -74,7 +74,9 @@ async def _hello(connection: Connection, options: RedisOptions, client_name: str
                 f"the server at {options.display} is too old: it does not know HELLO; "
                 f"Redis {_spell(OLDEST)} or later is needed"
             )
-        raise error_from(reply)
+        # What stands in between may quote what it was sent.
+        text = str(reply)
+        raise error_from(ReplyError(text.replace(options.password, "***") if options.password else text))
     if not isinstance(reply, dict) or b"version" not in reply:
         raise UnsupportedServerError(f"what answers at {options.display} is not Redis")
     told = cast("dict[object, object]", reply)

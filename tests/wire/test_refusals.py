@@ -112,6 +112,15 @@ async def test_a_server_that_is_too_old(tmp_path: Path) -> None:
     assert "does not know HELLO" in str(error)
 
 
+async def test_what_stands_in_between_may_quote_the_greeting_and_the_password_is_not_shown(
+    tmp_path: Path,
+) -> None:
+    answer = b"-ERR bad request: HELLO 3 AUTH me hunter2\r\n"
+    error = await played(tmp_path, ("HELLO", answer), hang_up=True, username="me", password="hunter2")
+    assert "bad request" in str(error)
+    assert "hunter2" not in f"{error!r} {error} {error.context} {error.__cause__} {error.__context__}"
+
+
 @pytest.mark.parametrize("version", ["6.2.0", "7.2.4", "255.255.255", "10.0.0-rc1"])
 async def test_a_server_that_is_new_enough(tmp_path: Path, version: str) -> None:
     error = await played(
