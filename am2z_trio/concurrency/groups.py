@@ -29,8 +29,13 @@ def unwrapped() -> Iterator[None]:
             raise
     else:
         return
-    # Outside the handler, so that the group does not become the exception's context.
-    raise only
+    # The group is not to become its context: it is not what has happened before, and who reads a traceback
+    # would find everything in it twice.
+    context = only.__context__
+    try:
+        raise only
+    finally:
+        only.__context__ = context
 
 
 def is_not_the_codes_own(raised: BaseException, host: Host) -> bool:

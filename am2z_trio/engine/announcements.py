@@ -7,18 +7,18 @@ and from time to time, as what nobody announces is forgotten.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from am2z_trio.concurrency import Host
 from am2z_trio.model.errors import AM2ZError
+from am2z_trio.model.logs import Log
 from am2z_trio.model.records import ANNOUNCE_EVERY, QueueInfo
 from am2z_trio.store.ports import Store
 
 from .registry import Registry
 
-logger: Final = logging.getLogger("am2z_trio.node")
+logger: Final = Log("am2z_trio.node")
 
 AGAIN_AFTER: Final = 1.0
 """Seconds after an announcement that was refused."""

@@ -7,7 +7,6 @@ hurts nobody else. Buffers are bounded; what does not fit is dropped, oldest fir
 from __future__ import annotations
 
 import inspect
-import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
@@ -18,12 +17,13 @@ from am2z_trio.model.codec import encode_record
 from am2z_trio.model.errors import AM2ZError, ValidationError
 from am2z_trio.model.events import Event
 from am2z_trio.model.limits import KIB, MAX_BUFFER_BYTES
+from am2z_trio.model.logs import Log
 from am2z_trio.model.telling import attempt, trace_of
 from am2z_trio.store.ports import Store
 
 from .contexts import OwnContext, in_context
 
-logger: Final = logging.getLogger("am2z_trio.events")
+logger: Final = Log("am2z_trio.events")
 
 Handler = Callable[[Event], Any]
 
@@ -277,7 +277,10 @@ class Bus:
                     if is_not_the_codes_own(raised, host):
                         raise
                     logger.error(
-                        "a handler of %r raised on %s\n%s", subscription.pattern, event.name, trace_of(raised)
+                        "a handler of %r raised on %s",
+                        subscription.pattern,
+                        event.name,
+                        trace=trace_of(raised),
                     )
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any, Final
 
 from am2z_trio.model.errors import AM2ZError, CircuitOpenError
+from am2z_trio.model.logs import Log
 from am2z_trio.store.ports import Store
 
 from .processor import Processor
 
-logger: Final = logging.getLogger("am2z_trio.circuits")
+logger: Final = Log("am2z_trio.circuits")
 
 NO_FAULT: Final = ("cancelled", "validation", "configuration")
 """Categories of errors that say nothing about whether the processor works."""

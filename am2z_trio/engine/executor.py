@@ -16,7 +16,7 @@ import anyio.from_thread
 import msgspec
 
 from am2z_trio.concurrency import CancelScope, Host
-from am2z_trio.concurrency.groups import is_not_the_codes_own, is_presentable, unwrapped
+from am2z_trio.concurrency.groups import is_not_the_codes_own, is_presentable, leaves, parts_of, unwrapped
 from am2z_trio.model import codec
 from am2z_trio.model.errors import (
     AM2ZError,
@@ -37,6 +37,7 @@ from am2z_trio.model.errors import (
 )
 from am2z_trio.model.integrity import verified
 from am2z_trio.model.limits import KIB, MAX_HISTORY_BYTES, MAX_REASON_BYTES, MAX_TEXT_BYTES
+from am2z_trio.model.logs import Log
 from am2z_trio.model.options import MAX_SECONDS, RetryPolicy
 from am2z_trio.model.records import (
     DEADLINE,
@@ -50,7 +51,16 @@ from am2z_trio.model.records import (
     Unreadable,
     turn_of,
 )
-from am2z_trio.model.telling import class_of, cut, text_of, trace_of
+from am2z_trio.model.telling import (
+    MOST_EXCEPTIONS,
+    class_of,
+    cut,
+    described,
+    has_frames,
+    members_of,
+    text_of,
+    trace_of,
+)
 from am2z_trio.policy.retry import backoff_delay, wants_retry
 
 from .circuits import NO_FAULT, Circuits
@@ -64,7 +74,10 @@ from .node_states import NodeStates
 from .registry import Registered
 from .threads import Threads
 
-logger: Final = logging.getLogger("am2z_trio.jobs")
+logger: Final = Log("am2z_trio.jobs")
+
+job_logger: Final = logging.getLogger("am2z_trio.jobs")
+"""The same as a user's code gets it."""
 
 Emit = Callable[[str, Any, Grant], None]
 Report = Callable[[Grant, float], Awaitable[None]]
@@ -146,7 +159,7 @@ class Executor:
                 raise
             claim.ended = self._now()
             name = claim.grant.spec.processor
-            logger.error("a job of %r cannot be told how it ended:\n%s", name, trace_of(raised))
+            logger.error("a job of %r cannot be told how it ended", name, trace=trace_of(raised))
             return self._indescribable(claim, raised)
 
     async def _run_in_line(
@@ -350,7 +363,7 @@ class Executor:
             cancel_scope=scope,
             state=stored,
             log=logging.LoggerAdapter(
-                logger,
+                job_logger,
                 {"processor": spec.processor, "job": spec.id, "session": spec.session},
             ),
             emit=emit,
@@ -395,7 +408,8 @@ class Executor:
         stopped: bool,
     ) -> Settlement:
         spec = grant.spec
-        result = self._result(grant, codec.NIL, error, started, execution_time)
+        record = record_of(error)
+        result = self._result(grant, codec.NIL, record, started, execution_time)
         if stopped:
             # Not by the error: one that it has called may have been cancelled for reasons of its own.
             return Settlement(
@@ -408,9 +422,11 @@ class Executor:
             delay = backoff_delay(policy, grant.attempt, random.random())
             if isinstance(error, CircuitOpenError):
                 delay = max(delay, min(seconds_in(error, "wait"), MAX_SECONDS))
-            failed = AttemptError(grant.attempt, int(time.time() * 1000), record_of(error))
+            _log_failure(grant, record, f", and is tried again in {delay:.3g} s")
+            failed = AttemptError(grant.attempt, int(time.time() * 1000), record)
             errors = _history([*_earlier(grant), failed])
             return Settlement(id=spec.id, token=grant.token, outcome="retry", delay=delay, result=errors)
+        _log_failure(grant, record)
         return Settlement(id=spec.id, token=grant.token, outcome="failed", result=result)
 
     def session_stopped(self, claim: Claim) -> Settlement:
@@ -429,7 +445,7 @@ class Executor:
 
     def _cancelled(self, claim: Claim, reason: str) -> Settlement:
         grant = claim.grant
-        result = self._result(grant, codec.NIL, _stopped(reason), time.time(), 0.0)
+        result = self._result(grant, codec.NIL, record_of(_stopped(reason)), time.time(), 0.0)
         return Settlement(
             id=grant.spec.id, token=grant.token, outcome="cancelled", reason=reason, result=result
         )
@@ -454,7 +470,7 @@ class Executor:
     def refuse(self, job: Unreadable) -> Settlement:
         """A record that cannot be read must not come back for ever: fail it."""
         error = ValidationError(f"the job's record cannot be read: {job.reason}", context={"job": job.id})
-        result = self._result(None, codec.NIL, error, time.time(), 0.0)
+        result = self._result(None, codec.NIL, record_of(error), time.time(), 0.0)
         return Settlement(id=job.id, token=job.token, outcome="failed", result=result)
 
     def leave_to_newer(self, job: Unreadable) -> Settlement:
@@ -471,14 +487,16 @@ class Executor:
             f"{grant.spec.processor!r} ran (max_conflicts)",
             context={"session": grant.spec.session, "conflicts": grant.conflicts + 1},
         )
-        result = self._result(grant, codec.NIL, error, time.time(), 0.0)
+        record = record_of(error)
+        _log_failure(grant, record)
+        result = self._result(grant, codec.NIL, record, time.time(), 0.0)
         return Settlement(id=grant.spec.id, token=grant.token, outcome="failed", result=result)
 
     def _result(
         self,
         grant: Grant | None,
         state: msgspec.Raw,
-        error: AM2ZError | None,
+        error: ErrorRecord | None,
         started: float,
         execution_time: float,
     ) -> bytes:
@@ -486,7 +504,7 @@ class Executor:
             ResultRecord(
                 WIRE_VERSION,
                 state,
-                None if error is None else record_of(error),
+                error,
                 0 if grant is None else grant.attempt,
                 int(started * 1000),
                 execution_time,
@@ -494,6 +512,28 @@ class Executor:
                 [] if grant is None or not grant.errors else _earlier(grant),
             )
         )
+
+
+def _log_failure(grant: Grant, error: ErrorRecord, then: str = "") -> None:
+    """Say that an attempt has failed: what a person has to know who has nothing but the log."""
+    spec = grant.spec
+    logger.warning(
+        "job %s of %r%s failed at attempt %d%s: %s",
+        spec.id,
+        spec.processor,
+        f" in session {spec.session!r}" if spec.session else "",
+        grant.attempt,
+        then,
+        error.message,
+        trace=error.traceback if has_frames(error.traceback) else "",
+        about={
+            "job": spec.id,
+            "processor": spec.processor,
+            "session": spec.session,
+            "attempt": grant.attempt,
+            "code": error.code,
+        },
+    )
 
 
 def _earlier(grant: Grant) -> list[AttemptError]:
@@ -570,17 +610,38 @@ def _reason_of(error: AM2ZError) -> str:
 
 
 def _as_error(raised: BaseException, grant: Grant) -> AM2ZError:
+    while len(parts := parts_of(raised)) == 1 and parts_of(parts[0]):
+        # A nursery around a nursery has nothing to add.
+        raised = parts[0]
     if issubclass(type(raised), AM2ZError):
         return sound(cast("AM2ZError", raised))
     name = class_of(raised)
-    text = text_of(raised, MAX_TEXT_BYTES - KIB)
-    return ProcessorExecutionError(
+    members = members_of(raised, KIB // 8)
+    text = text_of(raised, MAX_TEXT_BYTES - KIB if not members else KIB)
+    if members:
+        text += f": {'; '.join(members)}"
+    error = ProcessorExecutionError(
         f"{grant.spec.processor!r} raised {name}{': ' + text if text else ''}",
         context={
             "processor": grant.spec.processor,
             "job": grant.spec.id,
             "exception": name,
         },
+        cause=raised,
+    )
+    if members:
+        error.causes = [_member(one, grant) for one in islice(leaves(raised), MOST_EXCEPTIONS)]
+        error.retryable = all(one.retryable for one in error.causes)
+    return error
+
+
+def _member(raised: BaseException, grant: Grant) -> AM2ZError:
+    """One of a group's exceptions, as its part of the error."""
+    if issubclass(type(raised), AM2ZError):
+        return sound(cast("AM2ZError", raised))
+    return ProcessorExecutionError(
+        described(raised).partition("\n")[0],
+        context={"processor": grant.spec.processor, "exception": class_of(raised)},
         cause=raised,
     )
 
@@ -631,7 +692,7 @@ def _retries(policy: RetryPolicy, error: AM2ZError, grant: Grant) -> bool:
     except KeyboardInterrupt:
         raise
     except BaseException as raised:
-        logger.error("should_retry of %r raised\n%s", grant.spec.processor, trace_of(raised))
+        logger.error("should_retry of %r raised", grant.spec.processor, trace=trace_of(raised))
         return False
 
 
@@ -645,4 +706,4 @@ def _tell_hooks(policy: RetryPolicy, error: AM2ZError, grant: Grant, again: bool
     except KeyboardInterrupt:
         raise
     except BaseException as raised:
-        logger.error("a hook of the retry policy of %r raised\n%s", grant.spec.processor, trace_of(raised))
+        logger.error("a hook of the retry policy of %r raised", grant.spec.processor, trace=trace_of(raised))

@@ -7,17 +7,17 @@ what they did is dropped if others were given them.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf
 from typing import Final
 
 from am2z_trio.concurrency import Host
+from am2z_trio.model.logs import Log
 
 from .claims import Claims
 
-logger: Final = logging.getLogger("am2z_trio.node")
+logger: Final = Log("am2z_trio.node")
 
 SELF_FENCE: Final = 0.8
 """Share of the lease, or of the grace, after which a node that is cut off gives such jobs up."""

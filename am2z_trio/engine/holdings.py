@@ -7,17 +7,17 @@ long. Only what was given to others is stopped here; what nobody took goes on, h
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Final
 
 from am2z_trio.concurrency import Host
+from am2z_trio.model.logs import Log
 from am2z_trio.model.records import CancelRequest, Settlement
 from am2z_trio.store.ports import Store
 
 from .claims import Claim, Claims, Stop
 
-logger: Final = logging.getLogger("am2z_trio.node")
+logger: Final = Log("am2z_trio.node")
 
 LONG: Final = 1.0
 """Seconds after its grant from which a claim is asked for; most jobs have ended before."""

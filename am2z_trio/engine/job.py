@@ -18,6 +18,7 @@ from am2z_trio.model.errors import (
     SessionStoppedError,
     ValidationError,
     error_of,
+    noted,
 )
 from am2z_trio.model.records import (
     DEADLINE,
@@ -69,9 +70,9 @@ class ProcessorResult(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
     metadata: ResultMetadata
 
     def unwrap(self) -> S:
-        """Return the state, or raise the error."""
+        """Return the state, or raise the error, with the remote traceback as a note."""
         if self.error is not None:
-            raise self.error
+            raise noted(self.error)
         return self.state  # type: ignore[return-value]
 
 

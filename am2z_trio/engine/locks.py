@@ -6,7 +6,6 @@ counted from before each renewal was sent, and gives up by itself when that has 
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,11 +15,12 @@ from typing import Any, Final
 from am2z_trio.concurrency import CancelScope, Host, Spot
 from am2z_trio.concurrency.groups import unwrapped
 from am2z_trio.model.errors import AM2ZError, LockLostError, RuntimeStateError, StateConflictError
+from am2z_trio.model.logs import Log
 from am2z_trio.model.records import LockGranted, StateRecord
 
 from .node_states import NodeStates
 
-logger: Final = logging.getLogger("am2z_trio.locks")
+logger: Final = Log("am2z_trio.locks")
 
 RENEWALS: Final = 3
 """Per lease: one may fail, and there is still time."""

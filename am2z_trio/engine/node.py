@@ -17,7 +17,6 @@ Node.open()
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from math import inf
@@ -27,6 +26,7 @@ from am2z_trio.concurrency import CancelScope, Host, Nursery, TaskStatus, curren
 from am2z_trio.concurrency.groups import is_an_error, unwrapped
 from am2z_trio.model.errors import AM2ZError, ResourceError, RuntimeStateError, SessionStoppedError
 from am2z_trio.model.events import Event
+from am2z_trio.model.logs import Log
 from am2z_trio.model.options import RuntimeOptions, require_number
 from am2z_trio.model.records import (
     CancelRequest,
@@ -64,7 +64,7 @@ from .submissions import Submissions
 from .threads import Threads
 from .worker import Worker
 
-logger: Final = logging.getLogger("am2z_trio.node")
+logger: Final = Log("am2z_trio.node")
 
 DEAF_TICKS: Final = 3
 """Ticks per `disconnect_grace` of a node that can ask and does not hear: the others see nobody listen there,

@@ -10,7 +10,6 @@ hear of it.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from heapq import nsmallest
@@ -27,11 +26,12 @@ from am2z_trio.model.errors import (
     SessionStoppedError,
     UnknownOutcomeError,
 )
+from am2z_trio.model.logs import Log
 from am2z_trio.model.records import Enqueue, EnqueueAnswer, Settled
 from am2z_trio.store.lasting import lasting
 from am2z_trio.store.ports import Store
 
-logger: Final = logging.getLogger("am2z_trio.results")
+logger: Final = Log("am2z_trio.results")
 
 LEFT_AT_ONCE: Final = 50
 """Jobs that are taken back in one turn of the loop; more, when a job is cancelled that had called thousands,

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Final
 
 from am2z_trio.concurrency import Event, Host, Nursery
 from am2z_trio.model.errors import AM2ZError
+from am2z_trio.model.logs import Log
 from am2z_trio.store.ports import Store
 
 from .results import Results
 from .sessions import HostedSession, Sessions
 
-logger: Final = logging.getLogger("am2z_trio.sessions")
+logger: Final = Log("am2z_trio.sessions")
 
 REFUSE: Final = 10.0
 """Seconds for which a session that is being stopped refuses jobs, if whoever stops it dies meanwhile."""

@@ -12,7 +12,6 @@ never be accepted: its job is settled as failed instead, with an error that says
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -29,13 +28,14 @@ from am2z_trio.model.errors import (
     ValidationError,
     record_of,
 )
+from am2z_trio.model.logs import Log
 from am2z_trio.model.records import WIRE_VERSION, ResultRecord, Settlement
 from am2z_trio.model.telling import cut, text_of
 from am2z_trio.store.ports import Store
 
 from .claims import Claim
 
-logger: Final = logging.getLogger("am2z_trio.settler")
+logger: Final = Log("am2z_trio.settler")
 
 BATCH: Final = 100
 """Settlements per call; bounds the time one script holds the store."""

@@ -8,7 +8,6 @@ wait for them at its end.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable
 from math import inf
@@ -18,13 +17,14 @@ import anyio
 
 from am2z_trio.concurrency import Host
 from am2z_trio.model.errors import ResourceError
+from am2z_trio.model.logs import Log
 
 from .capacity import Capacity
 from .registry import Registered
 
 T = TypeVar("T")
 
-logger: Final = logging.getLogger("am2z_trio.jobs")
+logger: Final = Log("am2z_trio.jobs")
 
 
 class _Run:

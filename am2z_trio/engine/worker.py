@@ -11,7 +11,6 @@ begun, so whatever waits gets on.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +20,7 @@ from typing import Final
 from am2z_trio.concurrency import Host, Nursery, Spot, TaskStatus
 from am2z_trio.concurrency.groups import is_an_error
 from am2z_trio.model.errors import AM2ZError
+from am2z_trio.model.logs import Log
 from am2z_trio.model.records import FREE, ClaimAnswer, Flow, SettleAnswer, Settlement, Unreadable
 from am2z_trio.model.telling import text_of
 from am2z_trio.policy.prefetch import Prefetch
@@ -33,7 +33,7 @@ from .registry import Registered
 from .sessions import HostedSession, Sessions, SessionWorker
 from .settler import Settler
 
-logger: Final = logging.getLogger("am2z_trio.worker")
+logger: Final = Log("am2z_trio.worker")
 
 SLICE: Final = 0.001
 """Seconds a slot may run jobs that never wait before it lets other tasks have a turn."""

@@ -9,5 +9,6 @@ import it and tests need no set-up.
 * `options` - every public option, documented and validated where it stands
 * `redis_options` - where Redis is and how to get in
 * `events` - what the engine tells about itself while it runs
+* `logs` - what it says to a person, and where
 * `codec` - bytes to values and back, with a size limit and one clear error
 """

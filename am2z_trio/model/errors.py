@@ -27,7 +27,18 @@ from .limits import (
     MAX_TEXT_BYTES,
     MAX_TRACEBACK_BYTES,
 )
-from .telling import attempt, class_of, cut, described, text_of, trace_of
+from .telling import (
+    RemoteNote,
+    attempt,
+    class_of,
+    cut,
+    cut_middle,
+    described,
+    frames_of,
+    has_frames,
+    text_of,
+    trace_of,
+)
 
 Category = Literal[
     "validation",
@@ -406,10 +417,7 @@ def _record_of(error: AM2ZError, room: _Room, above: set[int]) -> ErrorRecord:
     told = "" if not isinstance(cause, BaseException) else _told(cause, room.most(MAX_TEXT_BYTES))
     room.take(told)
     context = _context_of(read("context"), room)
-    trace = read("remote_traceback")
-    if type(trace) is not str or not trace:
-        trace = trace_of(cause if isinstance(cause, BaseException) else error, room.most(MAX_TRACEBACK_BYTES))
-    trace = room.take(cut(trace, room.most(MAX_TRACEBACK_BYTES)))
+    trace = room.take(_trace_of(error, cause, room.most(MAX_TRACEBACK_BYTES)))
     state = _encoded(read("partial_state"))
     if len(state) > room.partial:
         context["partial_state"] = f"left out: {len(state):,} bytes, the limit is {MAX_PARTIAL_BYTES:,}"
@@ -428,6 +436,45 @@ def _record_of(error: AM2ZError, room: _Room, above: set[int]) -> ErrorRecord:
         causes=causes,
         partial=msgspec.Raw(state),
     )
+
+
+def _trace_of(error: AM2ZError, cause: object, most: int) -> str:
+    for one in (error, cause):
+        remote = attempt(partial(getattr, one, "remote_traceback"), "")
+        if type(remote) is str and remote:
+            # It was raised elsewhere, and here again by who had called that.
+            again = frames_of(error)
+            if again and has_frames(remote):
+                remote = f"{remote.rstrip()}\nIt was called here:\n\n{again}"
+            return cut_middle(remote, most)
+    # What was only made, for what a user's code has raised, has nothing to show.
+    if isinstance(cause, BaseException) and attempt(lambda: error.__traceback__, None) is None:
+        return trace_of(cause, most)
+    return trace_of(error, most)
+
+
+def noted(error: AM2ZError) -> AM2ZError:
+    """The error with the tracebacks of other processes as notes, its causes' included: where Python shows it,
+    it shows them. The same object, whose notes are added once."""
+    todo: list[AM2ZError] = [error]
+    seen = set[int]()
+    while todo:
+        one = todo.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        attempt(partial(_note, one), None)
+        todo += attempt(partial(tuple[AM2ZError], one.causes), ())
+    return error
+
+
+def _note(error: AM2ZError) -> None:
+    if has_frames(error.remote_traceback) and not _is_noted(error):
+        BaseException.add_note(error, RemoteNote(f"Where it was raised:\n\n{error.remote_traceback}"))
+
+
+def _is_noted(error: AM2ZError) -> bool:
+    return any(type(note) is RemoteNote for note in getattr(error, "__notes__", ()))
 
 
 def _word(value: object, otherwise: str) -> str:
@@ -517,9 +564,10 @@ def _rebuilt(cls: type[AM2ZError], record: ErrorRecord) -> AM2ZError:
     )
     error.remote_traceback = record.traceback
     if record.causes:
-        error.causes = tuple(error_of(part) for part in record.causes)
-        several = isinstance(error, ParallelError)
-        error.__cause__ = ExceptionGroup(error.message, error.causes) if several else error.causes[0]
+        first, *others = causes = [error_of(part) for part in record.causes]
+        error.causes = tuple(causes)
+        several = others or isinstance(error, ParallelError)
+        error.__cause__ = ExceptionGroup(error.message, causes) if several else first
     if record.partial != NIL:
         error.partial_state = attempt(lambda: msgspec.msgpack.decode(record.partial), None)
     return error

@@ -6,8 +6,13 @@ kind, size and depth. `KeyboardInterrupt` alone goes through: it is not the obje
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import os
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar, cast
 
@@ -25,6 +30,36 @@ MOST_FRAMES: Final = 200
 """Frames of all of them."""
 
 MOST_NOTES: Final = 10
+
+OWN: Final = "am2z_trio"
+"""Name of this package: exceptions of it need no frames of it."""
+
+_PACKAGE: Final = Path(__file__).parents[1]
+
+_ENGINE: Final = tuple(
+    f"{_PACKAGE / room}{os.sep}" for room in ("concurrency", "engine", "model", "policy", "store", "wire")
+)
+"""Where the engine's own code is; its command line's processors are as good as a user's."""
+
+
+def _places_of(names: Iterable[str]) -> tuple[str, ...]:
+    specs = [importlib.util.find_spec(name) for name in names]
+    return tuple(f"{Path(spec.origin).parent}{os.sep}" for spec in specs if spec is not None and spec.origin)
+
+
+_HOSTS: Final = (
+    *_places_of(("trio", "anyio", "outcome", "asyncio", "concurrent")),
+    threading.__file__,
+    contextlib.__file__,
+)
+"""What lies between the engine and the code that it calls."""
+
+
+class RemoteNote(str):
+    """A note that shows where an error was raised on another node."""
+
+    __slots__ = ()
+
 
 # Read where Python keeps them: a class may put something else under these names.
 _type_name: Final[Any] = type.__dict__["__name__"].__get__
@@ -94,12 +129,20 @@ def described(error: BaseException, most: int = MAX_TEXT_BYTES) -> str:
     lines = [f"{name}: {text}" if text else name]
     notes: object = attempt(lambda: error.__notes__, None)
     if type(notes) is list:
-        lines += [text_of(note, most) for note in cast("list[object]", notes)[:MOST_NOTES]]
+        lines += [
+            text_of(note, most)
+            for note in cast("list[object]", notes)[:MOST_NOTES]
+            if type(note) is not RemoteNote
+        ]
     return cut("\n".join(lines), most)
 
 
 def trace_of(error: BaseException, most: int = MAX_TRACEBACK_BYTES) -> str:
-    """Its traceback with those of its causes, as Python prints it; in short where it is a large one."""
+    """Its traceback with those of its causes, as Python prints it; in short where it is a large one.
+
+    Frames of the engine are left out where there are others, and always in an error of its own: what is to
+    be seen is the code that it was called by, or that it has called.
+    """
     try:
         text = _whole(error) if _is_small(error) else _short(error)
     except KeyboardInterrupt:
@@ -107,6 +150,25 @@ def trace_of(error: BaseException, most: int = MAX_TRACEBACK_BYTES) -> str:
     except BaseException as worse:
         text = f"{described(error)}\n[its traceback cannot be had: {class_of(worse)}]\n"
     return cut_middle(text, most)
+
+
+def members_of(error: BaseException, most: int = 200) -> list[str]:
+    """What the members of a group say, one line of so many bytes each; empty for what is no group."""
+    if not parts_of(error):
+        return []
+    inside = list(leaves(error))
+    told = [described(one, most).partition("\n")[0] for one in inside[:MOST_EXCEPTIONS]]
+    return [*told, f"and {len(inside) - len(told):,} more"] if len(inside) > len(told) else told
+
+
+def frames_of(error: BaseException) -> str:
+    """Where it was raised and passed on in code that is not the engine's, as Python prints it."""
+    return attempt(lambda: "".join(_some_of(_traceback(error), error)), "")
+
+
+def has_frames(trace: str) -> bool:
+    """Whether such a text shows any place in code."""
+    return '  File "' in trace
 
 
 def _qualified(cls: type[BaseException]) -> str:
@@ -117,7 +179,31 @@ def _qualified(cls: type[BaseException]) -> str:
 
 
 def _whole(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))
+    own = _is_own(error)
+    told = traceback.TracebackException.from_exception(error)
+    todo: list[tuple[traceback.TracebackException | None, BaseException | None]] = [(told, error)]
+    while todo:
+        one, raised = todo.pop()
+        if one is None or raised is None:
+            continue
+        kept = _of_interest(one.stack, own=own or _is_own(raised))
+        # Without any, Python's words go without their headline.
+        one.stack = traceback.StackSummary.from_list(kept) if kept else None  # type: ignore[assignment]
+        todo += [(one.__cause__, _cause(raised)), (one.__context__, _context(raised))]
+        todo += zip(one.exceptions or (), parts_of(raised), strict=False)
+    return "".join(told.format())
+
+
+def _is_own(error: BaseException) -> bool:
+    return any(cls.__module__.startswith(f"{OWN}.") for cls in type(error).__mro__)
+
+
+def _of_interest(frames: Iterable[traceback.FrameSummary], *, own: bool) -> list[traceback.FrameSummary]:
+    frames = list(frames)
+    first = next((i for i, one in enumerate(frames) if not one.filename.startswith(_ENGINE + _HOSTS)), None)
+    if first is not None:
+        return [one for one in frames[first:] if not one.filename.startswith(_ENGINE)]
+    return [] if own else frames
 
 
 def _is_small(error: BaseException) -> bool:
@@ -146,10 +232,8 @@ def _short(error: BaseException) -> str:
     one: BaseException | None = error
     while one is not None and id(one) not in seen and len(blocks) < 4:
         seen.add(id(one))
-        trace: TracebackType | None = _traceback(one)
-        lines = [*traceback.format_tb(trace, 8), "  …\n", *traceback.format_tb(trace, -24)] if trace else []
-        first = next(leaves(one))
-        inside = "" if first is one else f"[the first of its group] {described(first)}\n"
+        lines = _some_of(_traceback(one), one)
+        inside = "".join(f"[of its group] {member}\n" for member in members_of(one))
         blocks.append(
             f"Traceback (most recent call last, in short):\n{''.join(lines)}{described(one)}\n{inside}"
         )
@@ -157,3 +241,16 @@ def _short(error: BaseException) -> str:
     if one is not None and id(one) not in seen:
         blocks.append("[there are earlier ones]\n")
     return "\nWhich was caused by:\n\n".join(blocks)
+
+
+def _some_of(trace: TracebackType | None, error: BaseException) -> list[str]:
+    own = _is_own(error)
+    frames = _of_interest(traceback.extract_tb(trace, MOST_FRAMES), own=own)
+    last = _of_interest(traceback.extract_tb(trace, -MOST_FRAMES), own=own)
+    if len(frames) > 32:
+        return [*_lines_of(frames[:8]), "  …\n", *_lines_of(last[-24:])]
+    return _lines_of(frames)
+
+
+def _lines_of(frames: list[traceback.FrameSummary]) -> list[str]:
+    return traceback.StackSummary.from_list(frames).format()

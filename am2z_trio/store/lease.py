@@ -8,13 +8,13 @@ job, it stops. This is redis-py's job: it needs no event loop.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 import redis
 
+from am2z_trio.model.logs import Log
 from am2z_trio.model.redis_options import RedisOptions
 
 from .keys import anchor
@@ -23,7 +23,7 @@ from .scripts import RENEW
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-logger: Final = logging.getLogger("am2z_trio.lease")
+logger: Final = Log("am2z_trio.lease")
 
 BUDGET: Final = 6.0
 """Leases the loop may be silent for: so long may one job keep it to itself. Then it counts as dead."""

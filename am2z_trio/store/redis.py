@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -24,6 +23,7 @@ from am2z_trio.model.errors import (
     ValidationError,
 )
 from am2z_trio.model.events import Event
+from am2z_trio.model.logs import Log
 from am2z_trio.model.options import CircuitBreaker, QueueOptions, Retention
 from am2z_trio.model.records import (
     FREE,
@@ -69,7 +69,7 @@ from .ports import BreakerStep, Listener, ReviveAnswer, StateStore, StoreSetting
 from .redis_states import RedisStates, milliseconds, require_text, state_record
 from .witness import Witness
 
-logger: Final = logging.getLogger("am2z_trio.store")
+logger: Final = Log("am2z_trio.store")
 
 BATCH: Final = 100
 """Most jobs, nodes or queues that one housekeeping call touches."""

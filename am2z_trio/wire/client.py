@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from am2z_trio.model.errors import (
     UnknownOutcomeError,
     UnsupportedServerError,
 )
+from am2z_trio.model.logs import Log
 from am2z_trio.model.redis_options import RedisOptions
 
 from .connection import UNSENT, Call, Connection, ConnectionLostError
@@ -50,7 +50,7 @@ GUILTY: Final = 3
 DEADLY: Final = 8
 """Times that the server may go down with a call in flight before that counts against the call."""
 
-logger: Final = logging.getLogger("am2z_trio.wire")
+logger: Final = Log("am2z_trio.wire")
 
 State = Literal["ready", "disconnected", "error"]
 

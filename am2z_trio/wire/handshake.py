@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any, Final, NamedTuple, cast
 
 from am2z_trio.model.errors import (
@@ -10,12 +9,13 @@ from am2z_trio.model.errors import (
     ConfigurationError,
     UnsupportedServerError,
 )
+from am2z_trio.model.logs import Log
 from am2z_trio.model.redis_options import RedisOptions
 
 from .connection import Connection
 from .resp import ReplyError, code_of, error_from
 
-logger: Final = logging.getLogger("am2z_trio.wire")
+logger: Final = Log("am2z_trio.wire")
 
 OLDEST: Final = (6, 2)
 """The first version with everything the scripts use."""
