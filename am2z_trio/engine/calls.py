@@ -17,7 +17,7 @@ from am2z_trio.model.errors import (
 )
 from am2z_trio.model.limits import MAX_CALLS
 from am2z_trio.model.options import JobOptions, require, require_seconds
-from am2z_trio.model.records import Grant, ResultRecord, Settlement
+from am2z_trio.model.records import Grant, ResultRecord, Settlement, told_of_failure
 
 from .claims import Claim
 from .context import CallRequest, Context
@@ -153,10 +153,12 @@ class Calls:
             assert settlement is not None
             if settlement.outcome != "retry":
                 break
-            self._tell("job:retrying", {"attempt": grant.attempt}, grant)
+            self._tell("job:retrying", told_of_failure(grant.attempt, settlement.reason), grant)
             await self._host.sleep(settlement.delay)
             grant = msgspec.structs.replace(grant, attempt=grant.attempt + 1)
-        self._tell(f"job:{settlement.outcome}", {"attempt": grant.attempt}, grant)
+        failed = settlement.outcome == "failed"
+        told = told_of_failure(grant.attempt, settlement.reason if failed else "")
+        self._tell(f"job:{settlement.outcome}", told, grant)
         return registered.codec.decode(_outcome(settlement).state)
 
 

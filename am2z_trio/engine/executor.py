@@ -49,6 +49,7 @@ from am2z_trio.model.records import (
     ResultRecord,
     Settlement,
     Unreadable,
+    reason_of_failure,
     turn_of,
 )
 from am2z_trio.model.telling import (
@@ -425,9 +426,12 @@ class Executor:
             _log_failure(grant, record, f", and is tried again in {delay:.3g} s")
             failed = AttemptError(grant.attempt, int(time.time() * 1000), record)
             errors = _history([*_earlier(grant), failed])
-            return Settlement(id=spec.id, token=grant.token, outcome="retry", delay=delay, result=errors)
+            told = reason_of_failure(record)
+            return Settlement(
+                id=spec.id, token=grant.token, outcome="retry", reason=told, delay=delay, result=errors
+            )
         _log_failure(grant, record)
-        return Settlement(id=spec.id, token=grant.token, outcome="failed", result=result)
+        return _has_failed(grant, record, result)
 
     def session_stopped(self, claim: Claim) -> Settlement:
         """The session was stopped here while the job ran: it ends, and does not go back."""
@@ -454,24 +458,25 @@ class Executor:
         """How a job ends of which nothing else can be said. Constant in size, and takes nothing from what
         was raised but its class's name."""
         grant = claim.grant
+        error = indescribable(class_of(raised))
         result = ResultRecord(
             WIRE_VERSION,
             codec.NIL,
-            indescribable(class_of(raised)),
+            error,
             grant.attempt,
             int(time.time() * 1000),
             0.0,
             self._node,
         )
-        return Settlement(
-            id=grant.spec.id, token=grant.token, outcome="failed", result=codec.encode_record(result)
-        )
+        return _has_failed(grant, error, codec.encode_record(result))
 
     def refuse(self, job: Unreadable) -> Settlement:
         """A record that cannot be read must not come back for ever: fail it."""
         error = ValidationError(f"the job's record cannot be read: {job.reason}", context={"job": job.id})
-        result = self._result(None, codec.NIL, record_of(error), time.time(), 0.0)
-        return Settlement(id=job.id, token=job.token, outcome="failed", result=result)
+        record = record_of(error)
+        result = self._result(None, codec.NIL, record, time.time(), 0.0)
+        told = reason_of_failure(record)
+        return Settlement(id=job.id, token=job.token, outcome="failed", reason=told, result=result)
 
     def leave_to_newer(self, job: Unreadable) -> Settlement:
         """Give a job that a newer version has written back, for a node that can read it. Not at once: this
@@ -490,7 +495,7 @@ class Executor:
         record = record_of(error)
         _log_failure(grant, record)
         result = self._result(grant, codec.NIL, record, time.time(), 0.0)
-        return Settlement(id=grant.spec.id, token=grant.token, outcome="failed", result=result)
+        return _has_failed(grant, record, result)
 
     def _result(
         self,
@@ -512,6 +517,11 @@ class Executor:
                 [] if grant is None or not grant.errors else _earlier(grant),
             )
         )
+
+
+def _has_failed(grant: Grant, error: ErrorRecord, result: bytes) -> Settlement:
+    told = reason_of_failure(error)
+    return Settlement(id=grant.spec.id, token=grant.token, outcome="failed", reason=told, result=result)
 
 
 def _log_failure(grant: Grant, error: ErrorRecord, then: str = "") -> None:

@@ -23,6 +23,7 @@ from am2z_trio.model.errors import (
 from am2z_trio.model.records import (
     DEADLINE,
     SESSION_STOPPED,
+    STALLED,
     UNREADABLE,
     WIRE_VERSION,
     JobView,
@@ -165,10 +166,7 @@ def _store_error(settled: Settled) -> AM2ZError:
         )
     if settled.status == "cancelled":
         return JobCancelledError(settled.reason or "cancelled", context=context)
-    return JobStalledError(
-        "the job was lost with its worker more often than its queue allows (max_stalled_count)",
-        context=context,
-    )
+    return JobStalledError(STALLED, context=context)
 
 
 class Job(Generic[S]):

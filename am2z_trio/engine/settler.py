@@ -29,7 +29,7 @@ from am2z_trio.model.errors import (
     record_of,
 )
 from am2z_trio.model.logs import Log
-from am2z_trio.model.records import WIRE_VERSION, ResultRecord, Settlement
+from am2z_trio.model.records import WIRE_VERSION, ResultRecord, Settlement, reason_of_failure
 from am2z_trio.model.telling import cut, text_of
 from am2z_trio.store.ports import Store
 
@@ -175,11 +175,14 @@ class Settler:
             context={"job": settlement.id, "bytes": size},
         )
         attempt = 0 if claim is None else claim.grant.attempt
-        record = ResultRecord(
-            WIRE_VERSION, NIL, record_of(described), attempt, int(time.time() * 1000), 0.0, self._node
-        )
+        told = record_of(described)
+        record = ResultRecord(WIRE_VERSION, NIL, told, attempt, int(time.time() * 1000), 0.0, self._node)
         return Settlement(
-            id=settlement.id, token=settlement.token, outcome="failed", result=encode_record(record)
+            id=settlement.id,
+            token=settlement.token,
+            outcome="failed",
+            reason=reason_of_failure(told),
+            result=encode_record(record),
         )
 
 

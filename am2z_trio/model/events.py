@@ -5,10 +5,11 @@
 | `job:enqueued` | a job was accepted | – |
 | `job:started` | a worker claimed it | `attempt` |
 | `job:progress` | it reported progress | `progress` |
-| `job:retrying` | an attempt failed and another follows | `attempt`: the one that failed |
-| `job:completed` `job:failed` `job:cancelled` | it has ended | `attempt` |
+| `job:retrying` | an attempt failed and another follows | `attempt`: the one that failed; `code`, `message` |
+| `job:completed` `job:cancelled` | it has ended | `attempt` |
+| `job:failed` | it has ended | `attempt`, and its error's `code` and `message` |
 | `job:stalled` | its worker was lost; it waits again | – |
-| `job:dead` | it has failed for good and is a dead letter; follows `job:failed` | `attempt` |
+| `job:dead` | it has failed for good and is a dead letter; follows `job:failed` | as there |
 | `session:opened` `session:closed` | a block has opened it on one node, or was left | – |
 | `session:stopped` | all its jobs have ended because somebody stopped it | – |
 | `worker:started` `worker:stopped` | on one node, a processor is served, or no longer | – |
@@ -20,6 +21,7 @@
 
 Job events are published by the same atomic step that changes the job, so an event exists exactly
 when its effect does. Delivery is at most once: a node that is cut off misses events, never results.
+An error's message is cut at `MAX_REASON_BYTES`.
 """
 
 from __future__ import annotations

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from .errors import ErrorRecord
+from .limits import MAX_REASON_BYTES
 from .options import MAX_SECONDS, QueueOptions, Retention
+from .telling import cut
 from .transitions import Status, Terminal
+
+_LINE_END: Final = "\n"
 
 WIRE_VERSION: Final = 1
 """Goes up when a record changes so that an older reader would misread it."""
@@ -32,6 +36,9 @@ DEBOUNCED: Final = "a later job took its place (debounce)"
 
 PARENT_ENDED: Final = "the job that called it has ended"
 """Why the store ended a job, or asked for it to end, whose parent was over."""
+
+STALLED: Final = "the job was lost with its worker more often than its queue allows (max_stalled_count)"
+"""What is said of a job that the store ended as lost."""
 
 UNREADABLE: Final = "its record cannot be read"
 """How the reason begins for which the store ended a job that something else has spoilt."""
@@ -333,10 +340,22 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """An encoded `ResultRecord`, for `completed`, `failed` and `cancelled`; for `retry`, what the next
     attempt is granted as `errors`."""
     reason: str = ""
-    """For `cancelled`: why, in a few words. For `conflicted`: the turn it takes from now on."""
+    """For `cancelled`: why, in a few words. For `failed` and `retry`: what the event is to say, see
+    `reason_of_failure`. For `conflicted`: the turn it takes from now on."""
     delay: float = 0.0
     """Seconds before it may be claimed again, for `retry` and `released`."""
     commit: Commit | None = None
+
+
+def reason_of_failure(error: ErrorRecord) -> str:
+    """An error's code and message as a settlement has them, with a line's end between them."""
+    return f"{error.code.partition(_LINE_END)[0]}{_LINE_END}{cut(error.message, MAX_REASON_BYTES)}"
+
+
+def told_of_failure(attempt: int, reason: str) -> dict[str, Any]:
+    """What the event of a failed attempt says."""
+    code, between, message = reason.partition(_LINE_END)
+    return {"attempt": attempt, "code": code, "message": message} if between else {"attempt": attempt}
 
 
 class SettleAnswer(msgspec.Struct, frozen=True, kw_only=True):

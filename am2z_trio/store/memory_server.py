@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import ceil, inf
 from typing import Final, Literal
 
+from am2z_trio.model.errors import JobStalledError
 from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
     ANNOUNCED_FOR,
@@ -22,6 +23,7 @@ from am2z_trio.model.records import (
     FREE,
     NO_STATE,
     SESSION_STOPPED,
+    STALLED,
     CancelRequest,
     ClaimAnswer,
     DeadJob,
@@ -40,6 +42,7 @@ from am2z_trio.model.records import (
     Settlement,
     Standing,
     TickAnswer,
+    told_of_failure,
     turn_of,
 )
 from am2z_trio.model.transitions import TERMINAL, Status, follow
@@ -393,7 +396,7 @@ class MemoryServer(Ledger):
             job.cancel_reason = SESSION_STOPPED
         node = self._drop_claim(job, outcome)
         if outcome == "retry" and job.cancel_reason is None:
-            self._tell("job:retrying", job, now, node, {"attempt": job.attempt})
+            self._tell("job:retrying", job, now, node, told_of_failure(job.attempt, settlement.reason))
             job.attempt += 1
             job.conflicts = 0
             job.errors = settlement.result or job.errors
@@ -409,10 +412,13 @@ class MemoryServer(Ledger):
         elif outcome == "failed":
             self._end(job, "fail", now, result=settlement.result)
         else:
-            reason = settlement.reason or job.cancel_reason or ""
+            reason = "" if outcome == "retry" else settlement.reason
+            reason = reason or job.cancel_reason or ""
             self._end(job, "cancel", now, reason=reason, result=settlement.result)
         job.last_outcome = job.status
-        self._tell(f"job:{job.status}", job, now, node, {"attempt": job.attempt})
+        failed = job.status == "failed"
+        told = told_of_failure(job.attempt, settlement.reason if failed else "")
+        self._tell(f"job:{job.status}", job, now, node, told)
         return SettleAnswer(status="applied", outcome=job.status)
 
     def report(self, job_id: str, token: str, progress: float, now: float) -> bool:
@@ -784,7 +790,8 @@ class MemoryServer(Ledger):
             if job.stalls > job.max_stalled and job.cancel_reason is None:
                 self._drop_claim(job, None)
                 self._end(job, "stall", now, reason="stalled")
-                self._tell("job:failed", job, now, name, {"attempt": job.attempt})
+                lost = f"{JobStalledError.code}\n{STALLED}"
+                self._tell("job:failed", job, now, name, told_of_failure(job.attempt, lost))
             elif job.stalls > 1:
                 suspects.append(job)
             elif self._take_away(job, "reap", now, name):

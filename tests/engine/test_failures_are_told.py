@@ -22,6 +22,7 @@ from am2z_trio import (
     chain,
     processor,
 )
+from am2z_trio.model.limits import MAX_REASON_BYTES
 from am2z_trio.model.logs import Log, one_line
 
 pytestmark = pytest.mark.anyio
@@ -231,6 +232,32 @@ async def test_a_text_cannot_pass_for_a_line_of_the_log_or_steer_a_terminal(make
     assert lines[0].endswith(one_line(f"raised ValueError: {forged}"))
     assert all(line.startswith("  ") for line in lines[1:])
     assert all(char == "\n" or char.isprintable() for char in record.getMessage())
+
+
+async def test_events_of_failures_say_what_was_raised(make_runtime):
+    @processor(retry=RetryPolicy(max_attempts=2, backoff=0))
+    async def sell(n: int) -> int:
+        raise LookupError("x" * n)
+
+    inline = chain("inline", [sell], inline=True)
+    async with make_runtime() as runtime:
+        runtime.register(sell, inline)
+        for asked in (sell, inline):
+            async with runtime.events("job:*") as stream:
+                await runtime.execute(asked, 3000)
+                told: dict[tuple[str, str], Any] = {}
+                # Those of what is run inline come by another way.
+                while not {(asked.name, "job:dead"), (sell.name, "job:failed")} <= told.keys():
+                    event = await stream.next()
+                    told[event.processor, event.name] = event.data
+            if asked is inline:
+                assert told["inline", "job:dead"]["code"] == "STEP_FAILED"
+                assert told["inline", "job:dead"] == told["inline", "job:failed"]
+            for name, attempt in (("job:retrying", 1), ("job:failed", 2)):
+                data = told["sell", name]
+                assert (data["attempt"], data["code"]) == (attempt, "PROCESSOR_EXECUTION")
+                assert data["message"].startswith("'sell' raised LookupError: xxx")
+                assert len(data["message"].encode()) <= MAX_REASON_BYTES
 
 
 class Broken(logging.Handler):

@@ -11,6 +11,7 @@ local DEAD_TTL_MS = 604800000
 local DEAD_COUNT = 1000
 local KEPT_MS = 60000
 local STOPPED = 'session stopped'
+local LOST = 'JOB_STALLED\nthe job was lost with its worker more often than its queue allows (max_stalled_count)'
 local ENDED = { completed = true, failed = true, cancelled = true }
 local BEGUN_OR_NOT = { waiting = true, later = true, active = true }
 local STATUS_OF = { complete = 'completed', fail = 'failed', cancel = 'cancelled', stall = 'failed', expire = 'cancelled',
@@ -457,8 +458,15 @@ local function leave_debounce(job, key)
   if redis.call('GET', held) == job.id then redis.call('DEL', held) end
 end
 
--- Ends a job: only what a later look needs stays. `result` is msgpack or ''.
-function end_job(job, transition, now, ttl, reason, result, node)
+-- What the event of a failed attempt says. `told`: the error's code, a line's end, its message.
+local function told_of_failure(attempt, told)
+  local code, message = string.match(told, '^([^\n]*)\n(.*)$')
+  return { attempt = attempt, code = code, message = message }
+end
+
+-- Ends a job: only what a later look needs stays. `result` is msgpack or ''. `told`: of a failure that the store
+-- has not found itself, as above.
+function end_job(job, transition, now, ttl, reason, result, node, told)
   local key, status = job_key(job.id), STATUS_OF[transition]
   if job.status ~= 'active' then
     local debounce = redis.call('HGET', key, 'debounce')
@@ -494,8 +502,14 @@ function end_job(job, transition, now, ttl, reason, result, node)
     local message, instead = '\149' .. head .. result, '\150' .. head .. NIL .. '\195'
     for origin in string.gmatch(job.origin, '[^\n]+') do post(origin, message, instead) end
   end
-  tell('job:' .. status, now, node, job.id, { attempt = job.attempt })
-  if dead then tell('job:dead', now, node, job.id, { attempt = job.attempt }) end
+  local data = { attempt = job.attempt }
+  if status == 'failed' then
+    if transition == 'stall' then told = LOST end
+    if transition == 'spoil' then told = 'VALIDATION\nthe job\'s' .. string.sub(reason, 4) end
+    data = told_of_failure(job.attempt, told or '')
+  end
+  tell('job:' .. status, now, node, job.id, data)
+  if dead then tell('job:dead', now, node, job.id, data) end
 end
 
 -- Ends a job whose record cannot be read. What is left of it is listed with its queue's dead letters; who waits

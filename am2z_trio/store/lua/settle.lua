@@ -2,8 +2,9 @@
 --
 -- KEYS     anchor
 -- ARGV     clock, result ttl ms, default state ttl ms, history, then per job: id, token, outcome, result,
---          reason (for 'conflicted': the turn it takes from now on), delay ms, '=' and the turn it must not
---          take away where it commits, or '', expected version ('': any), expected sha, new sha, new blob
+--          reason (for 'failed' and 'retry': the error's code, a line's end, its message; for 'conflicted': the
+--          turn it takes from now on), delay ms, '=' and the turn it must not take away where it commits, or
+--          '', expected version ('': any), expected sha, new sha, new blob
 -- RETURNS  per job: {'gone'} | {'replay', outcome} | {'fenced'} | {'conflict', row of read_state}
 --          | {'applied', outcome}; of the first jobs only, if conflicts use REPLY_BYTES up: the others are
 --          left as they are
@@ -50,7 +51,7 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
   drop_claim(job, outcome)
   if state then write_state(state, now, new_sha, blob, state_ttl, history) end
   if outcome == 'retry' and not job.cancel then
-    tell('job:retrying', now, node, id, { attempt = job.attempt })
+    tell('job:retrying', now, node, id, told_of_failure(job.attempt, reason))
     local status = delay > 0 and 'later' or 'waiting'
     redis.call('HDEL', job_key(id), 'node', 'token', 'away', 'conflicts')
     redis.call('HSET', job_key(id), 'status', status, 'attempt', job.attempt + 1, 'last_token', token,
@@ -70,12 +71,13 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
     transition = 'complete'
   elseif outcome == 'failed' then
     transition = 'fail'
-  elseif reason == '' then
+  elseif reason == '' or outcome == 'retry' then
     reason = job.cancel or ''
   end
+  local told = outcome == 'failed' and reason
   if transition ~= 'cancel' then reason = '' end
   job.last_outcome = STATUS_OF[transition]
-  end_job(job, transition, now, ttl, reason, result, node)
+  end_job(job, transition, now, ttl, reason, result, node, told)
   return { 'applied', job.last_outcome }
 end
 

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from am2z_trio.model.errors import JobStalledError
 from am2z_trio.model.events import Event
+from am2z_trio.model.records import STALLED
 
 from .bench import Bench
 from .builders import job
@@ -41,14 +43,18 @@ class EventCases:
         await a.store.enqueue([job("j", session="s")])
         grant = await a.claim_one()
         await a.store.report("j", grant.token, 0.5)
-        await a.settle(grant, "retry")
+        await a.settle(grant, "retry", reason="OUT_OF_STOCK\nno more\nto be had")
         await a.settle(await a.claim_one())
         now = bench.clock.now
         names = [
             ("job:enqueued", "", None),
             ("job:started", "a", {"attempt": 1}),
             ("job:progress", "a", {"progress": 0.5}),
-            ("job:retrying", "a", {"attempt": 1}),
+            (
+                "job:retrying",
+                "a",
+                {"attempt": 1, "code": "OUT_OF_STOCK", "message": "no more\nto be had"},
+            ),
             ("job:started", "a", {"attempt": 2}),
             ("job:completed", "a", {"attempt": 2}),
         ]
@@ -85,6 +91,36 @@ class EventCases:
             ("job:cancelled", "d"),
             ("job:started", "s"),
         ]
+
+    async def test_events_of_failures_carry_code_and_message(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await b.store.watch_events(True)
+        await a.store.enqueue([job("j"), job("old"), job("lost", max_stalled=0)])
+        grant, old, _ = await a.claim(3)
+        await a.settle(grant, "failed", reason="SOLD_OUT\nno ünïcode, and\nno more")
+        # As an older node has it.
+        await a.settle(old, "failed")
+        await bench.outlast(b)
+        await b.store.tick()
+        heard = {(event.job, event.name): event.data for event in await b.events()}
+        for name in ("job:failed", "job:dead"):
+            assert heard["j", name] == {
+                "attempt": 1,
+                "code": "SOLD_OUT",
+                "message": "no ünïcode, and\nno more",
+            }
+            assert heard["old", name] == {"attempt": 1}
+            assert heard["lost", name] == {"attempt": 1, "code": JobStalledError.code, "message": STALLED}
+
+    async def test_a_failure_that_is_cancelled_has_the_reason_of_that(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        await a.store.enqueue([job("j")])
+        grant = await a.claim_one()
+        await a.store.cancel("j", "no longer wanted")
+        await a.settle(grant, "retry", reason="SOLD_OUT\nno more")
+        settled = (await a.view("j")).settled
+        assert settled is not None
+        assert (settled.status, settled.reason) == ("cancelled", "no longer wanted")
 
     async def test_what_changes_nothing_is_no_event(self, bench: Bench) -> None:
         a = await bench.node("a")
