@@ -7,7 +7,6 @@ stays in the session. The figures are those of a plain loop over the same files.
 from __future__ import annotations
 
 import json
-import sys
 import sysconfig
 import time
 from collections.abc import Iterable
@@ -22,7 +21,7 @@ from am2z_trio.engine.runtime import Runtime
 from am2z_trio.model.errors import ConfigurationError
 from am2z_trio.model.options import QueueOptions
 
-from .display import progress, table
+from .display import progress, say, table
 
 AHEAD: Final = 500
 """Files of one session that are under way at a time: bounds memory, keeps every worker busy."""
@@ -164,7 +163,7 @@ def _report(
         print(table(("session", "files", "lines", "words", "bytes"), rows))
         print(f"\n{jobs:,} jobs in {seconds:.2f} s: {jobs / seconds:,.0f} jobs/s, {len(failures)} failed")
     for failure in failures[:20]:
-        print(f"failed: {failure}", file=sys.stderr)
+        say(f"failed: {failure}", error=True)
 
 
 def _figures(count: Count) -> dict[str, int]:

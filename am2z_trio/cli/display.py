@@ -6,7 +6,17 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from am2z_trio.model.logs import one_line
+
 Advance = Callable[[int], None]
+
+
+def say(text: str, *, error: bool = False) -> None:
+    """Write one line, to standard error if it is `error`: names and messages that others have chosen neither
+    begin another one nor move the cursor, and what the terminal cannot write is spelt."""
+    file = sys.stderr if error else sys.stdout
+    encoding = getattr(file, "encoding", None) or "utf-8"
+    print(one_line(text).encode(encoding, "backslashreplace").decode(encoding), file=file, flush=True)
 
 
 @contextmanager
@@ -15,6 +25,7 @@ def progress(title: str, total: int | None, *, quiet: bool = False) -> Iterator[
 
     Only on a terminal: in a log file a moving bar is noise.
     """
+    title = one_line(title)
     if quiet or not sys.stderr.isatty():
         yield lambda _steps: None
         return
@@ -26,7 +37,8 @@ def progress(title: str, total: int | None, *, quiet: bool = False) -> Iterator[
             yield advance
         return
     columns = (
-        rich.progress.TextColumn("{task.description}"),
+        # A processor's name is no markup.
+        rich.progress.TextColumn("{task.description}", markup=False),
         rich.progress.BarColumn(),
         rich.progress.MofNCompleteColumn(),
         rich.progress.TimeElapsedColumn(),
@@ -72,5 +84,5 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def _cell(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
+        return one_line(str(value))
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"

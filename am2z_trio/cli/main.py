@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import signal
-import sys
 import textwrap
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from am2z_trio.engine.runtime import Runtime
 from am2z_trio.model.errors import AM2ZError
 
 from .demo import default_root, demo
+from .display import say
 from .loading import load
 from .run import run_lines
 from .worker import serve
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = trio.run(options.command, options)
     except AM2ZError as error:
-        print(f"am2z: {error.message}", file=sys.stderr)
+        say(f"am2z: {error.message}", error=True)
         return 2
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -172,8 +172,8 @@ async def _run(options: argparse.Namespace) -> int:
                 errors=errors,
                 session_key=options.session_key,
             )
-        print(f"{counts.lines:,} lines: {counts.written:,} results in {options.output}", end="")
-        print(f", {counts.failed:,} failed, see {errors}" if counts.failed else ", none failed")
+        failed = f"{counts.failed:,} failed, see {errors}" if counts.failed else "none failed"
+        say(f"{counts.lines:,} lines: {counts.written:,} results in {options.output}, {failed}")
         return 1 if counts.failed else 0
 
     return await _until_signal(work)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import codecs
 import os
-import sys
 from collections import deque
 from pathlib import Path
 from typing import IO, Any, Final, cast
@@ -22,7 +21,7 @@ from am2z_trio.engine.processor import Processor
 from am2z_trio.engine.runtime import Runtime
 from am2z_trio.model.errors import AM2ZError, ConfigurationError, ResourceError, ValidationError
 
-from .display import progress
+from .display import progress, say
 
 WINDOW: Final = 1000
 """Lines under way at a time: bounds memory whatever the file's size."""
@@ -179,5 +178,5 @@ async def _write(
         return
     text = line.decode(errors="replace").rstrip("\r\n")
     _append(bad, msgspec.json.encode(LineError(number, error.code, error.message, text[:500])) + b"\n")
-    print(f"line {number}: {error.message}", file=sys.stderr)
+    say(f"line {number}: {error.message}", error=True)
     counts.failed += 1

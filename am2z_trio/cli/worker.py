@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 
 import anyio
 from anyio.abc import TaskStatus
@@ -12,6 +11,8 @@ from am2z_trio.concurrency.groups import unwrapped
 from am2z_trio.engine.runtime import Runtime
 from am2z_trio.model.errors import ConfigurationError
 from am2z_trio.model.options import require_seconds
+
+from .display import say
 
 
 async def serve(runtime: Runtime, *, grace: float | None) -> int:
@@ -29,7 +30,7 @@ async def serve(runtime: Runtime, *, grace: float | None) -> int:
             await tasks.start(_on_signals, runtime, grace, tasks.cancel_scope)
             served = ", ".join(names)
             await runtime.sync_processors()
-            print(f"node {runtime.node_id} serves {served}; Ctrl-C drains", file=sys.stderr, flush=True)
+            say(f"node {runtime.node_id} serves {served}; Ctrl-C drains", error=True)
             await runtime.wait_stopped()
             tasks.cancel_scope.cancel()
     return 0
@@ -43,8 +44,8 @@ async def _on_signals(
         async with anyio.create_task_group() as tasks:
             async for _ in signals:
                 if runtime.is_started:
-                    print("draining; once more to cancel", file=sys.stderr, flush=True)
+                    say("draining; once more to cancel", error=True)
                     tasks.start_soon(runtime.stop, grace)
                 else:
-                    print("cancelling; jobs go back to their queues", file=sys.stderr, flush=True)
+                    say("cancelling; jobs go back to their queues", error=True)
                     scope.cancel()

@@ -110,7 +110,8 @@ class Context:
         self.state = state
         """The session's stored state: `await ctx.state.read()`, `await ctx.state.update(fn)`."""
         self.log = log
-        """A logger that adds processor, job and session to each record."""
+        """A logger that adds `processor`, `job` and `session` to each record, escaped as in the engine's own:
+        a format may name them."""
         self._emit = emit
         self._report = report
         self._call = call

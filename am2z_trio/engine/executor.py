@@ -37,7 +37,7 @@ from am2z_trio.model.errors import (
 )
 from am2z_trio.model.integrity import verified
 from am2z_trio.model.limits import KIB, MAX_HISTORY_BYTES, MAX_REASON_BYTES, MAX_TEXT_BYTES
-from am2z_trio.model.logs import Log
+from am2z_trio.model.logs import Log, attributes
 from am2z_trio.model.options import MAX_SECONDS, RetryPolicy
 from am2z_trio.model.records import (
     DEADLINE,
@@ -365,7 +365,7 @@ class Executor:
             state=stored,
             log=logging.LoggerAdapter(
                 job_logger,
-                {"processor": spec.processor, "job": spec.id, "session": spec.session},
+                attributes(processor=spec.processor, job=spec.id, session=spec.session),
             ),
             emit=emit,
             report=report,
@@ -536,13 +536,13 @@ def _log_failure(grant: Grant, error: ErrorRecord, then: str = "") -> None:
         then,
         error.message,
         trace=error.traceback if has_frames(error.traceback) else "",
-        about={
-            "job": spec.id,
-            "processor": spec.processor,
-            "session": spec.session,
-            "attempt": grant.attempt,
-            "code": error.code,
-        },
+        about=attributes(
+            job=spec.id,
+            processor=spec.processor,
+            session=spec.session,
+            attempt=grant.attempt,
+            code=error.code,
+        ),
     )
 
 

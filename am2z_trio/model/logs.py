@@ -54,6 +54,13 @@ def _escaped(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode()
 
 
+def attributes(**given: object) -> dict[str, object]:
+    """Attributes of a record. A user's format may name them, so texts are escaped here, too."""
+    return {
+        name: one_line(_short(value)) if isinstance(value, str) else value for name, value in given.items()
+    }
+
+
 class Log:
     """A logger for the engine's own code, by its name. Nothing that a user's handler or filter raises goes
     through, but for `KeyboardInterrupt`: it is no fault of the job that something is said about."""

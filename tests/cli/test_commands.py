@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from am2z_trio.cli.display import progress, say, table
 from am2z_trio.store import keys
 from tests.conftest import RedisProcess, wait_until
 
@@ -366,3 +367,50 @@ def test_a_full_disk_leaves_whole_lines(jobs: Path):
     )  # fmt: skip
     one_line(done, "out.jsonl", "cannot be written")
     assert (jobs / "out.jsonl").read_text() == '{"customer":"a","n":2}\n' * (1000 // 23)
+
+
+FORGED = "gone\n\x1b[2Jam2z: all 7 lines: 7 results\x9b1m\u202e"
+
+
+def test_what_a_job_says_forges_no_line_and_moves_no_cursor(tmp_path: Path) -> None:
+    (tmp_path / "jobs.py").write_text(
+        f"from am2z_trio import processor\n\n@processor(name={FORGED!r})\n"
+        f"async def fails(n: int) -> int:\n    raise ValueError({FORGED!r})\n"
+    )
+    (tmp_path / "in.jsonl").write_text("1\n2\n")
+    target = ("jobs:fails", "--input", "in.jsonl", "--output", "out.jsonl")
+    ran = am2z("run", *target, "--local", cwd=tmp_path)
+    assert ran.returncode == 1
+    told = [line for line in ran.stderr.split("\n") if line and not line.startswith("  ")]
+    assert sorted(line.split(":")[0] for line in told) == [
+        *["WARNING am2z_trio.jobs"] * 2,
+        "line 1",
+        "line 2",
+    ]
+    assert "gone\\n\\x1b[2Jam2z" in ran.stderr
+    for said in (ran.stdout, ran.stderr):
+        assert not {"\x1b", "\x9b", "\u202e", "\r"} & set(said)
+
+
+def test_names_of_folders_and_processors_move_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(table(("session", "files"), [(FORGED, 1), ("b\udcff", 2)]).split("\n")) == 4
+    say(f"serves {FORGED}", error=True)
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "\x1b" not in told
+
+
+@pytest.mark.parametrize("rich", [True, False])
+def test_a_processors_name_is_no_markup_and_moves_no_cursor(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rich: bool
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "dumb")
+    if not rich:
+        monkeypatch.setitem(sys.modules, "rich.console", None)
+    with progress("[bold]a[/bold]\x07\x1b]0;title\x07", 2) as advance:
+        advance(2)
+    told = capsys.readouterr().err
+    assert "[bold]a[/bold]\\x07\\x1b]0;title" in told
+    assert "\x07" not in told
+    assert "\x1b]" not in told
