@@ -5,6 +5,7 @@
 * `run` - any processor over a file of JSON lines
 * `worker` - serves a runtime's processors until a signal
 * `loading` - `MODULE:NAME` to an object
+* `log` - the engine's log, where the user's module configures none
 * `display` - progress on a terminal, tables
 """
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import signal
 import textwrap
 from collections.abc import Awaitable, Callable, Sequence
@@ -24,6 +23,7 @@ from am2z_trio.model.errors import AM2ZError
 from .demo import default_root, demo
 from .display import say
 from .loading import load
+from .log import shown_if_nobody_logs
 from .run import run_lines
 from .worker import serve
 
@@ -54,9 +54,9 @@ class _Layout(argparse.RawDescriptionHelpFormatter):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     try:
-        status: int = trio.run(options.command, options)
+        with shown_if_nobody_logs():
+            status: int = trio.run(options.command, options)
     except AM2ZError as error:
         say(f"am2z: {error.message}", error=True)
         return 2
