@@ -8,8 +8,10 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
+from inspect import isawaitable
 from itertools import islice
 from math import inf
+from threading import get_ident
 from typing import Any, Final, cast
 
 import anyio.from_thread
@@ -299,34 +301,39 @@ class Executor:
     ) -> Any:
         processor = registered.processor
         arguments: tuple[Any, ...] = (state,)
+        context: Context | None = None
+        returned: Any = None
         if processor.takes_context:
             assert stored is not None
-            context = self._context(claim, stored, scope, started, in_thread=not processor.is_async)
+            context = self._context(claim, stored, scope, started)
             arguments = (state, context)
-            if processor.is_async:
-                output, ended = None, False
-                with unwrapped():
-                    async with self._host.open_nursery() as nursery:
-                        context.own(JobNursery(self._host, nursery))
-                        try:
-                            output = await processor.fn(*arguments)
-                        except BaseException as raised:
-                            if self._host.is_stray(raised) or not is_presentable(raised):
-                                # The nursery would take it for its own, or fall over it.
-                                raise _as_error(raised, claim.grant)  # noqa: B904
-                            raise
-                        ended = True
-                if not ended:
-                    raise ProcessorExecutionError(
-                        f"{processor.name!r} was cancelled by its own ctx.nursery, or a task of it raised a "
-                        "cancellation that nobody had asked for",
-                        context={"processor": processor.name, "job": claim.grant.spec.id},
-                    )
-                return output
-        if processor.is_async:
-            return await processor.fn(*arguments)
-        # Abandoning the thread is the only way to answer on time; its result is dropped.
-        return await self.threads.run(processor.name, partial(processor.fn, *arguments))
+        if not processor.is_async:
+            # Abandoning the thread is the only way to answer on time; its result is dropped.
+            returned = await self.threads.run(processor.name, partial(processor.fn, *arguments))
+            if not isawaitable(returned):
+                return returned
+        # What a plain function has returned may be an async one's, which runs here.
+        if context is None:
+            return await (processor.fn(*arguments) if processor.is_async else returned)
+        output, ended = None, False
+        with unwrapped():
+            async with self._host.open_nursery() as nursery:
+                context.own(JobNursery(self._host, nursery))
+                try:
+                    output = await (processor.fn(*arguments) if processor.is_async else returned)
+                except BaseException as raised:
+                    if self._host.is_stray(raised) or not is_presentable(raised):
+                        # The nursery would take it for its own, or fall over it.
+                        raise _as_error(raised, claim.grant)  # noqa: B904
+                    raise
+                ended = True
+        if not ended:
+            raise ProcessorExecutionError(
+                f"{processor.name!r} was cancelled by its own ctx.nursery, or a task of it raised a "
+                "cancellation that nobody had asked for",
+                context={"processor": processor.name, "job": claim.grant.spec.id},
+            )
+        return output
 
     def _context(
         self,
@@ -334,14 +341,13 @@ class Executor:
         stored: JobState,
         scope: CancelScope,
         started: float,
-        *,
-        in_thread: bool = False,
     ) -> Context:
         grant = claim.grant
         spec = grant.spec
+        loop = get_ident()
 
         def emit(event: str, data: Any = None) -> None:
-            if in_thread:
+            if get_ident() != loop:
                 # Everything of a node lives in its event loop.
                 anyio.from_thread.run_sync(self._emit, event, data, grant)
             else:

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Protocol, TypeVar, overload
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from types import NoneType, UnionType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    NamedTuple,
+    NoReturn,
+    Protocol,
+    TypeVar,
+    overload,
+)
+
+import msgspec
 
 from am2z_trio.model.arguments import exact_arguments
 from am2z_trio.model.errors import ConfigurationError, DuplicateProcessorError
@@ -19,6 +34,17 @@ from am2z_trio.model.options import (
     require_text,
 )
 
+from .callables import (
+    annotation_of,
+    as_written,
+    gives_coroutine,
+    is_async_generator,
+    is_generator,
+    name_of_function,
+    parameters,
+    resolved,
+)
+
 if TYPE_CHECKING:
     from .context import Context
 
@@ -26,6 +52,20 @@ S = TypeVar("S")
 R_co = TypeVar("R_co", covariant=True)
 
 MAX_NAME = 200
+
+DATA: Final[tuple[type[Any], ...]] = (
+    int,
+    float,
+    str,
+    bytes,
+    dict,
+    list,
+    tuple,
+    set,
+    frozenset,
+    msgspec.Struct,
+)
+"""Types of states, that no context has."""
 
 
 class Processor(Generic[S]):
@@ -36,6 +76,10 @@ class Processor(Generic[S]):
     "unchanged"; it raises to fail. A plain `def` runs in a worker thread: its caller hears of a
     timeout on time, but Python cannot stop a thread, so its code runs on and its result is dropped
     (`ResourceLimits.max_abandoned_threads`). A process does not wait for such threads at its end.
+
+    Functions, methods, partials and objects will do, and how they are called decides: an async wrapper is
+    async whatever it wraps; what a plain one returns is awaited, back in the event loop, if it can be. A
+    second parameter that is `ctx=None` is given the context.
     """
 
     __slots__ = (
@@ -67,14 +111,16 @@ class Processor(Generic[S]):
         breaker: CircuitBreaker | None = None,
         fallback: Processor[S] | None = None,
         state_type: Any = None,
-        _names: Mapping[str, Any] | None = None,
     ) -> None:
         require(callable(fn), "Processor.fn", fn, "must be a function")
-        code = inspect.unwrap(fn)
-        yields = inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code)
+        require(not isinstance(fn, Processor), "Processor.fn", fn, "is a processor already")
+        require(
+            not isinstance(fn, type), "Processor.fn", fn, "must be a function or an object, and is a class"
+        )
+        yields = is_generator(fn) or is_async_generator(fn)
         require(not yields, "Processor.fn", fn, "must be a function that returns its state, and yields none")
         self.fn = fn
-        self.name = fn.__name__ if name is None else name
+        self.name = name_of_function(fn) if name is None else name
         require(
             isinstance(self.name, str) and len(self.name) <= MAX_NAME,
             "Processor.name",
@@ -122,14 +168,10 @@ class Processor(Generic[S]):
                 dependency,
                 "must be processors",
             )
-        self.is_async = inspect.iscoroutinefunction(inspect.unwrap(fn)) or inspect.iscoroutinefunction(
-            getattr(fn, "__call__", None)  # noqa: B004 - an object with an async __call__
-        )
-        parameters = _positional(fn, self.name)
-        self.takes_context = len(parameters) > 1
-        self.state_type = (
-            _state_type(fn, parameters[0], self.name, _names) if state_type is None else state_type
-        )
+        self.is_async = gives_coroutine(fn)
+        shape = shape_of(fn, self.name)
+        self.takes_context = shape.context is not None
+        self.state_type = _state_type(fn, shape, self.name) if state_type is None else state_type
 
     def __repr__(self) -> str:
         return f"<processor {self.name!r}>"
@@ -242,13 +284,11 @@ def processor(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
     Raises `ConfigurationError` for a bad option, at once.
     """
-    # Annotations may name types that are local to the function around the definition.
-    frame = inspect.currentframe()
-    names = frame.f_back.f_locals if frame is not None and frame.f_back is not None else {}
 
     def wrap(wrapped: Callable[..., Any]) -> Processor[Any]:
-        made = StateFunction[Any, Any](wrapped, _names=names, **options)
-        return ContextFunction[Any, Any](wrapped, _names=names, **options) if made.takes_context else made
+        made = StateFunction[Any, Any](wrapped, **options)
+        needs_context = shape_of(wrapped, made.name).needs_context
+        return ContextFunction[Any, Any](wrapped, **options) if needs_context else made
 
     return wrap if fn is None else wrap(fn)
 
@@ -293,41 +333,85 @@ def _where(fn: Callable[..., Any]) -> str:
     return f"{getattr(fn, '__module__', '?')}.{getattr(fn, '__qualname__', fn)}"
 
 
-def _positional(fn: Callable[..., Any], name: str) -> list[inspect.Parameter]:
+class Shape(NamedTuple):
+    """What a processor's function takes."""
+
+    state: inspect.Parameter
+    context: inspect.Parameter | None
+    needs_context: bool
+    """It cannot be called without."""
+
+
+def shape_of(fn: Callable[..., Any], name: str) -> Shape:
+    """`(state)` or `(state, ctx)`; anything else is a `ConfigurationError`."""
     try:
-        parameters = list(inspect.signature(fn).parameters.values())
+        taken = parameters(fn)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"processor {name!r}: the function has no readable signature") from error
-    required = [
-        p
-        for p in parameters
-        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
-    ]
-    keyword_only = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
-    if len(required) not in (1, 2) or keyword_only:
-        raise ConfigurationError(
-            f"processor {name!r} takes {inspect.signature(fn)}: it must take (state) or (state, ctx)",
-            context={"processor": name},
-        )
-    return required
+    positional = [p for p in taken if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = [p for p in positional if p.default is p.empty]
+    keyword_only = [p for p in taken if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+
+    def refuse(why: str) -> NoReturn:
+        shown = inspect.Signature(taken)
+        raise ConfigurationError(f"processor {name!r} takes {shown}: {why}", context={"processor": name})
+
+    # A method that was decorated in its class, or taken from it: nobody would give it its object.
+    if positional and positional[0].name in ("self", "cls") and inspect.isfunction(as_written(fn)):
+        refuse("it is a method without its object; make it of the bound method: Processor(service.method)")
+    if not positional or len(required) > 2 or keyword_only:
+        passes_on = any(p.kind is p.VAR_POSITIONAL for p in taken)
+        hint = "; give a wrapper its function's signature by functools.wraps" if passes_on else ""
+        refuse(f"it must take (state) or (state, ctx){hint}")
+    state, second = positional[0], positional[1] if len(positional) > 1 else None
+    needs_context = len(required) == 2
+    says_first, says_second = _says(fn, state), None if second is None else _says(fn, second)
+    if says_first == "context" or (
+        says_first == "named so" and needs_context and says_second in (None, "data")
+    ):
+        refuse("the state comes first, and then ctx")
+    if needs_context and says_second == "data":
+        refuse("its second parameter is the context")
+    if second is not None and not needs_context:
+        meant = second.default is None and says_second in ("context", "named so")
+        second = second if meant else None  # or an option of its own
+    return Shape(state, second, needs_context)
 
 
-def _state_type(
-    fn: Callable[..., Any],
-    parameter: inspect.Parameter,
-    name: str,
-    names: Mapping[str, Any] | None,
-) -> Any:
-    if parameter.annotation is parameter.empty:
+def _says(fn: Callable[..., Any], parameter: inspect.Parameter) -> str | None:
+    """Whether a parameter is said to be the `context`, is only `named so`, or is `data`; `None`: any."""
+    from .context import Context
+
+    annotation = parameter.annotation
+    if annotation is parameter.empty:
+        return "named so" if parameter.name in ("ctx", "context") else None
+    try:
+        hint = resolved(fn, annotation)
+    except Exception:
+        # As of what is imported for type checkers alone.
+        hint = Context if re.search(r"\bContext\b", str(annotation)) else Any
+    union = typing.get_origin(hint) in (typing.Union, UnionType)
+    members = {typing.get_origin(one) or one for one in (typing.get_args(hint) if union else (hint,))}
+    if Context in members:
+        return "context"
+    return "data" if all(map(_is_data, members - {NoneType})) else None
+
+
+def _is_data(kind: Any) -> bool:
+    return inspect.isclass(kind) and (issubclass(kind, DATA) or hasattr(kind, "__dataclass_fields__"))
+
+
+def _state_type(fn: Callable[..., Any], shape: Shape, name: str) -> Any:
+    annotation = annotation_of(fn, shape.state)
+    if annotation is inspect.Parameter.empty:
         return Any
     try:
-        target = fn if inspect.isroutine(fn) else type(fn).__call__
-        hints = typing.get_type_hints(inspect.unwrap(target), localns=dict(names or {}), include_extras=True)
-    except NameError as error:
+        hint = resolved(fn, annotation)
+    except Exception as error:
         raise ConfigurationError(
-            f"processor {name!r}: the annotation {parameter.annotation!r} cannot be resolved ({error}); "
-            "give state_type="
+            f"processor {name!r}: the annotation {annotation!r} of its state {shape.state.name!r} cannot be "
+            f"resolved ({error}): import it where the program runs, or give state_type=",
+            context={"processor": name, "parameter": shape.state.name},
         ) from error
-    hint = hints.get(parameter.name, Any)
-    # A type variable says "any state" to a type checker; msgspec wants to hear it so.
+    # A type variable says "any state" to a type checker; msgspec wants to hear so.
     return Any if isinstance(hint, TypeVar) else hint

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from inspect import iscoroutine
 from math import inf
 from typing import Final, TypeVar
 
@@ -30,12 +31,14 @@ logger: Final = Log("am2z_trio.jobs")
 class _Run:
     """One call in a thread. What the thread writes is one flag, and it is the last to."""
 
-    __slots__ = ("begun", "ended", "processor")
+    __slots__ = ("begun", "ended", "left", "processor")
 
     def __init__(self, processor: str) -> None:
         self.processor = processor
         self.begun = False
         self.ended = False
+        self.left = False
+        """Nobody waits for it any more."""
 
 
 class Threads:
@@ -99,16 +102,23 @@ class Threads:
         def begin() -> None:
             run.begun = True
 
-        def call() -> T:
+        def call() -> tuple[T]:
             try:
-                return fn()
+                returned = fn()
+                if run.left and iscoroutine(returned):
+                    # An async function's, which nobody will await: it was never begun.
+                    returned.close()
+                # In a box: Trio refuses a thread's coroutine.
+                return (returned,)
             finally:
                 run.ended = True
 
         try:
-            return await self._host.run_in_thread(call, begin, self._any_number)
+            (returned,) = await self._host.run_in_thread(call, begin, self._any_number)
+            return returned
         finally:
             if run.begun and not run.ended:
+                run.left = True
                 self._left.append(run)
                 logger.warning(
                     "a thread of %r is left behind, as its job has ended before it: %d are by now",
