@@ -129,7 +129,7 @@ class Node:
         self._registry = registry
         self._bus = bus
         self._calls = Calls(
-            self.host, self.submissions, registry, self._emit, is_closed=lambda: self.sessions.closed
+            self.host, self.submissions, registry, self._tell_of, is_closed=lambda: self.sessions.closed
         )
         own = self._own = OwnContext()
         self.threads = Threads(self.host, options.limits.max_abandoned_threads)
@@ -657,6 +657,11 @@ class Node:
     def tell(self, event: str, *, processor: str = "", session: str = "") -> None:
         """Publish an event of this node, soon."""
         self._bus.emit(Event(event, 0, self.id, processor=processor, session=session))
+
+    def _tell_of(self, name: str, data: Any, grant: Grant) -> None:
+        """Publish an event of a job that the store knows nothing of, soon."""
+        spec = grant.spec
+        self._bus.emit(Event(name, 0, self.id, spec.id, spec.processor, spec.session, data))
 
     # --- what processors may do -------------------------------------------------------------
 

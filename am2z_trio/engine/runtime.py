@@ -506,8 +506,9 @@ class Runtime:
     def emit(self, event: str, data: Any = None) -> None:
         """Publish an event to every node that listens. Does not wait; delivery is at most once.
 
-        Handlers get the data as another process would: maps, lists, texts, numbers. `ValidationError` for
-        what cannot be sent, and for more than `model.limits.MAX_EVENT_BYTES` of it.
+        Handlers get the data as another process would: maps, lists, texts, numbers. `ConfigurationError` for
+        a name that begins as the engine's own do (`job:`, `session:` …); `ValidationError` for what cannot
+        be sent, and for more than `model.limits.MAX_EVENT_BYTES` of it.
         """
         node = self._running()
         self._bus.emit(Event.emitted(event, data, node=node.id))

@@ -19,6 +19,9 @@
 | `connection:…` | `connected`, `lost`, `reconnecting`, `ready`, on one node | `connection`: which |
 | anything else | `ctx.emit`, `runtime.emit` | what was given |
 
+What begins as the engine's own names do (`job:`, `session:` …) can be emitted by nobody else: whoever hears
+it may act on it.
+
 Job events are published by the same atomic step that changes the job, so an event exists exactly
 when its effect does. Delivery is at most once: a node that is cut off misses events, never results.
 An error's message is cut at `MAX_REASON_BYTES`.
@@ -27,13 +30,16 @@ An error's message is cut at `MAX_REASON_BYTES`.
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from .codec import plain_copy
 from .limits import MAX_EVENT_BYTES, MAX_NAME_BYTES
-from .options import require_text
+from .options import require, require_text
+
+OWN: Final = ("job:", "session:", "worker:", "queue:", "processor:", "runtime:", "connection:")
+"""How the names of the engine's own events begin."""
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True):
@@ -53,10 +59,13 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
     def emitted(cls, name: object, data: object, *, node: str, **about: str) -> Event:
         """What a user emits: checked, and with data as it would arrive on another node.
 
-        Raises `ConfigurationError` for the name, and `ValidationError` for data that cannot travel, or is
-        larger than `MAX_EVENT_BYTES` when encoded.
+        Raises `ConfigurationError` for the name, which is none of the engine's own, and `ValidationError` for
+        data that cannot travel, or is larger than `MAX_EVENT_BYTES` when encoded.
         """
         text = require_text("event", name, most=MAX_NAME_BYTES)
+        require(
+            not text.startswith(OWN), "event", text, f"must not begin as the engine's own: {', '.join(OWN)}"
+        )
         return cls(text, 0, node, data=plain_copy(data, "the event's data", MAX_EVENT_BYTES), **about)
 
     def matches(self, pattern: str) -> bool:
