@@ -9,10 +9,12 @@ task, however many they are; only inline ones have tasks of their own, as their 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import reprlib
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, Final, Generic, TypeVar
+from types import NoneType
+from typing import Any, Final, Generic, TypeVar, cast, get_args, get_origin, overload
 
 import anyio
 import msgspec
@@ -23,11 +25,13 @@ from am2z_trio.model.errors import (
     ParallelError,
     RouteNotFoundError,
     StepFailedError,
+    ValidationError,
 )
-from am2z_trio.model.limits import KIB
+from am2z_trio.model.limits import KIB, MAX_CALLS
 from am2z_trio.model.options import QueueOptions, RetryPolicy, require
-from am2z_trio.model.telling import cut
+from am2z_trio.model.telling import attempt, class_of, cut, text_of
 
+from .callables import awaited, require_function
 from .context import CallRequest, Context
 from .job import ProcessorResult
 from .merge import merge_changes
@@ -37,7 +41,12 @@ from .submissions import name_of
 S = TypeVar("S")
 P = TypeVar("P")
 
+K = TypeVar("K", bound=Hashable)
+
 Merge = Callable[[Any, list[Any]], Any]
+
+NO_LIST: Final = dict[str, Any] | int | float | str | bool | None
+"""Plain data that a list of records can be told from."""
 
 MOST_REASONS: Final = 20
 """Failures of a parallel that its message repeats; all of them are its causes."""
@@ -64,18 +73,18 @@ class ParallelPlan(msgspec.Struct, frozen=True, kw_only=True):
 class RoutePlan(msgspec.Struct, frozen=True, kw_only=True):
     """The one that `key(state)` names, or the fallback."""
 
-    key: Callable[[Any], str]
-    routes: dict[str, Processor[Any]]
+    key: Callable[[Any], Any]
+    routes: dict[Any, Processor[Any]]
     fallback: Processor[Any] | None
     inline: bool
 
 
 class BatchPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """One processor on every payload at once; `merge` makes one state of the results."""
+    """One processor on every payload at once; `merge` makes one state of the results, or they are it."""
 
     processor: Processor[Any]
-    payloads: Callable[[Any], Iterable[Any]]
-    merge: Merge
+    payloads: Callable[[Any], Any] | tuple[Any, ...]
+    merge: Merge | None
     inline: bool
 
 
@@ -157,7 +166,7 @@ def parallel(
     name: str,
     children: Sequence[Processor[S]],
     *,
-    merge: Callable[[S, list[S]], S] | None = None,
+    merge: Callable[[S, list[S]], S | Awaitable[S]] | None = None,
     collect: bool = False,
     inline: bool = False,
     timeout: float | msgspec.UnsetType | None = UNSET,
@@ -167,14 +176,15 @@ def parallel(
 ) -> Composition[S]:
     """Run processors side by side on the same state.
 
-    `merge(state, results)` makes one state of theirs, results in the order of the children; by default
-    every child's changes are taken together, and changes that contradict each other are a
+    `merge(state, results)`, plain or async, makes one state of theirs, results in the order of the children;
+    by default every child's changes are taken together, and changes that contradict each other are a
     `MergeConflictError`. If one fails, the others are cancelled, unless `collect` says to wait for
     them; either way the parallel fails with a `ParallelError` that holds every failure. Default timeout:
     what the slowest child may take.
     """
     _require_processors("parallel.children", children)
-    require(merge is None or callable(merge), "parallel.merge", merge, "must be a function (state, results)")
+    if merge is not None:
+        require_function("parallel.merge", merge, "(state, results)")
     plan = ParallelPlan(children=tuple(children), merge=merge, collect=collect, inline=inline)
     return Composition(
         name,
@@ -191,8 +201,8 @@ def parallel(
 @exact_arguments
 def route(
     name: str,
-    key: Callable[[S], str],
-    routes: Mapping[str, Processor[S]],
+    key: Callable[[S], K | Awaitable[K]],
+    routes: Mapping[K, Processor[S]],
     *,
     fallback: Processor[S] | None = None,
     inline: bool = False,
@@ -201,8 +211,12 @@ def route(
     queue: QueueOptions | None = None,
     description: str = "",
 ) -> Composition[S]:
-    """Run the processor that `key(state)` names, or `fallback`; neither is a `RouteNotFoundError`."""
-    require(callable(key), "route.key", key, "must be a function of the state")
+    """Run the processor that `key(state)` names, or `fallback`; neither is a `RouteNotFoundError`.
+
+    `key` is a plain or an async function; keys are whatever a dict can have: texts, numbers, members of an
+    enum, `None`, tuples. They are compared as in a dict, so `1` and `True` are one.
+    """
+    require_function("route.key", key, "(state)")
     require(
         isinstance(routes, Mapping) and bool(routes),
         "route.routes",
@@ -224,28 +238,88 @@ def route(
     )
 
 
-@exact_arguments
+Payloads = Iterable[P | Payload[P]]
+
+
+@overload
 def batch(
     name: str,
     processor: Processor[P],
-    payloads: Callable[[S], Iterable[P | Payload[P]]],
+    payloads: Callable[[S], Payloads[P] | Awaitable[Payloads[P]]] | Collection[P | Payload[P]],
     *,
-    merge: Callable[[S, list[P]], S],
-    state_type: type[S] | Any = Any,
+    merge: Callable[[S, list[P]], S | Awaitable[S]],
+    state_type: type[S] | Any = ...,
+    inline: bool = ...,
+    timeout: float | msgspec.UnsetType | None = ...,
+    retry: RetryPolicy | None = ...,
+    queue: QueueOptions | None = ...,
+    description: str = ...,
+) -> Composition[S]: ...
+
+
+@overload
+def batch(
+    name: str,
+    processor: Processor[P],
+    payloads: Collection[P | Payload[P]],
+    *,
+    merge: None = ...,
+    inline: bool = ...,
+    timeout: float | msgspec.UnsetType | None = ...,
+    retry: RetryPolicy | None = ...,
+    queue: QueueOptions | None = ...,
+    description: str = ...,
+) -> Composition[list[P]]: ...
+
+
+@overload
+def batch(
+    name: str,
+    processor: Processor[P],
+    payloads: Callable[[Any], Payloads[P] | Awaitable[Payloads[P]]] | Collection[P | Payload[P]],
+    *,
+    merge: None = ...,
+    state_type: Any = ...,
+    inline: bool = ...,
+    timeout: float | msgspec.UnsetType | None = ...,
+    retry: RetryPolicy | None = ...,
+    queue: QueueOptions | None = ...,
+    description: str = ...,
+) -> Composition[Any]: ...
+
+
+@exact_arguments
+def batch(
+    name: str,
+    processor: Processor[Any],
+    payloads: Callable[[Any], Any] | Collection[Any],
+    *,
+    merge: Callable[[Any, list[Any]], Any] | None = None,
+    state_type: Any = UNSET,
     inline: bool = False,
     timeout: float | msgspec.UnsetType | None = UNSET,
     retry: RetryPolicy | None = None,
     queue: QueueOptions | None = None,
     description: str = "",
-) -> Composition[S]:
+) -> Composition[Any]:
     """Run one processor on many payloads side by side: map, and reduce by `merge(state, results)`.
 
-    `payloads(state)` says which; one that is a `Payload` is run in the session it names, and committed
-    there. The rest is as with `parallel`.
+    `payloads` are a list, or a function `payloads(state)`, plain, async or a generator, that says which; one
+    that is a `Payload` is run in the session it names, and committed there. `merge` is plain or async, gets
+    the results in the order of the payloads, and returns the new state, which is of the `state_type` (by
+    default any plain data). Without `merge` the new state is the list of the results; the batch then takes
+    such a list, or any plain data that is no list, unless `state_type` says otherwise. The rest is as with
+    `parallel`.
     """
     _require_processors("batch.processor", [processor])
-    require(callable(payloads), "batch.payloads", payloads, "must be a function of the state")
-    require(callable(merge), "batch.merge", merge, "must be a function (state, results)")
+    if callable(payloads):
+        require_function("batch.payloads", payloads, "(state)", many=True)
+    else:
+        payloads = _listed(payloads)
+    if merge is not None:
+        require_function("batch.merge", merge, "(state, results)")
+    if state_type is UNSET:
+        state_type = Any if merge is not None else _list_of(processor.state_type)
     plan = BatchPlan(processor=processor, payloads=payloads, merge=merge, inline=inline)
     return Composition(
         name,
@@ -276,11 +350,11 @@ async def run(plan: Plan, state: Any, ctx: Context) -> Any:
             collect=plan.collect,
         )
         if plan.merge is not None:
-            return plan.merge(state, results)
+            return await awaited(plan.merge(state, results))
         return merge_changes(state, [child.name for child in children], results)
     if isinstance(plan, RoutePlan):
         return await _run_route(plan, state, ctx)
-    payloads = list(plan.payloads(state))
+    payloads = await _payloads(plan, state, ctx)
     results = await _run_all(
         len(payloads),
         lambda i: _batch_call(plan, payloads[i], i),
@@ -288,7 +362,19 @@ async def run(plan: Plan, state: Any, ctx: Context) -> Any:
         inline=[i for i, load in enumerate(payloads) if not isinstance(load, Payload)] if plan.inline else (),
         collect=False,
     )
-    return plan.merge(state, results)
+    return results if plan.merge is None else await awaited(plan.merge(state, results))
+
+
+async def _payloads(plan: BatchPlan, state: Any, ctx: Context) -> Sequence[Any]:
+    if not callable(plan.payloads):
+        return plan.payloads
+    given = await awaited(plan.payloads(state))
+    if not isinstance(given, Iterable) or isinstance(given, str | bytes):
+        raise ValidationError(
+            f"the payloads of {ctx.processor!r} are {reprlib.repr(given)}, and no list of states",
+            context={"processor": ctx.processor},
+        )
+    return list(cast("Iterable[object]", given))
 
 
 def _batch_call(plan: BatchPlan, payload: Any | Payload[Any], index: int) -> CallRequest:
@@ -310,12 +396,18 @@ async def _run_chain(plan: ChainPlan, state: Any, ctx: Context) -> Any:
 
 
 async def _run_route(plan: RoutePlan, state: Any, ctx: Context) -> Any:
-    key = plan.key(state)
-    chosen = plan.routes.get(key, plan.fallback)
+    key = await awaited(plan.key(state))
+    try:
+        hash(key)
+    except TypeError:
+        chosen = plan.fallback  # no dict has such a key
+    else:
+        chosen = plan.routes.get(key, plan.fallback)
     if chosen is None:
+        routes = ", ".join(map(_shown_key, plan.routes))
         raise RouteNotFoundError(
-            f"{ctx.processor!r} has no route {key!r} and no fallback (routes: {', '.join(plan.routes)})",
-            context={"processor": ctx.processor, "key": key},
+            f"{ctx.processor!r} has no route {_shown_key(key)} and no fallback (routes: {cut(routes, KIB)})",
+            context={"processor": ctx.processor, "key": key if isinstance(key, str) else _shown_key(key)},
         )
     return await ctx.call(chosen, state, key="route", inline=plan.inline)
 
@@ -394,6 +486,32 @@ def _parallel_failed(composition: str, failures: Mapping[str, AM2ZError], parts:
 def _require_processors(field: str, parts: Sequence[object]) -> None:
     ok = isinstance(parts, Sequence) and len(parts) > 0 and all(isinstance(part, Processor) for part in parts)
     require(ok, field, parts, "must be processors, at least one")
+
+
+def _listed(payloads: object) -> tuple[Any, ...]:
+    field, rule = "batch.payloads", "must be a list of states, or a function (state) that gives one"
+    is_list = isinstance(payloads, Collection) and not isinstance(payloads, str | bytes | Mapping)
+    listed = cast("Collection[Any]", payloads)
+    require(is_list, field, listed, rule)
+    require(len(listed) <= MAX_CALLS, field, listed, f"must be {MAX_CALLS:,} states at most")
+    return tuple(listed)
+
+
+def _list_of(kind: Any) -> Any:
+    """The state of a batch whose results are its state."""
+    if _is_plain(kind):
+        return Any  # they are read as what they are, and it may be given any other list
+    return list[kind] | NO_LIST
+
+
+def _is_plain(kind: Any) -> bool:
+    if kind is Any or kind in (int, float, str, bool, bytes, list, dict, None, NoneType):
+        return True
+    return get_origin(kind) in (list, dict) and all(map(_is_plain, get_args(kind)))
+
+
+def _shown_key(key: object) -> str:
+    return text_of(attempt(lambda: repr(key), f"<a {class_of(key)}>"), 200)
 
 
 def _default_timeout(plan: Plan, parts: Sequence[Processor[Any]]) -> float | None:

@@ -189,7 +189,7 @@ def test_bad_compositions_are_refused_at_once():
         lambda: parallel("p", [price, "price"]),  # type: ignore[arg-type]
         lambda: route("r", str, {}),
         lambda: route("r", "status", {"a": price}),  # type: ignore[arg-type]
-        lambda: batch("b", price, [1], merge=lambda n, r: n),  # type: ignore[arg-type]
+        lambda: batch("b", price, 1, merge=lambda n, r: n),  # type: ignore[call-overload]
     ):
         with pytest.raises(ConfigurationError):
             make()

@@ -16,6 +16,8 @@ import pytest
 import am2z_trio
 
 STATES = """
+from enum import Enum
+
 import anyio
 import msgspec
 import am2z_trio as a
@@ -98,8 +100,50 @@ def keep(person: Person, orders: list[Order]) -> Person:
     return person
 
 
+async def keep_later(person: Person, orders: list[Order]) -> Person:
+    return person
+
+
+async def payloads_later(person: Person) -> list[Order]:
+    return [Order(1)]
+
+
 many = batch("many", price, payloads, merge=keep, state_type=Person)
+later = batch("later", price, payloads_later, merge=keep_later, state_type=Person)
 few = batch("few", greet, payloads, merge=keep, state_type=Person)  # no
+listed = batch("listed", price, [Order(1), Payload(Order(2), "alice")], merge=keep)
+mislisted = batch("mislisted", price, [Person("x")], merge=keep)  # no
+unmerged_list = batch("unmerged list", price, [Order(1)])
+unmerged_function = batch("unmerged function", price, payloads)
+unmerged_wrong = batch("unmerged wrong", price, [Person("x")])  # no
+
+
+# routes of any key
+
+
+class Kind(Enum):
+    BIG = 1
+    SMALL = 2
+
+
+def kind_of(order: Order) -> Kind:
+    return Kind.BIG
+
+
+async def pair_of(order: Order) -> tuple[int, str]:
+    return (1, "b")
+
+
+def price_of(order: Order) -> int:
+    return order.price
+
+
+by_kind = route("by kind", kind_of, {Kind.BIG: price, Kind.SMALL: charge})
+by_pair = route("by pair", pair_of, {(1, "b"): price})
+by_flag = route("by flag", lambda order: order.price > 5, {True: price, False: charge})
+by_price = route("by price", price_of, {1: price, 2: charge}, fallback=stamp)
+misnamed = route("misnamed", price_of, {"cheap": price})  # no
+mismatched = route("mismatched", pair_of, {1: price})  # no
 
 
 # calls
@@ -109,6 +153,8 @@ async def main() -> None:
         runtime.register(good, price)
         runtime.register("good")  # no
         total: int = (await runtime.execute(good, Order(1))).unwrap().price
+        orders: list[Order] = (await runtime.execute(unmerged_list, [])).unwrap()
+        names: list[str] = (await runtime.execute(unmerged_list, [])).unwrap()  # no
         await runtime.execute(good, Person("x"))  # no
         await runtime.execute("by name", Person("x"))
         person: Person = (await runtime.execute(price, Order(1))).unwrap()  # no
@@ -130,7 +176,7 @@ async def main() -> None:
         word: str = versioned.state  # no
         again: Order = (await price(order))
         nothing: str = stamp(order)  # no
-    print(total, person, text, cost, number, word, again, nothing)
+    print(total, orders, names, person, text, cost, number, word, again, nothing)
 
 
 @processor
