@@ -35,6 +35,7 @@ from am2z_trio.engine.state_managers import MemoryStateManager, RedisStateManage
 from am2z_trio.engine.states import StateManager, Versioned
 from am2z_trio.engine.worker_manager import WorkerManager
 from am2z_trio.model.errors import (
+    AccessDeniedError,
     AM2ZError,
     AuthenticationError,
     CallDepthExceededError,
@@ -82,6 +83,7 @@ from am2z_trio.model.redis_options import RedisOptions
 
 __all__ = [
     "AM2ZError",
+    "AccessDeniedError",
     "AuthenticationError",
     "Backoff",
     "CallDepthExceededError",

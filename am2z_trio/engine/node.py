@@ -41,6 +41,7 @@ from am2z_trio.model.records import (
 from am2z_trio.store.lasting import lasting
 from am2z_trio.store.ports import Store
 
+from .access import Access
 from .announcements import Announcements
 from .bus import Bus
 from .calls import Calls
@@ -117,6 +118,7 @@ class Node:
         self.states = NodeStates(self.host, store.states, max_bytes=options.max_state_bytes)
         self.locks = Locks(self.host, self.states)
         self.results = Results(self.host, store, before_send=bus.watch_if_allowed)
+        self.access = Access(self.host, store, self.results, suspected=self._is_refused)
         self.submissions = Submissions(self.host, node_id, options, registry, store, self.results)
         self.sessions = Sessions(self.host, self._on_session_cancelled)
         self.stops = SessionStops(self.host, store, self.sessions, self.results, on_stopped=self._on_stopped)
@@ -310,6 +312,7 @@ class Node:
                     await self._join()
                 nursery.start_soon(lasting, self.host, "the task that announces", self.announcements.run)
                 nursery.start_soon(lasting, self.host, "the task that looks", self._look_forever)
+                nursery.start_soon(lasting, self.host, "the task that looks at rights", self.access.run)
                 nursery.start_soon(self._tick_until_left)
                 self._serving.set()
 
@@ -625,6 +628,10 @@ class Node:
             except AM2ZError as error:
                 logger.warning("looking for dead nodes and stuck queues failed: %s", error)
 
+    def _is_refused(self) -> bool:
+        """Whether the store refuses what this node asks for now."""
+        return self.settler.refusal != "" or any(worker.refusal for worker in self.workers.values())
+
     async def _look(self) -> None:
         """Pass stray wake-ups on, and ask for stops that were not heard of."""
         store = self.store
@@ -640,6 +647,8 @@ class Node:
             return "the runtime is stopping"
         if self.submissions.overload is not None:
             return self.submissions.overload.message
+        if self.access.lost is not None:
+            return self.access.lost.message
         if why := self.threads.why_full():
             return why
         if self._fallen:

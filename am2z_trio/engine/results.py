@@ -42,6 +42,8 @@ BATCH: Final = 100
 
 ABANDONED: Final = "its caller went away while it was submitted"
 
+GIVEN_UP: Final = "its caller's node has lost its rights"
+
 LOOK_EVERY: Final = 1.0
 """Seconds between two rounds of looking at the records of jobs that somebody waits for."""
 
@@ -360,6 +362,17 @@ class Results:
     def forget_all(self) -> None:
         """Wait for none of the jobs under way any more; they run on."""
         self._waiting.clear()
+
+    def give_up(self, error: AM2ZError) -> None:
+        """Wait no more for jobs that the store has: they may never be run. Those that nobody has submitted to
+        stay are taken back, if the store lets this node do that."""
+        known = [waiter for waiters in self._waiting.values() for waiter in waiters if waiter.is_known]
+        for waiter in known:
+            self._forget(waiter)
+        for waiter in known:
+            if waiter.request is not None and not waiter.request.stays:
+                self._take_back(waiter, GIVEN_UP)
+            waiter.resolve(error)
 
     def fail_all(self, error: AM2ZError) -> None:
         """The runtime ends: nobody shall wait for ever."""

@@ -21,6 +21,7 @@ from typing import Final
 from am2z_trio.concurrency import Host, TaskStatus
 from am2z_trio.model.codec import NIL, encode_record
 from am2z_trio.model.errors import (
+    AccessDeniedError,
     AM2ZError,
     PayloadTooLargeError,
     ServerReplyError,
@@ -192,6 +193,8 @@ def _may_be_its_content(error: AM2ZError) -> bool:
     A server words what is too large for it as a plain `ERR`, or ends the connection (again and again: the
     outcome is unknown then). All its other codes are about who asks, or where and when.
     """
+    if isinstance(error, AccessDeniedError):
+        return False
     if isinstance(error, ServerReplyError):
         return not error.retryable and str(error.context.get("reply", "")).startswith("ERR")
     return isinstance(error, ValidationError | UnknownOutcomeError)

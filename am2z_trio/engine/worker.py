@@ -107,7 +107,8 @@ class Worker:
         self._bell = host.spot()
         self._nursery: Nursery | None = None
         self._newer: set[str] = set()
-        self._refusal = ""
+        self.refusal = ""
+        """Why the store refuses claims now; empty if it grants them."""
         self.jobs_run = 0
         self.held_back = False
         """Claim nothing for now; what is claimed runs."""
@@ -332,19 +333,24 @@ class Worker:
                 # Before the claims hear that this call is over: they may know who is to stop.
                 self._claiming = False
                 self._take(answer, want, began)
-                self._refusal = ""
+                self.refusal = ""
             except AM2ZError as error:
                 self._claiming = False
-                if error.message != self._refusal:
+                if error.message != self.refusal:
                     # Once, however often it is tried again.
-                    self._refusal = error.message
+                    self.refusal = error.message
                     logger.error("claiming from %s failed, and is tried again: %s", self.queue, error)
                 self._claims.has_strays = True
                 await host.sleep(CLAIM_AGAIN_AFTER)
                 continue
             finally:
                 self._claims.end(seq)
-        await self._store.unpark(self.queue)
+        try:
+            await self._store.unpark(self.queue)
+        except AM2ZError as error:
+            logger.warning(
+                "node could not leave queue %s, and is taken off it when it is woken: %s", self.queue, error
+            )
         self._on_unparked(self)
 
     def _want(self) -> int:

@@ -320,6 +320,13 @@ class ServerReplyError(AM2ZError):
     severity = "high"
 
 
+class AccessDeniedError(ServerReplyError):
+    """Redis's access rules (ACL) refuse this user what the engine needs; `context["missing"]` names the rules
+    that are missing, where they are known."""
+
+    code = "ACCESS_DENIED"
+
+
 class ResourceError(AM2ZError):
     """A limit was reached; the message names it and gives both figures."""
 

@@ -53,6 +53,7 @@ builds the others by functions that are rendered here, from the same table.
 | `breaker:<p>` | hash | state of a processor's circuit breaker |
 | `fence` | string | counts claims and locks: first half of a token, fencing number |
 | `lineage` | string | first half of this history's name: another one once the server was emptied |
+| `probe` | string | exists within one script only, which tries what the server lets this user do |
 | `spoilt:<key>` | any | what stood where something else belongs, for a week: see `spoilt.lua` |
 | `stopped` | zset | sessions that were stopped lately, by the number of their last stop |
 | `stops` | channel | sessions that are stopped |
@@ -111,6 +112,7 @@ TEMPLATES: Final = {
     "breaker": "breaker:%s",
     "fence": "fence",
     "lineage": "lineage",
+    "probe": "probe",
     "spoilt": "spoilt:%s",
     "stopped": "stopped",
     "stops": "stops",

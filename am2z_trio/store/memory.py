@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from am2z_trio.concurrency import Host, TaskStatus, current_host
-from am2z_trio.model.errors import RuntimeStateError
+from am2z_trio.model.errors import AM2ZError, RuntimeStateError
 from am2z_trio.model.events import Event
 from am2z_trio.model.integrity import verified
 from am2z_trio.model.options import CircuitBreaker
@@ -250,6 +250,10 @@ class MemoryStore:
 
     async def ping(self) -> None:
         await self._checkpoint()
+
+    async def lacking(self) -> AM2ZError | None:
+        await self._checkpoint()
+        return None
 
 
 class _States:

@@ -20,6 +20,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from am2z_trio.concurrency import TaskStatus
+from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.events import Event
 from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
@@ -427,6 +428,11 @@ class Store(Protocol):
 
     async def ping(self) -> None:
         """Return when the store has answered."""
+        ...
+
+    async def lacking(self) -> AM2ZError | None:
+        """The error that names what the store's access rules do not let this node do any more; `None` if it
+        may do all it needs, as it could when `run` began. Changes nothing."""
         ...
 
 

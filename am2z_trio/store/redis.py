@@ -16,6 +16,7 @@ from am2z_trio.concurrency import Nursery, TaskStatus, current_host
 from am2z_trio.concurrency.groups import unwrapped
 from am2z_trio.model.codec import NIL, RecordDecoder, encode_record
 from am2z_trio.model.errors import (
+    AccessDeniedError,
     AM2ZError,
     RuntimeStateError,
     ServerReplyError,
@@ -62,6 +63,7 @@ from am2z_trio.wire.resp import Argument
 from am2z_trio.wire.scripts import Script
 
 from . import scripts
+from .access import Probe
 from .keys import anchor, spell
 from .lasting import lasting
 from .lease import LeaseKeeper
@@ -131,6 +133,7 @@ class RedisStore:
         self._settings = settings
         self._prefix = prefix
         self._keys = (anchor(prefix),)
+        self._probe = Probe(prefix)
         self._inbox = spell(prefix, "inbox", node).encode()
         self._stops = spell(prefix, "stops").encode()
         self._events = spell(prefix, "events").encode()
@@ -148,6 +151,8 @@ class RedisStore:
         self._nursery: Nursery | None = None
         self._keeper: LeaseKeeper | None = None
         self._ending = False
+        self._refusals: dict[str, str] = {}
+        """Why the server refuses a connection again, as it was told last."""
         self._states = RedisStates(
             node, settings, eval=self._eval, send=self._send, clock=lambda: self._clock
         )
@@ -178,11 +183,17 @@ class RedisStore:
                     await nursery.start(lasting, host, "the connection for commands", commands.run)
                     if commands.in_cluster:
                         await self._require_slot(commands)
+                    missing = await self._missing(commands)
                     await nursery.start(lasting, host, "the connection that hears", pushes.run)
                     self._commands, self._pushes, self._nursery = commands, pushes, nursery
                     self._keep_together("pushes")
-                    await pushes.subscribe(self._stops)
-                    await pushes.subscribe(self._inbox)
+                    for channel in (self._stops, self._inbox):
+                        try:
+                            await pushes.subscribe(channel)
+                        except AccessDeniedError as error:
+                            missing += self._probe.named(error.message, "+subscribe")
+                    if missing:
+                        raise self._probe.error(list(dict.fromkeys(missing)), self._options)
                     task_status.started()
         finally:
             self._commands = self._pushes = self._listener = self._nursery = None
@@ -215,6 +226,38 @@ class RedisStore:
             f"keys of prefix {self._prefix!r} lie: {where}",
             context={"url": self._options.display, "slot": slot},
         )
+
+    async def _missing(self, commands: RedisClient) -> list[str]:
+        """What the server's access rules do not let this user do: asked in one go."""
+        missing: list[str] = []
+
+        async def ask(rule: str, *words: Argument) -> None:
+            try:
+                await commands.call(*words)
+            except AccessDeniedError as error:
+                missing.extend(self._probe.named(error.message, rule))
+            except ServerReplyError:
+                # There is no such script: it was looked for.
+                pass
+
+        async with current_host().open_nursery() as nursery:
+            nursery.start_soon(ask, "+eval", "EVAL", "return 0", 0)
+            nursery.start_soon(ask, "+evalsha", "EVALSHA", "0" * 40, 0)
+            nursery.start_soon(ask, "+script|load", "SCRIPT", "LOAD", "return 0")
+            nursery.start_soon(ask, "+ping", "PING")
+        if "+eval" in missing or "+evalsha" in missing:
+            return missing
+        return [*self._probe.missing(await commands.eval(scripts.PROBE, (), self._probe.arguments)), *missing]
+
+    async def lacking(self) -> AM2ZError | None:
+        if self._commands is None:
+            raise self._not_running()
+        try:
+            answers = await self._commands.eval(scripts.PROBE, (), self._probe.arguments)
+            missing: Sequence[str] = self._probe.missing(answers)
+        except AccessDeniedError as error:
+            missing = self._probe.named(error.message, "+evalsha")
+        return self._probe.error(missing, self._options, lost=True) if missing else None
 
     def _not_running(self) -> AM2ZError:
         return self._dead or RuntimeStateError("the Redis store is not running")
@@ -274,7 +317,15 @@ class RedisStore:
             logger.warning(
                 "the connection to Redis for %s is lost, and is being made anew: %s", which, event.error
             )
+        if event.name == "reconnecting" and event.error != self._refusals.get(which):
+            client = self._commands if which == "commands" else self._pushes
+            if client is not None and client.state == "error":
+                self._refusals[which] = event.error
+                logger.error(
+                    "the server refuses the connection for %s, which is tried again: %s", which, event.error
+                )
         if event.name == "ready":
+            self._refusals.pop(which, None)
             self._keep_together(which)
             if event.attempt:
                 logger.warning("the connection to Redis for %s is back", which)

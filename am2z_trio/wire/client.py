@@ -6,6 +6,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from math import inf
 from typing import Any, Final, Literal
 
 import msgspec
@@ -13,7 +14,9 @@ import msgspec
 from am2z_trio.concurrency import Host, TaskStatus, current_host
 from am2z_trio.concurrency.groups import unwrapped
 from am2z_trio.model.errors import (
+    AccessDeniedError,
     AM2ZError,
+    AuthenticationError,
     NetworkError,
     ServerReplyError,
     UnknownOutcomeError,
@@ -36,6 +39,10 @@ At most one second, because a job must run within a second of Redis's return."""
 FIRST_DELAY: Final = 0.02
 LONGEST_DELAY: Final = 1.0
 """Seconds before a call is sent again that the server has put off (loading, a slow script)."""
+
+REFUSED_PATIENCE: Final = 10.0
+"""Seconds for which calls wait where the server does not let this user in any more: a password may be changed
+here and there at different times, but nobody waits for ever."""
 
 FAREWELL: Final = 0.5
 """Seconds that closing waits for the last bytes to leave: a cancel sent on the way out, say. A local
@@ -83,6 +90,9 @@ class RedisClient:
     one, each call alone on the line, before anything else; the one with which the third connection breaks
     fails with `UnknownOutcomeError`, and those behind it are sent. A server that went down itself did so for
     its own reasons, up to a number of times.
+
+    Where the server refuses the user (it was deleted, say) for `REFUSED_PATIENCE` seconds, calls raise
+    `AuthenticationError` or `AccessDeniedError`, those of unknown outcome, too; attempts go on.
 
     When `run` has ended, calls raise: `UnknownOutcomeError` if they were written, `NetworkError`
     if they were not, whichever way they may be replayed.
@@ -297,10 +307,12 @@ class RedisClient:
         attempt = 0
         started = False
         ready_at = 0.0
+        refused_at = inf
 
         def ready() -> None:
-            nonlocal started, ready_at
+            nonlocal started, ready_at, refused_at
             ready_at = self._host.now()
+            refused_at = inf
             if started:
                 self.reconnects += 1
             self._set("ready", "ready", attempt)
@@ -323,6 +335,10 @@ class RedisClient:
                         raise
                     self.state = "disconnected" if refused.retryable else "error"
                     text = refused.message
+                    if isinstance(refused, AuthenticationError | AccessDeniedError):
+                        refused_at = min(refused_at, self._host.now())
+                        if self._host.now() - refused_at >= REFUSED_PATIENCE:
+                            self._refuse_backlog(refused)
                 # A connection that breaks as soon as it stands must not be renewed at full speed.
                 attempt = 1 if ready_at and self._host.now() - ready_at > LONGEST_PAUSE else attempt + 1
                 ready_at = 0.0
@@ -474,6 +490,15 @@ class RedisClient:
                 "it may have been applied, or not"
             )
         call.spot.wake(error)
+
+    def _refuse_backlog(self, error: AM2ZError) -> None:
+        """Tell whoever waits; what nobody waits for is still sent when it can be."""
+        backlog, self._backlog = self._backlog, deque()
+        for call in backlog:
+            if call.spot is None:
+                self._backlog.append(call)
+            else:
+                call.spot.wake(error)
 
     def _close(self) -> None:
         self.state = "disconnected"

@@ -13,7 +13,7 @@ from am2z_trio.model.logs import Log
 from am2z_trio.model.redis_options import RedisOptions
 
 from .connection import Connection
-from .resp import ReplyError, code_of, error_from
+from .resp import ReplyError, code_of, error_from, is_denied
 
 logger: Final = Log("am2z_trio.wire")
 
@@ -35,11 +35,13 @@ class Greeting(NamedTuple):
 async def greet(connection: Connection, options: RedisOptions, client_name: str) -> Greeting:
     """Switch to RESP3, log in, choose the database, check the server.
 
-    Raises `AuthenticationError`, `UnsupportedServerError` or `ConfigurationError`.
+    Raises `AuthenticationError`, `AccessDeniedError`, `UnsupportedServerError` or `ConfigurationError`.
     """
     hello = await _hello(connection, options, client_name)
     if options.db:
         reply = await connection.call("SELECT", options.db)
+        if isinstance(reply, ReplyError) and is_denied(str(reply)):
+            raise error_from(reply)
         if isinstance(reply, ReplyError):
             raise ConfigurationError(
                 f"db={options.db}: {options.display} has no such database ({reply})",

@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 import hiredis
 
 from am2z_trio.model.errors import (
+    AccessDeniedError,
     AM2ZError,
     AuthenticationError,
     PayloadTooLargeError,
@@ -55,6 +56,9 @@ _IN_SCRIPT: Final = re.compile(
     r"ERR Error running script \(call to f_[0-9a-f]{40}\): [^-]*-([A-Z]+) ", re.ASCII
 )
 
+# A command within a script that the user may not run has no code of its own: of 7.0 and before, and after.
+_DENIED_IN_SCRIPT: Final = ("The user executing the script can't ", "ACL failure in script: ")
+
 
 def new_parser() -> hiredis.Reader:
     """A parser that gives bytes for texts and `INCOMPLETE` for "feed me more".
@@ -71,6 +75,11 @@ def code_of(reply: Exception) -> str:
     return wrapped[1] if wrapped else text.partition(" ")[0]
 
 
+def is_denied(text: str) -> bool:
+    """Whether an error reply says that the user may not do this, in a script or at all."""
+    return text.startswith("NOPERM") or any(words in text for words in _DENIED_IN_SCRIPT)
+
+
 def error_from(reply: Exception) -> AM2ZError:
     """What an error reply means to us."""
     text = str(reply)
@@ -78,6 +87,8 @@ def error_from(reply: Exception) -> AM2ZError:
     context: dict[str, Any] = {"reply": text}
     if code in ("WRONGPASS", "NOAUTH"):
         return AuthenticationError(f"Redis refused the username or password: {text}", context=context)
+    if is_denied(text):
+        return AccessDeniedError(f"Redis's access rules refuse it: {text}", context=context)
     if code in ELSEWHERE:
         return ServerReplyError(
             f"the keys are at another node of the cluster: give the URL of that one. Redis answered: {text}",

@@ -111,8 +111,10 @@ async def test_a_client_has_its_jobs_run_by_another_node(redis_url):
 async def test_events_that_nobody_may_hear_are_no_end_of_a_node(spawn_redis, caplog):
     server = spawn_redis()
     channels = [f"&{keys.spell('am2z', 'inbox', '*')}", f"&{keys.spell('am2z', 'stops')}"]
-    server.call("ACL", "SETUSER", "bob", "on", "nopass", "~*", "resetchannels", *channels, "+@all")
+    server.call("ACL", "SETUSER", "bob", "on", "nopass", "~*", "&*", "+@all")
     async with QueueRuntime(server.url.replace("unix://", "unix://bob@")) as runtime:
+        # Without this right it would not have begun.
+        server.call("ACL", "SETUSER", "bob", "resetchannels", *channels)
         runtime.register(plus_one)
         assert (await runtime.execute(plus_one, 1)).unwrap() == 2
         runtime.on("*", lambda event: None)

@@ -1,0 +1,72 @@
+"""Rights that the store takes away while a node runs: whoever waits is told.
+
+A node without them goes on trying, and gets on by itself once it has them again. But who waits for a job is
+not to wait for that: nobody may ever claim the job, or settle it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from math import inf
+from typing import Final
+
+from am2z_trio.concurrency import Host
+from am2z_trio.model.errors import AM2ZError, AuthenticationError
+from am2z_trio.store.ports import Store
+
+from .results import Results
+
+logger: Final = logging.getLogger("am2z_trio.node")
+
+LOOK_EVERY: Final = 5.0
+"""Seconds between two looks at what this node may do, while somebody waits or something was refused."""
+
+PATIENCE: Final = 5.0
+"""Seconds for which a right may be missing before callers hear of it: rules are changed in several steps."""
+
+ANSWER_WITHIN: Final = 5.0
+"""Seconds an answer may take: a store that is away is not one that refuses."""
+
+
+class Access:
+    """What one node may do. `lost` is the error that says what it may not do any more."""
+
+    def __init__(self, host: Host, store: Store, results: Results, *, suspected: Callable[[], bool]) -> None:
+        """`suspected`: whether the store refuses anything now."""
+        self._host = host
+        self._store = store
+        self._results = results
+        self._suspected = suspected
+        self._since = inf
+        self.lost: AM2ZError | None = None
+
+    async def run(self) -> None:
+        """Look after who waits, until cancelled."""
+        while True:
+            await self._host.sleep(LOOK_EVERY if self.lost is None else min(LOOK_EVERY, PATIENCE))
+            if self.lost is not None or len(self._results) or self._suspected():
+                await self._look()
+
+    async def _look(self) -> None:
+        host, lost = self._host, None
+        with host.cancel_scope(deadline=host.now() + ANSWER_WITHIN) as patience:
+            try:
+                lost = await self._store.lacking()
+            except AuthenticationError as error:
+                lost = error
+            except AM2ZError:
+                return
+        if patience.cancelled_caught:
+            return
+        if lost is None:
+            if self.lost is not None:
+                logger.warning("this node has all rights again")
+            self._since, self.lost = inf, None
+            return
+        if self.lost is None:
+            self._since = host.now()
+            logger.error("%s", lost)
+        self.lost = lost
+        if host.now() - self._since >= PATIENCE or isinstance(lost, AuthenticationError):
+            self._results.give_up(lost)
