@@ -15,7 +15,8 @@ Where things are, from the function a user writes to the outcome a caller gets:
 * `sessions`, `session_stops`, `session` - a nursery per session, its end, and how a user holds it
 * `states`, `node_states`, `job_state`, `locks`, `lines` - session states: outside of jobs, on their way,
   inside a job, and under a lock
-* `bus`, `announcements` - what is told to everybody: events, and which queues are served here
+* `bus`, `subscriptions`, `announcements` - what is told to everybody: events and who hears them, and which
+  queues are served here
 
 The hot path is worker, executor, settler: one claim and one settle call carry many jobs, a job
 costs its slot no round trip, and nothing there logs, formats or looks up by name more than once.

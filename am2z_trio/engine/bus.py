@@ -1,7 +1,8 @@
 """Events: handlers and streams on this node, and the way out to the others.
 
 Each subscription has a buffer and, for a handler, a task of its own: a slow or failing handler
-hurts nobody else. Buffers are bounded; what does not fit is dropped, oldest first, and counted.
+hurts nobody else. Buffers are bounded; what does not fit is dropped, oldest first, counted, and told of at
+most once a second.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
+from math import inf
 from typing import Any, Final
 
-from am2z_trio.concurrency import CancelScope, Host, Nursery, TaskStatus
+from am2z_trio.concurrency import CancelScope, Host, Nursery, Spot, TaskStatus
 from am2z_trio.concurrency.groups import is_not_the_codes_own
 from am2z_trio.model.codec import encode_record
-from am2z_trio.model.errors import AM2ZError, ValidationError
+from am2z_trio.model.errors import AM2ZError, RuntimeStateError, ValidationError
 from am2z_trio.model.events import Event
 from am2z_trio.model.limits import KIB, MAX_BUFFER_BYTES
 from am2z_trio.model.logs import Log
@@ -22,6 +25,7 @@ from am2z_trio.model.telling import attempt, trace_of
 from am2z_trio.store.ports import Store
 
 from .contexts import OwnContext, in_context
+from .subscriptions import Subscriptions
 
 logger: Final = Log("am2z_trio.events")
 
@@ -35,6 +39,10 @@ BATCH: Final = 100
 
 BATCH_BYTES: Final = 256 * KIB
 """Redis holds what it publishes for every listener, and closes one for which that is too much."""
+
+
+TELL_EVERY: Final = 1.0
+"""Seconds between two lines about dropped events."""
 
 
 class Buffer:
@@ -81,39 +89,105 @@ def size_of(event: Event) -> int:
     return 100 + len(event.name) + len(event.session) + len(event.job) + len(data)
 
 
-class Subscription:
-    """Events that match a pattern, in order. Iterate over it: `async for event in stream`."""
+class Losses:
+    """Says that events were dropped: at most once a second, and of all of them."""
 
-    def __init__(self, pattern: str, handler: Handler | None = None) -> None:
+    __slots__ = ("_about", "_again_at", "_template", "_untold")
+
+    def __init__(self, template: str, *about: object) -> None:
+        """The template takes how many, then `about`."""
+        self._template = template
+        self._about = about
+        self._untold = 0
+        self._again_at = -inf
+
+    def add(self, many: int, now: float) -> None:
+        self._untold += many
+        self.tell(now)
+
+    def tell(self, now: float) -> None:
+        """Say what has not been said, if it is time; `inf` for the last time."""
+        if self._untold and now >= self._again_at:
+            logger.warning(self._template, self._untold, *self._about)
+            self._untold, self._again_at = 0, now + TELL_EVERY
+
+
+class Subscription:
+    """Events that match a pattern, of one session or job if it asks for one, in order."""
+
+    def __init__(
+        self,
+        pattern: str,
+        handler: Handler | None = None,
+        *,
+        session: str | None = None,
+        job: str | None = None,
+    ) -> None:
         self.pattern = pattern
+        self.session = session
+        self.job = job
         self.handler = handler
         self.scope: CancelScope | None = None
+        self.closed = False
+        """Nobody is to hear of anything any more, but for what is there already."""
         self._buffer = Buffer()
-        self._wake: Callable[[], None] | None = None
+        self._readers: deque[Spot] = deque()
+        self._losses: Losses | None = None
 
     @property
     def dropped(self) -> int:
         """Events lost because the reader was too far behind."""
         return self._buffer.dropped
 
-    def push(self, event: Event, size: int) -> None:
+    def push(self, event: Event, size: int, now: float) -> None:
+        dropped = self._buffer.dropped
         self._buffer.push(event, size)
-        if self._wake is not None:
-            self._wake()
+        if self._buffer.dropped > dropped:
+            if self._losses is None:
+                who = "stream" if self.handler is None else "handler"
+                self._losses = Losses(f"%d events of %r were dropped: a {who} is too slow", self.pattern)
+            self._losses.add(self._buffer.dropped - dropped, now)
+        self._wake_one()
 
-    async def next(self, host: Host) -> Event:
+    def close(self) -> None:
+        self.closed = True
+        if self._losses is not None:
+            self._losses.tell(inf)
+        while self._readers:
+            self._wake_one()
+
+    def _wake_one(self) -> None:
+        if self._readers:
+            self._readers.popleft().wake()
+
+    async def next(self, host: Host) -> Event | None:
+        """Wait for the next event, which no other reader gets; `None` when it is closed and none is left."""
         while not self._buffer:
+            if self.closed:
+                return None
             spot = host.spot()
-            self._wake = spot.wake
+            self._readers.append(spot)
             try:
                 await spot.park()
-            finally:
-                self._wake = None
+            except BaseException:
+                if spot in self._readers:
+                    self._readers.remove(spot)
+                else:
+                    # It had been woken: somebody else may take what that was for.
+                    self._wake_one()
+                raise
+        if self._losses is not None:
+            self._losses.tell(host.now())
         return self._buffer.pop()
 
 
+calling: Final[ContextVar[Subscription | None]] = ContextVar("am2z event handler", default=None)
+"""Whose handler we are in."""
+
+
 class EventStream:
-    """What `async with runtime.events(...)` gives."""
+    """What `async with runtime.events(...)` gives. Any number of tasks may read it: each event goes to one of
+    them. When its block is left, iterating ends."""
 
     def __init__(self, subscription: Subscription, host: Host) -> None:
         self._subscription = subscription
@@ -128,11 +202,17 @@ class EventStream:
         return self
 
     async def __anext__(self) -> Event:
-        return await self._subscription.next(self._host)
+        event = await self._subscription.next(self._host)
+        if event is None:
+            raise StopAsyncIteration
+        return event
 
     async def next(self) -> Event:
-        """Wait for the next event."""
-        return await self._subscription.next(self._host)
+        """Wait for the next event. `RuntimeStateError` once the stream's block was left."""
+        event = await self._subscription.next(self._host)
+        if event is None:
+            raise RuntimeStateError("the block of this stream of events was left: there come no more")
+        return event
 
 
 class Bus:
@@ -140,8 +220,9 @@ class Bus:
 
     def __init__(self, node: str) -> None:
         self._node = node
-        self._subscriptions: list[Subscription] = []
+        self._subscriptions = Subscriptions[Subscription]()
         self._outgoing = Buffer()
+        self._unsent = Losses("%d events were dropped: they are emitted faster than they can be published")
         self._host: Host | None = None
         self._own = OwnContext()
         self._store: Store | None = None
@@ -152,40 +233,41 @@ class Bus:
 
     # --- subscriptions ----------------------------------------------------------------------
 
-    def on(self, pattern: str, handler: Handler) -> Subscription:
-        subscription = Subscription(pattern, handler)
-        self.add(subscription)
-        return subscription
-
     def add(self, subscription: Subscription) -> None:
-        self._subscriptions.append(subscription)
+        self._subscriptions.add(subscription)
         if subscription.handler is not None and self._nursery is not None:
             self._nursery.start_soon(self._handle, subscription)
 
-    def off(self, pattern: str, handler: Handler | None) -> int:
-        """Drop the subscriptions of this pattern and handler; how many there were."""
+    def off(self, pattern: str, handler: Handler | None, session: str | None, job: str | None) -> int:
+        """Drop the handlers of this pattern, all of them or those that fit; how many there were."""
         gone = [
-            s
-            for s in self._subscriptions
-            if s.pattern == pattern and s.handler is not None and (handler is None or s.handler == handler)
+            one
+            for one in self._subscriptions.of_pattern(pattern)
+            if one.handler is not None
+            and (handler is None or one.handler == handler)
+            and (session is None or one.session == session)
+            and (job is None or one.job == job)
         ]
         for subscription in gone:
             self.remove(subscription)
         return len(gone)
 
     def remove(self, subscription: Subscription) -> None:
-        if subscription in self._subscriptions:
-            self._subscriptions.remove(subscription)
-        if subscription.scope is not None:
+        """Nothing more is heard. A handler's call is cancelled, unless it is the one that asks for this."""
+        self._subscriptions.remove(subscription)
+        subscription.close()
+        if subscription.scope is not None and calling.get() is not subscription:
             subscription.scope.cancel()
 
     def deliver(self, event: Event) -> None:
         """Give an event to this node's subscribers only."""
         size = 0
-        for subscription in self._subscriptions:
-            if event.matches(subscription.pattern):
-                size = size or size_of(event)
-                subscription.push(event, size)
+        for subscription in self._subscriptions.find(event):
+            size = size or size_of(event)
+            subscription.push(event, size, self._now())
+
+    def _now(self) -> float:
+        return 0.0 if self._host is None else self._host.now()
 
     # --- publishing -------------------------------------------------------------------------
 
@@ -194,7 +276,7 @@ class Bus:
         dropped = self._outgoing.dropped
         self._outgoing.push(event, size_of(event))
         if self._outgoing.dropped > dropped:
-            logger.warning("events are emitted faster than they can be published: the oldest were dropped")
+            self._unsent.add(self._outgoing.dropped - dropped, self._now())
         if self._ring is not None:
             self._ring()
 
@@ -235,7 +317,9 @@ class Bus:
                         await bell.park()
                     await self.watch_if_allowed()
                     await self._publish(store)
+                    self._unsent.tell(host.now())
         finally:
+            self._unsent.tell(inf)
             self._host = self._store = self._nursery = self._ring = None
             self._watched = False
 
@@ -269,10 +353,11 @@ class Bus:
         assert host is not None
         assert handler is not None
         with host.cancel_scope() as subscription.scope:
-            while True:
-                event = await subscription.next(host)
+            while not subscription.closed and (event := await subscription.next(host)) is not None:
+                context = self._own.copy()
+                context.run(calling.set, subscription)
                 try:
-                    await in_context(self._own.copy(), _call(handler, event))
+                    await in_context(context, _call(handler, event))
                 except BaseException as raised:
                     if is_not_the_codes_own(raised, host):
                         raise

@@ -16,7 +16,7 @@ from am2z_trio.concurrency import TaskStatus
 from am2z_trio.concurrency.stack import require_stack
 from am2z_trio.model.errors import ResourceError, RuntimeStateError, SessionStoppedError
 from am2z_trio.model.events import Event
-from am2z_trio.model.limits import MAX_NAME_BYTES, MAX_REASON_BYTES
+from am2z_trio.model.limits import MAX_ANY_ID_BYTES, MAX_NAME_BYTES, MAX_REASON_BYTES
 from am2z_trio.model.options import (
     JobOptions,
     RuntimeOptions,
@@ -488,20 +488,37 @@ class Runtime:
 
     # --- events -----------------------------------------------------------------------------
 
-    def on(self, pattern: str, handler: Handler) -> Handler:
+    def on(
+        self, pattern: str, handler: Handler, *, session: str | None = None, job: Job[Any] | str | None = None
+    ) -> Handler:
         """Call `handler(event)` for events of any node that match (`job:completed`, `job:*`, `*`).
 
+        `session` and `job` (a handle or an id) narrow them down to those of one. An event costs as much as
+        the handlers that it is for, however many others there are.
+
         A plain or an async function; it runs in a task of its own, one event at a time, and what it
-        raises is logged. Whatever this node causes after `on` has returned is heard.
+        raises is logged. Whatever this node causes after `on` has returned is heard. A handler that is more
+        than 10,000 events behind, or 16 MiB of them, loses the oldest, which is logged once a second.
         """
-        pattern = require_text("pattern", pattern, most=MAX_NAME_BYTES)
         require(callable(handler), "handler", handler, "must be a function")
-        self._bus.on(pattern, handler)
+        self._bus.add(_subscription(pattern, handler, session, job))
         return handler
 
-    def off(self, pattern: str, handler: Handler | None = None) -> int:
-        """Remove a handler, or all handlers of a pattern; returns how many."""
-        return self._bus.off(pattern, handler)
+    def off(
+        self,
+        pattern: str,
+        handler: Handler | None = None,
+        *,
+        session: str | None = None,
+        job: Job[Any] | str | None = None,
+    ) -> int:
+        """Remove the handlers of a pattern, all of them or those of one function, session or job; returns how
+        many.
+
+        None of them is called again. A call that is under way is cancelled, unless it is the handler itself
+        that calls this: then it goes on to its end.
+        """
+        return self._bus.off(pattern, handler, session, _id_of(job))
 
     def emit(self, event: str, data: Any = None) -> None:
         """Publish an event to every node that listens. Does not wait; delivery is at most once.
@@ -514,14 +531,17 @@ class Runtime:
         self._bus.emit(Event.emitted(event, data, node=node.id))
 
     @asynccontextmanager
-    async def events(self, pattern: str = "*") -> AsyncIterator[EventStream]:
-        """A stream of the events that match: `async with runtime.events("job:*") as stream`.
+    async def events(
+        self, pattern: str = "*", *, session: str | None = None, job: Job[Any] | str | None = None
+    ) -> AsyncIterator[EventStream]:
+        """A stream of the events that match: `async with runtime.events("job:*", session="alice") as stream`.
 
-        Everything that happens after entering is heard. A reader that falls far behind loses the
-        oldest events; `stream.dropped` counts them.
+        `session` and `job` are as for `on`. Everything that happens after entering is heard. Any number of
+        tasks may read: each event goes to one of them. A reader that falls far behind loses the oldest
+        events; `stream.dropped` counts them, and they are logged as those of a handler are.
         """
         node = self._running()
-        subscription = Subscription(require_text("pattern", pattern, most=MAX_NAME_BYTES))
+        subscription = _subscription(pattern, None, session, job)
         self._bus.add(subscription)
         try:
             await self._bus.watch()
@@ -553,3 +573,18 @@ class Runtime:
         names: Sequence[str] = list(dict.fromkeys([*self._registry.names(), *await self.sync_processors()]))
         stats = await store.stats([queue_name(name) for name in names])
         return dict(zip(names, stats, strict=True))
+
+
+def _subscription(
+    pattern: str, handler: Handler | None, session: str | None, job: Job[Any] | str | None
+) -> Subscription:
+    return Subscription(
+        require_text("pattern", pattern, most=MAX_NAME_BYTES),
+        handler,
+        session=None if session is None else require_session(session),
+        job=None if job is None else require_text("job", _id_of(job), most=MAX_ANY_ID_BYTES),
+    )
+
+
+def _id_of(job: Job[Any] | str | None) -> str | None:
+    return job.id if isinstance(job, Job) else job

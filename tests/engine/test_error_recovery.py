@@ -355,7 +355,9 @@ async def test_executes_wait_while_redis_is_away_and_go_on(spawn_redis, tmp_path
             while not (await runtime.connection.check_health()).healthy:
                 await anyio.sleep(0.01)
     assert told[0] == "lost"
-    assert told[-2:] == ["connected", "ready"]
+    # There are two connections, and they come back in any order.
+    assert "connected" in told
+    assert told[-1] == "ready"
 
 
 async def test_a_deadline_ends_the_wait_for_a_redis_that_is_away(spawn_redis):
