@@ -2,7 +2,8 @@
 
 Where things are, from the function a user writes to the outcome a caller gets:
 
-* `processor`, `registry`, `context` - the user's function, how a node knows it, what it gets to see
+* `processor`, `registry`, `context` - the user's function, how a node knows it, what it gets to see;
+  `callables` - what may be such a function, and what its annotations mean
 * `compose`, `merge` - processors made of processors
 * `runtime` - the public face; `local_runtime` and `queue_runtime` put a store under it; `workers`, `state`,
   `connection` and `dead_letters` of a runtime are `worker_manager`, `states`, `connection`, `dead_letters`

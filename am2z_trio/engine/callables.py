@@ -7,10 +7,10 @@ one around an async function is plain, and what it returns is awaited.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from functools import partial
 from types import CellType, CodeType, MethodType, SimpleNamespace
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from am2z_trio.model.options import require
 
@@ -119,6 +119,21 @@ def resolved(fn: Function, annotation: Any) -> Any:
     module: dict[str, Any] = getattr(function, "__globals__", {})
     one: Any = SimpleNamespace(__annotations__={"it": annotation})
     return get_type_hints(one, module, _names_around(function), include_extras=True)["it"]
+
+
+def result_of(fn: Function) -> Any:
+    """What the function says that it returns, once awaited; `Any` where it does not say, where that cannot be
+    resolved, and of a wrapper, whose annotations are those of what it wraps."""
+    if hasattr(as_written(fn), "__wrapped__"):
+        return Any
+    try:
+        annotation = inspect.signature(fn).return_annotation
+        hint = Any if annotation is inspect.Signature.empty else resolved(fn, annotation)
+    except Exception:
+        return Any
+    if get_origin(hint) in (Awaitable, Coroutine):
+        return get_args(hint)[-1]
+    return Any if hasattr(get_origin(hint) or hint, "__await__") else hint
 
 
 def _names_around(function: Any) -> dict[str, Any]:

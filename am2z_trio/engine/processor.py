@@ -23,7 +23,8 @@ from typing import (
 import msgspec
 
 from am2z_trio.model.arguments import exact_arguments
-from am2z_trio.model.errors import ConfigurationError, DuplicateProcessorError
+from am2z_trio.model.codec import StateCodec
+from am2z_trio.model.errors import ConfigurationError, DuplicateProcessorError, ValidationError
 from am2z_trio.model.limits import MAX_NAME_BYTES
 from am2z_trio.model.options import (
     CircuitBreaker,
@@ -33,6 +34,8 @@ from am2z_trio.model.options import (
     require_seconds,
     require_text,
 )
+from am2z_trio.model.telling import attempt
+from am2z_trio.model.types import why_unfit
 
 from .callables import (
     annotation_of,
@@ -43,6 +46,7 @@ from .callables import (
     name_of_function,
     parameters,
     resolved,
+    result_of,
 )
 
 if TYPE_CHECKING:
@@ -172,6 +176,7 @@ class Processor(Generic[S]):
         shape = shape_of(fn, self.name)
         self.takes_context = shape.context is not None
         self.state_type = _state_type(fn, shape, self.name) if state_type is None else state_type
+        _require_fit(self.name, fn, self.state_type)
 
     def __repr__(self) -> str:
         return f"<processor {self.name!r}>"
@@ -415,3 +420,24 @@ def _state_type(fn: Callable[..., Any], shape: Shape, name: str) -> Any:
         ) from error
     # A type variable says "any state" to a type checker; msgspec wants to hear so.
     return Any if isinstance(hint, TypeVar) else hint
+
+
+def unfit(name: str, error: ValidationError) -> ConfigurationError:
+    """The error of a processor whose states could not be kept."""
+    return ConfigurationError(f"processor {name!r}: {error.message}", context={"processor": name})
+
+
+def _require_fit(name: str, fn: Callable[..., Any], kind: Any) -> None:
+    """Refuse a type that could not be kept, of the state or of what is said to be returned."""
+    try:
+        StateCodec(kind)
+    except ValidationError as error:
+        # A class may name one that its module has yet to define: it is looked at again at registration.
+        if not isinstance(error.__cause__, NameError):
+            raise unfit(name, error) from error
+    result = result_of(fn)
+    why = attempt(lambda: why_unfit(result), "")
+    if why:
+        raise ConfigurationError(
+            f"processor {name!r}: what it says it returns cannot be kept: {why}", context={"processor": name}
+        )

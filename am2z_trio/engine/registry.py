@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any, Final
 
 from am2z_trio.model.codec import StateCodec
-from am2z_trio.model.errors import ConfigurationError, ValidationError
+from am2z_trio.model.errors import ValidationError
 from am2z_trio.model.options import QueueOptions, RateLimit
 from am2z_trio.model.records import Flow, queue_name
 
-from .processor import Processor, with_dependencies
+from .processor import Processor, unfit, with_dependencies
 
 USUAL: Final = QueueOptions()
 
@@ -28,7 +28,7 @@ class Registered:
         try:
             self.codec: StateCodec[Any] = StateCodec(processor.state_type, max_bytes=max_state_bytes)
         except ValidationError as error:
-            raise ConfigurationError(f"processor {processor.name!r}: {error.message}") from error
+            raise unfit(processor.name, error) from error
 
 
 def _flow(options: QueueOptions) -> Flow:

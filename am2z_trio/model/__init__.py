@@ -7,8 +7,9 @@ import it and tests need no set-up.
 * `records` - what travels between engine and store, and between nodes
 * `transitions` - which status a job may take from which; the sole authority
 * `options` - every public option, documented and validated where it stands
+* `arguments` - names of options that there are not, and what else is wrong with a call, as one clear error
 * `redis_options` - where Redis is and how to get in
 * `events` - what the engine tells about itself while it runs
 * `logs` - what it says to a person, and where
-* `codec` - bytes to values and back, with a size limit and one clear error
+* `codec` - bytes to values and back, with a size limit and one clear error; `types` - which types it is for
 """

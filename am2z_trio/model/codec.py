@@ -19,6 +19,7 @@ import msgspec
 from .errors import PayloadTooLargeError, ValidationError
 from .limits import MAX_TEXT_BYTES
 from .telling import attempt, class_of, cut, described, text_of
+from .types import why_unfit
 
 DEFAULT_MAX_BYTES: Final = 1024 * 1024
 """Decoding can cost hundreds of times a payload's size, so the limit is checked before."""
@@ -62,8 +63,11 @@ class StateCodec(Generic[T]):
         self._max_bytes = max_bytes
         try:
             self._decode = msgspec.msgpack.Decoder(kind).decode
+            unfit = why_unfit(kind)
         except Exception as error:
             raise ValidationError(f"a state of type {kind!r} cannot be decoded: {text_of(error)}") from error
+        if unfit:
+            raise ValidationError(f"a state of type {_type_name(kind)} cannot be kept: {unfit}")
 
     def decode(self, data: bytes | msgspec.Raw) -> T:
         """Return the state; `ValidationError` with the path (`$.items[3]`) if it does not fit."""

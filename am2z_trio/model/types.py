@@ -1,0 +1,81 @@
+"""Which types states can be kept as: those that msgspec reads back as what was written.
+
+msgspec takes any class for one that its user reads by a hook, and says only when a value comes that nobody
+can read it; here it is said where the type is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec.inspect as shapes
+
+PLAIN_VALUES: Final[tuple[object, ...]] = (None, True, 1, 1.0, "", b"", [], {})
+"""One of each that is read where a type says nothing; an abstract type may be fulfilled by them."""
+
+PLAIN_TYPES: Final = (int, float, str, bytes, list, dict, tuple, set, frozenset)
+
+USE: Final = "use a msgspec.Struct, a dataclass, a TypedDict or plain data"
+
+
+def why_unfit(kind: Any) -> str:
+    """Why no state of this type can be kept, with the path to the part that is to blame; empty if one can.
+
+    Raises what msgspec does for a type that it cannot make out at all.
+    """
+    try:
+        hash(kind)
+    except TypeError:
+        return _look(kind)
+    return _seen(kind)
+
+
+def _look(kind: Any) -> str:
+    for path, cls in _classes(shapes.type_info(kind), "$", set()):
+        if not any(_fulfils(value, cls) for value in PLAIN_VALUES):
+            return _told(cls, "" if path == "$" else f" at {path}")
+    return ""
+
+
+_seen: Final = lru_cache(maxsize=1000)(_look)
+
+
+def _classes(shape: Any, path: str, above: set[int]) -> Iterator[tuple[str, Any]]:
+    """The classes in a type that msgspec knows nothing of, with their places."""
+    if isinstance(shape, shapes.CustomType):
+        yield path, shape.cls
+        return
+    if id(shape) in above:
+        return  # a type that contains itself
+    above.add(id(shape))
+    for field in getattr(shape, "fields", ()):
+        yield from _classes(field.type, f"{path}.{field.name}", above)
+    for name, step in (("type", ""), ("item_type", "[...]"), ("key_type", ".key"), ("value_type", "[...]")):
+        if (part := getattr(shape, name, None)) is not None:
+            yield from _classes(part, path + step, above)
+    for part in getattr(shape, "types", ()):
+        yield from _classes(part, path, above)
+    for index, part in enumerate(getattr(shape, "item_types", ())):
+        yield from _classes(part, f"{path}[{index}]", above)
+
+
+def _fulfils(value: object, cls: Any) -> bool:
+    try:
+        return isinstance(value, cls)
+    except TypeError:
+        return False  # a protocol that cannot be asked
+
+
+def _told(cls: Any, where: str) -> str:
+    name = getattr(cls, "__qualname__", None) or str(cls)
+    if hasattr(cls, "model_validate") and hasattr(cls, "model_dump"):
+        return (
+            f"{name}{where} is a pydantic model, which cannot be read back: take a dict, "
+            f"{name}.model_validate(state), and return its model_dump(); or {USE}"
+        )
+    for plain in PLAIN_TYPES:
+        if isinstance(cls, type) and issubclass(cls, plain):
+            return f"{name}{where} is a {plain.__name__} that would be read back as a plain one: {USE}"
+    return f"{name}{where} is no type that can be read back: {USE}"
