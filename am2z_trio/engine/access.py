@@ -6,18 +6,18 @@ not to wait for that: nobody may ever claim the job, or settle it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from math import inf
 from typing import Final
 
 from am2z_trio.concurrency import Host
 from am2z_trio.model.errors import AM2ZError, AuthenticationError
+from am2z_trio.model.logs import Log
 from am2z_trio.store.ports import Store
 
 from .results import Results
 
-logger: Final = logging.getLogger("am2z_trio.node")
+logger: Final = Log("am2z_trio.node")
 
 LOOK_EVERY: Final = 5.0
 """Seconds between two looks at what this node may do, while somebody waits or something was refused."""

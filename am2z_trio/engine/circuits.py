@@ -12,7 +12,10 @@ from .processor import Processor
 
 logger: Final = Log("am2z_trio.circuits")
 
-NO_FAULT: Final = ("cancelled", "validation", "configuration")
+NO_REMEDY: Final = ("cancelled", "validation", "configuration")
+"""Categories of errors that another processor would meet as well."""
+
+NO_FAULT: Final = (*NO_REMEDY, "business")
 """Categories of errors that say nothing about whether the processor works."""
 
 

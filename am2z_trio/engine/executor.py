@@ -66,7 +66,7 @@ from am2z_trio.model.telling import (
 )
 from am2z_trio.policy.retry import backoff_delay, wants_retry
 
-from .circuits import NO_FAULT, Circuits
+from .circuits import NO_REMEDY, Circuits
 from .claims import Claim, running
 from .context import CallRequest, Context, Meta
 from .contexts import OwnContext, in_context
@@ -585,6 +585,7 @@ def _in_short(error: ErrorRecord) -> ErrorRecord:
         context={name: cut(value, 100) for name, value in islice(error.context.items(), 4)},
         causes=[],
         partial=codec.NIL,
+        values={},
     )
 
 
@@ -696,7 +697,7 @@ def _retry_policy(grant: Grant, registered: Registered) -> RetryPolicy:
 
 def _falls_back(grant: Grant, registered: Registered, error: AM2ZError) -> bool:
     """For good: the circuit is open, or no attempt is left. Never for a job that was cancelled."""
-    if registered.processor.fallback is None or error.category in NO_FAULT:
+    if registered.processor.fallback is None or error.category in NO_REMEDY:
         return False
     return isinstance(error, CircuitOpenError) or not _retries(_retry_policy(grant, registered), error, grant)
 

@@ -21,6 +21,7 @@ from am2z_trio.concurrency.groups import is_presentable
 from .limits import (
     KIB,
     MAX_CAUSE_DEPTH,
+    MAX_CODE_BYTES,
     MAX_CONTEXT,
     MAX_ERROR_BYTES,
     MAX_PARTIAL_BYTES,
@@ -49,6 +50,7 @@ Category = Literal[
     "network",
     "resource",
     "state",
+    "business",
 ]
 Severity = Literal["low", "medium", "high", "critical"]
 
@@ -56,18 +58,18 @@ Severity = Literal["low", "medium", "high", "critical"]
 class AM2ZError(Exception):
     """Root of the hierarchy; catch this to catch everything the engine raises on purpose."""
 
-    code: ClassVar[str] = "AM2Z_ERROR"
-    category: ClassVar[Category] = "execution"
-    severity: ClassVar[Severity] = "medium"
+    code: str = "AM2Z_ERROR"
+    category: Category = "execution"
+    severity: Severity = "medium"
     retryable: bool = False
 
     by_code: ClassVar[dict[str, type[AM2ZError]]] = {}
+    by_name: ClassVar[dict[str, type[AM2ZError]]] = {}
 
     def __init_subclass__(cls) -> None:
-        # A subclass with a code of its own travels as itself, one that inherits its code as its
-        # parent. A class that is defined again (a reloaded module) takes its code over.
-        if isinstance(cls.__dict__.get("code"), str):
-            AM2ZError.by_code[cls.code] = cls
+        # Known from now on by its name and, where it has one of its own, by its code. A class that is defined
+        # again (a reloaded module) takes both over, but nobody the codes of the engine.
+        attempt(partial(_make_known, cls), None)
 
     def __new__(cls, *args: Any, **_named: Any) -> Self:
         error = super().__new__(cls, *args)
@@ -107,6 +109,19 @@ class AM2ZError(Exception):
     def cause(self) -> BaseException | None:
         """What made this happen; the same object as `__cause__`."""
         return self.__cause__
+
+
+def _make_known(cls: type[AM2ZError]) -> None:
+    AM2ZError.by_name[_name_of(cls)] = cls
+    code = cls.__dict__.get("code")
+    if isinstance(code, str):
+        known = AM2ZError.by_code.get(code)
+        if known is None or known.__module__ != __name__:
+            AM2ZError.by_code[str.__str__(code)] = cls
+
+
+def _name_of(cls: type[AM2ZError]) -> str:
+    return cut(f"{cls.__module__}:{cls.__qualname__}", 400)
 
 
 AM2ZError.by_code[AM2ZError.code] = AM2ZError
@@ -157,6 +172,46 @@ class ProcessorExecutionError(AM2ZError):
 
     code = "PROCESSOR_EXECUTION"
     retryable = True
+
+
+class BusinessError(AM2ZError):
+    """A processor says no for reasons of the user's own: nothing is broken, and trying again does not help.
+
+    Raised in a processor it reaches its caller as itself, over Redis, too: with its class, message, `code`,
+    `retryable` and `context`. Texts, numbers, truth values, `None`, times and lists and maps of them in the
+    context arrive as they are, up to 8 KiB; anything else as text. It is retried only if it is
+    `retryable`; circuit breakers do not count it; it is logged and becomes a dead letter as any failure does.
+
+    Subclasses travel as themselves to whoever has imported a class of the same module and name, or with
+    the same `code` of its own (give it one if it is defined in a script, whose module is `__main__`).
+    Elsewhere the caller gets the nearest class above it that is known there, at last `BusinessError`. It is
+    built without its constructor: attributes other than the above do not travel. The same holds for
+    subclasses of every other error here.
+    """
+
+    code = "BUSINESS"
+    category = "business"
+    severity = "low"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        cause: BaseException | None = None,
+        retryable: bool | None = None,
+    ) -> None:
+        """`code`: for programs, a word such as `OUT_OF_STOCK`; the class's by default."""
+        super().__init__(message, context=context, cause=cause, retryable=retryable)
+        if code is not None:
+            text = text_of(code, KIB)
+            if not isinstance(code, str) or not 0 < len(text.encode()) <= MAX_CODE_BYTES:
+                rule = f"must be a text of 1 to {MAX_CODE_BYTES} bytes"
+                raise ConfigurationError(
+                    f"BusinessError.code {rule}, not {text!r}", context={"field": "code"}
+                )
+            self.code = text
 
 
 class ProcessorTimeoutError(AM2ZError):
@@ -357,6 +412,11 @@ class ErrorRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     causes: list[ErrorRecord] = []
     partial: msgspec.Raw = NIL
     """An encoded state; nil for none."""
+    known_as: list[str] = []
+    """Codes and names of its class and of those above it, the nearest first, up to one of the engine's own;
+    empty where that is its class, and `code` its code."""
+    values: dict[str, msgspec.Raw] = {}
+    """What of `context` is more than a text, encoded."""
 
 
 def record_of(error: AM2ZError) -> ErrorRecord:
@@ -423,6 +483,7 @@ def _record_of(error: AM2ZError, room: _Room, above: set[int]) -> ErrorRecord:
     cause = read("__cause__")
     told = "" if not isinstance(cause, BaseException) else _told(cause, room.most(MAX_TEXT_BYTES))
     room.take(told)
+    values = _values_of(read("context"), room) if isinstance(error, BusinessError) else {}
     context = _context_of(read("context"), room)
     trace = room.take(_trace_of(error, cause, room.most(MAX_TRACEBACK_BYTES)))
     state = _encoded(read("partial_state"))
@@ -442,7 +503,37 @@ def _record_of(error: AM2ZError, room: _Room, above: set[int]) -> ErrorRecord:
         traceback=trace,
         causes=causes,
         partial=msgspec.Raw(state),
+        known_as=attempt(partial(_known_as, error), list[str]()),
+        values=values,
     )
+
+
+def _known_as(error: AM2ZError) -> list[str]:
+    names: list[str] = []
+    for cls in type(error).__mro__:
+        own, code = cls.__module__ == __name__, cls.__dict__.get("code")
+        if not own:
+            names.append(_name_of(cast("type[AM2ZError]", cls)))
+        # A code of the engine's stands for a class of the engine's.
+        if isinstance(code, str) and (own or AM2ZError.by_code[code].__module__ != __name__):
+            names.append(cut(str.__str__(code), MAX_CODE_BYTES))
+        if own:
+            break
+    return [] if names == [error.code] else names[-MAX_CONTEXT:]
+
+
+def _values_of(context: object, room: _Room) -> dict[str, msgspec.Raw]:
+    """What can travel as it is, until it is too much; all of it travels as text anyway."""
+    values: dict[str, msgspec.Raw] = {}
+    left = room.most(MAX_TEXT_BYTES)
+    items: Any = attempt(lambda: tuple(islice(cast("Mapping[Any, Any]", context).items(), MAX_CONTEXT)), ())
+    for name, value in items:
+        data = b"" if type(value) is str else attempt(partial(msgspec.msgpack.encode, value), b"")
+        if data and len(data) <= left and type(name) is str and name == text_of(name, 200):
+            left -= len(data)
+            room.left -= len(data)
+            values[name] = msgspec.Raw(data)
+    return values
 
 
 def _trace_of(error: AM2ZError, cause: object, most: int) -> str:
@@ -485,7 +576,7 @@ def _is_noted(error: AM2ZError) -> bool:
 
 
 def _word(value: object, otherwise: str) -> str:
-    return cut(str.__str__(value), 200) if isinstance(value, str) else otherwise
+    return cut(str.__str__(value), MAX_CODE_BYTES) if isinstance(value, str) else otherwise
 
 
 def _context_of(context: object, room: _Room) -> dict[str, str]:
@@ -549,10 +640,12 @@ def _own_class(cls: type[AM2ZError]) -> type[AM2ZError]:
 def error_of(record: ErrorRecord) -> AM2ZError:
     """Rebuild an error from another process; an unknown code becomes a plain `AM2ZError`.
 
-    A user's class that cannot be made of what every error has arrives as the one of the engine's that it
-    is built on.
+    A class that is not known here arrives as the nearest one above it that is, and so does a user's that
+    cannot be made of what every error has.
     """
-    cls = AM2ZError.by_code.get(record.code, AM2ZError)
+    known = (AM2ZError.by_name.get(name) or AM2ZError.by_code.get(name) for name in record.known_as)
+    cls = next((one for one in known if one is not None), None)
+    cls = cls or AM2ZError.by_code.get(record.code, AM2ZError)
     error = attempt(lambda: _rebuilt(cls, record), None)
     if error is not None and attempt(partial(_is_sound, error), False):
         return error
@@ -569,6 +662,11 @@ def _rebuilt(cls: type[AM2ZError], record: ErrorRecord) -> AM2ZError:
         cause=RemoteCause(record.cause) if record.cause else None,
         retryable=record.retryable,
     )
+    for name in ("code", "category", "severity"):
+        if getattr(error, name) != getattr(record, name):
+            setattr(error, name, getattr(record, name))
+    for name, data in record.values.items():
+        error.context[name] = attempt(partial(msgspec.msgpack.decode, data), error.context.get(name))
     error.remote_traceback = record.traceback
     if record.causes:
         first, *others = causes = [error_of(part) for part in record.causes]

@@ -3,6 +3,7 @@
 | what | most | beyond it |
 |---|---|---|
 | a text of an error: message, cause, a note, a value of its context | `MAX_TEXT_BYTES` | cut, with a mark |
+| an error's code | `MAX_CODE_BYTES` | refused in `BusinessError`, else cut |
 | entries of an error's context | `MAX_CONTEXT` | left out |
 | a traceback | `MAX_TRACEBACK_BYTES` | cut in its middle, with a mark |
 | one error with all its causes | `MAX_ERROR_BYTES` | later causes are left out, and counted |
@@ -29,6 +30,7 @@ from typing import Final
 KIB: Final = 1024
 
 MAX_TEXT_BYTES: Final = 8 * KIB
+MAX_CODE_BYTES: Final = 200
 MAX_CONTEXT: Final = 32
 MAX_TRACEBACK_BYTES: Final = 16 * KIB
 MAX_ERROR_BYTES: Final = 128 * KIB
