@@ -17,7 +17,7 @@ from am2z_trio.model.errors import (
 )
 from am2z_trio.model.limits import MAX_CALLS
 from am2z_trio.model.options import JobOptions, require, require_seconds
-from am2z_trio.model.records import Grant, ResultRecord, Settlement, told_of_failure
+from am2z_trio.model.records import Grant, ResultRecord, Settlement, callers_below, told_of_failure
 
 from .claims import Claim
 from .context import CallRequest, Context
@@ -143,6 +143,7 @@ class Calls:
             backoff=options.first_backoff,
             multiplier=options.backoff_multiplier,
             depth=depth,
+            callers=callers_below(claim.grant.spec),
             parent=root.grant.spec.id,
         )
         grant = msgspec.structs.replace(claim.grant, spec=spec, attempt=1, remaining=None)

@@ -35,6 +35,15 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     """The node it runs on."""
 
 
+class Debug(msgspec.Struct, frozen=True, kw_only=True):
+    """What helps to find out how a run came about."""
+
+    call_stack: list[str]
+    """Names of the processors whose jobs have called one another, the outermost first and this one last,
+    whether by `ctx.call`, as a composition or by `runtime.execute`, and wherever they run. Of more than a
+    hundred, or 4 KiB, some in the midst are left out, with a `…` in their place."""
+
+
 class CallRequest(NamedTuple):
     """What `Context.call` was asked for."""
 
@@ -66,6 +75,7 @@ class Context:
     __slots__ = (
         "_call",
         "_call_each",
+        "_callers",
         "_calls",
         "_emit",
         "_nursery",
@@ -87,6 +97,7 @@ class Context:
         session_id: str | None,
         execution_id: str,
         call_depth: int,
+        callers: list[str],
         meta: Meta,
         cancel_scope: CancelScope,
         state: JobState,
@@ -112,6 +123,7 @@ class Context:
         self.log = log
         """A logger that adds `processor`, `job` and `session` to each record, escaped as in the engine's own:
         a format may name them."""
+        self._callers = callers
         self._emit = emit
         self._report = report
         self._call = call
@@ -128,6 +140,11 @@ class Context:
     def idempotency_key(self) -> str:
         """Same for every run of this job: give it to services that drop repeated requests."""
         return self.execution_id
+
+    @property
+    def debug(self) -> Debug:
+        """Where this run comes from: `ctx.debug.call_stack`."""
+        return Debug(call_stack=[*self._callers, self.processor])
 
     @property
     def runtime(self) -> JobRuntime:

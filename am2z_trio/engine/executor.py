@@ -361,6 +361,7 @@ class Executor:
             session_id=spec.session or None,
             execution_id=spec.id,
             call_depth=spec.depth,
+            callers=spec.callers,
             meta=Meta(
                 attempt=grant.attempt,
                 deliveries=grant.deliveries,

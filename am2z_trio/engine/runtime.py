@@ -67,6 +67,11 @@ class RuntimeStats(msgspec.Struct, frozen=True, kw_only=True):
     jobs_run: int
     """Runs of jobs since the runtime was entered, attempts and re-runs included."""
     connections: dict[str, str]
+    completed: int = 0
+    """Jobs that have completed on this node since the runtime was entered, calls included; `get_queue_stats`
+    has those of all nodes."""
+    failed: int = 0
+    """Jobs that have failed for good here; an attempt that is followed by another is none."""
     abandoned_threads: int = 0
     """Threads of plain functions whose jobs have ended before them."""
 
@@ -564,6 +569,8 @@ class Runtime:
             waiting_callers=len(node.results),
             jobs_run=node.jobs_run,
             connections=node.store.connections,
+            completed=node.settler.completed,
+            failed=node.settler.failed,
             abandoned_threads=node.threads.left_behind,
         )
 

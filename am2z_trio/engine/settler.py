@@ -62,6 +62,8 @@ class Settler:
         self._refused: list[Entry] = []
         self.refusal = ""
         """Why the store refuses settlements now; empty if it takes them."""
+        self.completed = self.failed = 0
+        """Jobs that this node has settled so."""
         self._tries = 0
         self._again_at = inf
         self._bell = host.spot()
@@ -125,6 +127,10 @@ class Settler:
             logger.warning("the store takes settlements again")
             self.refusal = ""
         for (claim, settlement), answer in zip(batch, answers, strict=True):
+            if answer.outcome == "completed":
+                self.completed += 1
+            elif answer.outcome == "failed":
+                self.failed += 1
             if claim is not None:
                 claim.settled(settlement, answer)
 
@@ -148,6 +154,10 @@ class Settler:
                 text_of(settlement.id),
                 cut(error.message, TOLD),
             )
+        if answer.outcome == "failed":
+            self.failed += 1
+        elif answer.outcome == "completed":
+            self.completed += 1
         if claim is not None:
             claim.settled(settlement if answer.status == "replay" else small, answer)
 

@@ -42,6 +42,7 @@ from am2z_trio.model.records import (
     Grant,
     JobSpec,
     Settled,
+    callers_below,
     queue_name,
 )
 from am2z_trio.store.ports import Store
@@ -71,6 +72,8 @@ MOST_REPEATS: Final = 10
 GIVEN_UP: Final = (CALLER_GONE, ABANDONED, PARENT_ENDED)
 
 ANY_OPTIONS: Final = JobOptions()
+
+NO_CALLERS: Final[list[str]] = []
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -331,7 +334,10 @@ class Submissions:
         name = name_of(processor)
         codec, queue_options = await self._look_up(processor, name)
         ask = _checked(name, state, ask)
-        depth = self._depth(name, state, ask)
+        caller = self._caller(name, state, ask)
+        depth, callers = 0, NO_CALLERS
+        if caller is not None:
+            depth, callers = self.depth_below(caller), callers_below(caller.spec)
         chosen = (ask.options or ANY_OPTIONS).over(queue_options.default_job_options)
         deadline = self._host.effective_deadline()
         blob = NO_STATE if state is None else msgspec.Raw(codec.encode(state))
@@ -353,6 +359,7 @@ class Submissions:
             ask.root,
             ask.commits,
             chosen.backoff_multiplier,
+            callers,
         )
         return codec, Enqueue(
             spec=spec,
@@ -373,13 +380,13 @@ class Submissions:
             on_fail=Retention.of(chosen.remove_on_fail),
         )
 
-    def _depth(self, name: str, state: object, ask: Ask) -> int:
-        """How deep the job is: below the one that calls it, or that waits for it."""
+    def _caller(self, name: str, state: object, ask: Ask) -> Grant | None:
+        """The job that calls this one, or that waits for it."""
         if ask.parent is not None:
-            return self.depth_below(ask.parent)
+            return ask.parent
         outer = running_job() if ask.waits else None
         if outer is None:
-            return 0
+            return None
         spec = outer.grant.spec
         if state is None and spec.state == NO_STATE and ask.session == spec.session:
             raise ConfigurationError(
@@ -387,7 +394,7 @@ class Submissions:
                 f"{name!r}, which works on it, too: use ctx.call, which is part of its transaction",
                 context={"processor": name, "session": spec.session},
             )
-        return self.depth_below(outer.grant)
+        return outer.grant
 
     def depth_below(self, parent: Grant) -> int:
         """How deep a job that this one calls is; raises `CallDepthExceededError` where that is too deep."""

@@ -18,6 +18,7 @@
 | the key of a call, or of a debounced job | `MAX_KEY_BYTES` | refused |
 | an event's data | `MAX_EVENT_BYTES` | refused |
 | events not yet read by a handler or stream, not yet sent by a node | `MAX_BUFFER_BYTES` | the oldest go |
+| names in `ctx.debug.call_stack` | `MAX_CALLERS`, `MAX_CALLERS_BYTES` | those in the midst are left out |
 | calls of one run of a job | `MAX_CALLS` | refused |
 
 Bytes are those of UTF-8 and of msgpack. A state's own limit is `max_state_bytes`.
@@ -48,4 +49,6 @@ MAX_ANY_ID_BYTES: Final = 4 * KIB
 MAX_KEY_BYTES: Final = KIB
 MAX_EVENT_BYTES: Final = 64 * KIB
 MAX_BUFFER_BYTES: Final = 16 * KIB * KIB
+MAX_CALLERS: Final = 100
+MAX_CALLERS_BYTES: Final = 4 * KIB
 MAX_CALLS: Final = 100_000

@@ -15,10 +15,12 @@ import msgspec
 from msgspec import Meta
 
 from .errors import ErrorRecord
-from .limits import MAX_REASON_BYTES
+from .limits import MAX_CALLERS, MAX_CALLERS_BYTES, MAX_REASON_BYTES
 from .options import MAX_SECONDS, QueueOptions, Retention
 from .telling import cut
 from .transitions import Status, Terminal
+
+LEFT_OUT: Final = "…"
 
 _LINE_END: Final = "\n"
 
@@ -128,6 +130,20 @@ class JobSpec(msgspec.Struct, frozen=True, array_like=True):
     """Whether what it returns becomes its session's state; what a child returns is its parent's affair."""
     multiplier: Annotated[float, Meta(ge=1, le=1000)] | None = None
     """Overrides the processor's backoff multiplier."""
+    callers: list[str] = []
+    """Names of the processors above this one, the outermost first."""
+
+
+def callers_below(spec: JobSpec) -> list[str]:
+    """`callers` of a job that this one calls; where they are too many or too long, `…` stands for some in the
+    midst."""
+    first, *others = (*spec.callers, spec.processor)
+    room = MAX_CALLERS_BYTES - len(first.encode())
+    kept: list[str] = []
+    while others and len(kept) < MAX_CALLERS and (room := room - len(others[-1].encode())) >= 0:
+        kept.append(others.pop())
+    left_out = [LEFT_OUT] if others else []
+    return [first, *left_out, *reversed(kept)]
 
 
 class SpecHead(msgspec.Struct, frozen=True, array_like=True):

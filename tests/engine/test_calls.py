@@ -10,6 +10,7 @@ import anyio.abc
 import anyio.lowlevel
 import pytest
 import trio
+from msgspec import structs
 
 from am2z_trio import (
     CircuitBreaker,
@@ -28,6 +29,7 @@ from am2z_trio import (
 )
 from am2z_trio.engine import node
 from am2z_trio.engine.circuits import Circuits
+from am2z_trio.model.records import NO_STATE, JobSpec, callers_below
 from am2z_trio.store import keys
 
 on_both_hosts = pytest.mark.anyio
@@ -447,3 +449,58 @@ async def test_a_job_that_is_cancelled_before_its_fallback_begins_does_not_run_i
             assert await job.status() == "cancelled"
             await until(lambda: runtime.get_stats().claimed == 0)
     assert ran == []
+
+
+# --- where a run comes from -------------------------------------------------------------------------
+
+
+@on_both_hosts
+async def test_the_call_stack_names_every_processor_above(make_runtime):
+    seen: dict[str, list[str]] = {}
+
+    @processor
+    async def leaf(n: int, ctx: Context) -> int:
+        seen[f"leaf {n}"] = ctx.debug.call_stack
+        return n
+
+    @processor
+    def in_thread(n: int, ctx: Context) -> int:
+        seen["in_thread"] = ctx.debug.call_stack
+        return n
+
+    @processor
+    async def outer(n: int, ctx: Context) -> int:
+        seen["outer"] = ctx.debug.call_stack
+        await ctx.call(leaf, 1)
+        await ctx.call(leaf, 2, inline=True)
+        await ctx.call(in_thread, 1)
+        assert (await runtime.execute(leaf, 3)).success
+        await runtime.submit(leaf, 4)
+        return n
+
+    whole = chain("whole", [outer])
+    async with make_runtime() as runtime:
+        runtime.register(leaf, in_thread, whole)
+        assert (await runtime.execute(whole, 1)).success
+        await until(lambda: "leaf 4" in seen)
+    above = ["whole", "outer"]
+    assert seen == {
+        "outer": above,
+        "leaf 1": [*above, "leaf"],
+        "leaf 2": [*above, "leaf"],
+        "in_thread": [*above, "in_thread"],
+        "leaf 3": [*above, "leaf"],
+        # Nobody waits for it: it is nobody's call.
+        "leaf 4": ["leaf"],
+    }
+
+
+@pytest.mark.parametrize(("length", "kept"), [(1, 101), (700, 6)], ids=["deep", "long names"])
+def test_a_call_stack_is_bounded(length, kept):
+    spec = JobSpec(1, "j", "first", "", NO_STATE, "")
+    for n in range(200):
+        spec = structs.replace(spec, callers=callers_below(spec), processor=str(n % 10) * length)
+    first, left_out, *last = spec.callers
+    assert (first, left_out, last[-1]) == ("first", "…", "8" * length)
+    assert 1 + len(last) == kept
+    assert [one[0] for one in last] == [str(n % 10) for n in range(200)][-1 - len(last) : -1]

@@ -362,6 +362,7 @@ async def test_stats_count_what_happened(make_runtime):
         assert {s.waiting + s.active + s.delayed + s.paused for s in stats.values()} == {0}
         node = runtime.get_stats()
         assert (node.jobs_run, node.processors, node.claimed, node.waiting_callers) == (6, 2, 0, 0)
+        assert (node.completed, node.failed) == (5, 1)
         assert set(node.connections.values()) == {"ready"}
 
 
