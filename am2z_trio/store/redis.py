@@ -181,6 +181,8 @@ class RedisStore:
                     if self._death is not None:
                         nursery.start_soon(self._watch_server, self._death, commands, pushes)
                     await nursery.start(lasting, host, "the connection for commands", commands.run)
+                    if commands.holes:
+                        logger.warning("%s: %s", self._options.display, commands.holes)
                     if commands.in_cluster:
                         await self._require_slot(commands)
                     missing = await self._missing(commands)

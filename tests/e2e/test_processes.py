@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -169,7 +170,7 @@ async def test_a_worker_killed_among_many_jobs_loses_and_repeats_none(redis_url,
 
 async def kill_with_claims(server: RedisProcess, worker: Process) -> None:
     """Kill a busy worker at a moment at which it holds jobs: frozen, it can settle them no more."""
-    node = worker.log.read_text(encoding="utf-8").split()[1]
+    (node,) = re.findall(r"^node (\S+) serves", worker.log.read_text(encoding="utf-8"), re.MULTILINE)
     with anyio.fail_after(PATIENCE):
         while True:
             worker.signal(signal.SIGSTOP)

