@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 import anyio
 import anyio.lowlevel
 import sniffio
+from anyio._backends import _asyncio as _backend
 from anyio._core._eventloop import threadlocals
 from outcome import Outcome
 from trio.lowlevel import start_thread_soon
@@ -119,6 +120,23 @@ class AsyncioHost:
 
     def cancel_scope(self, *, deadline: float = inf, shield: bool = False) -> CancelScope:
         return cast(CancelScope, anyio.CancelScope(deadline=deadline, shield=shield))
+
+    # AnyIO says it nowhere else.
+    sees_scopes = hasattr(_backend, "_task_states") and hasattr(_backend.CancelScope, "_child_scopes")
+
+    def leave_inner(self, scope: CancelScope) -> bool:
+        task, asked = asyncio.current_task(), cast(Any, scope)
+        assert task is not None
+        if not asked.cancel_called:
+            while task.cancelling():
+                # What is left of it would keep the scope from ending its own cancellation.
+                task.uncancel()
+        if not asked._child_scopes:
+            return False
+        while (inner := cast(Any, _backend)._task_states[task].cancel_scope) is not scope:
+            inner.cancel()
+            inner.__exit__(None, None, None)
+        return True
 
 
 ASYNCIO: Final = AsyncioHost()

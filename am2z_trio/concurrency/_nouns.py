@@ -108,6 +108,19 @@ class Host(Protocol):
 
     def cancel_scope(self, *, deadline: float = ..., shield: bool = ...) -> CancelScope: ...
 
+    @property
+    def sees_scopes(self) -> bool:
+        """Whether `leave_inner` can be called: then what knows nothing of each other may share a scope."""
+        ...
+
+    def leave_inner(self, scope: CancelScope) -> bool:
+        """Cancel and leave whatever scopes the current task has left open inside this one, which it has
+        entered; returns whether there were any.
+
+        A request to cancel the task past its scopes counts as met then.
+        """
+        ...
+
     def event(self) -> Event: ...
 
     def spot(self) -> Spot: ...

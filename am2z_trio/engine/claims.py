@@ -36,6 +36,7 @@ class Claim:
         "counts",
         "ended",
         "grant",
+        "is_limited",
         "is_running",
         "may_go_on",
         "path",
@@ -52,6 +53,8 @@ class Claim:
         self.since = since
         self.scope: CancelScope | None = None
         self.is_running = False
+        self.is_limited = False
+        """Whether its code has a timeout or a deadline, of itself or of its caller."""
         self.may_go_on: Event | None = None
         """Set when the limits of its queue let it go on."""
         self.stop: Stop | None = None

@@ -157,13 +157,108 @@ class Executor:
             run = self._run_in_line if plain_within else self._run
             return await in_context(self._own.copy(), run(claim, registered, stored))
         except BaseException as raised:
-            claim.scope = None
-            if is_not_the_codes_own(raised, self._host):
-                raise
-            claim.ended = self._now()
-            name = claim.grant.spec.processor
-            logger.error("a job of %r cannot be told how it ended", name, trace=trace_of(raised))
-            return self._indescribable(claim, raised)
+            return self._untold(claim, raised)
+
+    def run_plain(
+        self, claim: Claim, registered: Registered, scope: CancelScope
+    ) -> Awaitable[Settlement | None]:
+        """`run` for a job of a plain processor without a session, under a scope that other jobs share.
+
+        What the scope raises where it is cancelled passes through: who has entered the scope leaves it
+        then, and asks `cut_short`.
+        """
+        return in_context(self._own.copy(), self._run_plain(claim, registered, scope))
+
+    async def _run_plain(self, claim: Claim, registered: Registered, scope: CancelScope) -> Settlement | None:
+        try:
+            running.set(claim)
+            claim.began = began = self._now()
+            claim.called = 0
+            started = time.time()
+            grant = claim.grant
+            timeout, remaining = _limits(claim, registered)
+            claim.is_limited = is_limited = timeout is not None or remaining < inf
+            output: Any = None
+            error: AM2ZError | None = None
+            try:
+                state = output = _input_state(grant, registered)
+                if remaining > 0:
+                    claim.scope = scope
+                    if is_limited:
+                        scope.deadline = began + (remaining if timeout is None else min(timeout, remaining))
+                    output = await registered.processor.fn(state)
+                    if output is None:
+                        output = state
+            except BaseException as raised:
+                left_open = self._host.leave_inner(scope)
+                if is_not_the_codes_own(raised, self._host):
+                    raise
+                error = _left_open(grant, raised) if left_open else _as_error(raised, grant)
+            finally:
+                # Whatever is meant for this job and comes later must not reach the next one.
+                claim.scope = None
+                if is_limited:
+                    scope.deadline = inf
+                claim.ended = self._now()
+            if error is None and remaining > 0:
+                taken = claim.ended - began
+                settlement: Settlement | None = None
+                refused: AM2ZError | None = None
+                try:
+                    settlement = self._completed(grant, registered, output, None, started, taken)
+                except AM2ZError as why:
+                    refused = why
+                if self._host.leave_inner(scope):
+                    error = _left_open(grant, refused)
+                elif refused is None:
+                    return settlement
+                else:
+                    return self._failed(grant, registered, refused, started, taken, stopped=False)
+            return self._not_completed(claim, registered, error, started, caught=False)
+        except BaseException as raised:
+            return self._untold(claim, raised)
+
+    def cut_short(
+        self, claim: Claim, registered: Registered, raised: BaseException | None, *, caught: bool
+    ) -> Settlement | None:
+        """How to settle a plain job when the scope it ran under was left, `raised` came out of that, and
+        whether the scope has caught its own cancellation."""
+        try:
+            error = None if raised is None else _as_error(raised, claim.grant)
+            started = time.time() - (claim.ended - claim.began)
+            tell = partial(self._not_completed, claim, registered, error, started, caught=caught)
+            return self._own.copy().run(tell)
+        except BaseException as worse:
+            return self._untold(claim, worse)
+
+    def _not_completed(
+        self,
+        claim: Claim,
+        registered: Registered,
+        error: AM2ZError | None,
+        started: float,
+        *,
+        caught: bool,
+    ) -> Settlement | None:
+        """How to settle a plain job that has ended with this error; without one, it was cancelled."""
+        name = registered.processor.name
+        timeout, remaining = _limits(claim, registered)
+        stopped = claim.stop is not None
+        if error is None or (caught and not stopped):
+            error = _deadline_error(name, timeout, remaining)
+        if not stopped:
+            error = self._in_time(claim.began + remaining, error, name)
+        return self._unfinished(claim, registered, error, remaining, started, stopped=stopped)
+
+    def _untold(self, claim: Claim, raised: BaseException) -> Settlement:
+        """Whatever else comes out of running a job: a failure of the job that says no more than its class."""
+        claim.scope = None
+        if is_not_the_codes_own(raised, self._host):
+            raise raised
+        claim.ended = self._now()
+        name = claim.grant.spec.processor
+        logger.error("a job of %r cannot be told how it ended", name, trace=trace_of(raised))
+        return self._indescribable(claim, raised)
 
     async def _run_in_line(
         self, claim: Claim, registered: Registered, stored: JobState | None
@@ -192,9 +287,8 @@ class Executor:
         grant = claim.grant
         spec = grant.spec
         processor = registered.processor
-        timeout = processor.timeout if spec.timeout is None else spec.timeout
+        timeout, remaining = _limits(claim, registered)
         budget = inf if timeout is None else timeout
-        remaining = inf if grant.remaining is None else claim.since + grant.remaining - began
         scope = self._host.cancel_scope(deadline=began + min(budget, remaining))
         output: Any = None
         error: AM2ZError | None = None
@@ -211,7 +305,11 @@ class Executor:
                     await self._host.checkpoint()
                 if processor.breaker is not None:
                     await self._circuits.enter(processor)
-                output = await self._call(registered, state, stored, claim, scope, started)
+                try:
+                    output = await self._call(registered, state, stored, claim, scope, started)
+                finally:
+                    if self._host.sees_scopes and self._host.leave_inner(scope):
+                        raise _left_open(grant, None)
         except BaseException as raised:
             if is_not_the_codes_own(raised, self._host):
                 raise
@@ -219,7 +317,6 @@ class Executor:
         finally:
             claim.scope = None
         claim.ended = self._now()
-        execution_time = claim.ended - began
 
         stopped = claim.stop is not None and (scope.cancelled_caught or error is not None)
         if not stopped:
@@ -235,20 +332,35 @@ class Executor:
                 if error is not None:
                     error = self._in_time(began + remaining, error, processor.name)
                 stopped = claim.stop is not None and error is not None
+        if error is None and not stopped:
+            try:
+                if output is None:
+                    output = state
+                return self._completed(grant, registered, output, stored, started, claim.ended - began)
+            except AM2ZError as refused:
+                error = refused
+        return self._unfinished(claim, registered, error, remaining, started, stopped=stopped)
+
+    def _unfinished(
+        self,
+        claim: Claim,
+        registered: Registered,
+        error: AM2ZError | None,
+        remaining: float,
+        started: float,
+        *,
+        stopped: bool,
+    ) -> Settlement | None:
+        """How to settle a job that has ended with this error, or because it was `stopped`."""
         if stopped:
             assert claim.stop is not None
             if claim.stop.kind != "cancelled":
                 return None if claim.stop.kind == "lost" else released(claim)
             error = _stopped(claim.stop.reason)
-        if error is None:
-            try:
-                if output is None:
-                    output = state
-                return self._completed(grant, registered, output, stored, started, execution_time)
-            except AM2ZError as refused:
-                error = refused
-        stopped = stopped or (isinstance(error, DeadlineExceededError) and self._now() >= began + remaining)
-        return self._failed(grant, registered, error, started, execution_time, stopped=stopped)
+        assert error is not None
+        late = isinstance(error, DeadlineExceededError) and self._now() >= claim.began + remaining
+        taken = claim.ended - claim.began
+        return self._failed(claim.grant, registered, error, started, taken, stopped=stopped or late)
 
     def _in_time(self, deadline: float, error: AM2ZError, processor: str) -> AM2ZError:
         """Whatever a job has failed with: once its deadline has passed, nobody waits for it any more."""
@@ -613,6 +725,13 @@ def _input_state(grant: Grant, registered: Registered) -> Any:
     return registered.codec.decode(verified(grant.stored, session).blob)
 
 
+def _limits(claim: Claim, registered: Registered) -> tuple[float | None, float]:
+    """The job's timeout, and the seconds that its deadline leaves it from its beginning on."""
+    grant = claim.grant
+    timeout = registered.processor.timeout if grant.spec.timeout is None else grant.spec.timeout
+    return timeout, inf if grant.remaining is None else claim.since + grant.remaining - claim.began
+
+
 def _stopped(reason: str) -> JobCancelledError:
     if reason == SESSION_STOPPED:
         return SessionStoppedError("the job's session was stopped")
@@ -661,6 +780,15 @@ def _member(raised: BaseException, grant: Grant) -> AM2ZError:
         described(raised).partition("\n")[0],
         context={"processor": grant.spec.processor, "exception": class_of(raised)},
         cause=raised,
+    )
+
+
+def _left_open(grant: Grant, cause: BaseException | None) -> AM2ZError:
+    processor = grant.spec.processor
+    return ProcessorExecutionError(
+        f"{processor!r} has left a cancel scope or a nursery open, which was cancelled and closed",
+        context={"processor": processor, "job": grant.spec.id},
+        cause=cause,
     )
 
 

@@ -93,6 +93,7 @@ class Processor(Generic[S]):
         "fallback",
         "fn",
         "is_async",
+        "is_plain",
         "name",
         "queue",
         "retry",
@@ -175,6 +176,7 @@ class Processor(Generic[S]):
         self.is_async = gives_coroutine(fn)
         shape = shape_of(fn, self.name)
         self.takes_context = shape.context is not None
+        self.is_plain = self.is_async and not self.takes_context and breaker is None and fallback is None
         self.state_type = _state_type(fn, shape, self.name) if state_type is None else state_type
         _require_fit(self.name, fn, self.state_type)
 

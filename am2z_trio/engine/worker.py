@@ -17,8 +17,8 @@ from contextlib import asynccontextmanager
 from math import inf
 from typing import Final
 
-from am2z_trio.concurrency import Host, Nursery, Spot, TaskStatus
-from am2z_trio.concurrency.groups import is_an_error
+from am2z_trio.concurrency import CancelScope, Host, Nursery, Spot, TaskStatus
+from am2z_trio.concurrency.groups import is_an_error, is_not_the_codes_own
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.logs import Log
 from am2z_trio.model.records import FREE, ClaimAnswer, Flow, SettleAnswer, Settlement, Unreadable
@@ -53,6 +53,20 @@ MOST_AT_ONCE: Final = 200
 ROUSED_AT_ONCE: Final = 2
 """Slots woken ahead of need: each wakes as many again, so n slots start in log2(n) steps, and work
 that is done within one step wakes no more than these."""
+
+
+class Slot:
+    """What one of a worker's tasks has in hand."""
+
+    __slots__ = ("claim", "is_open", "registered", "spot")
+
+    def __init__(self, spot: Spot) -> None:
+        self.spot = spot
+        self.is_open = True
+        self.claim: Claim | None = None
+        """The plain job that runs under the scope of the slot."""
+        self.registered: Registered | None = None
+        """How it is run."""
 
 
 class Worker:
@@ -449,15 +463,39 @@ class Worker:
             raise
 
     async def _take_turns(self) -> None:
-        host, buffer, now = self._host, self._buffer, self._host.now
-        spot = host.spot()
+        """Run jobs one after the other.
+
+        Plain ones share one scope for as long as nobody cancels it: to enter and to leave a scope costs as
+        much as all else that a short job needs. Whatever cancels it is meant for the one that runs then.
+        """
+        host, slot = self._host, Slot(self._host.spot())
         self._roused -= 1
+        while slot.is_open:
+            scope, error = host.cancel_scope(), None
+            try:
+                with scope:
+                    await self._serve(slot, scope)
+            except BaseException as raised:
+                if slot.claim is None:
+                    raise
+                if not scope.cancel_called or is_not_the_codes_own(raised, host):
+                    self._ended(slot.claim, self._broken_off(slot.claim, None, raised))
+                    raise
+                error = raised
+            if slot.claim is not None:
+                self._cut_short(slot, error, caught=scope.cancelled_caught)
+
+    async def _serve(self, slot: Slot, scope: CancelScope) -> None:
+        """Run jobs until the scope is used up, or this slot is one too many."""
+        host, buffer, now, spot = self._host, self._buffer, self._host.now, slot.spot
+        shares, run_plain = host.sees_scopes, self._executor.run_plain
         turn_ends = now() + SLICE
         while True:
             registered = self._lookup()
             if registered is None or self._slots > registered.processor.queue.concurrency + self._away:
                 # Concurrency went down by a hot reload, or a job that had stepped aside is back.
                 self._slots -= 1
+                slot.is_open = False
                 self._release_if_unserved(registered)
                 return
             if not buffer:
@@ -485,6 +523,16 @@ class Worker:
                 self._settler.submit(claim, released(claim))
             elif session:
                 await self._run_in_session(claim, registered, spot)
+            elif shares and registered.processor.is_plain:
+                self._busy += 1
+                claim.is_running = True
+                slot.claim, slot.registered = claim, registered
+                settlement = await run_plain(claim, registered, scope)
+                slot.claim = None
+                self._ran(claim, settlement)
+                if (claim.stop is not None or claim.is_limited) and scope.cancel_called:
+                    # Too late for this one, and not meant for the next.
+                    return
             else:
                 self._busy += 1
                 await self._run(claim, registered, None)
@@ -532,38 +580,62 @@ class Worker:
             spot.wake()
 
     async def _run(self, claim: Claim, registered: Registered, session: HostedSession | None) -> None:
-        # If we are cancelled from above, the job goes back: `released` stands until it has run.
-        settlement: Settlement | None = released(claim)
         claim.is_running = True
         try:
             if session is not None and session.cancel_scope.cancel_called:
                 # Stopped since the slot has looked: its code is not begun.
                 await self._host.checkpoint()
             settlement = await self._executor.run(claim, registered)
-            self._prefetch.ran(claim.ended - claim.began)
-            self.jobs_run += 1
         except BaseException as raised:
-            if not self._host.is_cancellation(raised):
-                # The executor lets nothing out that a job has done, but for Ctrl-C: is it to blame?
-                settlement = None
-                self._claims.forsaken = True
-                self._on_failure(raised)
-            elif session is not None and session.cancel_scope.cancel_called:
-                settlement = self._executor.session_stopped(claim)
-            elif self._claims.failing:
-                settlement = None
-                self._claims.forsaken = True
+            self._ended(claim, self._broken_off(claim, session, raised))
             raise
-        finally:
-            claim.is_running = False
-            self._busy -= 1
-            self._give_back_capacity(claim)
-            self._slot_is_free()
-            if settlement is None:
-                # A forsaken one stays with the claims: nobody is to take it for a stray.
-                if not self._claims.forsaken:
-                    self._let_go(claim)
-            else:
-                self._settler.submit(claim, settlement)
-            if self._closing or not (self._parked or self._claiming):
-                self._bell.wake()
+        self._ran(claim, settlement)
+
+    def _cut_short(self, slot: Slot, raised: BaseException | None, *, caught: bool) -> None:
+        """The scope was left before the plain job that ran under it had told how it ends."""
+        claim, registered = slot.claim, slot.registered
+        assert claim is not None
+        assert registered is not None
+        slot.claim = None
+        try:
+            settlement = self._executor.cut_short(claim, registered, raised, caught=caught)
+        except BaseException as worse:
+            self._ended(claim, self._broken_off(claim, None, worse))
+            raise
+        self._ran(claim, settlement)
+
+    def _broken_off(
+        self, claim: Claim, session: HostedSession | None, raised: BaseException
+    ) -> Settlement | None:
+        """How to settle a job whose task is ended: if it was cancelled from above, the job goes back."""
+        if not self._host.is_cancellation(raised):
+            # The executor lets nothing out that a job has done, but for Ctrl-C: is it to blame?
+            self._claims.forsaken = True
+            self._on_failure(raised)
+            return None
+        if session is not None and session.cancel_scope.cancel_called:
+            return self._executor.session_stopped(claim)
+        if self._claims.failing:
+            self._claims.forsaken = True
+            return None
+        return released(claim)
+
+    def _ran(self, claim: Claim, settlement: Settlement | None) -> None:
+        self._prefetch.ran(claim.ended - claim.began)
+        self.jobs_run += 1
+        self._ended(claim, settlement)
+
+    def _ended(self, claim: Claim, settlement: Settlement | None) -> None:
+        """The job's code has ended, and it takes no room any more; `None` settles nothing."""
+        claim.is_running = False
+        self._busy -= 1
+        self._give_back_capacity(claim)
+        self._slot_is_free()
+        if settlement is None:
+            # A forsaken one stays with the claims: nobody is to take it for a stray.
+            if not self._claims.forsaken:
+                self._let_go(claim)
+        else:
+            self._settler.submit(claim, settlement)
+        if self._closing or not (self._parked or self._claiming):
+            self._bell.wake()

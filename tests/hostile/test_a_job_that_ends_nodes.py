@@ -71,7 +71,16 @@ async def test_it_becomes_a_dead_letter_and_its_neighbour_completes(
     async def unguarded(self: Executor, claim: Any, registered: Any, *, stored: Any = None) -> Any:
         return await fails(self, claim, registered, stored)
 
+    run_plain = Executor.run_plain
+
+    async def plainly_fails(self: Executor, claim: Any, *rest: Any) -> Any:
+        settlement = await run_plain(self, claim, *rest)
+        if claim.grant.spec.processor == "bad" and not interrupts:
+            raise KeyError("a mistake of the engine's own")
+        return settlement
+
     monkeypatch.setattr(Executor, "run", unguarded)
+    monkeypatch.setattr(Executor, "run_plain", plainly_fails)
     with anyio.fail_after(60):
         for number in range(NODES):
             with pytest.raises(KeyboardInterrupt if interrupts else KeyError):
