@@ -12,6 +12,7 @@ import msgspec
 from am2z_trio.concurrency import CancelScope, Nursery
 from am2z_trio.concurrency.stack import require_stack
 from am2z_trio.model.errors import RuntimeStateError
+from am2z_trio.model.ids import call_key
 from am2z_trio.model.limits import MAX_KEY_BYTES
 from am2z_trio.model.options import JobOptions, require_text
 
@@ -196,7 +197,7 @@ class Context:
             self._calls += 1
             key = f"#{self._calls}"
         else:
-            key = require_text("key", key, most=MAX_KEY_BYTES)
+            key = call_key(require_text("key", key, most=MAX_KEY_BYTES))
         request = CallRequest(processor, state, key, session, timeout, options, inline)
         return cast(S, await self._call(request, self))
 

@@ -95,7 +95,8 @@ class DeadLetters:
         """Queue one again under its id, as if it had just come: a first attempt, without a deadline.
 
         Atomic, and once only, however many ask: the others are told that it is none any more. What it
-        becomes is heard by `execute(..., job_id=job_id)`. Raises `JobNotFoundError` if the job is none,
+        becomes is heard by `execute` in the same session with this `job_id`, and the same state if it was
+        chosen. Raises `JobNotFoundError` if the job is none,
         `SessionStoppedError` while its session is being stopped, and `ValidationError` if nothing is left of
         its record that could be run. One that this version cannot read is a dead letter again when a node of
         this version meets it.

@@ -11,7 +11,7 @@ hear of it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from heapq import nsmallest
 from itertools import islice
 from math import inf
@@ -22,6 +22,7 @@ from am2z_trio.model.errors import (
     AM2ZError,
     ConfigurationError,
     JobCancelledError,
+    JobNotFoundError,
     ResourceError,
     SessionStoppedError,
     UnknownOutcomeError,
@@ -114,6 +115,11 @@ class Waiter:
         """Whether the id may be used again once it has ended without completing."""
         return self.shared or (self.request is not None and self.request.again)
 
+    @property
+    def input(self) -> str:
+        """Digest of what it was asked with, where that is to be that of the job."""
+        return "" if self.request is None else self.request.input
+
     def resolve(self, outcome: Settled | AM2ZError) -> None:
         if self.outcome is not None:
             return
@@ -153,16 +159,30 @@ def _refusal(request: Enqueue, answer: EnqueueAnswer) -> AM2ZError:
     if answer.status == "orphan":
         return JobCancelledError("the job that calls has ended itself", context={"parent": spec.parent})
     if answer.status == "taken":
+        rule = {
+            "session": "it is the id of a job of another session",
+            "processor": f"it is the id of a job of {answer.processor!r}, not of {spec.processor!r}",
+        }.get(answer.other, "it is the id of a job that was given another input")
         return ConfigurationError(
-            f"job_id={spec.id!r}: it is the id of a job of {answer.processor!r}, and this one is of "
-            f"{spec.processor!r}",
-            context={"job": spec.id, "processor": answer.processor},
+            f"job_id={spec.id!r}: {rule}",
+            context={"field": "job_id", "value": spec.id, "rule": rule, "processor": answer.processor},
+        )
+    if answer.status == "unknown":
+        return JobNotFoundError(
+            f"job_id={spec.id!r}: there is no record of that job, and an id that the engine has made can be "
+            "asked for, but not chosen",
+            context={"job": spec.id},
         )
     return ResourceError(
         f"{answer.waiting:,} jobs wait for {spec.processor!r}, the limit is {request.max_size:,} "
         "(max_queue_size, QueueOptions.max_size)",
         context={"processor": spec.processor, "waiting": answer.waiting, "limit": request.max_size},
     )
+
+
+def _differ(waiters: Sequence[Waiter]) -> bool:
+    """Whether not all of them wait for a job of one input: an id can be used for another one."""
+    return len(waiters) > 1 and len({waiter.input for waiter in waiters if waiter.input}) > 1
 
 
 class _Leaving(NamedTuple):
@@ -327,15 +347,18 @@ class Results:
     def _take_back(self, waiter: Waiter, reason: str) -> None:
         if not waiter.shared:
             self._store.cancel_nowait(waiter.id, reason)
+        elif waiter.request is not None and waiter.request.joins:
+            # It was there without this caller, and is to go on.
+            return
         elif waiter.id not in self._waiting:
             self._store.leave_nowait(waiter.id, reason)
 
     def on_settled(self, settled: Settled) -> None:
         """The inbox says that a job has ended."""
-        if settled.status == "completed" and not settled.omitted:
+        waiters = self._waiting.get(settled.id, ())
+        if settled.status == "completed" and not settled.omitted and not _differ(waiters):
             self._resolve(settled)
             return
-        waiters = self._waiting.get(settled.id, ())
         if settled.omitted or any(waiter.may_run_again for waiter in waiters):
             # Too large for a message; or perhaps an earlier run, which ended without completing.
             for waiter in waiters:
@@ -345,8 +368,25 @@ class Results:
             self._resolve(settled)
 
     def _resolve(self, settled: Settled) -> None:
+        """Tell whoever waits for the job. Who has asked for an id and has no answer yet may not be meant: the
+        job may be another session's, or have been given another input."""
+        unanswered: list[Waiter] = []
         for waiter in self._waiting.pop(settled.id, ()):
+            if waiter.shared and not waiter.is_known:
+                waiter.look = True
+                unanswered.append(waiter)
+            else:
+                waiter.resolve(settled)
+        if unanswered:
+            self._waiting[settled.id] = unanswered
+
+    def _resolve_from(self, waiter: Waiter, settled: Settled) -> None:
+        """Tell this one what the store has said of its job, and those who wait for the same."""
+        if _differ(self._waiting.get(waiter.id, ())):
+            self._forget(waiter)
             waiter.resolve(settled)
+        else:
+            self._resolve(settled)
 
     def _read_soon(self, job: str) -> None:
         self._unread[job] = None
@@ -446,7 +486,7 @@ class Results:
             waiter.lineage = self._lineage
             waiter.accept()
             if answer.settled is not None:
-                self._resolve(answer.settled)
+                self._resolve_from(waiter, answer.settled)
             elif waiter.look:
                 self._read_soon(waiter.id)
 
@@ -511,8 +551,21 @@ class Results:
                 self._on_gone(waiter)
                 continue
             waiter.lineage = lineage
-            if view.settled is not None:
-                self._resolve(view.settled)
+            if waiter.input and view.input and waiter.input != view.input:
+                self._on_replaced(waiter)
+            elif view.settled is not None:
+                self._resolve_from(waiter, view.settled)
+
+    def _on_replaced(self, waiter: Waiter) -> None:
+        """The id was used for another input, as it can be once its job has ended without completing."""
+        if self._forget(waiter):
+            waiter.resolve(
+                UnknownOutcomeError(
+                    f"job {waiter.id} has ended without completing, and its id was used for another input "
+                    "before its outcome was heard of here",
+                    context={"job": waiter.id},
+                )
+            )
 
     def _on_gone(self, waiter: Waiter) -> None:
         """The store has no record of a job that it had accepted."""

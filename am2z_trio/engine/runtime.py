@@ -16,6 +16,7 @@ from am2z_trio.concurrency import TaskStatus
 from am2z_trio.concurrency.stack import require_stack
 from am2z_trio.model.errors import ResourceError, RuntimeStateError, SessionStoppedError
 from am2z_trio.model.events import Event
+from am2z_trio.model.ids import meant_id
 from am2z_trio.model.limits import MAX_ANY_ID_BYTES, MAX_NAME_BYTES, MAX_REASON_BYTES
 from am2z_trio.model.options import (
     JobOptions,
@@ -320,12 +321,16 @@ class Runtime:
         processor works on the session's stored state, as a transaction. `timeout` (seconds)
         overrides the processor's.
 
-        `job_id` (1 to 200 characters) makes the call idempotent: while the job is under way, and for
-        `result_ttl` seconds after it has completed (an hour by default, on both runtimes), the id is not run
-        again, and all who ask for it hear its one outcome. One that has ended without completing runs anew
-        when it is asked for again. It goes on while anybody waits for it: each caller's deadline and
-        cancellation are its own, and only when the last one has gone is the job cancelled; one that was given
-        to `submit` goes on by itself. State, `timeout` and options are the first caller's.
+        `job_id` (1 to 200 characters, no '/' or control character, no '@' in front) makes the call
+        idempotent: while the job is under way, and for `result_ttl` seconds after it has completed (an hour
+        by default, on both runtimes), the id is not run again, and all who ask for it hear its one outcome.
+        One that has ended without completing runs anew when it is asked for again. It goes on while anybody
+        waits for it: each caller's deadline and cancellation are its own, and only when the last one has gone
+        is the job cancelled; one that was given to `submit` goes on by itself. `timeout` and options are the
+        first caller's. Each session has ids of its own, and so have the jobs without one: the same `job_id`
+        in two sessions is two jobs (in full, `@alice/order-17`; see `model.ids`). In one, it is a
+        `ConfigurationError` to give it to another processor, or with another state unless it runs anew. An
+        id that the engine has made joins that job, which must be there: `JobNotFoundError`.
 
         Never raises for a job that fails: the result says so, an unknown processor or a state that
         does not fit included. While Redis is away it waits, as every call does, until Redis is back or
@@ -498,8 +503,8 @@ class Runtime:
     ) -> Handler:
         """Call `handler(event)` for events of any node that match (`job:completed`, `job:*`, `*`).
 
-        `session` and `job` (a handle or an id) narrow them down to those of one. An event costs as much as
-        the handlers that it is for, however many others there are.
+        `session` and `job` (a handle, an id in full, or with `session` a `job_id` of it) narrow them down to
+        those of one. An event costs as much as the handlers that it is for, however many others there are.
 
         A plain or an async function; it runs in a task of its own, one event at a time, and what it
         raises is logged. Whatever this node causes after `on` has returned is heard. A handler that is more
@@ -523,7 +528,7 @@ class Runtime:
         None of them is called again. A call that is under way is cancelled, unless it is the handler itself
         that calls this: then it goes on to its end.
         """
-        return self._bus.off(pattern, handler, session, _id_of(job))
+        return self._bus.off(pattern, handler, session, _id_of(job, session))
 
     def emit(self, event: str, data: Any = None) -> None:
         """Publish an event to every node that listens. Does not wait; delivery is at most once.
@@ -585,13 +590,16 @@ class Runtime:
 def _subscription(
     pattern: str, handler: Handler | None, session: str | None, job: Job[Any] | str | None
 ) -> Subscription:
+    session = None if session is None else require_session(session)
     return Subscription(
         require_text("pattern", pattern, most=MAX_NAME_BYTES),
         handler,
-        session=None if session is None else require_session(session),
-        job=None if job is None else require_text("job", _id_of(job), most=MAX_ANY_ID_BYTES),
+        session=session,
+        job=None if job is None else require_text("job", _id_of(job, session), most=MAX_ANY_ID_BYTES),
     )
 
 
-def _id_of(job: Job[Any] | str | None) -> str | None:
-    return job.id if isinstance(job, Job) else job
+def _id_of(job: Job[Any] | str | None, session: str | None) -> str | None:
+    if isinstance(job, Job):
+        return job.id
+    return meant_id(job, session) if isinstance(job, str) and isinstance(session, str) else job

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import secrets
 from collections import deque
 from collections.abc import Callable, Iterable
 from math import inf
@@ -23,7 +21,8 @@ from am2z_trio.model.errors import (
     ProcessorNotFoundError,
     RuntimeStateError,
 )
-from am2z_trio.model.limits import MAX_JOB_ID_BYTES, MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_SESSION_BYTES
+from am2z_trio.model.ids import child_id, chosen_id, is_made, made_prefix
+from am2z_trio.model.limits import MAX_NAME_BYTES, MAX_SESSION_BYTES
 from am2z_trio.model.options import (
     JobOptions,
     QueueOptions,
@@ -83,6 +82,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float | None = None
     options: JobOptions | None = None
     job_id: str | None = None
+    """What the user gave, and in full once it is checked."""
     parent: Grant | None = None
     """The running job that calls, if one does."""
     root: str = ""
@@ -140,8 +140,7 @@ class Submissions:
         self._any_codec: StateCodec[Any] = StateCodec(Any, max_bytes=options.max_state_bytes)
         self._known_elsewhere: dict[str, QueueOptions] = {}
         self._looked_at = -inf
-        # 80 random bits per node, then a counter: unique without asking anybody.
-        self._id_prefix = secrets.token_hex(10)
+        self._id_prefix = made_prefix()
         self._numbers = itertools.count(1)
         self.closed = False
         """No more jobs are accepted: the runtime is stopping."""
@@ -184,7 +183,7 @@ class Submissions:
             self._leave(waiter, ask, deadline)
             raise
         result = _result(settled, codec, waiter, name, ask.session)
-        if shared and waiter.known and repeats and was_given_up(result.error):
+        if request.again and shared and waiter.known and repeats and was_given_up(result.error):
             # The last of its callers had gone before this one came: the job is run anew.
             return await self.execute(processor, state, ask, repeats=repeats - 1)
         return result
@@ -342,9 +341,10 @@ class Submissions:
         deadline = self._host.effective_deadline()
         blob = NO_STATE if state is None else msgspec.Raw(codec.encode(state))
         if ask.root:
-            id = child_id(ask.root, ask.key, name, bytes(blob))
+            id = child_id(ask.root, ask.key, name, bytes(blob), ask.session or "")
         else:
-            id = ask.job_id if ask.job_id is not None else f"{self._id_prefix}-{next(self._numbers):x}"
+            id = ask.job_id if ask.job_id is not None else f"{self._id_prefix}{next(self._numbers):x}"
+        joins = ask.job_id is not None and is_made(ask.job_id)
         spec = JobSpec(
             WIRE_VERSION,
             id,
@@ -373,7 +373,9 @@ class Submissions:
             else max(0.0, deadline - self._host.now()),
             max_stalled=queue_options.max_stalled_count,
             max_size=_smaller(self._options.limits.max_queue_size, queue_options.max_size),
-            again=ask.root != "" or ask.job_id is not None,
+            again=ask.root != "" or (ask.job_id is not None and not joins),
+            joins=joins,
+            input="" if ask.job_id is None or joins else codec.digest(state),
             stays=not ask.waits,
             debounce=chosen.debounce or "",
             on_complete=Retention.of(chosen.remove_on_complete),
@@ -440,17 +442,6 @@ def was_given_up(error: AM2ZError | None) -> bool:
     return isinstance(error, JobCancelledError) and error.message in GIVEN_UP
 
 
-def child_id(root: str, key: str, processor: str, state: bytes) -> str:
-    """The id of a durable call: the same for the same call of the same job, and no other."""
-    digest = hashlib.sha256(processor.encode() + b"\0" + state).hexdigest()[:16]
-    return f"{_in_short(root, MAX_JOB_ID_BYTES)}/{_in_short(key, MAX_KEY_BYTES)}:{digest}"
-
-
-def _in_short(text: str, most: int) -> str:
-    """The text, or its digest: ids of jobs that call jobs that call jobs do not grow for ever."""
-    return text if len(text) <= most else f"~{hashlib.sha256(text.encode()).hexdigest()[:40]}"
-
-
 def name_of(processor: Processor[Any] | str) -> str:
     """The name of a processor that is given as itself or by name."""
     if isinstance(processor, Processor):
@@ -482,14 +473,7 @@ def _checked(name: str, state: object, ask: Ask) -> Ask:
         "must be JobOptions",
     )
     if job_id is not None:
-        most = 200
-        require(
-            isinstance(job_id, str) and len(job_id) <= most,
-            "job_id",
-            job_id,
-            f"must be a text of 1 to {most} characters",
-        )
-        job_id = require_text("job_id", job_id, most=MAX_JOB_ID_BYTES)
+        job_id = chosen_id(job_id, session)
     if session is ask.session and timeout is ask.timeout and job_id is ask.job_id:
         return ask
     return msgspec.structs.replace(ask, session=session, timeout=timeout, job_id=job_id)

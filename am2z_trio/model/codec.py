@@ -29,6 +29,7 @@ NIL: Final = msgspec.Raw(b"\xc0")
 T = TypeVar("T")
 
 _state_encoder: Final = msgspec.msgpack.Encoder(order="deterministic")
+_sorted_encoder: Final = msgspec.msgpack.Encoder(order="sorted")
 _record_encoder: Final = msgspec.msgpack.Encoder()
 
 # A float64 whose exponent is all ones: NaN or infinity, or bytes of something else that look so.
@@ -91,6 +92,10 @@ class StateCodec(Generic[T]):
         """Return canonical bytes; `ValidationError` if the state cannot be encoded."""
         return encode_state(state, max_bytes=self._max_bytes)
 
+    def digest(self, state: object) -> str:
+        """Names what `encode` takes; the same for a record and a mapping that say the same."""
+        return hashlib.sha256(_encoded(state, _sorted_encoder)).hexdigest()[:32]
+
     def encode_exactly(self, state: object) -> bytes:
         """`encode` what is to be stored: refuse what does not fit the type, or would be read back as
         something else, such as a set where the type says nothing of sets.
@@ -122,9 +127,9 @@ def encode_state(state: object, *, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
     return data
 
 
-def _encoded(state: object) -> bytes:
+def _encoded(state: object, encoder: msgspec.msgpack.Encoder = _state_encoder) -> bytes:
     try:
-        return _state_encoder.encode(state)
+        return encoder.encode(state)
     except OverflowError as error:
         place = _find(state, _beyond_64_bits) or "some place"
         raise ValidationError(f"an integer at {place} does not fit into 64 bits; store it as text") from error

@@ -244,8 +244,9 @@ class JobOptions(Options, frozen=True, kw_only=True):
     priority: int | None = None
     """0 goes first, then 1 (most urgent) and up; overrides the queue's."""
     debounce: str | None = None
-    """A job of this processor with the same key that has not begun gives way to this one: it ends as
-    cancelled. With a `delay`, the last of a burst is run once the burst is over."""
+    """A job of this processor and session with the same key that has not begun gives way to this one: it ends
+    as cancelled. With a `delay`, the last of a burst is run once the burst is over. No session's job gives
+    way to another's; what is to be one burst for all is submitted without a session."""
     remove_on_complete: bool | int | Retention | None = None
     """Which completed jobs' records go before the usual time (`result_ttl`): `True`: all, after a minute; a
     number: all but so many; or a `Retention`."""

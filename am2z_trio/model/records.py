@@ -171,22 +171,36 @@ class Enqueue(msgspec.Struct, frozen=True, kw_only=True):
     """A known job of this id that has ended without completing is run again."""
     stays: bool = False
     """It is not cancelled when nobody waits for it any more; counts with `again` only."""
+    joins: bool = False
+    """Only a job that is known is meant: none is made."""
+    input: str = ""
+    """Digest of what it is given: a known job with another one is not the same; empty: not compared."""
     debounce: str = ""
-    """A job of this queue with the same key that has not begun gives way to this one; empty: none does."""
+    """A job of this queue and session with the same key that has not begun gives way to this one; empty: none
+    does."""
     on_complete: Retention | None = None
     on_fail: Retention | None = None
+
+
+def debounce_name(job: Enqueue) -> str:
+    """The key of a job that may give way to a later one: each session has its own."""
+    key, session = plain_name(job.debounce), job.spec.session
+    return f"{key}@{plain_name(session)}" if session else key
 
 
 class EnqueueAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one job on its way in."""
 
-    status: Literal["queued", "dup", "stopped", "full", "orphan", "taken"]
+    status: Literal["queued", "dup", "stopped", "full", "orphan", "taken", "unknown"]
     """`stopped`: its session is being stopped. `full`: too many wait. `orphan`: the job that called it
-    has ended. `taken`: its id is that of another processor's job. Nothing was accepted then."""
+    has ended. `taken`: its id is that of another job. `unknown`: there is no job that it could join. Nothing
+    was accepted then."""
     waiting: int = 0
     """For `full`: how many wait."""
+    other: Literal["", "session", "processor", "input"] = ""
+    """For `taken`: what the other job has another one of."""
     processor: str = ""
-    """For `taken`: whose job it is."""
+    """For `taken`: whose job it is, where it is not another session's."""
     settled: Settled | None = None
     """For `dup`: the earlier outcome if the job has ended already."""
 
@@ -490,6 +504,8 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     progress: float
     settled: Settled | None = None
     """For a job that has ended."""
+    input: str = ""
+    """Digest of what it was given, where its id was chosen."""
 
 
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):

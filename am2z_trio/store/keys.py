@@ -7,7 +7,7 @@ builds the others by functions that are rendered here, from the same table.
 | key | type | holds |
 |---|---|---|
 | `job:<id>` | hash | spec, status, queue, claim (node, token), attempt, counts, outcome |
-| `job:<id>:children` | set | ids of the jobs it has called |
+| `children:<id>` | set | ids of the jobs it has called |
 | `doomed:<number>` | set | ids of what a job that has ended had called, and has yet to end with it |
 | `ending` | list | numbers of these sets, the job, why, and until when outcomes are kept |
 | `ending:turn` | string | the node whose turn it is to go on with them |
@@ -50,6 +50,7 @@ builds the others by functions that are rendered here, from the same table.
 | `lock:<s>` | hash | token, fencing number and end of the lease of the lock's holder |
 | `lock:<s>:line` | zset | who waits for the lock, by arrival |
 | `debounce:<queue>:<key>` | string | id of the last job with this key, until it begins or ends |
+| `debounce:<queue>:<key>@<s>` | string | the same for the jobs of one session |
 | `breaker:<p>` | hash | state of a processor's circuit breaker |
 | `fence` | string | counts claims and locks: first half of a token, fencing number |
 | `lineage` | string | first half of this history's name: another one once the server was emptied |
@@ -59,7 +60,8 @@ builds the others by functions that are rendered here, from the same table.
 | `stops` | channel | sessions that are stopped |
 | `events` | channel | typed events |
 
-Queue and session names arrive as `plain_name`s. Times are milliseconds.
+Names of queues and sessions, and the keys of debounced jobs, arrive as `plain_name`s. An id may be any text:
+it ends the key, or stands between what nothing else begins and ends with. Times are milliseconds.
 """
 
 from __future__ import annotations
@@ -68,7 +70,7 @@ from typing import Final
 
 TEMPLATES: Final = {
     "job": "job:%s",
-    "children": "job:%s:children",
+    "children": "children:%s",
     "doomed": "doomed:%s",
     "ending": "ending",
     "turn": "ending:turn",

@@ -74,6 +74,8 @@ class Job:
     failed_at: float = 0.0
     on_complete: Retention | None = None
     on_fail: Retention | None = None
+    input: str = ""
+    """Digest of what it was given."""
     debounce: str = ""
     generation: int = 0
     """How often its id was used before."""
@@ -138,7 +140,7 @@ class Ledger:
         self._taken: set[str] = set()
         """Jobs that wait and were taken out of their lines by the step under way."""
         self._debounced: dict[tuple[str, str], str] = {}
-        """By queue and key: the last job of that key, until it begins or ends."""
+        """By queue and `debounce_name`: the last job of that key, until it begins or ends."""
         self._turns: dict[str, str] = {}
         """Who has which turn."""
         self._lines: dict[str, dict[str, list[tuple[int, str]]]] = {}

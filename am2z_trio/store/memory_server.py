@@ -42,6 +42,7 @@ from am2z_trio.model.records import (
     Settlement,
     Standing,
     TickAnswer,
+    debounce_name,
     told_of_failure,
     turn_of,
 )
@@ -108,12 +109,21 @@ class MemoryServer(Ledger):
     def _enqueue(self, request: Enqueue, now: float) -> EnqueueAnswer:
         spec = request.spec
         known = self._known(spec.id, now)
-        if known is not None and known.spec.processor != spec.processor:
-            return EnqueueAnswer(status="taken", processor=known.spec.processor)
         generation = 0
-        if known is not None and request.again and known.status in TERMINAL and known.status != "completed":
-            generation = known.generation + 1
-            known = None
+        if known is None and request.joins:
+            return EnqueueAnswer(status="unknown")
+        if known is not None:
+            again = request.again and known.status in TERMINAL and known.status != "completed"
+            processor = known.spec.processor
+            if known.spec.session != spec.session:
+                return EnqueueAnswer(status="taken", other="session")
+            if processor != spec.processor:
+                return EnqueueAnswer(status="taken", other="processor", processor=processor)
+            if known.input != request.input and known.input and request.input and not again:
+                return EnqueueAnswer(status="taken", other="input", processor=processor)
+            if again:
+                generation = known.generation + 1
+                known = None
         if known is not None:
             if known.status not in TERMINAL and spec.origin and spec.origin not in known.origins:
                 known.origins.append(spec.origin)
@@ -139,12 +149,13 @@ class MemoryServer(Ledger):
         if replaced is not None:
             self._cancel_unbegun(replaced, now, DEBOUNCED)
         if request.debounce:
-            self._debounced[request.queue, request.debounce] = spec.id
+            self._debounced[request.queue, debounce_name(request)] = spec.id
         job = Job(
             spec=spec,
             on_complete=request.on_complete,
             on_fail=request.on_fail,
-            debounce=request.debounce,
+            debounce=debounce_name(request) if request.debounce else "",
+            input=request.input if request.again else "",
             generation=generation,
             queue=request.queue,
             priority=request.priority,
@@ -189,7 +200,7 @@ class MemoryServer(Ledger):
             self._wake(job.queue)
 
     def _replaced_by(self, request: Enqueue) -> Job | None:
-        job_id = self._debounced.get((request.queue, request.debounce)) if request.debounce else None
+        job_id = self._debounced.get((request.queue, debounce_name(request))) if request.debounce else None
         return None if job_id is None else self._jobs.get(job_id)
 
     def claim(
@@ -487,6 +498,7 @@ class MemoryServer(Ledger):
             stalls=job.stalls,
             progress=job.progress,
             settled=job.settled,
+            input=job.input,
         )
 
     # --- dead letters -----------------------------------------------------------------------

@@ -161,7 +161,8 @@ class Store(Protocol):
 
     async def enqueue(self, jobs: Sequence[Enqueue]) -> list[EnqueueAnswer]:
         """Accept jobs, in order. A known id is `dup`, with its outcome if it has ended; if it has
-        not, this origin hears of it too. One of another processor's job is `taken`.
+        not, this origin hears of it too. One whose job has another session or processor, or another input
+        (`Enqueue.input`; not where it is run anew), is `taken`. One that `joins` makes no job: `unknown`.
 
         Linearization point per job: its record is written and its id is in its queue. One parked
         node is woken per job.

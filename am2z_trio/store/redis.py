@@ -53,6 +53,7 @@ from am2z_trio.model.records import (
     Standing,
     TickAnswer,
     Unreadable,
+    debounce_name,
     plain_name,
     turn_of,
 )
@@ -410,8 +411,8 @@ class RedisStore:
                 job.max_size,
                 spec.parent,
                 spec.depth or "",
-                f"{secrets.token_hex(4)}{int(job.stays)}" if job.again else "",
-                plain_name(job.debounce) if job.debounce else "",
+                _again(job),
+                debounce_name(job) if job.debounce else "",
                 _keep(job),
             )
             records.append(record)
@@ -738,6 +739,19 @@ class RedisStore:
 
 
 _QUEUED: Final = EnqueueAnswer(status="queued")
+
+
+def _again(job: Enqueue) -> str:
+    if job.again:
+        return f"{secrets.token_hex(4)}{int(job.stays)}{job.input}"
+    return "=" if job.joins else ""
+
+
+_REFUSALS: Final = {
+    b"orphan": EnqueueAnswer(status="orphan"),
+    b"stopped": EnqueueAnswer(status="stopped"),
+    b"unknown": EnqueueAnswer(status="unknown"),
+}
 _APPLIED_COMPLETED: Final = SettleAnswer(status="applied", outcome="completed")
 
 
@@ -813,9 +827,10 @@ def _enqueue_answer(job: str, row: list[bytes]) -> EnqueueAnswer:
     if not row:
         return _QUEUED
     if len(row) == 1:
-        return EnqueueAnswer(status="orphan" if row[0] == b"orphan" else "stopped")
-    if len(row) == 2 and row[0] == b"taken":
-        return EnqueueAnswer(status="taken", processor=_text(row[1]))
+        return _REFUSALS[row[0]]
+    if len(row) == 3 and row[0] == b"taken":
+        other: Any = _text(row[1])
+        return EnqueueAnswer(status="taken", other=other, processor=_text(row[2]))
     if len(row) == 2:
         return EnqueueAnswer(status="full", waiting=int(row[1]))
     return EnqueueAnswer(status="dup", settled=_settled(job, *row))
@@ -920,7 +935,7 @@ def _dead_job(job: str, row: list[bytes]) -> DeadJob:
 
 
 def _view(job: str, row: list[bytes]) -> JobView:
-    status, attempt, deliveries, stalls, progress, reason, result = row
+    status, attempt, deliveries, stalls, progress, reason, result, digest = row
     name: Any = _text(status)
     settled = _settled(job, status, reason, result)
     if settled is None and name not in UNDER_WAY:
@@ -938,4 +953,5 @@ def _view(job: str, row: list[bytes]) -> JobView:
         stalls=_count(stalls),
         progress=done if isfinite(done) else 0.0,
         settled=settled,
+        input=_text(digest),
     )

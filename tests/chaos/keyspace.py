@@ -146,7 +146,7 @@ def _read(connection: redis.Redis, keys: list[bytes], start: str) -> Iterator[En
 
 
 def _kind(tail: str, of: str) -> tuple[str, str]:
-    """By name and type: a job's id is any text, so `job:x:children` may be a record, too."""
+    """By name and type: ids are any text."""
     found = ("", tail)
     for kind, pattern in _PATTERNS.items():
         match = pattern.fullmatch(tail)

@@ -193,11 +193,11 @@ SPOILT: dict[str, Spoil] = {
     "a session that is not listed": Spoil([("HDEL", key("sessions"), "t")], "I12 sessions"),
     "a session that is listed for ever": Spoil([("HSET", key("sessions"), "x", "x")], "I12 sessions"),
     "a session under another's name": Spoil([("HSET", key("sessions"), "t", "x")], "I12 sessions"),
-    "children of nobody": Spoil([("SADD", key("children", "done"), "x")], "I12 {am2z:0}:job:done:children"),
+    "children of nobody": Spoil([("SADD", key("children", "done"), "x")], "I12 {am2z:0}:children:done"),
     "children that end with nobody": Spoil([("SADD", key("doomed", "1"), "x")], "I12 ending"),
     "a child that its parent forgot": Spoil([("DEL", key("children", "active"))], "I9 job:child"),
     "a stranger among the children": Spoil(
-        [("SADD", key("children", "active"), "plain")], "I9 {am2z:0}:job:active:children"
+        [("SADD", key("children", "active"), "plain")], "I9 {am2z:0}:children:active"
     ),
     "a debounce key for ever": Spoil(
         [("SET", key("debounce", "p:x"), "done")], "I12 {am2z:0}:debounce:p:x: keeps done"

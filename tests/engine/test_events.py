@@ -33,7 +33,7 @@ async def test_a_handler_may_ask_for_the_events_of_one_session_or_job(make_runti
     async with make_runtime() as runtime:
         runtime.register(same)
         runtime.on("job:*", lambda e: heard["alice"].append(e.session), session="alice")
-        runtime.on("job:completed", lambda e: heard["job"].append(e.job), job="mine")
+        runtime.on("job:completed", lambda e: heard["job"].append(e.job), job="@alice/mine")
         runtime.on("job:completed", lambda e: heard["both"].append(e.job), session="alice", job="mine")
         runtime.on("job:completed", lambda e: heard["neither"].append(e.job), session="bob", job="mine")
         async with runtime.events("end") as stream:

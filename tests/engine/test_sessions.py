@@ -512,7 +512,7 @@ async def test_a_processors_cleanup_runs_when_its_session_is_stopped(make_runtim
             tasks.start_soon(partial(runtime.execute, careful, 1, session="s", job_id="it"))
             await running.wait()
             await runtime.stop_session("s")
-            assert cleaned == ["it"]
+            assert cleaned == ["@s/it"]
 
 
 async def test_a_job_of_a_stopped_session_can_write_no_more(make_runtime):

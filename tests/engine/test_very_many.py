@@ -27,8 +27,9 @@ from am2z_trio.concurrency import current_host
 from am2z_trio.engine.job import read_result
 from am2z_trio.engine.results import LEFT_AT_ONCE
 from am2z_trio.engine.session import KEPT
-from am2z_trio.engine.submissions import AT_ONCE, CALLER_GONE, Submissions, child_id
+from am2z_trio.engine.submissions import AT_ONCE, CALLER_GONE, Submissions
 from am2z_trio.model.codec import encode_record
+from am2z_trio.model.ids import child_id
 
 pytestmark = pytest.mark.anyio
 

@@ -61,6 +61,11 @@ async def hold(n: int) -> int:
     return n
 
 
+def children_of(record: str) -> str:
+    """Where the ids of what a job has called are, by the key of its record."""
+    return record.replace(":job:", ":children:", 1)
+
+
 def key(kind: str, name: str = "") -> str:
     return keys.spell("am2z", kind, name)
 
@@ -208,9 +213,9 @@ WAITING = [
     Odd("of another queue", put(queue="other"), AM2ZError),
     Odd("of a queue whose name is bytes", put(queue=b"\xff"), AM2ZError),
     Odd("its own parent", put(parent=BAD, calls="1")),
-    Odd("its own child", lambda r, k: (r.hset(k, "calls", "1"), r.sadd(f"{k}:children", BAD))),
+    Odd("its own child", lambda r, k: (r.hset(k, "calls", "1"), r.sadd(children_of(k), BAD))),
     Odd("child of nobody", put(parent="nobody")),
-    Odd("children of another type", lambda r, k: (r.hset(k, "calls", "1"), r.set(f"{k}:children", "x"))),
+    Odd("children of another type", lambda r, k: (r.hset(k, "calls", "1"), r.set(children_of(k), "x"))),
     Odd("debounced by nothing", put(debounce="k")),
     Odd("works on a state it has no session for", put(stored="1")),
     Odd("of a session that is none", put(session="x", skey="~")),
@@ -285,7 +290,7 @@ async def test_a_job_that_waits_and_is_odd_harms_no_other(odd: Odd, redis_url, r
         jobs = {name: await worker.submit(echo, 1, job_id=name) for name in ("n0", "n1")}
         bad = await worker.submit(echo, 7, job_id=BAD, session=odd.session)
         jobs |= {name: await worker.submit(echo, 1, job_id=name) for name in ("n2", "n3")}
-        odd.spoil(admin, key("job", BAD))
+        odd.spoil(admin, key("job", bad.id))
         await worker.resume(echo)
         for job in jobs.values():
             assert (await job.result()).unwrap() == 1
@@ -325,10 +330,10 @@ RUNNING = [
     Odd("stalls are text", put(stalls="x")),
     Odd("keep is text", put(keep="x")),
     Odd("parent is itself", put(parent=BAD, calls="1")),
-    Odd("children of another type", lambda r, k: (r.hset(k, "calls", "1"), r.set(f"{k}:children", "x"))),
+    Odd("children of another type", lambda r, k: (r.hset(k, "calls", "1"), r.set(children_of(k), "x"))),
     Odd(
         "its children are its neighbours",
-        lambda r, k: (r.hset(k, "calls", "1"), r.sadd(f"{k}:children", BAD, "", "x")),
+        lambda r, k: (r.hset(k, "calls", "1"), r.sadd(children_of(k), BAD, "", "x")),
     ),
     Odd("no record", lambda r, k: r.delete(k), UnknownOutcomeError),
     *[Odd(f"a {kind}", instead(kind), AM2ZError) for kind in KINDS if kind != "hash"],
@@ -342,7 +347,7 @@ async def test_a_job_that_runs_and_becomes_odd_harms_no_other(odd: Odd, redis_ur
         worker.register(hold)
         bad = await worker.submit(hold, 7, job_id=BAD, session=odd.session)
         await GO_ON["begun"].wait()
-        odd.spoil(admin, key("job", BAD))
+        odd.spoil(admin, key("job", bad.id))
         admin.hset(key("active", worker.node_id), "nobody", "1:x")
         beside = await worker.submit(hold, 8)
         GO_ON["end"].set()
@@ -683,24 +688,24 @@ async def test_what_cannot_be_read_is_a_dead_letter_that_says_why(redis_url, red
         rubbish = await worker.submit(echo, 7, job_id="rubbish", session="s")
         empty = await worker.submit(echo, 7, job_id="empty")
         admin.hset(key("job", "flawed"), "attempt", "many")
-        old = admin.hget(key("job", "rubbish"), "spec")
-        admin.hset(key("job", "rubbish"), "spec", b"\xc1")
+        old = admin.hget(key("job", rubbish.id), "spec")
+        admin.hset(key("job", rubbish.id), "spec", b"\xc1")
         admin.hdel(key("job", "empty"), "spec")
         await worker.resume(echo)
         for job in (flawed, rubbish, empty):
             await ends_as(job, ValidationError)
         letters = {letter.job_id: letter for letter in await worker.dead_letters.list(echo)}
-        assert letters.keys() == {"flawed", "rubbish", "empty"}
+        assert letters.keys() == {"flawed", "@s/rubbish", "empty"}
         assert "attempt is no number" in letters["flawed"].error.message
         assert "no spec" in letters["empty"].error.message
-        assert (letters["rubbish"].state, letters["flawed"].state) == (None, 7)
-        assert letters["rubbish"].session_id == "s"
+        assert (letters["@s/rubbish"].state, letters["flawed"].state) == (None, 7)
+        assert letters["@s/rubbish"].session_id == "s"
         assert all(letter.processor == "echo" for letter in letters.values())
         # Each as far as it goes.
         await worker.dead_letters.retry("flawed")
         assert (await worker.execute(echo, 7, job_id="flawed")).unwrap() == 7
-        admin.hset(key("job", "rubbish"), "spec", old)
-        await worker.dead_letters.retry("rubbish")
+        admin.hset(key("job", rubbish.id), "spec", old)
+        await worker.dead_letters.retry(rubbish.id)
         assert (await worker.execute(echo, 7, job_id="rubbish", session="s")).unwrap() == 7
         with pytest.raises(ValidationError, match="spoilt"):
             await worker.dead_letters.retry("empty")

@@ -974,8 +974,35 @@ class KeptMachine(PlainMachine):
                 self.same(self.server.dead_jobs(page, self.now), drive(store.dead_jobs(page)))
 
 
+class NamedMachine(PlainMachine):
+    """With ids that several have chosen: in other sessions, of other processors, with other inputs."""
+
+    @rule(
+        id=st.sampled_from(IDS[:2]),
+        session=st.sampled_from(["", "s", "t"]),
+        processor=st.sampled_from(["p", "p", "p", "other"]),
+        again=st.sampled_from([True, True, False]),
+        joins=st.sampled_from([False, False, True]),
+        stays=st.booleans(),
+        input=st.sampled_from(["", "x", "x", "y"]),
+        debounce=st.sampled_from(["", "", "k"]),
+    )
+    def an_id_is_asked_for(
+        self, id: str, session: str, processor: str, again: bool, joins: bool, **options: Any
+    ) -> None:
+        raw = msgspec.Raw(msgspec.msgpack.encode(1))
+        spec = JobSpec(WIRE_VERSION, id, processor, session, raw, "n1")
+        request = Enqueue(spec=spec, queue="p", again=again and not joins, joins=joins, **options)
+        self.same(self.server.enqueue([request], self.now), drive(self.stores["n1"].enqueue([request])))
+
+    @rule(id=st.sampled_from(IDS[:2]))
+    def one_is_cancelled(self, id: str) -> None:
+        self.same(self.server.cancel(id, "why", self.now), drive(self.stores["n1"].cancel(id, "why")))
+
+
 @pytest.mark.parametrize(
-    "machine", [StoreMachine, SessionMachine, FlowMachine, TurnMachine, CallMachine, KeptMachine]
+    "machine",
+    [StoreMachine, SessionMachine, FlowMachine, TurnMachine, CallMachine, KeptMachine, NamedMachine],
 )
 def test_redis_does_what_the_specification_does(machine: type[StoreMachine], redis_server: Any) -> None:
     with redis_server.client() as connection:

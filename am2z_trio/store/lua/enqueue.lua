@@ -5,9 +5,11 @@
 --          priority, delay ms, deadline ms (-1: none), max_stalled, '=' and the turn it takes where it works on
 --          stored state, or '', most jobs
 --          that may wait (0: any number), parent or '', how deep it is in calls or '', to run it again if it has ended without completing,
---          a nonce of this request and 1 if it stays when nobody waits for it, else 0, or '',
+--          a nonce of this request (8 characters), 1 if it stays when nobody waits for it, else 0, and the digest
+--          of what it is given or ''; '=' to join a known job and make none; or '',
 --          debounce key or '', how long its record is kept, as `retain` reads it, or ''
--- RETURNS  per job: {} accepted | {'taken', processor} the id is that of another processor's job
+-- RETURNS  per job: {} accepted | {'taken', 'session', ''}, {'taken', 'processor', its processor} or
+--          {'taken', 'input', processor}: the id is that of a job that has another one | {'unknown'}: none to join
 --          | {'stopped'} its session is being stopped | {'orphan'} its parent has ended
 --          | {'full', jobs that wait} | {status, reason, result} of the known job (status may be any); of
 --          the first jobs only, if results use REPLY_BYTES up: the others are not looked at
@@ -34,20 +36,35 @@ local function replaced_by(queue, debounce)
   return job and not ENDED[job.status] and job.status ~= 'active' and job or nil
 end
 
+-- What a known job has another one of; nil if it is the same job.
+local function other_in(known, session, processor, input)
+  if (known[8] or '') ~= session then return 'session' end
+  if known[5] ~= processor then return 'processor' end
+  if input ~= '' and known[9] and known[9] ~= input then return 'input' end
+end
+
 local answers, size = {}, 0
 for i = 3, #ARGV, 18 do
   local id, queue, priority, delay = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 7]), tonumber(ARGV[i + 8])
   local key = job_key(id)
-  local known = redis.call('HMGET', key, 'status', 'reason', 'result', 'origin', 'processor', 'gen', 'asked')
+  local known = redis.call('HMGET', key, 'status', 'reason', 'result', 'origin', 'processor', 'gen', 'asked',
+    'session', 'input')
   local replaced = replaced_by(queue, ARGV[i + 16])
-  local asked, stays = string.sub(ARGV[i + 15], 1, -2), string.sub(ARGV[i + 15], -1) == '1'
+  local joins, asked, stays, input = ARGV[i + 15] == '=', '', false, ''
+  if ARGV[i + 15] ~= '' and not joins then
+    asked, stays, input = string.match(ARGV[i + 15], '^(........)(.)(.*)$')
+    stays = stays == '1'
+  end
   local again = known[1] and asked ~= '' and asked ~= known[7] and ENDED[known[1]] and known[1] ~= 'completed'
   if known[5] and not known[1] or known[1] and not (known[5] and (ENDED[known[1]] or BEGUN_OR_NOT[known[1]])) then
     -- That is no job: what is there gives way.
     known, again = { [6] = known[6] }, true
   end
-  if known[1] and known[5] ~= ARGV[i + 3] then
-    answers[#answers + 1] = { 'taken', known[5] or '' }
+  local other = known[1] and other_in(known, ARGV[i + 4], ARGV[i + 3], again and '' or input)
+  if other then
+    answers[#answers + 1] = { 'taken', other, other ~= 'session' and known[5] or '' }
+  elseif joins and not known[1] then
+    answers[#answers + 1] = { 'unknown' }
   elseif known[1] and not again then
     local origin = ARGV[i + 6]
     if not ENDED[known[1]] and origin ~= '' and not string.find('\n' .. (known[4] or '') .. '\n', '\n' .. origin .. '\n', 1, true) then
@@ -88,6 +105,10 @@ for i = 3, #ARGV, 18 do
       n = n + 2
       if stays then
         fields[n + 1], fields[n + 2] = 'stays', '1'
+        n = n + 2
+      end
+      if input ~= '' then
+        fields[n + 1], fields[n + 2] = 'input', input
         n = n + 2
       end
     end

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from am2z_trio.model.records import CancelRequest
+from am2z_trio.model.records import PARENT_ENDED, CancelRequest
 
 from .bench import Bench
-from .builders import commit, job, settled, version
+from .builders import commit, ids_of, job, settled, version
 
 HOSTILE: Final = (
     " ",
@@ -43,3 +43,30 @@ class HostileTextCases:
             assert await a.heard() == [settled(text, "completed")]
             assert (await a.view(text)).id == text
         assert {(event.job, event.session) for event in await a.events()} == {(t, t) for t in HOSTILE}
+
+    async def test_an_id_that_looks_like_a_place_of_another_job_is_but_an_id(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        shapes = [
+            "p:children",
+            "p/c:children",
+            "p/c/d",
+            "children:p",
+            "job:p",
+            "p\0",
+            "p\0001",
+            "p@s",
+            "/p",
+            "*",
+        ]
+        await a.store.enqueue([job("p"), *(job(shape) for shape in shapes)])
+        parent, *others = await a.claim(99)
+        assert ids_of([parent, *others]) == ["p", *shapes]
+        await a.store.enqueue([job("p/c", "calls", parent="p", origin="a")])
+        (child,) = await a.claim(9, "calls")
+        for other in others:
+            await a.settle(other)
+            assert await a.status(other.spec.id) == "completed"
+        assert await a.status("p") == await a.status("p/c") == "active"
+        assert await a.heard() == []
+        await a.settle(parent)
+        assert await a.heard() == [CancelRequest("p/c", child.token, PARENT_ENDED)]

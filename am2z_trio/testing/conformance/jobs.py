@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from am2z_trio.model.records import DEBOUNCED
+import msgspec
+
+from am2z_trio.model.records import DEBOUNCED, EnqueueAnswer, Grant
 
 from .bench import Bench
 from .builders import ids_of, job, settled
@@ -57,6 +59,85 @@ class JobCases:
             settled("unwanted", "cancelled", "why not"),
         ]
         assert await a.claim(10) == []
+
+    async def test_the_same_id_of_another_session_is_another_job_and_nothing_of_it_is_told(
+        self, bench: Bench
+    ) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await a.store.enqueue(
+            [
+                job("in one", session="alice", origin="a"),
+                job("in none", origin="a"),
+                job("later", session="alice", origin="a", delay=1.0),
+            ]
+        )
+        foreign = [
+            job("in one", session="bob", origin="b"),
+            job("in one", origin="b"),
+            job("in none", session="bob", origin="b"),
+            job("later", session="bob", origin="b", again=True, stays=True),
+            job("in one", session="bob", origin="b", joins=True),
+        ]
+        refused = EnqueueAnswer(status="taken", other="session")
+        assert await b.store.enqueue(foreign) == [refused] * 5
+        none, one = await a.claim(9)
+        assert await b.store.enqueue(foreign) == [refused] * 5
+        await a.settle(one, result=b"\x05")
+        await a.settle(none, "failed", result=b"\x06")
+        await a.store.cancel("later", "enough")
+        assert await b.store.enqueue(foreign) == [refused] * 5
+        assert await a.heard() == [
+            settled("in one", "completed", result=b"\x05"),
+            settled("in none", "failed", result=b"\x06"),
+            settled("later", "cancelled", "enough"),
+        ]
+        assert await b.heard() == []
+        assert await a.claim(9) == []
+
+    async def test_an_id_is_that_of_one_processor_and_one_input(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        first = job("j", session="s", again=True, input="x")
+        other = msgspec.structs.replace(first, spec=msgspec.structs.replace(first.spec, processor="other"))
+        changed = msgspec.structs.replace(first, input="y")
+        unsaid = msgspec.structs.replace(first, input="")
+        assert (await a.store.enqueue([first]))[0].status == "queued"
+        grants: list[Grant] = []
+        for status in ("waiting", "active", "completed"):
+            if status == "active":
+                grants = await a.claim()
+            if status == "completed":
+                await a.settle(grants[0], result=b"\x05")
+            assert await a.status("j") == status
+            answers = await a.store.enqueue([first, other, changed, unsaid])
+            assert [answer.status for answer in answers] == ["dup", "taken", "taken", "dup"]
+            assert answers[1] == EnqueueAnswer(status="taken", other="processor", processor="work")
+            assert answers[2] == EnqueueAnswer(status="taken", other="input", processor="work")
+        assert (await a.view("j")).input == "x"
+
+    async def test_an_id_that_ended_without_completing_may_be_given_another_input(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        first = job("j", again=True, input="x")
+        await a.store.enqueue([first])
+        await a.settle(await a.claim_one(), "failed", result=b"\x06")
+        changed = msgspec.structs.replace(first, input="y")
+        other = msgspec.structs.replace(first, spec=msgspec.structs.replace(first.spec, processor="other"))
+        assert [answer.status for answer in await a.store.enqueue([other, changed])] == ["taken", "queued"]
+        assert (await a.view("j")).input == "y"
+        assert (await a.store.enqueue([first]))[0].other == "input"
+        assert len(await a.claim(9)) == 1
+
+    async def test_who_joins_a_job_makes_none_and_runs_none_again(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        joined = job("j", session="s", origin="b", joins=True)
+        assert await b.store.enqueue([joined]) == [EnqueueAnswer(status="unknown")]
+        assert await a.claim(9) == []
+        await a.store.enqueue([job("j", session="s", origin="a")])
+        assert await b.store.enqueue([joined]) == [EnqueueAnswer(status="dup")]
+        await a.settle(await a.claim_one(), "failed", result=b"\x06")
+        failed = settled("j", "failed", result=b"\x06")
+        assert await b.heard() == [failed]
+        assert await b.store.enqueue([joined]) == [EnqueueAnswer(status="dup", settled=failed)]
+        assert await a.claim(9) == []
 
     async def test_every_origin_of_a_job_hears_its_outcome_once(self, bench: Bench) -> None:
         a, b, c = await bench.node("a"), await bench.node("b"), await bench.node("c")
@@ -119,6 +200,17 @@ class JobCases:
         await a.store.enqueue([job("plain", delay=1.0)])
         bench.clock.advance(1)
         assert ids_of(await a.claim(9)) == ["plain", "urgent", "other"]
+
+    async def test_a_job_gives_way_to_none_of_another_session(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        for round, session in enumerate(("alice", "bob", "", "k", "alice", "bob", "")):
+            await a.store.enqueue([job(f"{session}{round}", session=session, debounce="k", delay=1.0)])
+        # A key that says what another session's is made of is another key all the same.
+        for key in ("k@alice", "k@bob", "~k", "k:"):
+            await a.store.enqueue([job(key, debounce=key, delay=1.0)])
+        bench.clock.advance(1.0)
+        kept = ["k3", "alice4", "bob5", "6", "k@alice", "k@bob", "~k", "k:"]
+        assert sorted(ids_of(await a.claim(99))) == sorted(kept)
 
     async def test_a_job_gives_way_to_a_later_one_of_the_same_key(self, bench: Bench) -> None:
         a = await bench.node("a")

@@ -1,0 +1,88 @@
+"""What a job's id looks like, and which ids a user may choose: one rule for all who show or take one.
+
+| id | of |
+|---|---|
+| `1f0c…-2a` | a job whose id nobody has chosen: the engine's own, random |
+| `order-17` | a job without a session that was given `job_id="order-17"` |
+| `@alice/order-17` | the same in session `alice`; of an odd name it is the digest, `@~5d41…/order-17` |
+| `<id>/<key>:<digest>` | a durable call of the job `<id>` |
+
+This is the job's name everywhere: in `Job.id`, `ctx.execution_id`, results, events, logs, dead letters, and
+as the key of its record. What a user chooses is a name within a session, or among the jobs that have none.
+With no '/' in it and no '@' in front it is neither an id of another session nor that of a call, whatever it
+says. An id in full may be given where it belongs, too; one that the engine has made can be asked for, and not
+chosen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from typing import Final
+
+from .limits import KIB, MAX_JOB_ID_BYTES, MAX_KEY_BYTES
+from .options import require
+from .records import plain_name
+
+MAX_CHARACTERS: Final = MAX_JOB_ID_BYTES // 4
+"""Of an id that a user chose, whatever they are."""
+
+MAX_ROOT_BYTES: Final = KIB
+"""Of an id in that of its call: one that was chosen, with its session, is shorter."""
+
+RULE: Final = (
+    f"must be a text of 1 to {MAX_CHARACTERS} characters, none of them '/' or a control character, and the "
+    "first no '@'; or an id in full, of this very session"
+)
+
+_UNFIT: Final = re.compile("[/\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+_MADE: Final = re.compile(r"[0-9a-f]{20}-[0-9a-f]+")
+
+
+def made_prefix() -> str:
+    """What the ids that one node makes begin with; a counter follows, in hex. 80 random bits: unique without
+    asking anybody."""
+    return f"{secrets.token_hex(10)}-"
+
+
+def is_made(id: str) -> bool:
+    """Whether the engine has made it, for a job that nobody called."""
+    return _MADE.fullmatch(id) is not None
+
+
+def chosen_id(job_id: object, session: str | None) -> str:
+    """The id in full of what a user gives as `job_id`. Raises `ConfigurationError` for what cannot be one."""
+    text = str.__str__(job_id) if isinstance(job_id, str) else ""
+    scope = "" if session is None else f"@{plain_name(session)}/"
+    name = text.removeprefix(scope)
+    fits = 0 < len(name) <= MAX_CHARACTERS and name[0] != "@" and _UNFIT.search(name) is None
+    require(fits, "job_id", job_id, RULE)
+    return text if is_made(text) else scope + name
+
+
+def meant_id(id: str, session: str) -> str:
+    """The id in full of a job that is asked for in a session, by what was chosen or in full."""
+    return id if not id or "/" in id or is_made(id) else f"@{plain_name(session)}/{id}"
+
+
+def call_key(key: str) -> str:
+    """The key of a call as it stands in ids: one that could be taken for two, or for one that the engine or a
+    digest has made, is its digest."""
+    return key if _UNFIT.search(key) is None and key[0] not in "#~" else _digest_of(key)
+
+
+def child_id(root: str, key: str, processor: str, state: bytes, session: str = "") -> str:
+    """The id of a durable call: the same for the same call of the same job, and no other. Bounded: ids of
+    jobs that call jobs that call jobs do not grow for ever."""
+    digest = hashlib.sha256(f"{processor}\0{session}\0".encode() + state).hexdigest()[:16]
+    return f"{_in_short(root, MAX_ROOT_BYTES)}/{_in_short(key, MAX_KEY_BYTES)}:{digest}"
+
+
+def _in_short(text: str, most: int) -> str:
+    return text if len(text) * 4 <= most or len(text.encode()) <= most else _digest_of(text)
+
+
+def _digest_of(text: str) -> str:
+    return f"~{hashlib.sha256(text.encode()).hexdigest()[:40]}"
