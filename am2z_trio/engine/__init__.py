@@ -8,7 +8,8 @@ Where things are, from the function a user writes to the outcome a caller gets:
 * `runtime` - the public face; `local_runtime` and `queue_runtime` put a store under it; `workers`, `state`,
   `connection` and `dead_letters` of a runtime are `worker_manager`, `states`, `connection`, `dead_letters`
 * `node` - what exists while a runtime is entered, and the tree of its tasks
-* `submissions`, `results`, `job` - jobs on their way out, outcomes on their way in
+* `submissions`, `results`, `job` - jobs on their way out, outcomes on their way in; `vacancies` - whether
+  anybody serves what is waited for, and for how long its callers wait
 * `worker` - claims jobs for free slots; `claims` - the jobs this node holds, `holdings` - whether the store
   agrees, `fence` - which of them stop while it is away; `capacity` - how many run
 * `executor` - a claimed job in, a settlement out; `settler` - settlements on their way to the store

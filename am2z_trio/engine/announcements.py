@@ -1,13 +1,14 @@
 """Tells the store which queues this node serves, and by which options they are to be filled.
 
 One task, so that the newest registration of a name is the last that is announced; it goes on where the store
-refuses for now, and says it all again when the node takes a new lease, as the store may have been emptied,
-and from time to time, as what nobody announces is forgotten.
+refuses for now, and says it all again when the node takes a new lease, as the store may have been emptied or
+have taken this node for dead, and from time to time, as what nobody announces is forgotten. What the node
+serves no more it says at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from am2z_trio.concurrency import Host
@@ -36,6 +37,10 @@ class Announcements:
         self._registry = registry
         self._served = served
         self._waiting: dict[str, None] = {}
+        self._under_way: list[str] = []
+        """Queues of an announcement that the store has yet to answer."""
+        self._withdrawn: dict[str, bool] = {}
+        """Those of them that are served no more, and whether they are to be known no more."""
         self._bell = host.spot()
         self._done = host.event()
         self._done.set()
@@ -46,6 +51,13 @@ class Announcements:
         if processors and self._done.is_set():
             self._done = self._host.event()
         self._bell.wake()
+
+    def withdraw(self, queues: Sequence[str], *, retire: bool = False) -> None:
+        """These are served here no more. With `retire`, they are known by name no more if nobody serves
+        them."""
+        if queues:
+            self._store.withdraw_nowait(queues, retire=retire)
+            self._withdrawn |= {queue: retire for queue in queues if queue in self._under_way}
 
     async def wait_done(self) -> None:
         """Wait until everything added so far is known to every node."""
@@ -61,11 +73,17 @@ class Announcements:
                 if pause.cancelled_caught:
                     self.add(*self._served())
             names, self._waiting = list(self._waiting), {}
-            found = [registered for name in names if (registered := self._registry.get(name)) is not None]
+            served = set(self._served())
+            found = [
+                registered
+                for name in names
+                if name in served and (registered := self._registry.get(name)) is not None
+            ]
             infos = [
                 QueueInfo(queue=one.queue, processor=one.processor.name, options=one.processor.queue)
                 for one in found
             ]
+            self._under_way = [info.queue for info in infos]
             try:
                 if infos:
                     await self._store.announce(infos)
@@ -73,3 +91,8 @@ class Announcements:
                 logger.warning("processors could not be announced, and will be later: %s", error)
                 self._waiting = dict.fromkeys([*names, *self._waiting])
                 await self._host.sleep(AGAIN_AFTER)
+            finally:
+                # It may have been announced after all that it was withdrawn.
+                self._under_way, withdrawn, self._withdrawn = [], self._withdrawn, {}
+            for queue, retire in withdrawn.items():
+                self._store.withdraw_nowait([queue], retire=retire)

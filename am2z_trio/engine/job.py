@@ -56,6 +56,9 @@ class ResultMetadata(msgspec.Struct, frozen=True, kw_only=True):
     """Why the attempts before failed, in order; the last twenty."""
     started_at: datetime | None = None
     """When the last attempt began, UTC, by that node's clock."""
+    waited_for_worker: float = 0.0
+    """Seconds it was seen waiting while nobody served its processor, looked at about once a second; 0:
+    somebody did, as far as was seen."""
 
 
 class ProcessorResult(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
@@ -169,6 +172,23 @@ def _store_error(settled: Settled) -> AM2ZError:
     return JobStalledError(STALLED, context=context)
 
 
+def outcome_of(
+    waiter: Waiter, settled: Settled | AM2ZError, codec: StateCodec[S], processor: str, session: str | None
+) -> ProcessorResult[S]:
+    """The result of a job as its waiter has it."""
+    if isinstance(settled, AM2ZError):
+        result: ProcessorResult[S] = failed_result(
+            settled, processor=processor, session=session, job_id=waiter.id
+        )
+    else:
+        result = read_result(settled, codec, processor=processor, session=session)
+    error = waiter.error_of(result.error)
+    if error is not result.error or waiter.unserved:
+        metadata = msgspec.structs.replace(result.metadata, waited_for_worker=waiter.unserved)
+        result = msgspec.structs.replace(result, error=error, metadata=metadata)
+    return result
+
+
 class Job(Generic[S]):
     """A submitted job. Dropping the handle changes nothing: the job runs on."""
 
@@ -210,14 +230,7 @@ class Job(Generic[S]):
         """
         async with aside(self._waiter.outcome is None, uncalled=self.id):
             settled = await self._waiter.wait()
-        if isinstance(settled, AM2ZError):
-            return failed_result(
-                settled,
-                processor=self.processor,
-                session=self.session_id,
-                job_id=self.id,
-            )
-        return read_result(settled, self._codec, processor=self.processor, session=self.session_id)
+        return outcome_of(self._waiter, settled, self._codec, self.processor, self.session_id)
 
     async def status(self) -> Status:
         """The job's status now. Raises `JobNotFoundError` when its record is gone."""

@@ -21,7 +21,13 @@ from .submissions import name_of
 
 
 class LocalRuntime(Runtime):
-    """Everything in this process, in memory: no Redis, the same behaviour."""
+    """Everything in this process, in memory: no Redis, the same behaviour.
+
+    There are no other nodes: a processor that is not registered here is an error also where it is given
+    itself, as nobody else will come to serve it.
+    """
+
+    _shared = False
 
     @exact_arguments
     def __init__(self, **options: Unpack[NodeKeywords]) -> None:
@@ -39,7 +45,7 @@ class LocalRuntime(Runtime):
     def unregister(self, processor: Processor[Any] | str) -> bool:
         """As `Runtime.unregister`; as there is no other node, nobody knows the processor any more."""
         removed = super().unregister(processor)
-        self._server.withdraw(queue_name(name_of(processor)))
+        self._server.retire(queue_name(name_of(processor)))
         return removed
 
     @asynccontextmanager

@@ -101,7 +101,10 @@ class Node:
         registry: Registry,
         bus: Bus,
         store: Store,
+        *,
+        shared: bool,
     ) -> None:
+        """`shared`: there may be other nodes, now or later."""
         self.id = node_id
         self.host: Host = current_host()
         self.store = store
@@ -119,7 +122,9 @@ class Node:
         self.locks = Locks(self.host, self.states)
         self.results = Results(self.host, store, before_send=bus.watch_if_allowed)
         self.access = Access(self.host, store, self.results, suspected=self._is_refused)
-        self.submissions = Submissions(self.host, node_id, options, registry, store, self.results)
+        self.submissions = Submissions(
+            self.host, node_id, options, registry, store, self.results, shared=shared
+        )
         self.sessions = Sessions(self.host, self._on_session_cancelled)
         self.stops = SessionStops(self.host, store, self.sessions, self.results, on_stopped=self._on_stopped)
         self.announcements = Announcements(self.host, store, registry, self._served)
@@ -203,8 +208,7 @@ class Node:
         self._grace.deadline = min(self._grace.deadline, self.host.now() + grace)
         if not self._stopping:
             self._stopping = self.submissions.closed = True
-            for worker in self.workers.values():
-                worker.close()
+            self.stop_serving(*self.workers)
             assert self._outer is not None
             self._outer.start_soon(self._drain, name="am2z drain")
         await self._stopped.wait()
@@ -350,7 +354,7 @@ class Node:
         self._sessions.start_soon(self._work, worker, registered, name=f"worker {name}")
 
     def _served(self) -> list[str]:
-        return [worker.processor for worker in self.workers.values()]
+        return [worker.processor for worker in self.workers.values() if not worker.closing]
 
     def _on_unparked(self, worker: Worker) -> None:
         """A worker has taken the node off its queue. Another one that serves it by now parks anew."""
@@ -358,11 +362,14 @@ class Node:
         if serving is not None and serving is not worker:
             serving.wake()
 
-    def stop_serving(self, queue: str) -> None:
-        """Claim no more of this queue; running jobs end by themselves."""
-        worker = self.workers.get(queue)
-        if worker is not None:
-            worker.close()
+    def stop_serving(self, *queues: str, retire: bool = False) -> None:
+        """Claim no more of these queues; running jobs end by themselves. With `retire`, those that nobody
+        serves then are known by name no more."""
+        for queue in queues:
+            if queue in self.workers:
+                self.workers[queue].close()
+        if self._options.workers:
+            self.announcements.withdraw(queues, retire=retire)
 
     async def _work(self, worker: Worker, registered: Registered) -> None:
         try:

@@ -11,7 +11,7 @@ hear of it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from heapq import nsmallest
 from itertools import islice
 from math import inf
@@ -21,6 +21,7 @@ from am2z_trio.concurrency import Event, Host, TaskStatus
 from am2z_trio.model.errors import (
     AM2ZError,
     ConfigurationError,
+    DeadlineExceededError,
     JobCancelledError,
     JobNotFoundError,
     ResourceError,
@@ -31,6 +32,8 @@ from am2z_trio.model.logs import Log
 from am2z_trio.model.records import Enqueue, EnqueueAnswer, Settled
 from am2z_trio.store.lasting import lasting
 from am2z_trio.store.ports import Store
+
+from .vacancies import Judge, Limits, Vacancies, too_late
 
 logger: Final = Log("am2z_trio.results")
 
@@ -73,24 +76,46 @@ class Waiter:
         "_host",
         "_spot",
         "asked",
+        "assumed",
+        "due",
+        "gave_up",
         "id",
         "known",
+        "limits",
         "lineage",
         "look",
         "outcome",
         "request",
         "shared",
         "state",
+        "unserved",
     )
 
     def __init__(
-        self, host: Host, id: str, request: Enqueue | None, spot: Listener | None, *, shared: bool
+        self,
+        host: Host,
+        id: str,
+        request: Enqueue | None,
+        spot: Listener | None,
+        *,
+        shared: bool,
+        limits: Limits | None = None,
+        assumed: bool = False,
     ) -> None:
         self.id = id
         self.request = request
         """`None` for a job that somebody else has submitted."""
         self.outcome: Settled | AM2ZError | None = None
-        self.asked = host.now()
+        self.asked = now = host.now()
+        self.due = now if request is None else now + request.delay
+        """When it may start."""
+        self.limits = limits
+        self.assumed = assumed
+        """Its processor was asked for by name, and known to be served some time ago."""
+        self.gave_up = False
+        """Its own limit was over before its outcome had come."""
+        self.unserved = 0.0
+        """Seconds it was seen waiting while nobody served its processor."""
         self.shared = shared
         """Its id was chosen by the user: the job may be somebody else's, too."""
         self.state: Literal["in line", "being sent", "sent", "joined", "abandoned"] = "in line"
@@ -119,6 +144,17 @@ class Waiter:
     def input(self) -> str:
         """Digest of what it was asked with, where that is to be that of the job."""
         return "" if self.request is None else self.request.input
+
+    @property
+    def till(self) -> float:
+        """When its caller waits no longer, by the host's clock."""
+        return inf if self.limits is None else self.limits.till
+
+    def error_of(self, error: AM2ZError | None) -> AM2ZError | None:
+        """The error of the outcome, as its caller is to see it. Its limit travels with the job as a
+        deadline."""
+        late = isinstance(error, DeadlineExceededError) and (self.gave_up or not self.known)
+        return too_late(self) if late and self.till < inf else error
 
     def resolve(self, outcome: Settled | AM2ZError) -> None:
         if self.outcome is not None:
@@ -235,17 +271,32 @@ class Results:
         self._left = 0
         """How many were taken back in this turn of the loop."""
         self._leaver = host.spot()
+        self._vacancies = Vacancies(
+            host, store, waits=self._waits_for, give_up=self._give_up, judge=self._judge
+        )
+        self.judge: Judge | None = None
+        """Asked which processors nobody serves, nor has lately. Set by who submits."""
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def submit(self, request: Enqueue, spot: Listener | None = None, *, shared: bool = False) -> Waiter:
-        """Send a job soon; `spot` is woken with its outcome.
+    def submit(
+        self,
+        request: Enqueue,
+        spot: Listener | None = None,
+        *,
+        shared: bool = False,
+        limits: Limits | None = None,
+        assumed: bool = False,
+    ) -> Waiter:
+        """Send a job soon; `spot` is woken with its outcome, or when its caller's limits are over.
 
         `shared`: the id is the user's, and others may wait for the same job: it is not cancelled when this
         caller goes away while they do.
         """
-        waiter = Waiter(self._host, request.spec.id, request, spot, shared=shared)
+        waiter = Waiter(
+            self._host, request.spec.id, request, spot, shared=shared, limits=limits, assumed=assumed
+        )
         # First who has waited for this id before.
         if waiter.id in self._leaving:
             self._let_go(waiter.id)
@@ -259,6 +310,8 @@ class Results:
             self._waiting[waiter.id] = [waiter]
         self._outgoing.append(waiter)
         self._bell.wake()
+        if limits is not None:
+            self._vacancies.watch(waiter, limits)
         return waiter
 
     def watch(self, job: str) -> Waiter:
@@ -344,8 +397,22 @@ class Results:
             await self.let_go()
             self._left = 0
 
+    async def _judge(self, processors: Iterable[str]) -> dict[str, AM2ZError]:
+        return {} if self.judge is None else await self.judge(processors)
+
+    def _waits_for(self, waiter: Waiter) -> bool:
+        return waiter in self._waiting.get(waiter.id, ())
+
+    def _give_up(self, waiter: Waiter, error: AM2ZError, reason: str) -> None:
+        """Its caller will wait no longer: the job is taken back, as if it had gone, and it is told."""
+        waiter.gave_up = True
+        self._abandon(waiter, reason)
+        waiter.resolve(error)
+
     def _take_back(self, waiter: Waiter, reason: str) -> None:
-        if not waiter.shared:
+        # The limits of one that stays are the job's own, as its options are, if it has brought it.
+        stays = waiter.request is not None and waiter.request.stays
+        if not waiter.shared or (waiter.gave_up and stays and not waiter.known):
             self._store.cancel_nowait(waiter.id, reason)
         elif waiter.request is not None and waiter.request.joins:
             # It was there without this caller, and is to go on.
@@ -377,6 +444,8 @@ class Results:
                 unanswered.append(waiter)
             else:
                 waiter.resolve(settled)
+                if waiter.unserved and waiter.request is not None and settled.status != "cancelled":
+                    self._vacancies.is_served(waiter.request.queue)
         if unanswered:
             self._waiting[settled.id] = unanswered
 
@@ -397,6 +466,7 @@ class Results:
         self._missed_before = self._host.now()
         # The server may be another one, or have lost its end.
         self._lineage = ""
+        self._vacancies.on_reconnect()
         self._looker.wake()
 
     def forget_all(self) -> None:
@@ -438,6 +508,7 @@ class Results:
             nursery.start_soon(lasting, self._host, "the task that reads outcomes", self._read_forever)
             nursery.start_soon(lasting, self._host, "the task that looks after callers", self._look_forever)
             nursery.start_soon(lasting, self._host, "the task that takes jobs back", self._let_go_forever)
+            await nursery.start(lasting, self._host, "the task of callers' limits", self._vacancies.run)
             task_status.started()
             await self._send_forever()
 
@@ -478,11 +549,11 @@ class Results:
                 waiter.resolve(_refusal(request, answer))
                 continue
             joined = waiter.shared and answer.status == "dup"
+            waiter.known = answer.status == "dup"
             if waiter.state == "abandoned":
                 self._take_back(waiter, ABANDONED)
                 continue
             waiter.state = "joined" if joined else "sent"
-            waiter.known = answer.status == "dup"
             waiter.lineage = self._lineage
             waiter.accept()
             if answer.settled is not None:
@@ -523,6 +594,7 @@ class Results:
         await self.look_at([waiter for waiter in known if waiter.asked <= missed_before])
         due = (waiter for waiter in known if waiter.outcome is None and missed_before < waiter.asked <= late)
         await self.look_at(nsmallest(LOOKED_AT, due, key=lambda waiter: waiter.asked))
+        await self._vacancies.look(known)
 
     async def look_at(self, waiters: list[Waiter]) -> None:
         """Read the records of these jobs now."""

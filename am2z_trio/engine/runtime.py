@@ -103,6 +103,9 @@ class Runtime:
     be Ctrl-C, goes through from wherever it is raised and is the block's.
     """
 
+    _shared = True
+    """Whether there may be other nodes."""
+
     def __init__(self, options: RuntimeOptions) -> None:
         self._options = options
         name = plain_name(options.node or socket.gethostname())
@@ -144,7 +147,7 @@ class Runtime:
         try:
             node_id = f"{self._name}-{secrets.token_hex(4)}"
             store = await stack.enter_async_context(self._open_store(node_id))
-            node = Node(node_id, self._options, self._registry, self._bus, store)
+            node = Node(node_id, self._options, self._registry, self._bus, store, shared=self._shared)
             await stack.enter_async_context(node.open())
             self._node = node
         except BaseException:
@@ -242,15 +245,16 @@ class Runtime:
         self.register(*processors)
 
     def unregister(self, processor: Processor[Any] | str) -> bool:
-        """Forget a processor. Its running jobs end; those that wait stay for other nodes.
+        """Forget a processor. Its running jobs end; those that wait stay for other nodes. On the last node
+        that serves it, a call of it by name is an error from then on.
 
         Returns whether it was known.
         """
         name = name_of(processor)
-        if self._node is not None:
-            self._node.stop_serving(queue_name(name))
-            self._node.submissions.forget(name)
         removed = self._registry.remove(name)
+        if self._node is not None:
+            self._node.stop_serving(queue_name(name), retire=removed is not None)
+            self._node.submissions.forget(name)
         if removed is not None and self._node is not None:
             self._node.tell("processor:unregistered", processor=name)
         return removed is not None
@@ -259,23 +263,28 @@ class Runtime:
         """Make a processor unknown that no node serves any more: a call of it by name is an error again.
 
         Returns whether any node had announced it. One with jobs left, dead letters included, is a
-        `ResourceError`, and one that is registered here a `RuntimeStateError`; one that another node serves
-        is announced again within an hour. What nobody has served for a week, and has no jobs, is forgotten
-        by itself.
+        `ResourceError`, and one that is registered here, or that another node serves, a `RuntimeStateError`.
+        Its counts and what else its queue keeps go. What nobody has served for a week, and has no jobs, is
+        forgotten by itself; by name it is an error a day after somebody served it last.
         """
         name, node = name_of(processor), self._running()
         if self._registry.get(name) is not None:
             raise RuntimeStateError(
                 f"processor {name!r} is registered here: unregister it first", context={"processor": name}
             )
-        left = await node.store.forget_queue(queue_name(name))
-        if left:
+        found = await node.store.forget_queue(queue_name(name))
+        if found.workers:
+            raise RuntimeStateError(
+                f"processor {name!r} is served by {found.workers} nodes: unregister it there first",
+                context={"processor": name, "workers": found.workers},
+            )
+        if found.jobs:
             raise ResourceError(
-                f"processor {name!r} has {left:,} jobs left, dead letters included: it stays known",
-                context={"processor": name, "jobs": left},
+                f"processor {name!r} has {found.jobs:,} jobs left, dead letters included: it stays known",
+                context={"processor": name, "jobs": found.jobs},
             )
         node.submissions.forget(name)
-        return left is not None
+        return found.known
 
     async def pause(self, processor: Processor[Any] | str) -> None:
         """Start no job of the processor on any node, until `resume`; what runs goes on, what comes waits.
@@ -298,7 +307,8 @@ class Runtime:
         return self._registry.names()
 
     async def sync_processors(self) -> list[str]:
-        """Names of all processors that any node has announced; this node's own have been by then."""
+        """Names of all processors that can be called by name: any node serves them, or has within the last
+        day. This node's own have been announced by then."""
         node = self._running()
         await node.announcements.wait_done()
         return await node.submissions.known_processors()
@@ -312,32 +322,49 @@ class Runtime:
         *,
         session: str | None = None,
         timeout: float | None = None,
+        wait_for_worker: float | None = None,
+        total_timeout: float | None = None,
         options: JobOptions | None = None,
         job_id: str | None = None,
     ) -> ProcessorResult[S]:
         """Run a processor and wait for its final outcome, after all retries.
 
         With a state, that is the input, and in a session the output is committed. Without one, the
-        processor works on the session's stored state, as a transaction. `timeout` (seconds)
-        overrides the processor's.
+        processor works on the session's stored state, as a transaction. `timeout` (seconds) overrides the
+        processor's: it bounds each attempt's run. `total_timeout` bounds all of it, from here to the outcome:
+        a `TotalTimeoutError` then, and the job is cancelled wherever it is.
+
+        A job that no live node serves waits until one does. After a second that is said at WARNING, once per
+        processor, and the result tells for how long (`metadata.waited_for_worker`). `wait_for_worker`:
+        seconds after which it is taken back then, with a `NoWorkerError`; 0: at once. By name, a processor
+        that nobody serves or has served within the last day is an error at once, and so is one that was
+        unregistered by the last node that served it; given itself, it needs no worker yet.
 
         `job_id` (1 to 200 characters, no '/' or control character, no '@' in front) makes the call
         idempotent: while the job is under way, and for `result_ttl` seconds after it has completed (an hour
         by default, on both runtimes), the id is not run again, and all who ask for it hear its one outcome.
         One that has ended without completing runs anew when it is asked for again. It goes on while anybody
-        waits for it: each caller's deadline and cancellation are its own, and only when the last one has gone
-        is the job cancelled; one that was given to `submit` goes on by itself. `timeout` and options are the
-        first caller's. Each session has ids of its own, and so have the jobs without one: the same `job_id`
-        in two sessions is two jobs (in full, `@alice/order-17`; see `model.ids`). In one, it is a
-        `ConfigurationError` to give it to another processor, or with another state unless it runs anew. An
-        id that the engine has made joins that job, which must be there: `JobNotFoundError`.
+        waits for it: each caller's deadline, cancellation and limits (`wait_for_worker`, `total_timeout`) are
+        its own, and only when the last one has gone is the job cancelled; one that was given to `submit` goes
+        on by itself, within the limits it was given there. `timeout` and options are the first caller's. Each
+        session has ids of its own, and so have the jobs without one: the same `job_id` in two sessions is two
+        jobs (in full, `@alice/order-17`; see `model.ids`). In one, it is a `ConfigurationError` to give it to
+        another processor, or with another state unless it runs anew. An id that the engine has made joins
+        that job, which must be there: `JobNotFoundError`.
 
         Never raises for a job that fails: the result says so, an unknown processor or a state that
         does not fit included. While Redis is away it waits, as every call does, until Redis is back or
         the scope around it ends. If this call is cancelled, or its scope's
         deadline passes, the job is cancelled wherever it is; a deadline also travels with it.
         """
-        ask = Ask(session=session, timeout=timeout, options=options, job_id=job_id)
+        ask = Ask(
+            session=session,
+            timeout=timeout,
+            wait_for_worker=wait_for_worker,
+            total_timeout=total_timeout,
+            options=options,
+            job_id=job_id,
+        )
         return await self._running().submissions.execute(processor, state, ask)
 
     async def execute_many(
@@ -347,6 +374,8 @@ class Runtime:
         *,
         session: str | None = None,
         timeout: float | None = None,
+        wait_for_worker: float | None = None,
+        total_timeout: float | None = None,
         options: JobOptions | None = None,
     ) -> list[ProcessorResult[S]]:
         """Run a processor once per state, side by side; results in the order of the states.
@@ -354,7 +383,13 @@ class Runtime:
         A state that fails is a failed result at its place and does not disturb the others. If this
         call is cancelled, every job of it that has not ended is.
         """
-        ask = Ask(session=session, timeout=timeout, options=options)
+        ask = Ask(
+            session=session,
+            timeout=timeout,
+            wait_for_worker=wait_for_worker,
+            total_timeout=total_timeout,
+            options=options,
+        )
         return await self._running().submissions.execute_many(processor, states, ask)
 
     async def submit(
@@ -364,15 +399,26 @@ class Runtime:
         *,
         session: str | None = None,
         timeout: float | None = None,
+        wait_for_worker: float | None = None,
+        total_timeout: float | None = None,
         options: JobOptions | None = None,
         job_id: str | None = None,
     ) -> Job[S]:
         """Enqueue a job and return a handle once the store has it; the arguments are `execute`'s.
 
-        The job does not end with the caller. Raises the error if it cannot be enqueued; cancelled
+        The job does not end with the caller; its limits hold all the same, also while nobody waits for its
+        result. Raises the error if it cannot be enqueued, or its limits are over before it is; cancelled
         while waiting, the job is taken back.
         """
-        ask = Ask(session=session, timeout=timeout, options=options, job_id=job_id, waits=False)
+        ask = Ask(
+            session=session,
+            timeout=timeout,
+            wait_for_worker=wait_for_worker,
+            total_timeout=total_timeout,
+            options=options,
+            job_id=job_id,
+            waits=False,
+        )
         codec, waiter = await self._running().submissions.submit(processor, state, ask)
         return Job(
             waiter,
@@ -390,10 +436,20 @@ class Runtime:
         session_id: str,
         *,
         timeout: float | None = None,
+        wait_for_worker: float | None = None,
+        total_timeout: float | None = None,
         options: JobOptions | None = None,
     ) -> ProcessorResult[S]:
         """`execute` with `session=session_id`."""
-        return await self.execute(processor, state, session=session_id, timeout=timeout, options=options)
+        return await self.execute(
+            processor,
+            state,
+            session=session_id,
+            timeout=timeout,
+            wait_for_worker=wait_for_worker,
+            total_timeout=total_timeout,
+            options=options,
+        )
 
     # --- sessions ---------------------------------------------------------------------------
 
@@ -580,9 +636,14 @@ class Runtime:
         )
 
     async def get_queue_stats(self) -> Mapping[str, QueueStats]:
-        """Counts per processor, of all nodes together: those registered here and those announced."""
-        store = self._running().store
-        names: Sequence[str] = list(dict.fromkeys([*self._registry.names(), *await self.sync_processors()]))
+        """Counts per processor, of all nodes together: those registered here, those that any node serves or
+        has served, and those with jobs that nobody serves (`workers` is 0 then)."""
+        node = self._running()
+        await node.announcements.wait_done()
+        store, known = node.store, await node.store.known_queues()
+        names: Sequence[str] = list(
+            dict.fromkeys([*self._registry.names(), *(info.processor for info in known)])
+        )
         stats = await store.stats([queue_name(name) for name in names])
         return dict(zip(names, stats, strict=True))
 

@@ -100,12 +100,21 @@ class Session:
         state: S | None = None,
         *,
         timeout: float | None = None,
+        wait_for_worker: float | None = None,
+        total_timeout: float | None = None,
         options: JobOptions | None = None,
         job_id: str | None = None,
     ) -> ProcessorResult[S]:
         """As `Runtime.execute`."""
         return await self._runtime.execute(
-            processor, state, session=self.id, timeout=timeout, options=options, job_id=job_id
+            processor,
+            state,
+            session=self.id,
+            timeout=timeout,
+            wait_for_worker=wait_for_worker,
+            total_timeout=total_timeout,
+            options=options,
+            job_id=job_id,
         )
 
     async def execute_many(
@@ -114,11 +123,19 @@ class Session:
         states: Iterable[S],
         *,
         timeout: float | None = None,
+        wait_for_worker: float | None = None,
+        total_timeout: float | None = None,
         options: JobOptions | None = None,
     ) -> list[ProcessorResult[S]]:
         """As `Runtime.execute_many`."""
         return await self._runtime.execute_many(
-            processor, states, session=self.id, timeout=timeout, options=options
+            processor,
+            states,
+            session=self.id,
+            timeout=timeout,
+            wait_for_worker=wait_for_worker,
+            total_timeout=total_timeout,
+            options=options,
         )
 
     async def submit(
@@ -127,12 +144,21 @@ class Session:
         state: S | None = None,
         *,
         timeout: float | None = None,
+        wait_for_worker: float | None = None,
+        total_timeout: float | None = None,
         options: JobOptions | None = None,
         job_id: str | None = None,
     ) -> Job[S]:
         """As `Runtime.submit`; leaving the session's block waits for the job."""
         job = await self._runtime.submit(
-            processor, state, session=self.id, timeout=timeout, options=options, job_id=job_id
+            processor,
+            state,
+            session=self.id,
+            timeout=timeout,
+            wait_for_worker=wait_for_worker,
+            total_timeout=total_timeout,
+            options=options,
+            job_id=job_id,
         )
         self._submitted.append(job)
         if len(self._submitted) >= self._look_at:

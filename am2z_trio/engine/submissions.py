@@ -6,7 +6,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
 from math import inf
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -20,6 +20,7 @@ from am2z_trio.model.errors import (
     JobCancelledError,
     ProcessorNotFoundError,
     RuntimeStateError,
+    TotalTimeoutError,
 )
 from am2z_trio.model.ids import child_id, chosen_id, is_made, made_prefix
 from am2z_trio.model.limits import MAX_NAME_BYTES, MAX_SESSION_BYTES
@@ -40,6 +41,7 @@ from am2z_trio.model.records import (
     Enqueue,
     Grant,
     JobSpec,
+    QueueInfo,
     Settled,
     callers_below,
     queue_name,
@@ -47,10 +49,11 @@ from am2z_trio.model.records import (
 from am2z_trio.store.ports import Store
 
 from .claims import aside, running_job
-from .job import Done, ProcessorResult, failed_result, read_result
+from .job import Done, ProcessorResult, failed_result, outcome_of
 from .processor import Processor
 from .registry import Registry
 from .results import ABANDONED, Results, Waiter
+from .vacancies import Limits
 
 S = TypeVar("S")
 
@@ -91,6 +94,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """Which of its calls this is."""
     commits: bool = True
     """Whether what a child returns is committed in its session."""
+    wait_for_worker: float | None = None
+    total_timeout: float | None = None
     waits: bool = True
     """Whether the caller waits for its outcome."""
     goes_on: Callable[[], bool] | None = None
@@ -99,6 +104,16 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 Asked = tuple[Processor[Any] | str, Any, Ask]
 """Processor, state, and the rest of what a caller says about a job."""
+
+
+class Prepared(NamedTuple, Generic[S]):
+    """A job that can be sent."""
+
+    codec: StateCodec[S]
+    request: Enqueue
+    limits: Limits | None
+    assumed: bool
+    """Its processor was known to be served some time ago."""
 
 
 class _Place:
@@ -130,17 +145,23 @@ class Submissions:
         registry: Registry,
         store: Store,
         results: Results,
+        *,
+        shared: bool,
     ) -> None:
+        """`shared`: there may be other nodes, now or later."""
         self._host = host
+        self._shared = shared
         self._node = node
         self._options = options
         self._registry = registry
         self._store = store
         self._results = results
+        results.judge = self.unknown
         self._any_codec: StateCodec[Any] = StateCodec(Any, max_bytes=options.max_state_bytes)
         self._known_elsewhere: dict[str, QueueOptions] = {}
         self._looked_at = -inf
         self._id_prefix = made_prefix()
+        self._seen_at: dict[str, float] = {}
         self._numbers = itertools.count(1)
         self.closed = False
         """No more jobs are accepted: the runtime is stopping."""
@@ -148,8 +169,8 @@ class Submissions:
         """Why no more jobs are accepted for now."""
 
     async def known_processors(self) -> list[str]:
-        """Names of all processors that any node has announced."""
-        known = await self._store.known_queues()
+        """Names of all processors that any node serves, or has served lately."""
+        known = [info for info in await self._store.known_queues() if info.known]
         self._known_elsewhere = {info.processor: info.options for info in known}
         self._looked_at = self._host.now()
         return list(dict.fromkeys(info.processor for info in known))
@@ -157,6 +178,7 @@ class Submissions:
     def forget(self, processor: str) -> None:
         """Look again whether any node has it before the next job of it is submitted."""
         self._known_elsewhere.pop(processor, None)
+        self._seen_at.pop(processor, None)
 
     async def execute(
         self, processor: Processor[S] | str, state: S | None, ask: Ask, *, repeats: int = MOST_REPEATS
@@ -164,12 +186,14 @@ class Submissions:
         """Submit a job and wait for its outcome; cancelled meanwhile, the job is too, unless others wait."""
         name = name_of(processor)
         try:
-            codec, request = await self.prepare(processor, state, ask)
+            made = await self.prepare(processor, state, ask)
         except AM2ZError as error:
             return failed_result(error, processor=name, session=ask.session)
         spot = self._host.spot()
         shared = ask.job_id is not None
-        waiter = self._results.submit(request, spot, shared=shared)
+        waiter = self._results.submit(
+            made.request, spot, shared=shared, limits=made.limits, assumed=made.assumed
+        )
         deadline = self._host.effective_deadline()
         try:
             waiting = None if ask.root else running_job()
@@ -182,8 +206,8 @@ class Submissions:
         except BaseException:
             self._leave(waiter, ask, deadline)
             raise
-        result = _result(settled, codec, waiter, name, ask.session)
-        if request.again and shared and waiter.known and repeats and was_given_up(result.error):
+        result = outcome_of(waiter, settled, made.codec, name, ask.session)
+        if made.request.again and shared and waiter.known and repeats and was_given_up(result.error):
             # The last of its callers had gone before this one came: the job is run anew.
             return await self.execute(processor, state, ask, repeats=repeats - 1)
         return result
@@ -191,7 +215,7 @@ class Submissions:
     async def _out_of_time(self, waiter: Waiter, settled: Settled | AM2ZError, deadline: float) -> None:
         """A caller is cancelled by its own deadline, also where the job's end is heard of just before."""
         if isinstance(settled, Settled) and settled.reason == DEADLINE and not waiter.known:
-            early = deadline - self._host.now()
+            early = min(deadline, waiter.till) - self._host.now()
             # Unless the store's clock has jumped.
             if early < EARLY_AT_MOST:
                 await self._host.sleep(max(0.0, early))
@@ -217,11 +241,12 @@ class Submissions:
         try:
             for state in states:
                 try:
-                    codec, request = await self.prepare(processor, state, ask)
+                    made = await self.prepare(processor, state, ask)
                 except AM2ZError as error:
                     prepared.append(error)
                 else:
-                    prepared.append((codec, self._results.submit(request)))
+                    waiter = self._results.submit(made.request, limits=made.limits, assumed=made.assumed)
+                    prepared.append((made.codec, waiter))
                 if len(prepared) % AT_ONCE == 0:
                     await self._host.checkpoint()
             results: list[ProcessorResult[S]] = []
@@ -233,7 +258,7 @@ class Submissions:
                     async with aside(waiter.outcome is None):
                         settled = await waiter.wait()
                     await self._out_of_time(waiter, settled, deadline)
-                    results.append(_result(settled, codec, waiter, name, ask.session))
+                    results.append(outcome_of(waiter, settled, codec, name, ask.session))
                 if len(results) % AT_ONCE == 0:
                     await self._host.checkpoint()
         except BaseException:
@@ -287,10 +312,11 @@ class Submissions:
         """Submit one of many; its result, if it cannot be."""
         try:
             processor, state, ask = asked(place.number)
-            place.codec, request = await self.prepare(processor, state, ask)
+            made = await self.prepare(processor, state, ask)
         except AM2ZError as error:
             return failed_result(error, processor="", session=None)
-        waiter = self._results.submit(request, place)
+        place.codec = made.codec
+        waiter = self._results.submit(made.request, place, limits=made.limits, assumed=made.assumed)
         place.id = waiter.id
         waiting[waiter.id] = waiter
         return None
@@ -302,15 +328,15 @@ class Submissions:
         assert waiter.request is not None
         assert place.codec is not None
         spec = waiter.request.spec
-        return _result(outcome, place.codec, waiter, spec.processor, spec.session or None)
+        return outcome_of(waiter, outcome, place.codec, spec.processor, spec.session or None)
 
     async def submit(
         self, processor: Processor[S] | str, state: S | None, ask: Ask
     ) -> tuple[StateCodec[S], Waiter]:
         """Submit a job that does not end with its caller; returns when the store has it."""
-        codec, request = await self.prepare(processor, state, ask)
+        made = await self.prepare(processor, state, ask)
         waiter = self._results.submit(
-            msgspec.structs.replace(request, deadline=None), shared=ask.job_id is not None
+            made.request, shared=ask.job_id is not None, limits=made.limits, assumed=made.assumed
         )
         try:
             await waiter.wait_accepted()
@@ -319,26 +345,26 @@ class Submissions:
             raise
         if isinstance(waiter.outcome, AM2ZError):
             raise waiter.outcome
-        return codec, waiter
+        return made.codec, waiter
 
-    async def prepare(
-        self, processor: Processor[S] | str, state: S | None, ask: Ask
-    ) -> tuple[StateCodec[S], Enqueue]:
+    async def prepare(self, processor: Processor[S] | str, state: S | None, ask: Ask) -> Prepared[S]:
         """Check everything about a job, and write it down."""
+        began = self._host.now()
         # Calls of jobs that run are their business: a node that drains lets them end, or hands them back.
         if self.closed and not ask.root:
             raise RuntimeStateError("the runtime is stopping: it accepts no more jobs")
         if self.overload is not None and not ask.root:
             raise self.overload
         name = name_of(processor)
-        codec, queue_options = await self._look_up(processor, name)
+        codec, queue_options, assumed = await self._look_up_in_time(processor, name, ask, began)
         ask = _checked(name, state, ask)
         caller = self._caller(name, state, ask)
         depth, callers = 0, NO_CALLERS
         if caller is not None:
             depth, callers = self.depth_below(caller), callers_below(caller.spec)
         chosen = (ask.options or ANY_OPTIONS).over(queue_options.default_job_options)
-        deadline = self._host.effective_deadline()
+        limits = _limits(ask, chosen, began)
+        deadline = self._deadline(ask, limits)
         blob = NO_STATE if state is None else msgspec.Raw(codec.encode(state))
         if ask.root:
             id = child_id(ask.root, ask.key, name, bytes(blob), ask.session or "")
@@ -361,16 +387,13 @@ class Submissions:
             chosen.backoff_multiplier,
             callers,
         )
-        return codec, Enqueue(
+        request = Enqueue(
             spec=spec,
             queue=queue_name(name),
             priority=queue_options.priority if chosen.priority is None else chosen.priority,
             delay=chosen.delay or 0.0,
             # A caller that is cancelled already has the deadline -inf.
-            # Nor is one caller's deadline that of others who wait for the same job.
-            deadline=None
-            if deadline == inf or ask.job_id is not None
-            else max(0.0, deadline - self._host.now()),
+            deadline=None if deadline == inf else max(0.0, deadline - self._host.now()),
             max_stalled=queue_options.max_stalled_count,
             max_size=_smaller(self._options.limits.max_queue_size, queue_options.max_size),
             again=ask.root != "" or (ask.job_id is not None and not joins),
@@ -381,6 +404,16 @@ class Submissions:
             on_complete=Retention.of(chosen.remove_on_complete),
             on_fail=Retention.of(chosen.remove_on_fail),
         )
+        return Prepared(codec, request, limits, assumed)
+
+    def _deadline(self, ask: Ask, limits: Limits | None) -> float:
+        """When the job is to have ended, by the host's clock."""
+        till = inf if limits is None else limits.till
+        if not ask.waits:
+            # It does not end with its caller.
+            return till
+        # One caller's deadline is not that of others who wait for the same job.
+        return inf if ask.job_id is not None else min(till, self._host.effective_deadline())
 
     def _caller(self, name: str, state: object, ask: Ask) -> Grant | None:
         """The job that calls this one, or that waits for it."""
@@ -410,24 +443,75 @@ class Submissions:
             )
         return depth
 
-    async def _look_up(self, processor: Processor[S] | str, name: str) -> tuple[StateCodec[S], QueueOptions]:
+    async def _look_up_in_time(
+        self, processor: Processor[S] | str, name: str, ask: Ask, began: float
+    ) -> tuple[StateCodec[S], QueueOptions, bool]:
+        """`_look_up`, which may have to ask the store, within the time in which the job is to end."""
+        total = ask.total_timeout
+        if total is None and isinstance(ask.options, JobOptions):
+            total = ask.options.total_timeout
+        if total is None or self._registry.get(name) is not None:
+            return await self._look_up(processor, name)
+        total = require_seconds("total_timeout", total, zero=False)
+        with self._host.cancel_scope(deadline=began + total):
+            return await self._look_up(processor, name)
+        raise TotalTimeoutError(
+            f"the job of {name!r} could not be submitted within {total:g} s (total_timeout): "
+            "the store did not answer",
+            context={"processor": name, "seconds": total},
+        )
+
+    async def _look_up(
+        self, processor: Processor[S] | str, name: str
+    ) -> tuple[StateCodec[S], QueueOptions, bool]:
+        """How its states are written, how its jobs are queued, and whether it is only taken to be known."""
         registered = self._registry.get(name)
         if registered is not None:
-            return registered.codec, registered.processor.queue
-        looked_lately = self._host.now() - self._looked_at < LOOK_AGAIN_AFTER
-        if (
-            not (looked_lately and name in self._known_elsewhere)
-            and name not in await self.known_processors()
-        ):
-            here = ", ".join(self._registry.names()) or "none"
-            raise ProcessorNotFoundError(
-                f"no node has registered a processor named {name!r} (registered here: {here})",
-                context={"processor": name},
-            )
+            if not self._options.workers:
+                await self._make_seen(registered.processor)
+            return registered.codec, registered.processor.queue, False
+        if isinstance(processor, Processor) and self._shared:
+            # It needs no worker yet: somebody may come to serve it.
+            await self._make_seen(processor)
+            assumed = False
+        else:
+            assumed = await self._require_known(name)
         if isinstance(processor, Processor):
             codec: StateCodec[S] = StateCodec(processor.state_type, max_bytes=self._options.max_state_bytes)
-            return codec, processor.queue
-        return self._any_codec, self._known_elsewhere[name]
+            return codec, processor.queue, assumed
+        return self._any_codec, self._known_elsewhere[name], assumed
+
+    async def _require_known(self, name: str) -> bool:
+        """Raise the error of one that nobody serves, nor has lately; returns whether that was not asked
+        anew."""
+        looked_lately = self._host.now() - self._looked_at < LOOK_AGAIN_AFTER
+        if looked_lately and name in self._known_elsewhere:
+            return True
+        if name not in await self.known_processors():
+            raise self.not_found(name)
+        return False
+
+    def not_found(self, name: str) -> ProcessorNotFoundError:
+        """The error of a name that nobody serves."""
+        here = ", ".join(self._registry.names()) or "none"
+        return ProcessorNotFoundError(
+            f"no node serves a processor named {name!r}, nor has lately (registered here: {here})",
+            context={"processor": name},
+        )
+
+    async def unknown(self, names: Iterable[str]) -> dict[str, AM2ZError]:
+        """Those of them that nobody serves any more, nor has lately, with the error of that."""
+        known = set(await self.known_processors())
+        return {name: self.not_found(name) for name in names if name not in known}
+
+    async def _make_seen(self, processor: Processor[Any]) -> None:
+        """Have every node see that there are jobs of it, whoever serves it."""
+        name, now = processor.name, self._host.now()
+        if now - self._seen_at.get(name, -inf) < LOOK_AGAIN_AFTER:
+            return
+        info = QueueInfo(queue=queue_name(name), processor=name, options=processor.queue)
+        await self._store.announce([info], serves=False)
+        self._seen_at[name] = now
 
 
 def _smaller(one: int, other: int) -> int:
@@ -438,7 +522,8 @@ def _smaller(one: int, other: int) -> int:
 def was_given_up(error: AM2ZError | None) -> bool:
     """Whether a job was cancelled as its callers, or its caller's earlier run, had gone; it has ended now."""
     if isinstance(error, DeadlineExceededError):
-        return True
+        # Not where its time is over by which this very caller has bounded it.
+        return not isinstance(error, TotalTimeoutError)
     return isinstance(error, JobCancelledError) and error.message in GIVEN_UP
 
 
@@ -479,9 +564,11 @@ def _checked(name: str, state: object, ask: Ask) -> Ask:
     return msgspec.structs.replace(ask, session=session, timeout=timeout, job_id=job_id)
 
 
-def _result(
-    settled: Settled | AM2ZError, codec: StateCodec[S], waiter: Waiter, name: str, session: str | None
-) -> ProcessorResult[S]:
-    if isinstance(settled, AM2ZError):
-        return failed_result(settled, processor=name, session=session, job_id=waiter.id)
-    return read_result(settled, codec, processor=name, session=session)
+def _limits(ask: Ask, chosen: JobOptions, began: float) -> Limits | None:
+    """How long the caller of a job waits, which was asked for at this time; `None`: for ever."""
+    worker, total = ask.wait_for_worker, ask.total_timeout
+    worker = chosen.wait_for_worker if worker is None else require_seconds("wait_for_worker", worker)
+    total = chosen.total_timeout if total is None else require_seconds("total_timeout", total, zero=False)
+    if worker is None and total is None:
+        return None
+    return Limits(worker, inf if total is None else began + total, inf if total is None else total)

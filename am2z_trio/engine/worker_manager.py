@@ -72,8 +72,7 @@ class WorkerManager:
         for session in node.sessions.ids():
             await self._runtime.stop_session(session)
         stopped = list(node.workers.values())
-        for worker in stopped:
-            worker.close()
+        node.stop_serving(*node.workers)
         await node.wait_for_workers(lambda: not any(map(node.is_at_work, stopped)))
         return count
 

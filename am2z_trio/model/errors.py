@@ -142,7 +142,7 @@ class DuplicateProcessorError(ConfigurationError):
 
 
 class ProcessorNotFoundError(ConfigurationError):
-    """Nobody, on any node, has registered a processor of this name."""
+    """Nobody serves a processor of this name, on any node, nor has within the last day."""
 
     code = "PROCESSOR_NOT_FOUND"
 
@@ -235,6 +235,23 @@ class DeadlineExceededError(JobCancelledError):
     cancelled, wherever that is noticed first."""
 
     code = "DEADLINE_EXCEEDED"
+
+
+class TotalTimeoutError(DeadlineExceededError):
+    """The job had not ended in the time, from its submission on, that its caller gave it (`total_timeout`):
+    `context["seconds"]`. It is cancelled, wherever it is."""
+
+    code = "TOTAL_TIMEOUT"
+
+
+class NoWorkerError(AM2ZError):
+    """Nobody served the job's processor for as long as its caller would wait for a worker
+    (`wait_for_worker`): `context["seconds"]`. The job was taken back; it has not begun."""
+
+    code = "NO_WORKER"
+    category = "resource"
+    severity = "high"
+    retryable = True
 
 
 class SessionStoppedError(JobCancelledError):

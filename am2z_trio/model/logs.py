@@ -7,6 +7,7 @@
 | | a hook of a retry policy has raised | ERROR |
 | `am2z_trio.events` | a handler has raised | ERROR |
 | | events were dropped: at most once a second, with their number | WARNING |
+| `am2z_trio.results` | nobody serves a processor that callers wait for; somebody does again | WARNING |
 | `am2z_trio.worker` `.node` `.settler` `.store` … | what the store refuses, what is tried again | WARNING |
 | | what a person has to see to | ERROR |
 

@@ -247,6 +247,12 @@ class JobOptions(Options, frozen=True, kw_only=True):
     """A job of this processor and session with the same key that has not begun gives way to this one: it ends
     as cancelled. With a `delay`, the last of a burst is run once the burst is over. No session's job gives
     way to another's; what is to be one burst for all is submitted without a session."""
+    wait_for_worker: float | None = None
+    """Seconds, from when it may start, that its caller waits for somebody to serve its processor, if nobody
+    does; then it is taken back, and its error is a `NoWorkerError`. 0: not at all. By default for ever."""
+    total_timeout: float | None = None
+    """Seconds from its submission to its outcome, delay, waiting and all attempts included; then it is
+    cancelled, and its error is a `TotalTimeoutError`. (`timeout` bounds one attempt.) By default none."""
     remove_on_complete: bool | int | Retention | None = None
     """Which completed jobs' records go before the usual time (`result_ttl`): `True`: all, after a minute; a
     number: all but so many; or a `Retention`."""
@@ -270,6 +276,12 @@ class JobOptions(Options, frozen=True, kw_only=True):
             keep(self, "backoff", require_seconds("JobOptions.backoff", self.backoff))
         if self.delay is not None:
             keep(self, "delay", require_seconds("JobOptions.delay", self.delay))
+        if self.wait_for_worker is not None:
+            seconds = require_seconds("JobOptions.wait_for_worker", self.wait_for_worker)
+            keep(self, "wait_for_worker", seconds)
+        if self.total_timeout is not None:
+            seconds = require_seconds("JobOptions.total_timeout", self.total_timeout, zero=False)
+            keep(self, "total_timeout", seconds)
         if self.priority is not None:
             keep(
                 self,

@@ -57,6 +57,10 @@ DEAD_COUNT: Final = 1000
 ANNOUNCED_FOR: Final = 7 * 24 * 3600.0
 """Seconds for which a queue without jobs is known after the last announcement; see `ANNOUNCE_EVERY`."""
 
+ANNOUNCED_LATELY: Final = 24 * 3600.0
+"""Seconds for which a queue is known by name after somebody served it last: over a night without workers, or
+a deployment that went wrong. See `QueueInfo.known`."""
+
 ANNOUNCE_EVERY: Final = 3600.0
 """Seconds after which a node announces again what it serves."""
 
@@ -520,6 +524,8 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     cancelled: int = 0
     dead: int = 0
     """Dead letters: failed jobs that are kept to be looked at, retried or dropped."""
+    workers: int = 0
+    """Live nodes that serve it; a killed one counts until that is noticed, some seconds at most."""
 
 
 class SessionCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -530,14 +536,29 @@ class SessionCounts(msgspec.Struct, frozen=True, kw_only=True):
     delayed: int = 0
 
 
+class ForgetAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a queue was not forgotten; it was, where it was known and the others are 0."""
+
+    known: bool
+    jobs: int = 0
+    """Jobs that have not ended, and dead letters."""
+    workers: int = 0
+    """Live nodes that serve it."""
+
+
 class QueueInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A queue somebody serves."""
+    """A queue that somebody serves, or submits to."""
 
     queue: str
     processor: str
     session: str = ""
     options: QueueOptions = QueueOptions()
     """Whoever submits by name alone goes by them."""
+    workers: int = 0
+    """Live nodes that serve it. The store's, as is the next."""
+    known: bool = True
+    """Whether it can be asked for by name: somebody serves it, or has within `ANNOUNCED_LATELY`, and not
+    unregistered it as the last one."""
 
 
 class RenewAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -60,7 +60,7 @@ IN_SCRIPTS: Final = _used(value for value in vars(scripts).values() if isinstanc
 # How each of them is tried: what follows the key.
 _KEY_ONLY: Final = (
     *("exists", "get", "hkeys", "hlen", "hrandfield", "incr", "llen", "lpop", "persist", "pttl", "scard"),
-    *("smembers", "spop", "zcard", "zpopmin", "unlink", "del"),
+    *("smembers", "spop", "srandmember", "zcard", "zpopmin", "unlink", "del"),
 )
 _MORE: Final[dict[str, tuple[Word, ...]]] = {
     **dict.fromkeys(_KEY_ONLY, ()),
@@ -68,7 +68,8 @@ _MORE: Final[dict[str, tuple[Word, ...]]] = {
     **dict.fromkeys(("hset", "hsetnx"), ("f", "v")),
     **dict.fromkeys(("hscan", "lindex", "sscan"), (0,)),
     **dict.fromkeys(("incrby", "pexpire"), (1000,)),
-    **dict.fromkeys(("lpush", "lpushx", "rpush", "sadd", "sismember", "srem", "zrem", "zscore"), ("m",)),
+    **dict.fromkeys(("lpush", "lpushx", "rpush", "sadd", "sismember", "smismember", "srem"), ("m",)),
+    **dict.fromkeys(("zrem", "zscore"), ("m",)),
     **dict.fromkeys(("ltrim", "zcount", "zrange", "zrangebyscore", "zremrangebyrank", "zrevrange"), (0, 0)),
     "hincrby": ("f", 1),
     "set": ("", "PX", 1000),

@@ -28,7 +28,8 @@ builds the others by functions that are rendered here, from the same table.
 | `q:<queue>:blocked` | zset | sessions with jobs waiting here and as many active as may be: as many |
 | `q:<queue>:back` | zset | active jobs that have their calls' outcomes and go on when there is room again |
 | `q:<queue>@<t>:line` | zset | ids that wait here for a turn that another job has, by when they came to it |
-| `q:<queue>:meta` | hash | names, counts by status, arrivals; `sieving`: how many lists are; its flow |
+| `q:<queue>:meta` | hash | names, counts by status, arrivals; its flow; when it was served last (`seen`) |
+| `q:<queue>:servers` | set | nodes that serve the queue |
 | `queues` | zset | announced queues, in order of their first announcement |
 | `nodes` | zset | nodes that may claim, by lease deadline; -1: being reaped |
 | `suspects` | hash | nodes without a subscriber, and since when |
@@ -36,9 +37,11 @@ builds the others by functions that are rendered here, from the same table.
 | `look` | string | when the next look at what all nodes share is due |
 | `sweep` | string | place in `queues` at which the next look goes on |
 | `graces` | hash | node → ms for which its subscriber may be missing |
+| `leases` | hash | node → ms of its lease |
 | `truce` | string | until when nobody is taken for dead, since some node was away |
 | `node:<n>:active` | hash | id → token of the node's claims |
 | `node:<n>:claims` | hash | queue → the last claim call and what it granted |
+| `node:<n>:serves` | set | queues that the node serves |
 | `node:<n>` | channel | the node's inbox |
 | `session:<s>` | hash | version, sha256, blob, times, TTL; `gone`: why none |
 | `session:<s>:receipts` | hash | node → its last write of the session's state, and what it became |
@@ -90,6 +93,7 @@ TEMPLATES: Final = {
     "back": "q:%s:back",
     "turns": "q:%s:line",
     "meta": "q:%s:meta",
+    "servers": "q:%s:servers",
     "queues": "queues",
     "nodes": "nodes",
     "suspects": "suspects",
@@ -97,9 +101,11 @@ TEMPLATES: Final = {
     "look": "look",
     "sweep": "sweep",
     "graces": "graces",
+    "leases": "leases",
     "truce": "truce",
     "active": "node:%s:active",
     "claims": "node:%s:claims",
+    "serves": "node:%s:serves",
     "inbox": "node:%s",
     "session": "session:%s",
     "history": "session:%s:history",

@@ -17,6 +17,7 @@ from am2z_trio.model.records import (
     Enqueue,
     EnqueueAnswer,
     Flow,
+    ForgetAnswer,
     JobView,
     LockAnswer,
     Permit,
@@ -165,17 +166,20 @@ class MemoryStore:
         await self._checkpoint()
         return self._server.breaker(processor, step, policy, self._now())
 
-    async def announce(self, queues: Sequence[QueueInfo]) -> None:
+    async def announce(self, queues: Sequence[QueueInfo], *, serves: bool = True) -> None:
         await self._checkpoint()
-        self._server.announce(queues, self._now())
+        self._server.announce(self._node, queues, self._now(), serves=serves)
 
-    async def forget_queue(self, queue: str) -> int | None:
+    def withdraw_nowait(self, queues: Sequence[str], *, retire: bool = False) -> None:
+        self._server.withdraw(self._node, queues, self._now(), retire=retire)
+
+    async def forget_queue(self, queue: str) -> ForgetAnswer:
         await self._checkpoint()
         return self._server.forget_queue(queue, self._now())
 
     async def known_queues(self) -> list[QueueInfo]:
         await self._checkpoint()
-        return self._server.known_queues()
+        return self._server.known_queues(self._now())
 
     async def unpark(self, queue: str) -> None:
         await self._checkpoint()

@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from math import ceil, inf
 from typing import Final, Literal
 
+import msgspec
+
 from am2z_trio.model.errors import JobStalledError
 from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
     ANNOUNCED_FOR,
+    ANNOUNCED_LATELY,
     DEADLINE,
     DEBOUNCED,
     FREE,
@@ -30,6 +33,7 @@ from am2z_trio.model.records import (
     Enqueue,
     EnqueueAnswer,
     Flow,
+    ForgetAnswer,
     Grant,
     JobView,
     Permit,
@@ -66,6 +70,9 @@ TRUCE: Final = 3.0
 """Most seconds for which nobody is taken for dead after some node was away."""
 
 
+RENEWED: Final = 1.0
+"""Seconds within which a node that lives has renewed its lease."""
+
 FEW: Final = 10
 """Nodes of which each asks when the next look is due; of more, one does anyway."""
 
@@ -89,6 +96,10 @@ class MemoryServer(Ledger):
         super().__init__(settings)
         self._infos: dict[str, QueueInfo] = {}
         self._seen: dict[str, float] = {}
+        self._servers: dict[str, set[str]] = {}
+        """By queue: the nodes that serve it."""
+        self._retired: set[str] = set()
+        """Queues that whoever served them last has taken away."""
         self._breakers: dict[str, Breaker] = {}
         self._nodes: dict[str, _Node] = {}
         self._claims: dict[tuple[str, str], tuple[int | None, list[tuple[str, str]]]] = {}
@@ -643,18 +654,66 @@ class MemoryServer(Ledger):
 
     # --- queues -----------------------------------------------------------------------------
 
-    def announce(self, queues: Sequence[QueueInfo], now: float) -> None:
+    def announce(self, node: str, queues: Sequence[QueueInfo], now: float, *, serves: bool = True) -> None:
+        holder = self._nodes.get(node)
         for info in queues:
+            if serves:
+                self._seen[info.queue] = now
+                if holder is not None and holder.lease_until >= 0:
+                    self._servers.setdefault(info.queue, set()).add(node)
+            elif info.queue in self._infos:
+                continue
             self._infos[info.queue] = info
-            self._seen[info.queue] = now
+            self._retired.discard(info.queue)
 
-    def forget_queue(self, queue: str, now: float) -> int | None:
+    def withdraw(self, node: str, queues: Sequence[str], now: float, *, retire: bool = False) -> None:
+        for queue in queues:
+            self._unserve(node, queue, now)
+            if retire and queue in self._infos and not self._workers(queue, now):
+                self._retired.add(queue)
+
+    def retire(self, queue: str) -> None:
+        """The queue is known by name no more: for a server with one node, entered or not."""
+        self._retired.add(queue)
+
+    def _unserve(self, node: str, queue: str, now: float) -> None:
+        servers = self._servers.get(queue, set())
+        if node in servers:
+            servers.remove(node)
+            self._seen[queue] = now
+            if not servers:
+                del self._servers[queue]
+
+    def _unserve_all(self, node: str, now: float) -> None:
+        for queue in list(self._servers):
+            self._unserve(node, queue, now)
+
+    def _workers(self, queue: str, now: float) -> int:
+        """Live nodes that serve the queue."""
+        servers = self._servers.get(queue)
+        return len(servers - self._dead_nodes(now)) if servers else 0
+
+    def _dead_nodes(self, now: float) -> set[str]:
+        """Of the nodes whose leases end first, those that can be told to be dead."""
+        first = heapq.nsmallest(BATCH, self._nodes.items(), key=lambda item: (item[1].lease_until, item[0]))
+        lease = self.settings.lease * 1000
+        return {
+            name
+            for name, node in first
+            if node.lease_until < now
+            or (
+                name not in self._inboxes
+                and now - (node.lease_until - lease) > node.grace * 1000 + RENEWED * 1000
+            )
+        }
+
+    def forget_queue(self, queue: str, now: float) -> ForgetAnswer:
         if queue not in self._infos:
-            return None
-        left = self._jobs_left(queue, now)
-        if not left:
+            return ForgetAnswer(known=False)
+        left, workers = self._jobs_left(queue, now), self._workers(queue, now)
+        if not left and not workers:
             self._drop_queue(queue)
-        return left
+        return ForgetAnswer(known=True, jobs=left, workers=workers)
 
     def _jobs_left(self, queue_name: str, now: float) -> int:
         self._collect(now)
@@ -662,16 +721,19 @@ class MemoryServer(Ledger):
         return sum(queue.counts.get(status, 0) for status in ("waiting", "later", "active")) + len(queue.dead)
 
     def _drop_queue(self, queue: str) -> None:
-        for known in (self._infos, self._seen, self._queues):
+        for known in (self._infos, self._seen, self._queues, self._servers):
             known.pop(queue, None)
+        self._retired.discard(queue)
 
-    def withdraw(self, queue: str) -> None:
-        """Nobody knows the queue any more: for a server with one node, which has stopped serving it."""
-        self._infos.pop(queue, None)
-        self._seen.pop(queue, None)
-
-    def known_queues(self) -> list[QueueInfo]:
-        return list(self._infos.values())
+    def known_queues(self, now: float) -> list[QueueInfo]:
+        found: list[QueueInfo] = []
+        for queue, info in self._infos.items():
+            workers = self._workers(queue, now)
+            lately = (
+                queue not in self._retired and now - self._seen.get(queue, -inf) <= ANNOUNCED_LATELY * 1000
+            )
+            found.append(msgspec.structs.replace(info, workers=workers, known=workers > 0 or lately))
+        return found
 
     def unpark(self, node: str, queue_name: str, now: float) -> None:
         queue = self._queue(queue_name)
@@ -691,10 +753,10 @@ class MemoryServer(Ledger):
 
     def stats(self, queues: Sequence[str], now: float) -> list[QueueStats]:
         self._collect(now)
-        return [self._stats(self._queue(name)) for name in queues]
+        return [self._stats(self._queue(name), self._workers(name, now)) for name in queues]
 
     @staticmethod
-    def _stats(queue: Queue) -> QueueStats:
+    def _stats(queue: Queue, workers: int) -> QueueStats:
         counts = queue.counts
         waiting = counts.get("waiting", 0)
         return QueueStats(
@@ -706,6 +768,7 @@ class MemoryServer(Ledger):
             delayed=counts.get("later", 0),
             cancelled=counts.get("cancelled", 0),
             dead=len(queue.dead),
+            workers=workers,
         )
 
     # --- nodes ------------------------------------------------------------------------------
@@ -719,6 +782,7 @@ class MemoryServer(Ledger):
         self._leave_lots(node)  # first: what goes back now must wake somebody else
         for job_id in list(self._active.pop(node, ())):
             self._return(self._jobs[job_id], "release", now)
+        self._unserve_all(node, now)
         self._nodes.pop(node, None)
         if not self._nodes:
             self._look_at = 0.0
@@ -771,7 +835,7 @@ class MemoryServer(Ledger):
         # Nothing here is too much for one look.
         for name in list(self._infos):
             queue = self._queue(name)
-            old = now - self._seen[name] > ANNOUNCED_FOR * 1000
+            old = now - self._seen.get(name, -inf) > ANNOUNCED_FOR * 1000
             if old and not queue.paused and not self._jobs_left(name, now):
                 self._drop_queue(name)
                 continue
@@ -817,6 +881,7 @@ class MemoryServer(Ledger):
             self._active.pop(name, None)
             # Its claim numbers stay: a late duplicate may still be on its way.
             self._leave_lots(name)
+            self._unserve_all(name, now)
             self._nodes.pop(name, None)
         return len(taken)
 

@@ -30,6 +30,7 @@ from am2z_trio.model.records import (
     Enqueue,
     EnqueueAnswer,
     Flow,
+    ForgetAnswer,
     InboxMessage,
     JobView,
     LockAnswer,
@@ -294,22 +295,30 @@ class Store(Protocol):
 
     # --- queues -----------------------------------------------------------------------------
 
-    async def announce(self, queues: Sequence[QueueInfo]) -> None:
-        """Make queues known to every node, or say that they are still served.
+    async def announce(self, queues: Sequence[QueueInfo], *, serves: bool = True) -> None:
+        """This node serves these queues from now on, or still does: until it withdraws, leaves or is taken
+        for dead. Without a lease it is no server; it says so again when it has taken one.
 
-        One that nobody has announced for `ANNOUNCED_FOR`, and that has no jobs, is known no more.
+        With `serves=False` it only submits to them: one that is not announced yet becomes so, not known by
+        name. One that nobody has served for `ANNOUNCED_FOR`, and that has no jobs, is forgotten.
+
+        Linearization point: the node is among the queue's servers.
         """
         ...
 
-    async def forget_queue(self, queue: str) -> int | None:
-        """Make a queue known no more, if it has no jobs; a node that serves it announces it again.
+    def withdraw_nowait(self, queues: Sequence[str], *, retire: bool = False) -> None:
+        """This node serves these queues no more; does not wait for the answer, and comes after what was asked
+        before and before what is asked later. With `retire`, those that nobody serves then are known by name
+        no more, until somebody announces them."""
+        ...
 
-        Returns how many jobs it has, dead letters included: 0 if it is gone now, `None` if nobody knew it.
-        """
+    async def forget_queue(self, queue: str) -> ForgetAnswer:
+        """Take a queue out of all that is announced, if it has no jobs, dead letters included, and nobody
+        serves it."""
         ...
 
     async def known_queues(self) -> list[QueueInfo]:
-        """All queues somebody announced, in order of their first announcement."""
+        """All queues that somebody has announced, in order of their first announcement."""
         ...
 
     async def unpark(self, queue: str) -> None:

@@ -36,6 +36,7 @@ from am2z_trio.model.records import (
     Enqueue,
     EnqueueAnswer,
     Flow,
+    ForgetAnswer,
     Grant,
     InboxMessage,
     JobSpec,
@@ -564,30 +565,35 @@ class RedisStore:
         )
         return Permit(allowed=bool(allowed), state=state.decode(), wait=wait / 1000)
 
-    async def announce(self, queues: Sequence[QueueInfo]) -> None:
+    async def announce(self, queues: Sequence[QueueInfo], *, serves: bool = True) -> None:
         for info in queues:
             require_text(info.processor)
         for start in range(0, len(queues), BATCH):
-            args: list[Argument] = [self._clock]
+            args: list[Argument] = [self._clock, self._node, 1 if serves else 0]
             for info in queues[start : start + BATCH]:
                 args += (info.queue, info.processor, info.session, encode_record(info.options))
             await self._eval(scripts.ANNOUNCE, *args)
+
+    def withdraw_nowait(self, queues: Sequence[str], *, retire: bool = False) -> None:
+        for start in range(0, len(queues), BATCH):
+            args = (self._clock, self._node, 1 if retire else 0, *queues[start : start + BATCH])
+            self._send(scripts.WITHDRAW, args)
 
     async def known_queues(self) -> list[QueueInfo]:
         found: list[QueueInfo] = []
         offset = 0
         while True:
-            page = await self._eval(scripts.QUEUES, offset, BATCH)
+            page = await self._eval(scripts.QUEUES, self._clock, offset, BATCH)
             offset += len(page)
             found += [info for row in page if (info := _queue_info(*row)) is not None]
             if len(page) < BATCH:
                 return found
 
-    async def forget_queue(self, queue: str) -> int | None:
-        left = -2
+    async def forget_queue(self, queue: str) -> ForgetAnswer:
+        left, workers = -2, 0
         while left == -2:
-            left = await self._eval(scripts.FORGET_QUEUE, self._clock, queue)
-        return None if left < 0 else int(left)
+            left, workers = await self._eval(scripts.FORGET_QUEUE, self._clock, queue)
+        return ForgetAnswer(known=left >= 0, jobs=max(0, left), workers=workers)
 
     async def unpark(self, queue: str) -> None:
         await self._eval(scripts.UNPARK, self._node, queue)
@@ -792,7 +798,15 @@ def _messages(payload: bytes, batch: RecordDecoder[list[T]], one: RecordDecoder[
 
 
 def _stats(
-    waiting: int, active: int, completed: int, failed: int, later: int, cancelled: int, paused: int, dead: int
+    waiting: int,
+    active: int,
+    completed: int,
+    failed: int,
+    later: int,
+    cancelled: int,
+    paused: int,
+    dead: int,
+    workers: int,
 ) -> QueueStats:
     return QueueStats(
         waiting=0 if paused else waiting,
@@ -803,12 +817,21 @@ def _stats(
         delayed=later,
         cancelled=cancelled,
         dead=dead,
+        workers=workers,
     )
 
 
-def _queue_info(queue: bytes, processor: bytes, session: bytes, options: bytes) -> QueueInfo | None:
+def _queue_info(
+    queue: bytes, processor: bytes, session: bytes, options: bytes, workers: int, known: int
+) -> QueueInfo | None:
     try:
-        info = QueueInfo(queue=queue.decode(), processor=processor.decode(), session=session.decode())
+        info = QueueInfo(
+            queue=queue.decode(),
+            processor=processor.decode(),
+            session=session.decode(),
+            workers=workers,
+            known=bool(known),
+        )
     except UnicodeDecodeError as error:
         logger.warning("the record of queue %r cannot be read: %s", queue, error)
         return None

@@ -445,10 +445,16 @@ class _Auditor:
                 yield Finding("I12", entry.key, "its node is gone, and it never expires")
             if float(nodes.get(node, -1)) >= 0 and entry.pttl >= 0:
                 yield Finding("I1", entry.key, "its node is there, and its claims' numbers expire")
-        for kind in ("suspects", "graces"):
+        for kind in ("suspects", "graces", "leases"):
             for node in self.keyspace.get(kind) or {}:
                 if node not in nodes:
                     yield Finding("I12", kind, f"{node} is not among the nodes")
+        for queue, entry in self.keyspace.of("servers").items():
+            for node in self.keyspace.get("servers", queue) or ():
+                if node not in nodes:
+                    yield Finding("I12", entry.key, f"{node} serves it and is not among the nodes")
+                elif queue not in (self.keyspace.get("serves", node) or ()):
+                    yield Finding("I1", entry.key, f"{node} serves it and does not know that")
 
     # --- the outside ------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from tests.store.test_stateful import (
     BlockingClient,
     FlowMachine,
     KeptMachine,
+    ServingMachine,
     SessionMachine,
     StoreMachine,
     TurnMachine,
@@ -281,7 +282,9 @@ def test_every_kind_of_key_is_known_to_the_auditor() -> None:
     assert TYPES.keys() >= PERMANENT
 
 
-@pytest.mark.parametrize("machine", [StoreMachine, SessionMachine, FlowMachine, TurnMachine, KeptMachine])
+@pytest.mark.parametrize(
+    "machine", [StoreMachine, SessionMachine, FlowMachine, TurnMachine, KeptMachine, ServingMachine]
+)
 def test_whatever_is_asked_of_a_store_it_stays_well(machine: type[StoreMachine], redis_server: Any) -> None:
     with redis_server.client() as connection:
 

@@ -86,7 +86,7 @@ async def test_what_waited_beyond_its_deadline_is_cancelled_and_no_dead_letter(a
         await runtime.pause(late)
         with trio.move_on_after(5):
             # As from a client that dies: it has sent its deadline, and cancels nothing.
-            _, request = await runtime.node.submissions.prepare(late, 7, Ask())
+            request = (await runtime.node.submissions.prepare(late, 7, Ask())).request
             await runtime.node.store.enqueue([request])
         await trio.sleep(10)
         await runtime.resume(late)

@@ -233,7 +233,7 @@ async def test_an_unreadable_record_fails_and_blocks_nothing(redis_url, redis_se
         runtime.unregister(plus_one)
         while runtime.get_stats().workers:
             await anyio.sleep(0.001)
-        poison = await runtime.submit("plus_one", 1, job_id="poison")
+        poison = await runtime.submit(plus_one, 1, job_id="poison")
         with redis_server.client() as admin:
             assert isinstance(admin, redis_py.Redis)
             admin.hset(keys.spell("am2z", "job", "poison"), "spec", b"\x93nonsense")

@@ -128,7 +128,7 @@ async def test_the_deadline_of_a_caller_applies_to_its_job_alone(make_runtime):
     async with opened(make_runtime(), plain) as runtime:
         with anyio.move_on_after(0.2):
             # As from a client that dies: it has sent its deadline, and cancels nothing.
-            _, request = await runtime.node.submissions.prepare(plain, 1, Ask())
+            request = (await runtime.node.submissions.prepare(plain, 1, Ask())).request
             await runtime.node.store.enqueue([request])
         assert (await runtime.execute(plain, 0)).unwrap() == 0
         settled = None

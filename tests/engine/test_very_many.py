@@ -74,7 +74,7 @@ async def watched(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Turns]:
         return read_result(*args, **named)
 
     monkeypatch.setattr(Submissions, "prepare", counted_prepare)
-    monkeypatch.setattr("am2z_trio.engine.submissions.read_result", counted_read)
+    monkeypatch.setattr("am2z_trio.engine.job.read_result", counted_read)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(turns.watch)
         yield turns

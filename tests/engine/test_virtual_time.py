@@ -284,9 +284,9 @@ async def test_a_node_announces_again_what_it_serves(autojump_clock, monkeypatch
     announced: list[tuple[float, list[str]]] = []
     real = MemoryServer.announce
 
-    def announce(self: MemoryServer, queues: list[QueueInfo], now: float) -> None:
+    def announce(self: MemoryServer, node: str, queues: list[QueueInfo], now: float, *, serves: bool) -> None:
         announced.append((trio.current_time() - start, [info.processor for info in queues]))
-        real(self, queues, now)
+        real(self, node, queues, now, serves=serves)
 
     monkeypatch.setattr(MemoryServer, "announce", announce)
 

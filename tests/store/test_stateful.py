@@ -102,6 +102,9 @@ class BlockingClient:
     async def call(self, *args: Any) -> Any:
         return self._connection.execute_command(*args)
 
+    def send_eval(self, script: Script, keys: Sequence[Any], args: Sequence[Any]) -> None:
+        drive(self.eval(script, keys, args))
+
     def again(self) -> Any:
         """Send the last script call once more, byte for byte."""
         return self._connection.execute_command(*self.last)
@@ -169,7 +172,9 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.channels) > 1)
     @rule(data=st.data())
     def node_vanishes(self, data: st.DataObject) -> None:
-        node = data.draw(st.sampled_from(sorted(self.channels)))
+        self._vanish(data.draw(st.sampled_from(sorted(self.channels))))
+
+    def _vanish(self, node: str) -> None:
         self.server.disconnect(node)
         channel = self.channels.pop(node)
         channel.unsubscribe()
@@ -205,8 +210,8 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(queue=st.sampled_from(QUEUES))
     def forget_queue(self, queue: str) -> None:
         info = QueueInfo(queue=queue, processor=queue)
-        self.server.announce([info], self.now)
-        drive(self.stores["n1"].announce([info]))
+        self.server.announce("n1", [info], self.now, serves=False)
+        drive(self.stores["n1"].announce([info], serves=False))
         self.same(self.server.forget_queue(queue, self.now), drive(self.stores["n1"].forget_queue(queue)))
         self.has_forgotten = True
 
@@ -732,7 +737,7 @@ class TurnMachine(PlainMachine):
     @initialize()
     def the_queues_are_known(self) -> None:
         infos = [QueueInfo(queue=queue, processor=queue) for queue in QUEUES]
-        self.server.announce(infos, self.now)
+        self.server.announce("n1", infos, self.now)
         drive(self.stores["n1"].announce(infos))
 
     @rule(
@@ -917,6 +922,110 @@ class CallMachine(TurnMachine):
             self.same(ours, [node.decode() for node in theirs])
 
 
+class ServingMachine(PlainMachine):
+    """With nodes that serve queues, and come and go."""
+
+    all_there_is_is_claimed = the_last_one_ends = an_earlier_claim_arrives_again = None  # type: ignore[assignment]
+    claim = settle = cancel = a_caller_leaves = what_ended_jobs_had_called_ends = None  # type: ignore[assignment]
+    every_job_is_in_exactly_one_place = None  # type: ignore[assignment]
+    node_vanishes = StoreMachine.node_vanishes  # type: ignore[assignment]
+    node_comes_back = StoreMachine.node_comes_back  # type: ignore[assignment]
+    join = StoreMachine.join  # type: ignore[assignment]
+    leave = StoreMachine.leave  # type: ignore[assignment]
+
+    @rule(
+        node=st.sampled_from(NODES),
+        queues=st.lists(st.sampled_from(QUEUES), min_size=1, unique=True),
+        serves=st.sampled_from([True, True, True, False]),
+    )
+    def announce(self, node: str, queues: list[str], serves: bool) -> None:
+        infos = [QueueInfo(queue=queue, processor=queue) for queue in queues]
+        self.server.announce(node, infos, self.now, serves=serves)
+        drive(self.stores[node].announce(infos, serves=serves))
+
+    @rule(node=st.sampled_from(NODES), queue=st.sampled_from(QUEUES), retire=st.booleans())
+    def withdraw(self, node: str, queue: str, retire: bool) -> None:
+        self.server.withdraw(node, [queue], self.now, retire=retire)
+        self.stores[node].withdraw_nowait([queue], retire=retire)
+
+    @rule(days=st.sampled_from([0.4, 1, 7]), node=st.sampled_from(NODES))
+    def much_time_passes(self, days: float, node: str) -> None:
+        self.now += round(days * 24 * 3600 * 1000)
+        self.server.join(node, self.now)
+        drive(self.stores[node].join())
+
+    @rule(node=st.sampled_from(NODES))
+    def all_but_one_are_away_for_long(self, node: str) -> None:
+        for _ in range(3):
+            self.now += 4_000
+            self.same(self.server.tick(node, self.now), drive(self.stores[node].tick()))
+
+    @rule(node=st.sampled_from(NODES), queue=st.sampled_from(QUEUES))
+    def nobody_is_to_know_it_and_one_submits_to_it(self, node: str, queue: str) -> None:
+        for server in NODES:
+            self.withdraw(server, queue, True)
+        self.announce(node, [queue], False)
+
+    def _serves(self, node: str, queue: str) -> None:
+        self.join(node)
+        self.announce(node, [queue], True)
+
+    @rule(nodes=st.permutations(NODES), queue=st.sampled_from(QUEUES))
+    def one_of_two_that_serve_it_withdraws(self, nodes: list[str], queue: str) -> None:
+        for node in nodes[:2]:
+            self._serves(node, queue)
+        self.withdraw(nodes[0], queue, True)
+        self.withdraw(nodes[1], queue, False)
+
+    @rule(node=st.sampled_from(NODES), queue=st.sampled_from(QUEUES))
+    def what_is_served_is_to_be_forgotten(self, node: str, queue: str) -> None:
+        self._serves(node, queue)
+        self.forget_queue(queue)
+
+    @rule(node=st.sampled_from(NODES), queue=st.sampled_from(QUEUES), leaves=st.booleans())
+    def it_is_served_for_long_and_then_no_more(self, node: str, queue: str, leaves: bool) -> None:
+        self._serves(node, queue)
+        self.now += 20 * 3600 * 1000
+        self.join(node)
+        if leaves:
+            self.leave(node)
+        else:
+            self.withdraw(node, queue, False)
+        self.now += 10 * 3600 * 1000
+
+    @precondition(lambda self: len(self.channels) > 1)
+    @rule(data=st.data(), queue=st.sampled_from(QUEUES), ms=st.sampled_from([1_900, 2_100]))
+    def a_node_that_serves_vanishes(self, data: st.DataObject, queue: str, ms: int) -> None:
+        node = data.draw(st.sampled_from(sorted(self.channels)))
+        self._serves(node, queue)
+        self._vanish(node)
+        self.now += ms
+
+    @rule(id=st.sampled_from(IDS), queue=st.sampled_from(QUEUES))
+    def a_job_comes(self, id: str, queue: str) -> None:
+        raw = msgspec.Raw(msgspec.msgpack.encode(1))
+        request = Enqueue(spec=JobSpec(WIRE_VERSION, id, queue, "", raw, "n1"), queue=queue)
+        self.same(self.server.enqueue([request], self.now), drive(self.stores["n1"].enqueue([request])))
+
+    @rule(node=st.sampled_from(NODES), queue=st.sampled_from(QUEUES))
+    def work_is_claimed(self, node: str, queue: str) -> None:
+        self._claim_next(node, queue, 1)
+
+    @invariant()
+    def the_same_queues_are_known(self) -> None:
+        for node in NODES[:2]:
+            self.same(self.server.known_queues(self.now), drive(self.stores[node].known_queues()))
+
+    @invariant()
+    def servers_are_nodes_and_know_what_they_serve(self) -> None:
+        connection: Any = self.connection
+        nodes = connection.zrange(spell("am2z", "nodes"), 0, -1)
+        for queue in QUEUES:
+            for name in connection.smembers(spell("am2z", "servers", queue)):
+                assert name in nodes
+                assert connection.sismember(spell("am2z", "serves", name.decode()), queue)
+
+
 class KeptMachine(PlainMachine):
     """With what ended jobs leave behind, and jobs that give way to later ones.
 
@@ -1002,7 +1111,16 @@ class NamedMachine(PlainMachine):
 
 @pytest.mark.parametrize(
     "machine",
-    [StoreMachine, SessionMachine, FlowMachine, TurnMachine, CallMachine, KeptMachine, NamedMachine],
+    [
+        StoreMachine,
+        SessionMachine,
+        FlowMachine,
+        TurnMachine,
+        CallMachine,
+        KeptMachine,
+        NamedMachine,
+        ServingMachine,
+    ],
 )
 def test_redis_does_what_the_specification_does(machine: type[StoreMachine], redis_server: Any) -> None:
     with redis_server.client() as connection:

@@ -1,17 +1,27 @@
 -- Make queues known.
 --
 -- KEYS     anchor
--- ARGV     clock, then per queue: queue, processor, session, options
+-- ARGV     clock, node, 1 if it serves them, 0 if it only submits to them, then per queue: queue, processor,
+--          session, options
 -- RETURNS  nothing
 -- INVARIANT  a queue keeps its first place; places are counted, as several can be announced in one ms. The
 --          first write is a removal: a worker that comes to a full Redis is what empties it. Whoever serves a
---          queue announces it again and again: `seen` is when somebody did last.
+--          queue announces it again and again: `seen` is when somebody did last. A node without a lease is no
+--          server: it says so again when it has one. Who only submits changes nothing of what is known.
 
-local now = whole(read_clock(ARGV[1]))
-for i = 2, #ARGV, 4 do
-  redis.call('HDEL', meta_key(ARGV[i]), 'options')
-  redis.call('HSET', meta_key(ARGV[i]), 'processor', ARGV[i + 1], 'session', ARGV[i + 2],
-    'options', ARGV[i + 3], 'seen', now)
-  local last = redis.call('ZRANGE', queues_key(), -1, -1, 'WITHSCORES')[2]
-  redis.call('ZADD', queues_key(), 'NX', number(last, -1) + 1, ARGV[i])
+local now, node, serves = whole(read_clock(ARGV[1])), ARGV[2], ARGV[3] == '1'
+local has_lease = number(redis.call('ZSCORE', nodes_key(), node), -1) >= 0
+for i = 4, #ARGV, 4 do
+  local queue = ARGV[i]
+  if serves or not redis.call('ZSCORE', queues_key(), queue) then
+    redis.call('HDEL', meta_key(queue), 'options', 'retired')
+    redis.call('HSET', meta_key(queue), 'processor', ARGV[i + 1], 'session', ARGV[i + 2], 'options', ARGV[i + 3])
+    if serves then redis.call('HSET', meta_key(queue), 'seen', now) end
+    local last = redis.call('ZRANGE', queues_key(), -1, -1, 'WITHSCORES')[2]
+    redis.call('ZADD', queues_key(), 'NX', number(last, -1) + 1, queue)
+  end
+  if serves and has_lease then
+    redis.call('SADD', servers_key(queue), node)
+    redis.call('SADD', serves_key(node), queue)
+  end
 end

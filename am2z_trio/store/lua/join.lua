@@ -10,5 +10,6 @@ local now, node = read_clock(ARGV[1]), ARGV[2]
 redis.call('HDEL', suspects_key(), node)
 redis.call('PERSIST', claims_key(node))
 redis.call('HSET', graces_key(), node, ARGV[4])
+redis.call('HSET', leases_key(), node, ARGV[3])
 redis.call('ZADD', nodes_key(), whole(now + tonumber(ARGV[3])), node)
 return false

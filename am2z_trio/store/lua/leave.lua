@@ -3,8 +3,8 @@
 -- KEYS     anchor
 -- ARGV     clock, result ttl ms, node, cursor: '0' at first, then what was answered
 -- RETURNS  cursor, '' after the last call
--- INVARIANT  after the last call nothing of the node is left: no claim, no place in a lot, no key. It is in no
---          lot when the first job goes back, which must wake somebody else.
+-- INVARIANT  after the last call nothing of the node is left: no claim, no place in a lot, no queue that it serves,
+--          no key. It is in no lot when the first job goes back, which must wake somebody else.
 
 local now, ttl, node, cursor = read_clock(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 redis.call('HDEL', suspects_key(), node)
@@ -18,9 +18,10 @@ for _, id in ipairs(redis.call('HRANDFIELD', active_key(node), 100)) do
   if job then return_job(job, nil, now, ttl) end
   redis.call('HDEL', active_key(node), id)
 end
-local left = redis.call('EXISTS', active_key(node)) == 1
+local left = unserve_all(node, now) or redis.call('EXISTS', active_key(node)) == 1
 if not left then
   redis.call('HDEL', graces_key(), node)
+  redis.call('HDEL', leases_key(), node)
   redis.call('DEL', claims_key(node))
   redis.call('ZREM', nodes_key(), node)
   if redis.call('EXISTS', nodes_key()) == 0 then redis.call('DEL', look_key(), sweep_key()) end

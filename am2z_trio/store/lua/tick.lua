@@ -83,10 +83,11 @@ local function reap(name)
       tell('job:stalled', now, name, job.id)
     end
   end
-  if redis.call('EXISTS', active_key(name)) == 0 then
+  if redis.call('EXISTS', active_key(name)) == 0 and not unserve_all(name, now) then
     redis.call('ZREM', nodes_key(), name)
     redis.call('HDEL', suspects_key(), name)
     redis.call('HDEL', graces_key(), name)
+    redis.call('HDEL', leases_key(), name)
     leave_lots(name)
     -- A late duplicate of a claim may still be on its way; the numbers that refuse it stay for a while.
     redis.call('PEXPIRE', claims_key(name), ttl)
@@ -107,10 +108,10 @@ end
 local offset = number(redis.call('GET', sweep_key()), 0)
 local queues, dropped = redis.call('ZRANGE', queues_key(), offset, offset + most_queues - 1), 0
 for _, queue in ipairs(queues) do
-  local meta = redis.call('HMGET', meta_key(queue), 'paused', 'seen')
+  local meta = redis.call('HMGET', meta_key(queue), 'paused', 'seen', 'processor')
   if meta[1] then
     -- A pause has no end of its own.
-  elseif meta[2] and now - number(meta[2], now) > ANNOUNCED_MS and jobs_left(queue, now) == 0 then
+  elseif meta[3] and (not meta[2] or now - number(meta[2], now) > ANNOUNCED_MS) and jobs_left(queue, now) == 0 then
     if drop_queue(queue) then dropped = dropped + 1 end
   elseif redis.call('ZCARD', lot_key(queue)) > 0 then
     local due = next_due(queue, now)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal, Protocol
 
+import msgspec
+
 from am2z_trio.concurrency import CancelScope, Host, Nursery, TaskStatus, current_host
 from am2z_trio.model.events import Event
 from am2z_trio.model.records import (
@@ -167,8 +169,14 @@ class Node:
         return (await self.view(job)).status
 
     async def stats(self, queue: str = "q") -> QueueStats:
+        """Counts of the queue's jobs; not who serves it."""
         (stats,) = await self.store.stats([queue])
-        return stats
+        return msgspec.structs.replace(stats, workers=0)
+
+    async def workers(self, queue: str = "q") -> int:
+        """How many live nodes serve the queue."""
+        (stats,) = await self.store.stats([queue])
+        return stats.workers
 
     async def state(self, session: str = "s") -> StateRecord:
         """Read a session's state, without its times."""
