@@ -115,6 +115,9 @@ class AsyncioHost:
         assert result is not None
         return result.unwrap()
 
+    def asker(self) -> Callable[[Callable[[], object]], object]:
+        return asyncio.get_running_loop().call_soon_threadsafe
+
     def open_nursery(self) -> AbstractAsyncContextManager[Nursery]:
         return cast(AbstractAsyncContextManager[Nursery], anyio.create_task_group())
 

@@ -79,6 +79,9 @@ class TrioHost:
         # Trio's threads are daemons. Through AnyIO, so that its `from_thread` works in them, too.
         return await anyio.to_thread.run_sync(fn, abandon_on_cancel=True, limiter=limiter)
 
+    def asker(self) -> Callable[[Callable[[], object]], object]:
+        return trio.lowlevel.current_trio_token().run_sync_soon
+
     def open_nursery(self) -> AbstractAsyncContextManager[Nursery]:
         return cast(AbstractAsyncContextManager[Nursery], trio.open_nursery())
 

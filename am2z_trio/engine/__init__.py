@@ -12,6 +12,7 @@ Where things are, from the function a user writes to the outcome a caller gets:
   anybody serves what is waited for, and for how long its callers wait
 * `worker` - claims jobs for free slots; `claims` - the jobs this node holds, `holdings` - whether the store
   agrees, `fence` - which of them stop while it is away; `capacity` - how many run
+* `hogs` - sees jobs that keep the event loop to themselves
 * `executor` - a claimed job in, a settlement out; `settler` - settlements on their way to the store
 * `calls`, `circuits` - what a running job asks for: other jobs, and whether a processor may be called
 * `sessions`, `session_stops`, `session` - a nursery per session, its end, and how a user holds it

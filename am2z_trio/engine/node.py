@@ -52,6 +52,7 @@ from .context import CallRequest, Context
 from .contexts import OwnContext
 from .executor import Executor
 from .fence import SELF_FENCE, Fence
+from .hogs import Hogs
 from .holdings import Holdings
 from .locks import Locks
 from .memory import resident_mb
@@ -140,6 +141,7 @@ class Node:
         )
         own = self._own = OwnContext()
         self.threads = Threads(self.host, options.limits.max_abandoned_threads)
+        self.hogs = Hogs(self.host, self.claims, registry)
         self._executor = Executor(
             self.host,
             node_id,
@@ -147,6 +149,7 @@ class Node:
             Circuits(store),
             own,
             self.threads,
+            self.hogs,
             emit=self._emit,
             report=self._report,
             call=self._call,
@@ -313,6 +316,7 @@ class Node:
                 await self.store.renew(look_every=0.0)
                 if self._options.workers:
                     nursery.start_soon(lasting, self.host, "the fence", self.fence.run)
+                    nursery.start_soon(lasting, self.host, "the watch over the loop", self.hogs.run)
                     await self._join()
                 nursery.start_soon(lasting, self.host, "the task that announces", self.announcements.run)
                 nursery.start_soon(lasting, self.host, "the task that looks", self._look_forever)

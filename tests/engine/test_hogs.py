@@ -1,0 +1,238 @@
+"""Code that keeps the event loop to itself is told of, with its name, time and place; nobody else is."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from am2z_trio import Context, ProcessorTimeoutError, processor
+from am2z_trio.engine import hogs
+from am2z_trio.engine.hogs import Hogs
+
+pytestmark = pytest.mark.anyio
+
+
+class Heard(logging.Handler):
+    """What the log has said of hogs; a job can wait for it, event loop or not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[Any] = []
+        self.spoken = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if hasattr(record, "seconds"):
+            self.records.append(record)
+            self.spoken.set()
+
+    def said(self) -> list[tuple[str, str]]:
+        return [(one.processor, one.getMessage()) for one in self.records]
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Heard]:
+    monkeypatch.setattr(hogs, "LOOK_EVERY", 0.02)
+    handler = Heard()
+    logger = logging.getLogger("am2z_trio.jobs")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+def compute(heard: Heard) -> None:
+    """Block until somebody has said so."""
+    assert heard.spoken.wait(20)
+
+
+async def test_it_is_told_while_it_lasts_and_where_it_is(make_runtime, heard):
+    @processor(timeout=0.05)
+    async def crunch(n: int) -> int:
+        compute(heard)
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(crunch)
+        result = await runtime.execute(crunch, 1, session="alice")
+    record = heard.records[0]
+    assert (record.levelno, record.processor, record.session) == (logging.WARNING, "crunch", "alice")
+    assert record.job == result.metadata.job_id
+    assert 0 < record.seconds < 20
+    line, _, place = record.getMessage().partition("\n")
+    assert line.startswith("'crunch' keeps the event loop to itself, for ")
+    assert "goes on past its limit of 0.05 s" in line
+    assert "in crunch" in place
+    assert "in compute" in place
+    assert "am2z_trio/engine" not in place
+    if len(heard.records) > 1:
+        assert "it has kept the event loop to itself" in heard.records[1].getMessage()
+
+
+async def test_its_end_is_told_too_where_it_was_cancelled_late(make_runtime, heard):
+    @processor(timeout=0.05)
+    async def crunch(n: int) -> int:
+        compute(heard)
+        time.sleep(hogs.LATE)
+        await anyio.sleep_forever()
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(crunch)
+        result = await runtime.execute(crunch, 1)
+    assert type(result.error) is ProcessorTimeoutError
+    (_, first), (_, last) = heard.said()
+    assert "keeps the event loop" in first
+    assert last.startswith("'crunch' has run for 0.")
+    assert "longer than its limit of 0.05 s" in last
+    assert "it has kept the event loop to itself" in last
+    assert heard.records[1].seconds >= 0.05 + hogs.LATE
+
+
+async def test_what_nobody_has_seen_is_told_at_its_end(make_runtime, heard, monkeypatch):
+    monkeypatch.setattr(hogs, "LOOK_EVERY", 3600)
+
+    @processor(timeout=0.01)
+    async def crunch(n: int) -> int:
+        time.sleep(0.01 + 1.5 * hogs.LATE)
+        if n == 2:
+            raise ValueError("in the end")
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(crunch)
+        assert (await runtime.execute(crunch, 1)).success
+        assert not (await runtime.execute(crunch, 2)).success
+    assert [name for name, _ in heard.said()] == ["crunch", "crunch"]
+    assert all("did not await, or was shielded" in text for _, text in heard.said())
+
+
+async def test_others_that_are_late_for_it_are_not_blamed(make_runtime, heard):
+    waiting = anyio.Event()
+
+    @processor(timeout=0.05)
+    async def crunch(n: int) -> int:
+        await waiting.wait()
+        compute(heard)
+        time.sleep(2 * hogs.LATE)
+        return n
+
+    @processor(timeout=0.05)
+    async def wait(n: int) -> int:
+        waiting.set()
+        await anyio.sleep_forever()
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(crunch, wait)
+        jobs = [await runtime.submit(crunch, 1), *[await runtime.submit(wait, n) for n in range(3)]]
+        for job in jobs:
+            await job.result()
+    assert {name for name, _ in heard.said()} <= {"crunch"}
+
+
+@pytest.mark.parametrize("how", ["a task group", "ctx.nursery", "inline"])
+async def test_what_a_job_starts_is_told_as_its_own(make_runtime, heard, how):
+    async def hog() -> None:
+        await anyio.lowlevel.checkpoint()
+        compute(heard)
+
+    @processor(timeout=0.05)
+    async def within(n: int) -> int:
+        compute(heard)
+        return n
+
+    @processor(timeout=0.05)
+    async def crunch(n: int, ctx: Context) -> int:
+        if how == "a task group":
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(hog)
+        elif how == "ctx.nursery":
+            ctx.nursery.start_soon(hog)
+        else:
+            await ctx.call(within, n, inline=True)
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(crunch, within)
+        await runtime.execute(crunch, 1)
+    name, text = heard.said()[0]
+    assert name == ("within" if how == "inline" else "crunch")
+    assert "keeps the event loop to itself" in text
+    assert "in compute" in text
+
+
+async def test_without_a_timeout_it_is_told_after_a_while(make_runtime, heard, monkeypatch):
+    monkeypatch.setattr(hogs, "TOO_LONG", 0.1)
+
+    @processor
+    async def crunch(n: int) -> int:
+        compute(heard)
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(crunch)
+        await runtime.execute(crunch, 1)
+    ((name, text),) = heard.said()
+    assert name == "crunch"
+    assert "limit" not in text.partition("\n")[0]
+
+
+async def test_who_lets_others_have_their_turn_is_not_told(make_runtime, heard, monkeypatch):
+    looks: list[int] = []
+    look = Hogs._look
+
+    def counted(self: Hogs, *args: Any) -> Any:
+        looks.append(1)
+        return look(self, *args)
+
+    monkeypatch.setattr(Hogs, "_look", counted)
+    monkeypatch.setattr(hogs, "TOO_LONG", 0.01)
+
+    @processor
+    async def polite(n: int) -> int:
+        while len(looks) < n:
+            time.sleep(0.001)
+            await anyio.lowlevel.checkpoint()
+        return n
+
+    @processor
+    def in_thread(n: int) -> int:
+        while len(looks) < n:
+            time.sleep(0.001)
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(polite, in_thread)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(runtime.execute, polite, 30)
+            tasks.start_soon(runtime.execute, in_thread, 30)
+    assert len(looks) >= 30
+    assert heard.said() == []
+
+
+async def test_a_log_handler_that_raises_does_not_end_the_watch(make_runtime, heard, monkeypatch):
+    emit = heard.emit
+
+    def raises(record: logging.LogRecord) -> None:
+        emit(record)
+        raise SystemExit(3)
+
+    monkeypatch.setattr(heard, "emit", raises)
+
+    @processor(timeout=0.05)
+    async def crunch(n: int) -> int:
+        heard.spoken.clear()
+        compute(heard)
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(crunch)
+        for n in range(2):
+            await runtime.execute(crunch, n)
+        assert (await runtime.connection.check_health()).healthy
