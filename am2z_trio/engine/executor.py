@@ -39,7 +39,7 @@ from am2z_trio.model.errors import (
 )
 from am2z_trio.model.integrity import verified
 from am2z_trio.model.limits import KIB, MAX_HISTORY_BYTES, MAX_REASON_BYTES, MAX_TEXT_BYTES
-from am2z_trio.model.logs import Log, attributes
+from am2z_trio.model.logs import JobLog, Log, attributes
 from am2z_trio.model.options import MAX_SECONDS, RetryPolicy
 from am2z_trio.model.records import (
     DEADLINE,
@@ -489,7 +489,7 @@ class Executor:
             ),
             cancel_scope=scope,
             state=stored,
-            log=logging.LoggerAdapter(
+            log=JobLog(
                 job_logger,
                 attributes(processor=spec.processor, job=spec.id, session=spec.session),
             ),

@@ -25,7 +25,8 @@ import logging
 import re
 import sys
 import textwrap
-from typing import Final
+from collections.abc import MutableMapping
+from typing import Any, Final
 
 from .limits import KIB, MAX_TRACEBACK_BYTES
 from .telling import cut, cut_middle, described, text_of
@@ -102,6 +103,27 @@ class Log:
                 told.append(block(cut_middle(trace, MAX_TRACEBACK_BYTES)))
             # The frame that the record names is the one which has something to say.
             self._logger.log(level, template, *told, extra=about, stacklevel=3)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as raised:
+            _complain(raised)
+
+
+class JobLog(logging.LoggerAdapter[logging.Logger]):
+    """What `ctx.log` is: a logger of the standard library's that says which job it is. As with the engine's
+    own, nothing that a handler or filter raises goes through: what is logged does not fail the job."""
+
+    def process(
+        self, msg: object, kwargs: MutableMapping[str, Any]
+    ) -> tuple[object, MutableMapping[str, Any]]:
+        # Not instead of what the call itself gives.
+        kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
+        return msg, kwargs
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        try:
+            kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+            super().log(level, msg, *args, **kwargs)
         except KeyboardInterrupt:
             raise
         except BaseException as raised:

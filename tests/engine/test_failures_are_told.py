@@ -309,6 +309,35 @@ async def test_a_log_handler_that_raises_harms_no_job(make_runtime, error, capsy
     assert "am2z_trio: logging failed: " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("error", [RuntimeError("the disk is full"), SystemExit(3)], ids=["error", "exit"])
+async def test_a_log_handler_that_raises_does_not_fail_a_job_that_logs(make_runtime, error):
+    @processor
+    async def chatty(n: int, ctx: Context) -> int:
+        ctx.log.error("%d of %s", n, "many")
+        return n
+
+    broken = Broken(error)
+    with handled_by(broken):
+        async with make_runtime() as runtime:
+            runtime.register(chatty)
+            assert (await runtime.execute(chatty, 7)).unwrap() == 7
+    assert broken.called == 1
+
+
+async def test_what_a_job_logs_says_which_job_it_is_and_where(make_runtime, caplog):
+    @processor
+    async def chatty(n: int, ctx: Context) -> int:
+        ctx.log.warning("%d of %s", n, "many", extra={"mine": 3})
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(chatty)
+        result = await runtime.execute(chatty, 7, session="alice")
+    (record,) = told(caplog)
+    assert (record.job, record.processor, record.session) == (result.metadata.job_id, "chatty", "alice")
+    assert (record.mine, record.funcName, record.getMessage()) == (3, "chatty", "7 of many")
+
+
 async def test_the_record_names_the_place_that_has_something_to_say(caplog):
     Log("am2z_trio.here").warning("%s of %d: %r", "a\nb", 3, "c")
     (record,) = caplog.records
