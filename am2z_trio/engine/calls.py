@@ -57,6 +57,7 @@ class Calls:
         root.called += 1
         if root.called > MAX_CALLS:
             raise _too_many(root)
+        require(isinstance(request.inline, bool), "inline", request.inline, "must be True or False")
         if request.inline:
             return await self._run_inline(executor, claim, request, context)
         ask = self._ask(claim, request)

@@ -20,6 +20,7 @@ import anyio
 import msgspec
 
 from am2z_trio.model.arguments import Options, exact_arguments
+from am2z_trio.model.callables import awaited, require_function
 from am2z_trio.model.errors import (
     AM2ZError,
     ParallelError,
@@ -27,11 +28,10 @@ from am2z_trio.model.errors import (
     StepFailedError,
     ValidationError,
 )
-from am2z_trio.model.limits import KIB, MAX_CALLS
-from am2z_trio.model.options import QueueOptions, RetryPolicy, require
+from am2z_trio.model.limits import KIB, MAX_CALLS, MAX_SESSION_BYTES
+from am2z_trio.model.options import QueueOptions, RetryPolicy, keep, require, require_text
 from am2z_trio.model.telling import attempt, class_of, cut, text_of
 
-from .callables import awaited, require_function
 from .context import CallRequest, Context
 from .job import ProcessorResult
 from .merge import merge_changes
@@ -97,6 +97,9 @@ class Payload(Options, Generic[P], frozen=True, kw_only=False):
     state: P
     session: str
 
+    def __post_init__(self) -> None:
+        keep(self, "session", require_text("Payload.session", self.session, most=MAX_SESSION_BYTES))
+
 
 class Composition(Processor[S], Generic[S]):
     """A processor that is made of processors."""
@@ -116,6 +119,10 @@ class Composition(Processor[S], Generic[S]):
         queue: QueueOptions | None = None,
         description: str = "",
     ) -> None:
+        require(isinstance(name, str), "Processor.name", name, "must be a text")
+        require(isinstance(plan, Plan), "Composition.plan", plan, "must be a plan")
+        _require_processors("Composition.parts", parts)
+        require(isinstance(plan.inline, bool), "Composition.inline", plan.inline, "must be True or False")
         self.plan = plan
         super().__init__(
             partial(run, plan),
@@ -185,6 +192,7 @@ def parallel(
     _require_processors("parallel.children", children)
     if merge is not None:
         require_function("parallel.merge", merge, "(state, results)")
+    require(isinstance(collect, bool), "parallel.collect", collect, "must be True or False")
     plan = ParallelPlan(children=tuple(children), merge=merge, collect=collect, inline=inline)
     return Composition(
         name,
@@ -223,8 +231,11 @@ def route(
         routes,
         "must be processors by their keys",
     )
+    _require_processors("route.routes", [*routes.values()])
+    require(
+        fallback is None or isinstance(fallback, Processor), "route.fallback", fallback, "must be a processor"
+    )
     parts = [*routes.values(), *([] if fallback is None else [fallback])]
-    _require_processors("route.routes", parts)
     plan = RoutePlan(key=key, routes=dict(routes), fallback=fallback, inline=inline)
     return Composition(
         name,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from am2z_trio.model.callables import require_function
 from am2z_trio.model.codec import StateCodec
 from am2z_trio.model.errors import AM2ZError, JobNotFoundError, SessionStoppedError, ValidationError
 from am2z_trio.model.limits import MAX_ANY_ID_BYTES
@@ -139,6 +140,8 @@ class DeadLetters:
 
     async def _ids(self, processor: Processor[Any] | str, where: Callable[[DeadLetter], bool] | None) -> Ids:
         """Those that there are now, the oldest first."""
+        if where is not None:
+            require_function("where", where, "(letter)")
         store, queue, ids = self._runtime.node.store, queue_name(name_of(processor)), dict[str, None]()
         while page := await store.dead_page(queue, len(ids), PAGE):
             before = len(ids)

@@ -12,6 +12,7 @@ from inspect import isawaitable
 from typing import Any, TypeVar, overload
 
 from am2z_trio.concurrency.stack import require_stack
+from am2z_trio.model.callables import called
 from am2z_trio.model.codec import checksum
 from am2z_trio.model.errors import RuntimeStateError
 from am2z_trio.model.integrity import verified
@@ -61,7 +62,7 @@ class JobState:
         called this, what it returns is its result alone and is not stored.
         """
         before = await self.read(type)
-        after = fn(before)
+        after = called("fn", fn, before)
         if isawaitable(after):
             after = await after
         if after is None:

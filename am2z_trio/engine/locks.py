@@ -51,9 +51,10 @@ class SessionLock:
 
     async def read(self, type: Any = Any) -> Any:
         """The session's state, as `type`, or `None`; `write` then compares with it."""
+        codec = self._states.codec(type)
         record = await self._states.store.read(self.session)
         self._seen = record
-        return self._states.codec(type).decode(record.blob) if record.exists else None
+        return codec.decode(record.blob) if record.exists else None
 
     async def write(self, state: object, *, type: Any = None) -> int:
         """Write the session's state and return its version.

@@ -23,6 +23,18 @@ from typing import (
 import msgspec
 
 from am2z_trio.model.arguments import exact_arguments
+from am2z_trio.model.callables import (
+    annotation_of,
+    as_written,
+    gives_coroutine,
+    is_async_generator,
+    is_generator,
+    name_of_function,
+    parameters,
+    require_items,
+    resolved,
+    result_of,
+)
 from am2z_trio.model.codec import StateCodec
 from am2z_trio.model.errors import ConfigurationError, DuplicateProcessorError, ValidationError
 from am2z_trio.model.limits import MAX_NAME_BYTES
@@ -36,18 +48,6 @@ from am2z_trio.model.options import (
 )
 from am2z_trio.model.telling import attempt
 from am2z_trio.model.types import why_unfit
-
-from .callables import (
-    annotation_of,
-    as_written,
-    gives_coroutine,
-    is_async_generator,
-    is_generator,
-    name_of_function,
-    parameters,
-    resolved,
-    result_of,
-)
 
 if TYPE_CHECKING:
     from .context import Context
@@ -133,6 +133,7 @@ class Processor(Generic[S]):
             f"must be a text of 1 to {MAX_NAME} characters",
         )
         self.name = require_text("Processor.name", self.name, most=MAX_NAME_BYTES)
+        require(isinstance(description, str), "Processor.description", description, "must be a text")
         self.description = description or inspect.getdoc(fn) or ""
         if timeout is not None:
             timeout = require_seconds("Processor.timeout", timeout, zero=False)
@@ -165,7 +166,8 @@ class Processor(Generic[S]):
             "must be a processor",
         )
         self.fallback = fallback
-        self.depends_on = (*depends_on, *([] if fallback is None else [fallback]))
+        needed = require_items("Processor.depends_on", depends_on, "processors")
+        self.depends_on = (*needed, *([] if fallback is None else [fallback]))
         for dependency in self.depends_on:
             require(
                 isinstance(dependency, Processor),

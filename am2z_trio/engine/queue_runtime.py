@@ -32,6 +32,7 @@ class QueueRuntime(Runtime):
         this process; if it dies, the block ends with a `NetworkError` that says how. The other keyword
         arguments are the fields of `RuntimeOptions`. A bad or misspelt one is a `ConfigurationError`.
         """
+        require(isinstance(embedded, bool), "embedded", embedded, "must be True or False")
         require(
             not (embedded and redis is not None),
             "embedded",
@@ -39,7 +40,8 @@ class QueueRuntime(Runtime):
             "goes without a URL: it starts a server of its own",
         )
         super().__init__(RuntimeOptions(**options))
-        self._redis = RedisOptions.from_url(redis) if isinstance(redis, str) else redis or RedisOptions()
+        where = RedisOptions() if redis is None else redis
+        self._redis = RedisOptions.from_url(where) if isinstance(where, str) else where
         require(
             isinstance(self._redis, RedisOptions),
             "redis",

@@ -8,16 +8,17 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from math import inf
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import msgspec
 
 from am2z_trio.concurrency import TaskStatus
 from am2z_trio.concurrency.stack import require_stack
+from am2z_trio.model.callables import require_function, require_items
 from am2z_trio.model.errors import ResourceError, RuntimeStateError, SessionStoppedError
 from am2z_trio.model.events import Event
 from am2z_trio.model.ids import meant_id
-from am2z_trio.model.limits import MAX_ANY_ID_BYTES, MAX_NAME_BYTES, MAX_REASON_BYTES
+from am2z_trio.model.limits import MAX_ANY_ID_BYTES, MAX_NAME_BYTES, MAX_REASON_BYTES, MAX_SESSION_BYTES
 from am2z_trio.model.options import (
     JobOptions,
     RuntimeOptions,
@@ -242,7 +243,7 @@ class Runtime:
 
     def register_many(self, processors: Iterable[Processor[Any]]) -> None:
         """`register`, for a list."""
-        self.register(*processors)
+        self.register(*require_items("processors", processors, "processors"))
 
     def unregister(self, processor: Processor[Any] | str) -> bool:
         """Forget a processor. Its running jobs end; those that wait stay for other nodes. On the last node
@@ -441,10 +442,11 @@ class Runtime:
         options: JobOptions | None = None,
     ) -> ProcessorResult[S]:
         """`execute` with `session=session_id`."""
+        session = require_text("session_id", session_id, most=MAX_SESSION_BYTES)
         return await self.execute(
             processor,
             state,
-            session=session_id,
+            session=session,
             timeout=timeout,
             wait_for_worker=wait_for_worker,
             total_timeout=total_timeout,
@@ -473,8 +475,11 @@ class Runtime:
         id = require_session(id)
         if ttl is not None and ttl != inf:
             ttl = require_seconds("ttl", ttl, zero=False)
+        wanted = [*require_items("processors", processors, "processors")]
+        for one in wanted:
+            require(isinstance(one, Processor), "processors", one, "must be processors (use @processor)")
         node = self._running()
-        self.register(*(p for p in processors if p.name not in self._registry.names()))
+        self.register(*(one for one in wanted if one.name not in self._registry.names()))
         hosted = await node.open_session(id)
         node.tell("session:opened", session=id)
         block = node.host.cancel_scope()
@@ -566,7 +571,7 @@ class Runtime:
         raises is logged. Whatever this node causes after `on` has returned is heard. A handler that is more
         than 10,000 events behind, or 16 MiB of them, loses the oldest, which is logged once a second.
         """
-        require(callable(handler), "handler", handler, "must be a function")
+        require_function("handler", handler, "(event)")
         self._bus.add(_subscription(pattern, handler, session, job))
         return handler
 
@@ -584,7 +589,10 @@ class Runtime:
         None of them is called again. A call that is under way is cancelled, unless it is the handler itself
         that calls this: then it goes on to its end.
         """
-        return self._bus.off(pattern, handler, session, _id_of(job, session))
+        only = _filters(pattern, session, job)
+        if handler is not None:
+            require(callable(handler), "handler", handler, "must be a function")
+        return self._bus.off(only.pattern, handler, only.session, only.job)
 
     def emit(self, event: str, data: Any = None) -> None:
         """Publish an event to every node that listens. Does not wait; delivery is at most once.
@@ -648,19 +656,28 @@ class Runtime:
         return dict(zip(names, stats, strict=True))
 
 
-def _subscription(
-    pattern: str, handler: Handler | None, session: str | None, job: Job[Any] | str | None
-) -> Subscription:
+class _Filters(NamedTuple):
+    pattern: str
+    session: str | None
+    job: str | None
+
+
+def _filters(pattern: str, session: str | None, job: Job[Any] | str | None) -> _Filters:
+    """Which events are meant, checked."""
     session = None if session is None else require_session(session)
-    return Subscription(
+    if isinstance(job, Job):
+        id: str | None = job.id
+    else:
+        id = meant_id(job, session) if isinstance(job, str) and session is not None else job
+    return _Filters(
         require_text("pattern", pattern, most=MAX_NAME_BYTES),
-        handler,
-        session=session,
-        job=None if job is None else require_text("job", _id_of(job, session), most=MAX_ANY_ID_BYTES),
+        session,
+        None if id is None else require_text("job", id, most=MAX_ANY_ID_BYTES),
     )
 
 
-def _id_of(job: Job[Any] | str | None, session: str | None) -> str | None:
-    if isinstance(job, Job):
-        return job.id
-    return meant_id(job, session) if isinstance(job, str) and isinstance(session, str) else job
+def _subscription(
+    pattern: str, handler: Handler | None, session: str | None, job: Job[Any] | str | None
+) -> Subscription:
+    only = _filters(pattern, session, job)
+    return Subscription(only.pattern, handler, session=only.session, job=only.job)

@@ -14,6 +14,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, cast, overload
 import msgspec
 
 from am2z_trio.concurrency.stack import require_stack
+from am2z_trio.model.callables import called
 from am2z_trio.model.errors import RuntimeStateError, StateConflictError, ValidationError
 from am2z_trio.model.limits import MAX_SESSION_BYTES
 from am2z_trio.model.options import require, require_count, require_seconds, require_text
@@ -75,8 +76,9 @@ class StateManager:
     async def get(self, session: str, type: Any = Any) -> Versioned[Any] | None:
         """The session's state, or `None` if it has none: never written, deleted or expired."""
         states, session = self._states(session)
+        codec = states.codec(type)
         record = await states.store.read(session)
-        return versioned(record, states.codec(type).decode(record.blob)) if record.exists else None
+        return versioned(record, codec.decode(record.blob)) if record.exists else None
 
     async def set(
         self,
@@ -227,7 +229,7 @@ class StateManager:
 
 
 async def _apply(fn: Callable[[Any], T | Awaitable[T] | None], before: Any, session: str) -> T | None:
-    after = fn(before)
+    after = called("fn", fn, before)
     if not isawaitable(after):
         return cast(T, after)
     token = _updating.set((*_updating.get(), session))

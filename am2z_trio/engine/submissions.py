@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 import msgspec
 
 from am2z_trio.concurrency import Host, Spot
+from am2z_trio.model.callables import require_items
 from am2z_trio.model.codec import StateCodec
 from am2z_trio.model.errors import (
     AM2ZError,
@@ -236,6 +237,7 @@ class Submissions:
     ) -> list[ProcessorResult[S]]:
         """Submit jobs and wait for all outcomes; cancelled meanwhile, the jobs are too."""
         name = name_of(processor)
+        states = require_items("states", states, "states")
         deadline = self._host.effective_deadline()
         prepared: list[tuple[StateCodec[S], Waiter] | AM2ZError] = []
         try:

@@ -29,6 +29,8 @@ class WorkerManager:
         """Whether this node serves the processor; with a session, whether the session has a worker
         of it here."""
         node, queue = self._runtime.node, queue_name(name_of(processor))
+        if session is not None:
+            session = require_session(session)
         if session is None:
             worker = node.workers.get(queue)
             return worker is not None and not worker.closing
@@ -82,10 +84,9 @@ class WorkerManager:
         if isinstance(processor, Processor):
             if processor.name not in self._runtime.list_processors():
                 self._runtime.register(processor)
-        elif processor not in self._runtime.list_processors():
+        elif (name := name_of(processor)) not in self._runtime.list_processors():
             raise ProcessorNotFoundError(
-                f"this node has registered no processor named {processor!r}",
-                context={"processor": processor},
+                f"this node has registered no processor named {name!r}", context={"processor": name}
             )
         node = self._runtime.node
         node.require_open(session)
@@ -93,7 +94,7 @@ class WorkerManager:
 
     async def stop_session_workers(self, session: str) -> int:
         """Stop the session, which here is one cancel of its scope. Returns how many workers it had here."""
-        hosted = self._runtime.node.sessions.get(session)
+        hosted = self._runtime.node.sessions.get(require_session(session))
         count = 0 if hosted is None else len(hosted.workers)
         await self._runtime.stop_session(session)
         return count

@@ -7,13 +7,13 @@ field, the value and the rule.
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import iscoroutinefunction
 from math import inf
 from typing import Any, Final, Literal, TypedDict, cast
 
 import msgspec
 
 from .arguments import Options, refusal
+from .callables import gives_coroutine, require_function
 from .codec import DEFAULT_MAX_BYTES
 from .errors import AM2ZError
 from .limits import MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_NODE_BYTES
@@ -154,12 +154,12 @@ class RetryPolicy(Options, frozen=True, kw_only=True):
             keep(self, name, require_number(f"RetryPolicy.{name}", value, least=least, most=most, rule=rule))
         for name in ("should_retry", "on_retry", "on_exhausted"):
             function = getattr(self, name)
-            require(
-                function is None or (callable(function) and not iscoroutinefunction(function)),
-                f"RetryPolicy.{name}",
-                function,
-                "must be a plain function: it is called between two attempts, and not awaited",
-            )
+            if function is not None:
+                field = f"RetryPolicy.{name}"
+                plain = callable(function) and not gives_coroutine(function)
+                rule = "must be a plain function: it is called between two attempts, and not awaited"
+                require(plain, field, function, rule)
+                require_function(field, function, "(error, attempt)")
 
 
 class CircuitBreaker(Options, frozen=True, kw_only=True):

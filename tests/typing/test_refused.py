@@ -243,9 +243,9 @@ CALLS = {
     "CircuitBreaker": "failures=3",
     "Composition": "'both', ChainPlan(steps=(step,), inline=False), [step], state_type=int",
     "ConnectionManager": "runtime",
-    "Context": "processor='p', session_id=None, execution_id='1', call_depth=0, cancel_scope=scope, log=log, "
-    "state=job_state, meta=Meta(attempt=1, deliveries=1, started_at=now, node='n'), call_each=call_each, "
-    "emit=lambda name, data: None, report=lambda progress: trio.sleep(0), call=call",
+    "Context": "processor='p', session_id=None, execution_id='1', call_depth=0, callers=[], log=log, "
+    "cancel_scope=scope, meta=Meta(attempt=1, deliveries=1, started_at=now, node='n'), state=job_state, "
+    "emit=lambda name, data: None, report=lambda progress: trio.sleep(0), call=call, call_each=call_each",
     "DeadLetter": "job_id='1', processor='p', session_id=None, state=1, error=a.AM2ZError('no'), "
     "earlier_errors=[], attempts=1, stalls=0, failed_at=now",
     "DeadLetters": "runtime",

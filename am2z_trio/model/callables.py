@@ -7,14 +7,15 @@ one around an async function is plain, and what it returns is awaited.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from functools import partial
-from types import CellType, CodeType, MethodType, SimpleNamespace
+from types import AsyncGeneratorType, CellType, CodeType, GeneratorType, MethodType, SimpleNamespace
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from am2z_trio.model.options import require
+from .arguments import refusal
 
 T = TypeVar("T")
+U = TypeVar("U")
 Function = Callable[..., Any]
 
 
@@ -66,10 +67,11 @@ def require_function(field: str, fn: object, shape: str, *, many: bool = False) 
     """Whether it can be called, plain or async, with what `shape` says, such as `(state, results)`; as far
     as can be seen. `many`: it may be a generator function."""
     rule = f"must be a function {shape}"
-    require(callable(fn), field, fn, rule)
+    if not callable(fn):
+        raise refusal(field, fn, rule)
     function = cast("Function", fn)
-    yields = is_async_generator(function) or (is_generator(function) and not many)
-    require(not yields, field, fn, f"{rule}, and yields none")
+    if is_async_generator(function) or (is_generator(function) and not many):
+        raise refusal(field, fn, f"{rule}, and yields none")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
@@ -77,7 +79,31 @@ def require_function(field: str, fn: object, shape: str, *, many: bool = False) 
     try:
         signature.bind(*shape.split(","))
     except TypeError:
-        require(False, field, fn, f"{rule}, and takes {signature}")
+        raise refusal(field, fn, f"{rule}, and takes {signature}") from None
+
+
+def called(field: str, fn: Callable[[T], U], value: T) -> U:
+    """What a function gives that was not judged before; one that cannot be called so is a
+    `ConfigurationError`."""
+    try:
+        answer = fn(value)
+    except TypeError as error:
+        if error.__traceback__ is None or error.__traceback__.tb_next is None:
+            # By the call itself, and not within the function.
+            require_function(field, fn, "(state)")
+        raise
+    if type(answer) in (GeneratorType, AsyncGeneratorType):
+        require_function(field, fn, "(state)")
+    return answer
+
+
+def require_items(field: str, value: object, what: str) -> Iterable[Any]:
+    """A list or another iterable; a text or a mapping is taken for one of its items, and refused."""
+    given: Any = value
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise refusal(field, given, f"must be {what}, in a list or another iterable")
+    items: Iterable[Any] = given
+    return items
 
 
 # --- parameters -----------------------------------------------------------------------------------
