@@ -57,6 +57,7 @@ class AsyncioHost:
     spot: type[Spot] = AsyncioSpot
     event: type[Event] = anyio.Event
     now = staticmethod(anyio.current_time)
+    current_task = staticmethod(asyncio.current_task)
     effective_deadline = staticmethod(anyio.current_effective_deadline)
     checkpoint = staticmethod(anyio.lowlevel.checkpoint)
     sleep_until = staticmethod(anyio.sleep_until)

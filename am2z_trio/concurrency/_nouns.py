@@ -129,6 +129,10 @@ class Host(Protocol):
         """Seconds on the host's monotonic clock (virtual under a test clock)."""
         ...
 
+    def current_task(self) -> object:
+        """Stands for the task that calls, and no other."""
+        ...
+
     def effective_deadline(self) -> float:
         """When the current task's enclosing scopes will cancel it; `inf` for never."""
         ...

@@ -54,6 +54,7 @@ class TrioHost:
     spot: type[Spot] = TrioSpot
     event: type[Event] = trio.Event
     now = staticmethod(trio.current_time)
+    current_task = staticmethod(trio.lowlevel.current_task)
     effective_deadline = staticmethod(trio.current_effective_deadline)
     checkpoint = staticmethod(trio.lowlevel.checkpoint)
     sleep_until = staticmethod(trio.sleep_until)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from typing import Any, Final
 
 from am2z_trio.concurrency import CancelScope, Host, Spot
@@ -28,8 +27,10 @@ RENEWALS: Final = 3
 SLACK: Final = 0.005
 """Seconds after a holder's lease at which those in line ask again."""
 
-_held: ContextVar[tuple[SessionLock, ...]] = ContextVar("am2z_trio_held_locks", default=())
-"""Locks held around the current code."""
+_owners: Final = set[tuple[object, str]]()
+"""Tasks, and the sessions whose locks they hold. No context variable: what a task starts within the block
+inherits those, and is to wait like anybody else; a job that is run inline does not, and would wait for
+itself."""
 
 
 class SessionLock:
@@ -122,15 +123,17 @@ class Locks:
 
     @asynccontextmanager
     async def hold(self, session: str, lease: float) -> AsyncIterator[SessionLock]:
-        """Hold the session's lock around a block."""
-        if any(lock.session == session and not lock.released for lock in _held.get()):
+        """Hold the session's lock around a block; the task that enters it owns the lock."""
+        owner = self._host.current_task(), session
+        if owner in _owners:
             raise RuntimeStateError(
-                f"the lock on session {session!r} is held around this code already: it would wait for itself"
+                f"this task holds the lock on session {session!r} already: it would wait for itself",
+                context={"session": session},
             )
         token = secrets.token_hex(8)
         fencing, ends = await self._acquire(session, token, lease)
         lock = SessionLock(self._states, session, token, fencing=fencing, ends=ends)
-        before = _held.set((*_held.get(), lock))
+        _owners.add(owner)
         try:
             with unwrapped():
                 async with self._host.open_nursery() as nursery:
@@ -147,7 +150,7 @@ class Locks:
             raise
         finally:
             lock.released = True
-            _held.reset(before)
+            _owners.discard(owner)
             # Without waiting: also a cancelled task gives its lock back, and what this node sends next
             # arrives after it.
             self._store.release_nowait(session, token, lease)

@@ -216,6 +216,9 @@ class StateManager:
         while the block runs. If the lock is lost (this node was frozen or cut off for a lease), the block
         is cancelled and `LockLostError` raised; whatever `lock.write` was still to write is refused.
 
+        The task that enters the block owns the lock, as with `trio.Lock`: tasks that are started within it
+        wait in line, and the same task asking for it again is a `RuntimeStateError`.
+
         The lock excludes other holders. It does not stop `set`, `update` and jobs of the session.
         """
         _, session = self._states(session)

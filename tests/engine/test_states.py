@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from am2z_trio import (
+    AM2ZError,
     ConfigurationError,
     Context,
     LockLostError,
@@ -336,17 +337,57 @@ async def test_a_lock_is_no_deadlock_for_its_own_holder_and_waits_no_longer_than
                     raise AssertionError("two holders")
             assert scope.cancelled_caught
 
-        # In a context of its own, as an unrelated task is.
-        import contextvars
-
-        context = contextvars.Context()
         async with anyio.create_task_group() as tasks:
-            context.run(tasks.start_soon, other)
+            tasks.start_soon(other)
         await runtime.state.set("s", "behind its back")
         assert await outer.read() == "behind its back"
         await runtime.state.set("s", "again")
         with pytest.raises(StateConflictError, match="without the lock"):
             await outer.write("mine")
+
+
+async def test_a_lock_is_owned_by_a_task_and_what_it_starts_waits_in_line(make_runtime):
+    said: list[str] = []
+    async with make_runtime() as runtime:
+
+        async def child(*, task_status: Any) -> None:
+            task_status.started()
+            async with runtime.state.lock("s"):
+                said.append("the child has it")
+                with pytest.raises(RuntimeStateError, match="this task holds"):
+                    async with runtime.state.lock("s"):
+                        pass
+
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks, runtime.state.lock("s") as lock:
+                await tasks.start(child)
+                # Started within the block, and no owner of it: its turn comes.
+                await lock.write(1)
+                said.append("the parent has it")
+            async with runtime.state.lock("s"):
+                said.append("the parent has it again")
+    assert said == ["the parent has it", "the child has it", "the parent has it again"]
+
+
+async def test_a_job_that_is_run_inline_is_part_of_the_task_that_holds_the_lock(make_runtime):
+    runtime = make_runtime()
+
+    @processor
+    async def inner(n: int) -> int:
+        async with runtime.state.lock("s"):
+            return n
+
+    @processor(depends_on=[inner])
+    async def outer(n: int, ctx: Context) -> int:
+        async with runtime.state.lock("s"):
+            with pytest.raises(AM2ZError, match="wait for itself"):
+                await ctx.call(inner, n, inline=True)
+        return await ctx.call(inner, n, inline=True)
+
+    async with runtime:
+        runtime.register(outer)
+        with anyio.fail_after(20):
+            assert (await runtime.execute(outer, 7)).unwrap() == 7
 
 
 async def test_losing_the_lock_cancels_the_block(make_runtime):
