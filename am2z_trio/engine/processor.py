@@ -305,7 +305,7 @@ def processor(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 def with_dependencies(
     processors: Iterable[Processor[Any]],
 ) -> dict[str, Processor[Any]]:
-    """All processors by name, dependencies first. Refuses cycles and two processors of one name."""
+    """All by name, dependencies first. Refuses circles, by name, and two processors of one name."""
     found: dict[str, Processor[Any]] = {}
     path: list[Processor[Any]] = []
 
@@ -316,9 +316,15 @@ def with_dependencies(
             item,
             "must be a processor (use @processor)",
         )
-        if item in path:
-            names = " -> ".join(p.name for p in [*path[path.index(item) :], item])
-            raise ConfigurationError(f"depends_on goes in a circle: {names}")
+        # By name, as they call each other: one of the two would take the other's place without a word.
+        names = [above.name for above in path]
+        if item.name in names:
+            first = path[names.index(item.name)]
+            circle = " -> ".join([*names[names.index(item.name) :], item.name])
+            two = "" if first is item else f" ({item.name!r} is {_where(first.fn)} and {_where(item.fn)})"
+            raise ConfigurationError(
+                f"depends_on goes in a circle: {circle}{two}", context={"circle": circle}
+            )
         known = found.get(item.name)
         if known is item:
             return

@@ -233,7 +233,8 @@ class Runtime:
         """Add processors and what they depend on; while running, serve them at once.
 
         A name that is known already is replaced: the next job runs the new function. Two different
-        processors of one name in one call are a `DuplicateProcessorError`, and nothing is added.
+        processors of one name in one call are a `DuplicateProcessorError`, and a circle of `depends_on`, by
+        name, a `ConfigurationError` that spells it; nothing is added then.
         """
         added = self._registry.add(processors)
         if self._node is not None:

@@ -191,3 +191,25 @@ def test_dependencies_come_along_and_circles_are_refused():
     one.depends_on = (three,)
     with pytest.raises(ConfigurationError, match="three -> two -> one -> three"):
         LocalRuntime().register(three)
+
+
+def test_a_circle_by_name_is_refused_though_no_processor_depends_on_itself():
+    def named(name: str, *depends_on: Processor[int]) -> Processor[int]:
+        @processor(name=name, depends_on=depends_on)
+        async def one(n: int) -> int:
+            return n
+
+        return one
+
+    runtime = LocalRuntime()
+    older = named("a")
+    runtime.register(older)
+    for circle in (named("a", named("b", named("c", older))), named("d", named("a", named("b", older)))):
+        with pytest.raises(ConfigurationError, match=r"a -> b -> (c -> )?a \('a' is .*one and .*one\)"):
+            runtime.register(named("x"), circle)
+        assert runtime.list_processors() == ["a"]
+    with pytest.raises(ConfigurationError, match="a -> a"):
+        runtime.register(named("a", older))
+    # The same one by two ways is no circle.
+    runtime.register(named("d", named("b", older), named("c", older)))
+    assert runtime.list_processors() == ["a", "b", "c", "d"]
