@@ -153,6 +153,7 @@ class Calls:
             self._tell("job:started", {"attempt": grant.attempt}, grant)
             settlement = await executor.run(child, registered, stored=context.state)
             assert settlement is not None
+            child.worker.look_back(child, settlement)
             if settlement.outcome != "retry":
                 break
             self._tell("job:retrying", told_of_failure(grant.attempt, settlement.reason), grant)

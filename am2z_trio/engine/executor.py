@@ -70,7 +70,6 @@ from .circuits import NO_REMEDY, Circuits
 from .claims import Claim, running
 from .context import CallRequest, Context, Meta
 from .contexts import OwnContext, in_context
-from .hogs import LATE, Hogs
 from .job import Done
 from .job_nursery import JobNursery
 from .job_state import JobState
@@ -107,7 +106,6 @@ class Executor:
         "_call_job",
         "_circuits",
         "_emit",
-        "_hogs",
         "_host",
         "_node",
         "_now",
@@ -125,7 +123,6 @@ class Executor:
         circuits: Circuits,
         own: OwnContext,
         threads: Threads,
-        hogs: Hogs,
         *,
         emit: Emit,
         report: Report,
@@ -143,7 +140,6 @@ class Executor:
         self._circuits = circuits
         self._own = own
         self.threads = threads
-        self._hogs = hogs
 
     async def run(
         self, claim: Claim, registered: Registered, *, stored: JobState | None = None
@@ -159,10 +155,7 @@ class Executor:
             # Whatever runs a user's code, its types and hooks included, runs in there.
             plain_within = claim.root is not claim and not registered.processor.is_async
             run = self._run_in_line if plain_within else self._run
-            settlement = await in_context(self._own.copy(), run(claim, registered, stored))
-            if claim.ended - claim.began > LATE:
-                self._hogs.ended(claim, registered, settlement)
-            return settlement
+            return await in_context(self._own.copy(), run(claim, registered, stored))
         except BaseException as raised:
             return self._untold(claim, raised)
 

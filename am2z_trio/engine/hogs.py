@@ -28,7 +28,7 @@ from am2z_trio.model.records import Settlement
 from am2z_trio.model.telling import attempt
 
 from .claims import Claim, Claims, running
-from .registry import Registered, Registry
+from .registry import Registry
 
 logger: Final = Log("am2z_trio.jobs")
 
@@ -149,11 +149,12 @@ class Hogs:
             about=_about(claim, seconds),
         )
 
-    def ended(self, claim: Claim, registered: Registered, settlement: Settlement | None) -> None:
+    def ended(self, claim: Claim, settlement: Settlement | None) -> None:
         """A job's code has returned that ran for a while; says so if that was longer than it may, and no
         scope could end it."""
         since = self._seen.pop(claim, None) if self._seen else None
-        if not registered.processor.is_async:
+        registered = self._registry.get(claim.grant.spec.processor)
+        if registered is None or not registered.processor.is_async:
             return
         seconds, limit = claim.ended - claim.began, self._limit(claim)
         if seconds - limit < LATE:

@@ -29,6 +29,7 @@ from am2z_trio.store.ports import Store
 from .capacity import Capacity
 from .claims import Claim, Claims, Stop
 from .executor import Executor, conflicted, released
+from .hogs import LATE, Hogs
 from .registry import Registered
 from .sessions import HostedSession, Sessions, SessionWorker
 from .settler import Settler
@@ -85,6 +86,7 @@ class Worker:
         lookup: Callable[[], Registered | None],
         sessions: Sessions,
         capacity: Capacity,
+        hogs: Hogs,
         max_conflicts: int,
         on_lost: Callable[[], None],
         on_unparked: Callable[[Worker], None],
@@ -99,6 +101,7 @@ class Worker:
         self._lookup = lookup
         self._sessions = sessions
         self._capacity = capacity
+        self._hogs = hogs
         self._max_conflicts = max_conflicts
         self._on_lost = on_lost
         self._on_unparked = on_unparked
@@ -623,7 +626,13 @@ class Worker:
     def _ran(self, claim: Claim, settlement: Settlement | None) -> None:
         self._prefetch.ran(claim.ended - claim.began)
         self.jobs_run += 1
+        if claim.ended - claim.began > LATE:
+            self.look_back(claim, settlement)
         self._ended(claim, settlement)
+
+    def look_back(self, claim: Claim, settlement: Settlement | None) -> None:
+        """A job, or one within it, has run: say so if that was for longer than a scope should have let it."""
+        self._hogs.ended(claim, settlement)
 
     def _ended(self, claim: Claim, settlement: Settlement | None) -> None:
         """The job's code has ended, and it takes no room any more; `None` settles nothing."""

@@ -192,7 +192,7 @@ async def test_who_lets_others_have_their_turn_is_not_told(make_runtime, heard, 
         return look(self, *args)
 
     monkeypatch.setattr(Hogs, "_look", counted)
-    monkeypatch.setattr(hogs, "TOO_LONG", 0.01)
+    monkeypatch.setattr(hogs, "TOO_LONG", 0.5)
 
     @processor
     async def polite(n: int) -> int:
@@ -210,9 +210,9 @@ async def test_who_lets_others_have_their_turn_is_not_told(make_runtime, heard, 
     async with make_runtime() as runtime:
         runtime.register(polite, in_thread)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(runtime.execute, polite, 30)
-            tasks.start_soon(runtime.execute, in_thread, 30)
-    assert len(looks) >= 30
+            tasks.start_soon(runtime.execute, polite, 40)
+            tasks.start_soon(runtime.execute, in_thread, 40)
+    assert len(looks) * hogs.LOOK_EVERY > hogs.TOO_LONG
     assert heard.said() == []
 
 
