@@ -6,6 +6,7 @@
 * `certificate`: the same for versioned states in n log n, from the versions alone
 * `strategies`: hypothesis strategies for histories, and ways to spoil them
 * `events`: wait for what the engine tells
+* `fixtures`: a runtime as a fixture of AnyIO's plugin, pytest-trio or pytest-asyncio
 * `conformance`: the store contract as tests, for whoever writes a store
 
 `strategies` needs hypothesis (the extra `test`); the rest needs nothing more.
