@@ -15,6 +15,7 @@ from am2z_trio.model.errors import (
     ResourceError,
     error_of,
 )
+from am2z_trio.model.ids import inline_id
 from am2z_trio.model.limits import MAX_CALLS
 from am2z_trio.model.options import JobOptions, require, require_seconds
 from am2z_trio.model.records import Grant, ResultRecord, Settlement, callers_below, told_of_failure
@@ -136,7 +137,7 @@ class Calls:
         child.root, child.path = root, f"{claim.path}{request.key}/"
         spec = msgspec.structs.replace(
             claim.grant.spec,
-            id=f"{root.grant.spec.id}/{claim.path}{request.key}",
+            id=inline_id(root.grant.spec.id, f"{claim.path}{request.key}"),
             processor=name,
             state=msgspec.Raw(registered.codec.encode(request.state)),
             timeout=timeout,

@@ -80,6 +80,11 @@ def child_id(root: str, key: str, processor: str, state: bytes, session: str = "
     return f"{_in_short(root, MAX_ROOT_BYTES)}/{_in_short(key, MAX_KEY_BYTES)}:{digest}"
 
 
+def inline_id(root: str, key: str) -> str:
+    """What a call is called that is run within the job itself: the store knows nothing of it."""
+    return f"{_in_short(root, MAX_ROOT_BYTES)}/{_in_short(key, MAX_KEY_BYTES)}"
+
+
 def _in_short(text: str, most: int) -> str:
     return text if len(text) * 4 <= most or len(text.encode()) <= most else _digest_of(text)
 

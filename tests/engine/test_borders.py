@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import anyio
 import anyio.lowlevel
@@ -21,6 +22,7 @@ from am2z_trio import (
 )
 from am2z_trio.model.events import OWN, Event
 from am2z_trio.model.ids import RULE, chosen_id
+from am2z_trio.model.limits import MAX_ANY_ID_BYTES
 
 on_both_hosts = pytest.mark.anyio
 
@@ -339,6 +341,23 @@ async def test_the_key_of_a_call_is_not_taken_for_another_call(make_runtime):
     assert all(id.isprintable() for id in heard)
 
 
+@on_both_hosts
+async def test_ids_do_not_grow_with_the_calls_they_name(make_runtime):
+    ids: list[str] = []
+
+    @processor
+    async def deep(n: int, ctx: Context) -> int:
+        ids.append(ctx.execution_id)
+        return await ctx.call(deep, n - 1, key="\U0001f600" * 256, inline=n % 2 == 0) if n else 0
+
+    async with make_runtime() as runtime:
+        runtime.register(deep)
+        result = await runtime.execute(deep, 9, session="s" * 16_384, job_id="\U0001f600" * 200)
+        assert result.unwrap() == 0
+    assert len(set(ids)) == 10
+    assert max(len(id.encode()) for id in ids) <= MAX_ANY_ID_BYTES
+
+
 # --- debounce -------------------------------------------------------------------------------------
 
 
@@ -375,7 +394,7 @@ async def test_no_session_pre_empts_anothers_job_by_its_key(make_runtime):
 
 
 @on_both_hosts
-async def test_one_tenants_client_cannot_take_anothers_job_back(redis_url):
+async def test_no_client_cancels_a_job_of_another_session(redis_url):
     vault = Vault()
     async with QueueRuntime(redis_url) as worker, QueueRuntime(redis_url, workers=False) as client:
         worker.register(vault.processor)
@@ -384,7 +403,10 @@ async def test_one_tenants_client_cannot_take_anothers_job_back(redis_url):
         await until(lambda: len(vault.begun) == 1)
         for session, job_id in (("bob", "it"), ("bob", job.id), (None, "it"), (None, job.id)):
             with anyio.move_on_after(0.05):
-                await client.execute("vault", "x", session=session, job_id=job_id)
+                await client.execute("vault", "kept", session=session, job_id=job_id)
+            with suppress(ConfigurationError):
+                own = await client.submit("vault", "kept", session=session, job_id=job_id)
+                await own.cancel()
         # Its departures have been dealt with when a later call has.
         await client.get_queue_stats()
         assert await job.status() == "active"
