@@ -9,10 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import invariant, run_state_machine_as_test
 
-from tests.chaos.auditor import audit
+from tests.mutants.killers import a_case_fails, explore
 from tests.mutants.test_script_mutants import Mutant, mutate
 from tests.store.test_stateful import FlowMachine, KeptMachine, SessionMachine, StoreMachine, TurnMachine
 
@@ -132,28 +130,12 @@ MUTANTS: dict[str, tuple[type[StoreMachine], Mutant]] = {
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_what_stays_for_ever_is_found(name: str, redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_stays_for_ever_is_found(
+    name: str, redis_server: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine, mutant = MUTANTS[name]
     mutate(monkeypatch, mutant)
-    with redis_server.client() as connection:
-
-        class Machine(machine):  # type: ignore[valid-type, misc]
-            @invariant()
-            def the_auditor_finds_nothing(self) -> None:
-                assert audit(self.connection, steady_flow=False) == []
-
-        Machine.connection = connection
-        with pytest.raises(AssertionError):
-            run_state_machine_as_test(
-                Machine,
-                settings=settings(
-                    max_examples=400,
-                    stateful_step_count=40,
-                    deadline=None,
-                    derandomize=True,
-                    database=None,
-                    report_multiple_bugs=False,
-                    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-                    phases=[Phase.generate],
-                ),
-            )
+    if a_case_fails(redis_url, redis_server):
+        return
+    with pytest.raises(AssertionError):
+        explore(redis_server, machine)
