@@ -67,6 +67,12 @@ class AsyncioHost:
     def name(self) -> Literal["asyncio"]:
         return "asyncio"
 
+    def current_loop(self) -> object:
+        try:
+            return asyncio.get_running_loop()
+        except RuntimeError:
+            return None
+
     def is_cancellation(self, error: BaseException) -> bool:
         # Anybody may raise `CancelledError`, and cancel a task past its scopes.
         if not issubclass(type(error), asyncio.CancelledError):

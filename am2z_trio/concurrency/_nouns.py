@@ -129,6 +129,10 @@ class Host(Protocol):
         """Seconds on the host's monotonic clock (virtual under a test clock)."""
         ...
 
+    def current_loop(self) -> object:
+        """Stands for the event loop that runs in this thread; `None` if none of this library does."""
+        ...
+
     def current_task(self) -> object:
         """Stands for the task that calls, and no other."""
         ...

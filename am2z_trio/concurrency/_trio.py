@@ -64,6 +64,12 @@ class TrioHost:
     def name(self) -> Literal["trio"]:
         return "trio"
 
+    def current_loop(self) -> object:
+        try:
+            return trio.lowlevel.current_trio_token()
+        except RuntimeError:
+            return None
+
     def is_cancellation(self, error: BaseException) -> bool:
         # One that was kept, and is raised again where no scope is cancelled, would be absorbed by the next
         # nursery on its way, and end its tasks without a word.

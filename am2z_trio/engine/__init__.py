@@ -7,7 +7,7 @@ Where things are, from the function a user writes to the outcome a caller gets:
 * `compose`, `merge` - processors made of processors
 * `runtime` - the public face; `local_runtime` and `queue_runtime` put a store under it; `workers`, `state`,
   `connection` and `dead_letters` of a runtime are `worker_manager`, `states`, `connection`, `dead_letters`
-* `node` - what exists while a runtime is entered, and the tree of its tasks
+* `node` - what exists while a runtime is entered, and the tree of its tasks; `here` - the loop it lives in
 * `submissions`, `results`, `job` - jobs on their way out, outcomes on their way in; `vacancies` - whether
   anybody serves what is waited for, and for how long its callers wait
 * `worker` - claims jobs for free slots; `claims` - the jobs this node holds, `holdings` - whether the store

@@ -25,6 +25,7 @@ from am2z_trio.model.telling import attempt, trace_of
 from am2z_trio.store.ports import Store
 
 from .contexts import OwnContext, in_context
+from .here import Here
 from .subscriptions import Subscriptions
 
 logger: Final = Log("am2z_trio.events")
@@ -189,9 +190,10 @@ class EventStream:
     """What `async with runtime.events(...)` gives. Any number of tasks may read it: each event goes to one of
     them. When its block is left, iterating ends."""
 
-    def __init__(self, subscription: Subscription, host: Host) -> None:
+    def __init__(self, subscription: Subscription, host: Host, here: Here) -> None:
         self._subscription = subscription
         self._host = host
+        self._here = here
 
     @property
     def dropped(self) -> int:
@@ -202,6 +204,7 @@ class EventStream:
         return self
 
     async def __anext__(self) -> Event:
+        self._here.require()
         event = await self._subscription.next(self._host)
         if event is None:
             raise StopAsyncIteration
@@ -209,6 +212,7 @@ class EventStream:
 
     async def next(self) -> Event:
         """Wait for the next event. `RuntimeStateError` once the stream's block was left."""
+        self._here.require()
         event = await self._subscription.next(self._host)
         if event is None:
             raise RuntimeStateError("the block of this stream of events was left: there come no more")

@@ -33,6 +33,7 @@ from am2z_trio.model.records import (
 from am2z_trio.model.transitions import Status
 
 from .claims import aside
+from .here import Here
 
 if TYPE_CHECKING:
     from .results import Waiter
@@ -195,6 +196,7 @@ class Job(Generic[S]):
     __slots__ = (
         "_cancel",
         "_codec",
+        "_here",
         "_view",
         "_waiter",
         "id",
@@ -209,6 +211,7 @@ class Job(Generic[S]):
         *,
         processor: str,
         session: str | None,
+        here: Here,
         view: Callable[[str], Awaitable[JobView | None]],
         cancel: Callable[[str, str], Awaitable[str | None]],
     ) -> None:
@@ -217,6 +220,7 @@ class Job(Generic[S]):
         self.session_id = session
         self._waiter = waiter
         self._codec = codec
+        self._here = here
         self._view = view
         self._cancel = cancel
 
@@ -228,6 +232,7 @@ class Job(Generic[S]):
 
         Cancelling the wait does not cancel the job; `cancel` does.
         """
+        self._here.require()
         async with aside(self._waiter.outcome is None, uncalled=self.id):
             settled = await self._waiter.wait()
         return outcome_of(self._waiter, settled, self._codec, self.processor, self.session_id)

@@ -52,6 +52,7 @@ class SessionLock:
 
     async def read(self, type: Any = Any) -> Any:
         """The session's state, as `type`, or `None`; `write` then compares with it."""
+        self._states.here.require()
         codec = self._states.codec(type)
         record = await self._states.store.read(self.session)
         self._seen = record
@@ -64,6 +65,7 @@ class SessionLock:
         looks in the same step. After a `read`, a state that was written without the lock meanwhile is
         a `StateConflictError`; without one, it is overwritten.
         """
+        self._states.here.require()
         blob = self._states.encode(state, type)
         if self.released:
             raise LockLostError(f"the lock on session {self.session!r} has been released")

@@ -52,6 +52,7 @@ from .context import CallRequest, Context
 from .contexts import OwnContext
 from .executor import Executor
 from .fence import SELF_FENCE, Fence
+from .here import Here
 from .hogs import Hogs
 from .holdings import Holdings
 from .locks import Locks
@@ -108,6 +109,7 @@ class Node:
         """`shared`: there may be other nodes, now or later."""
         self.id = node_id
         self.host: Host = current_host()
+        self.here = Here(self.host)
         self.store = store
         self.claims = Claims()
         self.holdings = Holdings(self.host, store, self.claims)

@@ -11,6 +11,7 @@ from am2z_trio.model.errors import ValidationError
 from am2z_trio.model.records import StateWrite, WriteAnswer
 from am2z_trio.store.ports import StateStore
 
+from .here import Here
 from .lines import Lines
 
 
@@ -19,6 +20,7 @@ class NodeStates:
 
     def __init__(self, host: Host, store: StateStore, *, max_bytes: int) -> None:
         self.host = host
+        self.here = Here(host)
         self.store = store
         self.updates = Lines(host)
         self._writes = Lines(host)

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import msgspec
 
-from am2z_trio.concurrency import TaskStatus
+from am2z_trio.concurrency import TaskStatus, current_host
 from am2z_trio.concurrency.stack import require_stack
 from am2z_trio.model.callables import require_function, require_items
 from am2z_trio.model.errors import ResourceError, RuntimeStateError, SessionStoppedError
@@ -37,6 +37,7 @@ from am2z_trio.store.ports import Store, StoreSettings
 from .bus import Bus, EventStream, Handler, Subscription
 from .connection import ConnectionManager
 from .dead_letters import DeadLetters
+from .here import Here
 from .job import Job, ProcessorResult
 from .node import Node
 from .processor import Processor
@@ -93,12 +94,18 @@ class SessionStats(msgspec.Struct, frozen=True, kw_only=True):
     """Of its state."""
 
 
+def _not_running() -> RuntimeStateError:
+    return RuntimeStateError("the runtime is not running: use `async with runtime:`")
+
+
 class Runtime:
     """What both runtimes do. Enter one of the subclasses: `async with LocalRuntime() as runtime`.
 
     Entering starts the workers of every registered processor; leaving drains them for
     `shutdown_grace` seconds, then cancels what still runs and hands it back to its queue. A runtime
-    can be entered again after it was left. Methods may be called from any task of the host's loop.
+    can be entered again after it was left. While it is entered its methods may be called from any task of the
+    event loop it was entered in, and are one `RuntimeStateError` from any other thread or loop, with nothing
+    done: from a thread of that loop (plain processors run in one) by `anyio.from_thread.run` and `run_sync`.
 
     No job ends a node, whatever it raises or returns, with one exception: `KeyboardInterrupt`, which may
     be Ctrl-C, goes through from wherever it is raised and is the block's.
@@ -115,6 +122,7 @@ class Runtime:
         self._bus = Bus(name)
         self._node: Node | None = None
         self._entered: AsyncExitStack | None = None
+        self._here: Here | None = None
         self.state = StateManager(self._running)
         """The sessions' states: `get`, `set`, `update`, `delete`, `lock`."""
         self.workers = WorkerManager(self)
@@ -144,7 +152,7 @@ class Runtime:
         if self._entered is not None:
             raise RuntimeStateError("the runtime is entered already; make a second one instead")
         stack = AsyncExitStack()
-        self._entered = stack
+        self._entered, self._here = stack, Here(current_host())
         try:
             node_id = f"{self._name}-{secrets.token_hex(4)}"
             store = await stack.enter_async_context(self._open_store(node_id))
@@ -152,7 +160,7 @@ class Runtime:
             await stack.enter_async_context(node.open())
             self._node = node
         except BaseException:
-            self._entered = None
+            self._entered = self._here = None
             # What was opened so far is closed by the stack; a failed enter closes itself.
             await stack.aclose()
             raise
@@ -164,12 +172,13 @@ class Runtime:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
+        self._require_here()
         stack, self._entered = self._entered, None
         assert stack is not None
         try:
             return await stack.__aexit__(kind, value, traceback)
         finally:
-            self._node = None
+            self._node = self._here = None
 
     async def run(self, *, task_status: TaskStatus | None = None) -> None:
         """Enter, serve until cancelled or `stop`ped, leave: `await nursery.start(runtime.run)`."""
@@ -209,7 +218,9 @@ class Runtime:
     @property
     def node_id(self) -> str:
         """This node's id in records and events; a new one each time the runtime is entered."""
-        return self._running().id
+        if self._node is None:
+            raise _not_running()
+        return self._node.id
 
     @property
     def is_entered(self) -> bool:
@@ -223,9 +234,16 @@ class Runtime:
 
     def _running(self) -> Node:
         require_stack()
-        if self._node is None:
-            raise RuntimeStateError("the runtime is not running: use `async with runtime:`")
-        return self._node
+        node = self._node
+        if node is None:
+            raise _not_running()
+        node.here.require()
+        return node
+
+    def _require_here(self) -> None:
+        """While the runtime is entered it is used in its own event loop alone; before, anywhere."""
+        if self._here is not None:
+            self._here.require()
 
     # --- processors -------------------------------------------------------------------------
 
@@ -236,6 +254,7 @@ class Runtime:
         processors of one name in one call are a `DuplicateProcessorError`, and a circle of `depends_on`, by
         name, a `ConfigurationError` that spells it; nothing is added then.
         """
+        self._require_here()
         added = self._registry.add(processors)
         if self._node is not None:
             for registered in added:
@@ -252,6 +271,7 @@ class Runtime:
 
         Returns whether it was known.
         """
+        self._require_here()
         name = name_of(processor)
         removed = self._registry.remove(name)
         if self._node is not None:
@@ -427,6 +447,7 @@ class Runtime:
             codec,
             processor=name_of(processor),
             session=session,
+            here=self.node.here,
             view=self._view,
             cancel=self._cancel,
         )
@@ -572,6 +593,7 @@ class Runtime:
         raises is logged. Whatever this node causes after `on` has returned is heard. A handler that is more
         than 10,000 events behind, or 16 MiB of them, loses the oldest, which is logged once a second.
         """
+        self._require_here()
         require_function("handler", handler, "(event)")
         self._bus.add(_subscription(pattern, handler, session, job))
         return handler
@@ -590,6 +612,7 @@ class Runtime:
         None of them is called again. A call that is under way is cancelled, unless it is the handler itself
         that calls this: then it goes on to its end.
         """
+        self._require_here()
         only = _filters(pattern, session, job)
         if handler is not None:
             require(callable(handler), "handler", handler, "must be a function")
@@ -620,7 +643,7 @@ class Runtime:
         self._bus.add(subscription)
         try:
             await self._bus.watch()
-            yield EventStream(subscription, node.host)
+            yield EventStream(subscription, node.host, node.here)
         finally:
             self._bus.remove(subscription)
 
