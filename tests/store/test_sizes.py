@@ -163,7 +163,7 @@ async def test_large_submissions_and_outcomes_leave_in_pieces(redis_url, redis_s
             assert {answer.status for answer in answers} == {"conflict"}
             answers = await a.store.settle([ended(grant, right) for grant in grants])
             assert {answer.status for answer in answers} == {"applied"}
-            again = await a.store.enqueue([job(f"j{n}") for n in range(12)])
+            again = await a.store.enqueue(requests)
             assert {answer.status for answer in again} == {"dup"}
             assert {len(bytes(answer.settled.result)) for answer in again if answer.settled} == {LARGE + 5}
         assert LARGE < max(sent.requests) < REQUEST_BYTES + 2.5 * LARGE
