@@ -47,6 +47,7 @@ from am2z_trio.model.records import (
     SESSION_STOPPED,
     WIRE_VERSION,
     AttemptError,
+    FailedJob,
     Grant,
     ResultRecord,
     Settlement,
@@ -643,26 +644,28 @@ def _has_failed(grant: Grant, error: ErrorRecord, result: bytes) -> Settlement:
     return Settlement(id=grant.spec.id, token=grant.token, outcome="failed", reason=told, result=result)
 
 
-def _log_failure(grant: Grant, error: ErrorRecord, then: str = "") -> None:
+def log_failure(job: FailedJob, code: str, message: str, *, trace: str = "", then: str = "") -> None:
     """Say that an attempt has failed: what a person has to know who has nothing but the log."""
-    spec = grant.spec
     logger.warning(
         "job %s of %r%s failed at attempt %d%s: %s",
-        spec.id,
-        spec.processor,
-        f" in session {spec.session!r}" if spec.session else "",
-        grant.attempt,
+        job.id,
+        job.processor,
+        f" in session {job.session!r}" if job.session else "",
+        job.attempt,
         then,
-        error.message,
-        trace=error.traceback if has_frames(error.traceback) else "",
+        message,
+        trace=trace,
         about=attributes(
-            job=spec.id,
-            processor=spec.processor,
-            session=spec.session,
-            attempt=grant.attempt,
-            code=error.code,
+            job=job.id, processor=job.processor, session=job.session, attempt=job.attempt, code=code
         ),
     )
+
+
+def _log_failure(grant: Grant, error: ErrorRecord, then: str = "") -> None:
+    spec = grant.spec
+    job = FailedJob(id=spec.id, processor=spec.processor, session=spec.session, attempt=grant.attempt)
+    trace = error.traceback if has_frames(error.traceback) else ""
+    log_failure(job, error.code, error.message, trace=trace, then=then)
 
 
 def _earlier(grant: Grant) -> list[AttemptError]:

@@ -24,11 +24,18 @@ from typing import Any, Final
 
 from am2z_trio.concurrency import CancelScope, Host, Nursery, TaskStatus, current_host
 from am2z_trio.concurrency.groups import is_an_error, unwrapped
-from am2z_trio.model.errors import AM2ZError, ResourceError, RuntimeStateError, SessionStoppedError
+from am2z_trio.model.errors import (
+    AM2ZError,
+    JobStalledError,
+    ResourceError,
+    RuntimeStateError,
+    SessionStoppedError,
+)
 from am2z_trio.model.events import Event
 from am2z_trio.model.logs import Log
 from am2z_trio.model.options import RuntimeOptions, require_number
 from am2z_trio.model.records import (
+    STALLED,
     CancelRequest,
     Grant,
     InboxMessage,
@@ -36,6 +43,7 @@ from am2z_trio.model.records import (
     MayGoOn,
     SessionStopped,
     Settled,
+    TickAnswer,
     Wake,
 )
 from am2z_trio.store.lasting import lasting
@@ -50,7 +58,7 @@ from .circuits import Circuits
 from .claims import Claim, Claims
 from .context import CallRequest, Context
 from .contexts import OwnContext
-from .executor import Executor
+from .executor import Executor, log_failure
 from .fence import SELF_FENCE, Fence
 from .here import Here
 from .hogs import Hogs
@@ -636,7 +644,7 @@ class Node:
             await self._look_bell.park()
             try:
                 # Not once the node signs off: nothing of it shall come after that.
-                while not self._ticking.cancel_called and (await self.store.tick()).more:
+                while not self._ticking.cancel_called and self._has_looked(await self.store.tick()).more:
                     pass
             except AM2ZError as error:
                 logger.warning("looking for dead nodes and stuck queues failed: %s", error)
@@ -644,6 +652,15 @@ class Node:
     def _is_refused(self) -> bool:
         """Whether the store refuses what this node asks for now."""
         return self.settler.refusal != "" or any(worker.refusal for worker in self.workers.values())
+
+    def _has_looked(self, answer: TickAnswer) -> TickAnswer:
+        """Say which jobs have failed that no worker can speak for any more."""
+        for job in answer.failed:
+            log_failure(job, JobStalledError.code, STALLED)
+        back = answer.reaped - len(answer.failed)
+        if back:
+            logger.warning("%d jobs were taken back from nodes that are gone", back)
+        return answer
 
     async def _look(self) -> None:
         """Pass stray wake-ups on, and ask for stops that were not heard of."""

@@ -572,6 +572,15 @@ class RenewAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds after which to renew again, at the latest."""
 
 
+class FailedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """Which job has failed, and at which attempt."""
+
+    id: str
+    processor: str
+    session: str = ""
+    attempt: int = 1
+
+
 class TickAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What a tick found."""
 
@@ -581,3 +590,5 @@ class TickAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs of dead nodes this call returned to their queues or failed."""
     more: bool = False
     """Dead nodes have more jobs, or more states have expired: call again at once."""
+    failed: list[FailedJob] = []
+    """Those of them that have failed for good, as they were lost once too often (`STALLED`); by id."""

@@ -32,6 +32,7 @@ from am2z_trio.model.records import (
     DeadJob,
     Enqueue,
     EnqueueAnswer,
+    FailedJob,
     Flow,
     ForgetAnswer,
     Grant,
@@ -822,12 +823,13 @@ class MemoryServer(Ledger):
         self._collect(now)
         lost = self._renew(node, now)
         reaped, more = 0, False
+        failed: list[FailedJob] = []
         oldest = heapq.nsmallest(BATCH, self._nodes.items(), key=lambda item: (item[1].lease_until, item[0]))
         for name, holder in oldest if reap and self._truce <= now else ():
             if self._is_dead(name, holder, now):
                 holder.lease_until = -1
                 if reaped < BATCH:
-                    reaped += self._reap(name, now, BATCH - reaped)
+                    reaped += self._reap(name, now, BATCH - reaped, failed)
                 more = more or name in self._nodes
             elif holder.gone_since is not None:
                 # A suspect is looked at again as soon as its grace is over.
@@ -845,7 +847,7 @@ class MemoryServer(Ledger):
                 self._wake(name, "any" if overdue else "able")
         self.states.expire(now)
         self.deliver()
-        return TickAnswer(lost=lost, reaped=reaped, more=more)
+        return TickAnswer(lost=lost, reaped=reaped, more=more, failed=sorted(failed, key=lambda job: job.id))
 
     def _is_dead(self, name: str, node: _Node, now: float) -> bool:
         if node.lease_until < now:
@@ -856,7 +858,7 @@ class MemoryServer(Ledger):
             node.gone_since = now
         return node.gone_since is not None and now - node.gone_since >= node.grace * 1000
 
-    def _reap(self, name: str, now: float, most: int) -> int:
+    def _reap(self, name: str, now: float, most: int, failed: list[FailedJob]) -> int:
         """Take a bounded number of jobs from a dead node; forget the node when it has none left."""
         taken = list(itertools.islice(self._active.get(name, ()), most))
         suspects: list[Job] = []
@@ -866,6 +868,10 @@ class MemoryServer(Ledger):
             if job.stalls > job.max_stalled and job.cancel_reason is None:
                 self._drop_claim(job, None)
                 self._end(job, "stall", now, reason="stalled")
+                spec = job.spec
+                failed.append(
+                    FailedJob(id=spec.id, processor=spec.processor, session=spec.session, attempt=job.attempt)
+                )
                 lost = f"{JobStalledError.code}\n{STALLED}"
                 self._tell("job:failed", job, now, name, told_of_failure(job.attempt, lost))
             elif job.stalls > 1:

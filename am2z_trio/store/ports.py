@@ -386,7 +386,8 @@ class Store(Protocol):
         A node is dead when its lease has passed, or when nobody has listened to its inbox for its
         `disconnect_grace`; but nobody is for a while after a node was heard whose own lease was in its last
         third: store or network may have been away for all.
-        A job that comes back from a dead node has `stalls` + 1; beyond its `max_stalled` it fails. For
+        A job that comes back from a dead node has `stalls` + 1; beyond its `max_stalled` it fails, and the
+        answer names it: no other node will. For
         the second time and further ones, jobs come back one by one. A call that completes takes its
         parent's `stalls` away; a node that is not dead after all (`reconcile`, `settle`) takes away the
         one that was counted for it.

@@ -35,6 +35,7 @@ from am2z_trio.model.records import (
     DeadJob,
     Enqueue,
     EnqueueAnswer,
+    FailedJob,
     Flow,
     ForgetAnswer,
     Grant,
@@ -654,7 +655,7 @@ class RedisStore:
 
     async def tick(self, *, reap: bool = True) -> TickAnswer:
         self.beat()
-        lost, reaped, more, ending = await self._eval(
+        lost, reaped, more, ending, failed = await self._eval(
             scripts.TICK,
             self._clock,
             self._ttl,
@@ -668,7 +669,15 @@ class RedisStore:
         if ending and not self._ending and self._nursery is not None:
             self._ending = True
             self._nursery.start_soon(self._end_children)
-        return TickAnswer(lost=bool(lost), reaped=reaped, more=bool(more))
+        return TickAnswer(
+            lost=bool(lost),
+            reaped=reaped,
+            more=bool(more),
+            failed=[
+                FailedJob(id=_text(id), processor=_text(processor), session=_text(session), attempt=attempt)
+                for id, processor, session, attempt in sorted(failed)
+            ],
+        )
 
     async def _end_children(self) -> None:
         """Go on ending what ended jobs had called, with pauses for what others ask of the server."""

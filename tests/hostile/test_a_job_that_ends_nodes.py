@@ -9,6 +9,7 @@ import pytest
 
 from am2z_trio import JobStalledError, QueueOptions, processor
 from am2z_trio.engine.executor import Executor
+from am2z_trio.model.records import STALLED
 
 from .conftest import MakeRuntime
 
@@ -54,7 +55,11 @@ def a_cluster(make_runtime: MakeRuntime, anyio_backend: str, interrupts: bool) -
 
 @pytest.mark.parametrize("interrupts", [False, True], ids=["an error of the engine", "KeyboardInterrupt"])
 async def test_it_becomes_a_dead_letter_and_its_neighbour_completes(
-    make_runtime: MakeRuntime, anyio_backend: str, monkeypatch: pytest.MonkeyPatch, interrupts: bool
+    make_runtime: MakeRuntime,
+    anyio_backend: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    interrupts: bool,
 ):
     if interrupts and anyio_backend == "asyncio":
         # Asyncio itself lets it end the loop.
@@ -95,6 +100,12 @@ async def test_it_becomes_a_dead_letter_and_its_neighbour_completes(
                 await anyio.sleep(0.05)
             assert isinstance((await runtime.dead_letters.show("guilty")).error, JobStalledError)
             assert (await runtime.execute(beside, 1, job_id="innocent")).unwrap() == 1
+            # Its workers cannot say so any more.
+            while not (told := [one for one in caplog.records if getattr(one, "code", "") == "JOB_STALLED"]):
+                await anyio.sleep(0.01)
+    (record,) = told
+    assert (record.name, record.levelname) == ("am2z_trio.jobs", "WARNING")
+    assert record.getMessage() == f"job guilty of 'bad' failed at attempt 1: {STALLED}"
     assert begun.count("bad") == NODES
 
 

@@ -5,7 +5,8 @@
 -- ARGV     clock, result ttl ms, node, lease ms, own disconnect grace ms, most nodes, jobs and states, most queues,
 --          look for dead nodes (1 or 0)
 -- RETURNS  {1 if the own lease is gone, jobs taken from dead nodes, 1 if dead nodes have more jobs or there are
---          more expired states, 1 if there is what `end_children` ends}
+--          more expired states, 1 if there is what `end_children` ends, and of each job that has failed since
+--          it was lost too often {id, processor, session, attempt}}
 -- INVARIANT  a job leaves a dead node exactly once, with its token retired; bounded work per call.
 --          A node is dead when its lease has passed, or when nobody has subscribed to its inbox for
 --          its own grace: Redis sees a closed connection at once, and cannot see a frozen process.
@@ -52,7 +53,7 @@ end
 local APART_MS = 250
 local ANNOUNCED_MS = 604800000
 
-local reaped, looked, more = 0, 0, 0
+local reaped, looked, more, failed = 0, 0, 0, {}
 local function reap(name)
   -- Any of them: a scan from the beginning would find the places of those that are taken already.
   local taken, suspects = redis.call('HRANDFIELD', active_key(name), batch - looked), {}
@@ -68,6 +69,8 @@ local function reap(name)
       if job.stalls > most and not job.cancel then
         drop_claim(job, nil)
         end_job(job, 'stall', now, ttl, 'stalled', '', name)
+        local v = redis.call('HMGET', job_key(job.id), 'processor', 'session')
+        failed[#failed + 1] = { job.id, v[1] or '', v[2] or '', job.attempt }
       elseif job.stalls > 1 then
         suspects[#suspects + 1] = job
       elseif return_job(job, nil, now, ttl) then
@@ -132,4 +135,4 @@ for _, name in ipairs(expired) do
 end
 if #expired == batch then more = 1 end
 finish()
-return { lost, reaped, more, redis.call('EXISTS', ending_key()) }
+return { lost, reaped, more, redis.call('EXISTS', ending_key()), failed }

@@ -8,7 +8,7 @@ import msgspec
 
 from am2z_trio.model.errors import JobStalledError
 from am2z_trio.model.events import Event
-from am2z_trio.model.records import STALLED
+from am2z_trio.model.records import STALLED, FailedJob
 
 from .bench import Bench
 from .builders import job
@@ -101,7 +101,7 @@ class EventCases:
         # As an older node has it.
         await a.settle(old, "failed")
         await bench.outlast(b)
-        await b.store.tick()
+        assert (await b.store.tick()).failed == [FailedJob(id="lost", processor="work")]
         heard = {(event.job, event.name): event.data for event in await b.events()}
         for name in ("job:failed", "job:dead"):
             assert heard["j", name] == {
