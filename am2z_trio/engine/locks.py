@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from am2z_trio.concurrency import CancelScope, Host, Spot
-from am2z_trio.concurrency.groups import unwrapped
+from am2z_trio.concurrency.groups import Block, unwrapped
 from am2z_trio.model.errors import AM2ZError, LockLostError, RuntimeStateError, StateConflictError
 from am2z_trio.model.logs import Log
 from am2z_trio.model.records import LockGranted, StateRecord
@@ -136,12 +136,14 @@ class Locks:
         fencing, ends = await self._acquire(session, token, lease)
         lock = SessionLock(self._states, session, token, fencing=fencing, ends=ends)
         _owners.add(owner)
+        block = Block()
         try:
-            with unwrapped():
+            with unwrapped(block):
                 async with self._host.open_nursery() as nursery:
                     lock.guard(nursery.cancel_scope)
                     nursery.start_soon(self._keep, lock, token, lease)
-                    yield lock
+                    with block.watched():
+                        yield lock
                     if self._host.now() >= lock.ends:
                         # The block kept the event loop to itself for so long that nobody could renew.
                         lock.lose("its lease ran out")

@@ -19,11 +19,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from math import inf
 from typing import Any, Final
 
 from am2z_trio.concurrency import CancelScope, Host, Nursery, TaskStatus, current_host
-from am2z_trio.concurrency.groups import is_an_error, unwrapped
+from am2z_trio.concurrency.groups import Block, is_an_error, unwrapped
 from am2z_trio.model.errors import (
     AM2ZError,
     JobStalledError,
@@ -32,6 +33,7 @@ from am2z_trio.model.errors import (
     SessionStoppedError,
 )
 from am2z_trio.model.events import Event
+from am2z_trio.model.limits import MAX_TEXT_BYTES
 from am2z_trio.model.logs import Log
 from am2z_trio.model.options import RuntimeOptions, require_number
 from am2z_trio.model.records import (
@@ -46,6 +48,7 @@ from am2z_trio.model.records import (
     TickAnswer,
     Wake,
 )
+from am2z_trio.model.telling import attempt, described, trace_of
 from am2z_trio.store.lasting import lasting
 from am2z_trio.store.ports import Store
 
@@ -99,6 +102,14 @@ after the server is, the longest pause between two attempts, and have renewed th
 
 LAST_WORDS: Final = 3.0
 """Seconds that handing jobs back may take at the end, even when the store is away."""
+
+
+def _tell_beside(raised: BaseException, beside: list[BaseException]) -> None:
+    """What has been raised at the same time as what leaves the runtime's block."""
+    for error in beside:
+        logger.error("at the end of the runtime there was another error", trace=trace_of(error))
+        note = f"At the same time, at the end of the runtime: {described(error, MAX_TEXT_BYTES)}"
+        attempt(partial(BaseException.add_note, raised, note), None)
 
 
 class Node:
@@ -195,8 +206,9 @@ class Node:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Run the node around a block. Only `Cancelled` and the block's own exceptions leave it."""
-        with unwrapped():
+        """Run the node around a block. What leaves it is one exception: the block's, or else its own."""
+        block = Block()
+        with unwrapped(block, _tell_beside):
             async with self.host.open_nursery() as outer:
                 self._outer = outer
                 # Not `outer.start`: a host that is cancelled meanwhile would wait for a shielded task.
@@ -207,7 +219,8 @@ class Node:
                     for registered in self._registry.all():
                         self.serve(registered)
                     self.tell("runtime:started")
-                    yield
+                    with block.watched():
+                        yield
                     await self.stop(self._options.shutdown_grace)
                 finally:
                     await self._last_words()

@@ -109,6 +109,10 @@ class Runtime:
 
     No job ends a node, whatever it raises or returns, with one exception: `KeyboardInterrupt`, which may
     be Ctrl-C, goes through from wherever it is raised and is the block's.
+
+    What leaves the block is one exception, as itself: what the block has raised, or else that of which the
+    node has ended. Where there are both at once it is the block's, the other one is a note of it and in the
+    log; but `KeyboardInterrupt` comes before all. A group that the block raises is left as it is.
     """
 
     _shared = True

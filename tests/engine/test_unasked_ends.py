@@ -14,6 +14,7 @@ from am2z_trio.engine.bus import Bus
 from am2z_trio.engine.node import Node
 from am2z_trio.engine.results import Results
 from am2z_trio.engine.settler import Settler
+from am2z_trio.engine.vacancies import Vacancies
 from am2z_trio.engine.worker import Worker
 from am2z_trio.wire.client import RedisClient
 
@@ -33,6 +34,8 @@ async def plus_one(n: int) -> int:
         (Results, "run"),
         (Results, "_read_forever"),
         (Results, "_look_forever"),
+        (Vacancies, "run"),
+        (Vacancies, "_ask_forever"),
         (Bus, "run"),
         (Announcements, "run"),
         (Node, "_tick_forever"),
