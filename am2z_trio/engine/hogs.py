@@ -115,11 +115,17 @@ class Hogs:
             return _Suspect(claim, inf)
         now = time.monotonic()
         self._remember(claim, suspect.since)
-        limit = self._limit(claim)
-        is_over = now + ahead - claim.began > limit
-        if not suspect.told and (is_over or now - suspect.since > TOO_LONG):
+        limit, taken = self._limit(claim), now + ahead - claim.began
+        if suspect.told:
+            return suspect
+        if taken > limit:
             suspect.told = True
-            self._tell(claim, now - suspect.since, limit if is_over else inf, _place(inner))
+            said = f"has run for {taken:.2f} s, its limit is {limit:.3g} s, and it keeps"
+            self._tell(claim, taken, f"{said} the event loop to itself", _place(inner))
+        elif now - suspect.since > TOO_LONG:
+            suspect.told = True
+            said = f"keeps the event loop to itself, for {now - suspect.since:.1f} s by now"
+            self._tell(claim, now - suspect.since, said, _place(inner))
         return suspect
 
     def _remember(self, claim: Claim, since: float) -> None:
@@ -136,14 +142,11 @@ class Hogs:
         remaining = inf if grant.remaining is None else claim.since + grant.remaining - claim.began
         return min(inf if timeout is None else timeout, remaining)
 
-    def _tell(self, claim: Claim, seconds: float, limit: float, place: str) -> None:
-        beyond = f", and goes on past its limit of {limit:.3g} s" if limit < inf else ""
+    def _tell(self, claim: Claim, seconds: float, said: str, place: str) -> None:
         logger.warning(
-            "%r keeps the event loop to itself, for %.1f s by now%s, as no scope can stop code that does not "
-            "await: nothing else on this node gets on (job %s%s)",
+            "%r %s: no scope can stop code that does not await, and nothing else here gets on (job %s%s)",
             claim.grant.spec.processor,
-            seconds,
-            beyond,
+            said,
             *_which(claim),
             trace=place,
             about=_about(claim, seconds),
