@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from types import NoneType, UnionType
 from typing import (
     TYPE_CHECKING,
@@ -28,6 +28,7 @@ from am2z_trio.model.callables import (
     as_written,
     gives_coroutine,
     is_async_generator,
+    is_context_manager,
     is_generator,
     name_of_function,
     parameters,
@@ -122,7 +123,7 @@ class Processor(Generic[S]):
         require(
             not isinstance(fn, type), "Processor.fn", fn, "must be a function or an object, and is a class"
         )
-        yields = is_generator(fn) or is_async_generator(fn)
+        yields = is_generator(fn) or is_async_generator(fn) or is_context_manager(fn)
         require(not yields, "Processor.fn", fn, "must be a function that returns its state, and yields none")
         self.fn = fn
         self.name = name_of_function(fn) if name is None else name
@@ -207,7 +208,7 @@ class ContextFunction(Processor[S], Generic[S, R_co]):
 
 
 # A function returns the state it takes, or `None`, at once or when awaited; so that a type checker
-# refuses others, and knows what calling the function itself gives, each of the eight is spelled out.
+# refuses others, and knows what calling the function itself gives, each of them is spelled out.
 
 
 class Decorator(Protocol):
@@ -222,6 +223,10 @@ class Decorator(Protocol):
         self, fn: Callable[[S], Coroutine[Any, Any, S | None]], /
     ) -> StateFunction[S, Coroutine[Any, Any, S | None]]: ...
     @overload
+    def __call__(
+        self, fn: Callable[[S], Awaitable[S | None]], /
+    ) -> StateFunction[S, Awaitable[S | None]]: ...
+    @overload
     def __call__(self, fn: Callable[[S], S], /) -> StateFunction[S, S]: ...
     @overload
     def __call__(self, fn: Callable[[S], S | None], /) -> StateFunction[S, S | None]: ...
@@ -233,6 +238,10 @@ class Decorator(Protocol):
     def __call__(
         self, fn: Callable[[S, Context], Coroutine[Any, Any, S | None]], /
     ) -> ContextFunction[S, Coroutine[Any, Any, S | None]]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[[S, Context], Awaitable[S | None]], /
+    ) -> ContextFunction[S, Awaitable[S | None]]: ...
     @overload
     def __call__(self, fn: Callable[[S, Context], S], /) -> ContextFunction[S, S]: ...
     @overload
@@ -247,6 +256,8 @@ def processor(
     fn: Callable[[S], Coroutine[Any, Any, S | None]], /
 ) -> StateFunction[S, Coroutine[Any, Any, S | None]]: ...
 @overload
+def processor(fn: Callable[[S], Awaitable[S | None]], /) -> StateFunction[S, Awaitable[S | None]]: ...
+@overload
 def processor(fn: Callable[[S], S], /) -> StateFunction[S, S]: ...
 @overload
 def processor(fn: Callable[[S], S | None], /) -> StateFunction[S, S | None]: ...
@@ -258,6 +269,10 @@ def processor(
 def processor(
     fn: Callable[[S, Context], Coroutine[Any, Any, S | None]], /
 ) -> ContextFunction[S, Coroutine[Any, Any, S | None]]: ...
+@overload
+def processor(
+    fn: Callable[[S, Context], Awaitable[S | None]], /
+) -> ContextFunction[S, Awaitable[S | None]]: ...
 @overload
 def processor(fn: Callable[[S, Context], S], /) -> ContextFunction[S, S]: ...
 @overload
@@ -361,8 +376,10 @@ def shape_of(fn: Callable[..., Any], name: str) -> Shape:
     """`(state)` or `(state, ctx)`; anything else is a `ConfigurationError`."""
     try:
         taken = parameters(fn)
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"processor {name!r}: the function has no readable signature") from error
+    except Exception as error:
+        raise ConfigurationError(
+            f"processor {name!r}: the function has no readable signature", context={"processor": name}
+        ) from error
     positional = [p for p in taken if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = [p for p in positional if p.default is p.empty]
     keyword_only = [p for p in taken if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
@@ -378,6 +395,8 @@ def shape_of(fn: Callable[..., Any], name: str) -> Shape:
         passes_on = any(p.kind is p.VAR_POSITIONAL for p in taken)
         hint = "; give a wrapper its function's signature by functools.wraps" if passes_on else ""
         refuse(f"it must take (state) or (state, ctx){hint}")
+    if any(p.kind is p.KEYWORD_ONLY and p.default is None and _says(fn, p) for p in taken):
+        refuse("the context is given as its second parameter, without a name")
     state, second = positional[0], positional[1] if len(positional) > 1 else None
     needs_context = len(required) == 2
     says_first, says_second = _says(fn, state), None if second is None else _says(fn, second)
@@ -406,10 +425,10 @@ def _says(fn: Callable[..., Any], parameter: inspect.Parameter) -> str | None:
         # As of what is imported for type checkers alone.
         hint = Context if re.search(r"\bContext\b", str(annotation)) else Any
     union = typing.get_origin(hint) in (typing.Union, UnionType)
-    members = {typing.get_origin(one) or one for one in (typing.get_args(hint) if union else (hint,))}
-    if Context in members:
+    members = [typing.get_origin(one) or one for one in (typing.get_args(hint) if union else (hint,))]
+    if any(member is Context for member in members):
         return "context"
-    return "data" if all(map(_is_data, members - {NoneType})) else None
+    return "data" if all(member is NoneType or _is_data(member) for member in members) else None
 
 
 def _is_data(kind: Any) -> bool:

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from types import AsyncGeneratorType, CellType, CodeType, GeneratorType, MethodType, SimpleNamespace
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, Final, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from .arguments import refusal
 
 T = TypeVar("T")
 U = TypeVar("U")
 Function = Callable[..., Any]
+
+_CONTEXT_MANAGERS: Final = (
+    contextmanager(lambda: iter(())).__code__,
+    asynccontextmanager(lambda: aiter(())).__code__,  # type: ignore[arg-type]
+)
 
 
 def gives_coroutine(fn: Function) -> bool:
@@ -33,6 +39,11 @@ def is_generator(fn: Function) -> bool:
 def is_async_generator(fn: Function) -> bool:
     """Whether calling it gives an async generator."""
     return any(inspect.isasyncgenfunction(one) for one in _as_called(fn))
+
+
+def is_context_manager(fn: Function) -> bool:
+    """Whether it is what `contextmanager` or its async brother have made of a generator function."""
+    return getattr(as_written(fn), "__code__", None) in _CONTEXT_MANAGERS
 
 
 def _as_called(fn: Function) -> Iterator[Any]:
@@ -112,6 +123,7 @@ def require_items(field: str, value: object, what: str) -> Iterable[Any]:
 def parameters(fn: Function) -> list[inspect.Parameter]:
     """What it takes when it is called. A wrapper that hands on `*args` takes what it wraps takes."""
     one: Any = fn
+    seen = set[int]()
     while True:
         try:
             signature = inspect.signature(one, follow_wrapped=False)
@@ -121,8 +133,9 @@ def parameters(fn: Function) -> list[inspect.Parameter]:
         inner: Any = getattr(one, "__wrapped__", None)
         if not hands_on:
             return [*signature.parameters.values()]
-        if inner is None or isinstance(one, MethodType):
+        if inner is None or isinstance(one, MethodType) or id(inner) in seen:
             return [*inspect.signature(one).parameters.values()]
+        seen.add(id(inner))
         one = inner
 
 

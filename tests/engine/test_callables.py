@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -264,6 +265,33 @@ async def needs_keyword(order, *, by): ...
 def lying(): ...
 
 
+def in_a_loop(*args: Any): ...
+
+
+in_a_loop.__wrapped__ = in_a_loop  # type: ignore[attr-defined]
+
+
+class NoSignature:
+    __call__ = asynchronous
+
+    @property
+    def __signature__(self) -> Any:
+        raise RuntimeError("none")
+
+
+@contextlib.asynccontextmanager
+async def manager(order: Order):
+    yield order
+
+
+@contextlib.contextmanager
+def plain_manager(order: Order):
+    yield order
+
+
+async def context_by_name(order: Order, *, ctx: Context | None = None) -> None: ...
+
+
 async def anything(*args: Any): ...
 
 
@@ -293,6 +321,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "lying": (lying, r"must take \(state\) or \(state, ctx\)"),
     "anything": (anything, r"must take \(state\) or \(state, ctx\); give a wrapper.*functools\.wraps"),
     "keyword": (needs_keyword, r"must take \(state\) or \(state, ctx\)"),
+    "wrapper of itself": (in_a_loop, "no readable signature"),
+    "odd signature": (NoSignature(), "no readable signature"),
+    "async context manager": (manager, "yields none"),
+    "context manager": (plain_manager, "yields none"),
+    "context by name": (context_by_name, "the context is given as its second parameter, without a name"),
     "class": (Order, "is a class"),
     "processor": (processor(asynchronous), "is a processor already"),
     "coroutine": (5, "must be a function"),
