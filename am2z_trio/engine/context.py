@@ -113,7 +113,7 @@ class Context:
         self.session_id = session_id
         """The job's session, or `None`."""
         self.execution_id = execution_id
-        """The job's id: the same for every attempt."""
+        """The job's id in full, with its session's part (`@alice/order-17`): the same for every attempt."""
         self.call_depth = call_depth
         """How many jobs are above this one."""
         self.meta = meta
@@ -139,7 +139,8 @@ class Context:
 
     @property
     def idempotency_key(self) -> str:
-        """Same for every run of this job: give it to services that drop repeated requests."""
+        """Same for every run of this job, and no other session's: give it to services that drop repeated
+        requests."""
         return self.execution_id
 
     @property

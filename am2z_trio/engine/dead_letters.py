@@ -37,6 +37,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """A job that has failed for good."""
 
     job_id: str
+    """In full, as all methods take it."""
     processor: str
     session_id: str | None
     state: Any
@@ -174,7 +175,7 @@ def _id(job_id: object) -> str:
 
 
 def _not_found(job_id: str) -> JobNotFoundError:
-    return JobNotFoundError(f"job {job_id} is no dead letter", context={"job": job_id})
+    return JobNotFoundError(f"job {job_id!r} is no dead letter", context={"job": job_id})
 
 
 def _letter(job: DeadJob) -> DeadLetter:

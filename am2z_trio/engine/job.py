@@ -47,6 +47,7 @@ class ResultMetadata(msgspec.Struct, frozen=True, kw_only=True):
     """How a job went."""
 
     job_id: str
+    """In full: `@alice/order-17` for `job_id="order-17"` in session `alice`."""
     processor: str
     session_id: str | None = None
     attempt: int = 0
@@ -191,7 +192,7 @@ def outcome_of(
 
 
 class Job(Generic[S]):
-    """A submitted job. Dropping the handle changes nothing: the job runs on."""
+    """A submitted job. Dropping the handle changes nothing: the job runs on. `id` is its id in full."""
 
     __slots__ = (
         "_cancel",

@@ -5,6 +5,7 @@ import it and tests need no set-up.
 
 * `errors` - what can go wrong, and what a program needs to react
 * `records` - what travels between engine and store, and between nodes
+* `ids` - what a job's id looks like, and which ids a user may choose
 * `transitions` - which status a job may take from which; the sole authority
 * `options` - every public option, documented and validated where it stands
 * `arguments` - names of options that there are not, and what else is wrong with a call, as one clear error

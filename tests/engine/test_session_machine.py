@@ -32,6 +32,7 @@ from am2z_trio import (
 )
 from am2z_trio.engine import node as node_module
 from am2z_trio.engine.runtime import Runtime
+from am2z_trio.model.ids import chosen_id
 from am2z_trio.store.keys import anchor
 from am2z_trio.store.memory import MemoryStore
 from am2z_trio.store.memory_server import MemoryServer
@@ -166,7 +167,11 @@ class Real:
         base = f"{anchor('am2z')}:"
         states = {f"{base}session:{session}{of}" for session in SESSIONS for of in ("", ":receipts")}
         of_sessions = [
-            key for key in found if "session" in key or ":lock:" in key or "@" in key or ":ready" in key
+            key
+            for key in found
+            # Records of jobs that have ended are there for whoever asks for their ids.
+            if not key.startswith(f"{base}job:")
+            and ("session" in key or ":lock:" in key or "@" in key or ":ready" in key)
         ]
         return [key for key in of_sessions if key not in states] + [key for key in found if ":active" in key]
 
@@ -321,7 +326,7 @@ class Machine:
         self.calls += 1
         job = f"call {self.calls}"
         with self._task(), trio.CancelScope() as scope:
-            caller = Caller(node, job, scope)
+            caller = Caller(node, chosen_id(job, session), scope)
             self.callers.append(caller)
             try:
                 result = await node.runtime.execute(which, session=session, job_id=job)
