@@ -69,6 +69,7 @@ it ends the key, or stands between what nothing else begins and ends with. Times
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 TEMPLATES: Final = {
@@ -146,7 +147,7 @@ def lua_functions(source: str) -> str:
     """
     lines = ["local anchor = KEYS[1]"]
     for kind, template in TEMPLATES.items():
-        if f"{kind}_key(" not in source:
+        if not re.search(rf"\b{kind}_key\(", source):
             continue
         before, _, after = template.partition("%s")
         tail = f" .. '{after}'" if after else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from typing import Final
 
@@ -33,20 +34,50 @@ def _read(name: str) -> str:
 
 
 def assembled(body: str, *steps: str) -> str:
-    """A script's text behind the key functions, the budgets, what guards it, the clock, and shared steps.
+    """A script's text behind the key functions, the budgets, the clock, what guards it, and the shared
+    steps: those that it uses, itself or through others.
 
-    In a function of its own: Lua has room for 200 local names in one, and for 60 from outside of it.
+    Every call makes them anew. For each name that a function takes from around it Lua looks through all names
+    of the one around it that any has taken before: so the steps stand in a function of their own, within the
+    one of what they all use. Lua has room for 200 names in one, and for 60 from outside of it.
     """
-    parts = (
-        _BUDGETS,
-        *map(_read, ("spoilt", "clock", *steps)),
-        "local function run()",
-        body,
-        "end",
-        "return run()",
-    )
-    source = "\n".join(parts)
+    ground = [*_statements(_BUDGETS), *_statements(_read("spoilt")), *_statements(_read("clock"))]
+    shared = ground + [statement for step in steps for statement in _statements(_read(step))]
+    words, used = _words(body), set[int]()
+    while found := [n for n, (names, _) in enumerate(shared) if n not in used and names & words]:
+        used.update(found)
+        words.update(*(_words(shared[n][1]) for n in found))
+    below = [shared[n][1] for n in sorted(used) if n < len(ground)]
+    above = [shared[n][1] for n in sorted(used) if n >= len(ground)]
+    inner = "\n".join((*above, "local function run()", body, "end", "return run()"))
+    if above:
+        inner = f"local function steps()\n{inner}\nend\nreturn steps()"
+    source = "\n".join((*below, inner))
     return lua_functions(source) + "\n" + source
+
+
+def _statements(source: str) -> list[tuple[set[str], str]]:
+    """The statements of a file of steps, each with the names that it is about. One ends where the next line
+    begins that is neither indented nor an end."""
+    texts = list[str]()
+    for line in source.splitlines():
+        if line.startswith((" ", "end", "}")):
+            texts[-1] += "\n" + line
+        elif line and not line.startswith("--"):
+            texts.append(line)
+    return [(_names(text), text) for text in texts]
+
+
+def _names(statement: str) -> set[str]:
+    about = re.match(r"(?:local )?function (\w+)|local ([\w, ]+)", statement)
+    assert about is not None, statement
+    return _words(about[1] or about[2])
+
+
+def _words(source: str) -> set[str]:
+    """The names in a piece of Lua that are no fields."""
+    code = re.sub(r"--.*", "", re.sub(r"'(?:\\.|[^'\\\n])*'", "''", source))
+    return set(re.findall(r"(?<![.\w])[A-Za-z_]\w*", code))
 
 
 def _script(name: str, *steps: str) -> Script:
