@@ -299,7 +299,8 @@ def options_program() -> str:
     lines = [BEFORE]
     for name in am2z_trio.__all__:
         arguments = call_of(name)
-        lines += [f"    a.{name}({arguments})", f"    a.{name}({arguments}, misspelt=1)  # no"]
+        more = f"{arguments}, misspelt=1" if arguments else "misspelt=1"
+        lines += [f"    a.{name}({arguments})", f"    a.{name}({more})  # no"]
     return "\n".join([*lines, ""])
 
 
