@@ -677,11 +677,11 @@ class Runtime:
         node = self._running()
         await node.announcements.wait_done()
         store, known = node.store, await node.store.known_queues()
-        names: Sequence[str] = list(
-            dict.fromkeys([*self._registry.names(), *(info.processor for info in known)])
-        )
-        stats = await store.stats([queue_name(name) for name in names])
-        return dict(zip(names, stats, strict=True))
+        here = self._registry.names()
+        names: Sequence[str] = list(dict.fromkeys([*here, *(info.processor for info in known)]))
+        found = zip(names, await store.stats([queue_name(name) for name in names]), strict=True)
+        shown = {*here, *(info.processor for info in known if info.known)}
+        return {name: stats for name, stats in found if name in shown or stats.jobs}
 
 
 class _Filters(NamedTuple):

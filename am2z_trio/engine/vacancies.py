@@ -56,7 +56,7 @@ class Limits(NamedTuple):
     """How long a caller waits."""
 
     worker: float | None
-    """Seconds from when the job may start, for somebody who serves its processor."""
+    """Seconds, from when the job may start, for which nobody may serve its processor before it has begun."""
     till: float
     """When it waits no longer at all, by the host's clock; infinity: for ever."""
     total: float
@@ -66,10 +66,12 @@ class Limits(NamedTuple):
 class _Vacancy:
     """A queue that nobody serves, as far as was seen."""
 
-    __slots__ = ("looks", "said", "seen")
+    __slots__ = ("looks", "said", "seen", "since")
 
-    def __init__(self, since: float) -> None:
-        self.seen = since
+    def __init__(self, since: float, served: float) -> None:
+        self.since = since
+        """When it was first seen that nobody serves it."""
+        self.seen = served
         """When it was looked at last; at first: when somebody was seen to serve it."""
         self.looks = 0
         self.said = ""
@@ -102,7 +104,7 @@ class Vacancies:
         self._numbers = count()
         self._most = FEW
         self._bell = host.spot()
-        self._impatient: list[Waiter] = []
+        self._impatient: dict[Waiter, None] = {}
         self._asker = host.spot()
 
     # --- what nobody serves -----------------------------------------------------------------
@@ -158,12 +160,14 @@ class Vacancies:
     def _is_vacant(self, queue: str, waiters: list[Waiter], now: float) -> None:
         vacancy = self._vacant.get(queue)
         if vacancy is None or now - vacancy.seen > SAID_AGAIN_AFTER:
-            vacancy = self._vacant[queue] = _Vacancy(self._served_at.get(queue, -inf))
+            vacancy = self._vacant[queue] = _Vacancy(now, self._served_at.get(queue, -inf))
         for waiter in waiters:
             waiter.unserved += now - max(vacancy.seen, waiter.due)
         vacancy.seen = now
         # The second look: a node whose connection has just been lost may be back by then.
         vacancy.looks += 1
+        if vacancy.looks > 1:
+            self._check(waiters, vacancy, now)
         if vacancy.said or vacancy.looks < 2 or now - min(waiter.due for waiter in waiters) < SAID_AFTER:
             return
         request = waiters[0].request
@@ -175,6 +179,13 @@ class Vacancies:
             request.spec.processor,
             len(waiters),
         )
+
+    def _check(self, waiters: list[Waiter], vacancy: _Vacancy, now: float) -> None:
+        """Who had a worker when its time was over, or one that was not yet known to be dead, and has none."""
+        for waiter in waiters:
+            seconds = None if waiter.limits is None else waiter.limits.worker
+            if seconds is not None and now - max(vacancy.since, waiter.due) >= seconds:
+                self._ask_for(waiter)
 
     # --- limits -----------------------------------------------------------------------------
 
@@ -211,20 +222,25 @@ class Vacancies:
         if kind == "total":
             self._give_up(waiter, too_late(waiter), DEADLINE)
         else:
-            self._impatient.append(waiter)
-            self._asker.wake()
+            self._ask_for(waiter)
+
+    def _ask_for(self, waiter: Waiter) -> None:
+        self._impatient[waiter] = None
+        self._asker.wake()
 
     async def _ask_forever(self) -> None:
         """Take back what somebody would wait for until now, and nobody serves."""
         while True:
             while not self._impatient:
                 await self._asker.park()
-            waiters, self._impatient = self._impatient, []
+            # Where this node's connection was away, the workers' may have been, too.
+            await self._host.sleep_until(self._quiet_until)
+            waiters, self._impatient = list(self._impatient), {}
             try:
                 unserved = await self._never_served(waiters)
             except AM2ZError as error:
                 logger.warning("whether anybody serves what is waited for is asked again soon: %s", error)
-                self._impatient += waiters
+                self._impatient |= dict.fromkeys(waiters)
                 await self._host.sleep(ASK_AGAIN_AFTER)
                 continue
             for waiter in unserved:

@@ -248,8 +248,8 @@ class JobOptions(Options, frozen=True, kw_only=True):
     as cancelled. With a `delay`, the last of a burst is run once the burst is over. No session's job gives
     way to another's; what is to be one burst for all is submitted without a session."""
     wait_for_worker: float | None = None
-    """Seconds, from when it may start, that its caller waits for somebody to serve its processor, if nobody
-    does; then it is taken back, and its error is a `NoWorkerError`. 0: not at all. By default for ever."""
+    """Seconds, from when it may start, that its caller waits while nobody serves its processor; then it is
+    taken back, unless it has begun, with a `NoWorkerError`. 0: not at all. By default for ever."""
     total_timeout: float | None = None
     """Seconds from its submission to its outcome, delay, waiting and all attempts included; then it is
     cancelled, and its error is a `TotalTimeoutError`. (`timeout` bounds one attempt.) By default none."""

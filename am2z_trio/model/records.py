@@ -527,6 +527,11 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 0
     """Live nodes that serve it; a killed one counts until that is noticed, some seconds at most."""
 
+    @property
+    def jobs(self) -> int:
+        """Jobs that have not ended, and dead letters."""
+        return self.waiting + self.active + self.delayed + self.paused + self.dead
+
 
 class SessionCounts(msgspec.Struct, frozen=True, kw_only=True):
     """A session's jobs that have not ended."""

@@ -14,7 +14,8 @@ import anyio
 import msgspec
 import pytest
 
-from am2z_trio import ProcessorResult, QueueRuntime, SessionStoppedError
+from am2z_trio import NoWorkerError, ProcessorResult, QueueRuntime, SessionStoppedError
+from am2z_trio.engine import results, vacancies
 from am2z_trio.model.records import queue_name
 from am2z_trio.store import keys
 from tests.conftest import RedisProcess
@@ -418,3 +419,22 @@ async def test_a_worker_without_processors_does_not_start(processes):
     assert idle.process.returncode == 2
     assert idle.said("no processors")
     assert not idle.said("Traceback")
+
+
+async def test_a_client_is_told_that_the_last_worker_was_killed(redis_url, processes, monkeypatch, caplog):
+    monkeypatch.setattr(results, "LOOK_EVERY", 0.1)
+    monkeypatch.setattr(vacancies, "SERVED_FOR", 0.1)
+    worker = processes.worker()
+    async with QueueRuntime(redis_url, workers=False) as client:
+        assert (await client.execute("double", 1)).unwrap() == 2
+        worker.process.kill()
+        # It counts for a moment yet, and who has asked meanwhile is told all the same.
+        result = await client.execute("double", 1, wait_for_worker=0.1)
+        assert isinstance(result.error, NoWorkerError)
+        assert (await client.get_queue_stats())["double"].workers == 0
+        async with calling(client, "double", 2) as call:
+            await until(lambda: "nobody serves 'double'" in caplog.text, "the warning")
+            await anyio.to_thread.run_sync(processes.worker)
+            outcome = await call.result()
+        assert outcome.unwrap() == 4
+        assert outcome.metadata.waited_for_worker > 0

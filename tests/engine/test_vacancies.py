@@ -297,8 +297,8 @@ async def test_a_worker_that_is_stopped_while_it_is_announced_is_announced_no_mo
         await slow.wait()
         runtime.unregister(plus_one)
         await trio.sleep(10)
-        stats = (await runtime.get_queue_stats())["plus_one"]
-        assert stats.workers == 0
+        assert [info.workers for info in await runtime.node.store.known_queues()] == [0]
+        assert await runtime.get_queue_stats() == {}
         assert await runtime.sync_processors() == []
         # One that comes after it is announced as ever.
         runtime.register(plus_one)
@@ -509,3 +509,31 @@ async def test_limits_are_numbers_of_seconds(make_runtime, limits):
             await runtime.submit(plus_one, 1, **limits)
     with pytest.raises(ConfigurationError, match=next(iter(limits))):
         JobOptions(**limits)
+
+
+@pytest.mark.trio
+async def test_who_had_a_worker_when_its_time_was_over_waits_no_longer_once_it_has_none(autojump_clock):
+    async with LocalRuntime() as runtime:
+        runtime.register(plus_one)
+        await runtime.pause(plus_one)
+        job = await runtime.submit(plus_one, 1, wait_for_worker=5)
+        await trio.sleep(100)
+        assert await job.status() == "waiting"
+        await runtime.workers.stop_worker(plus_one)
+        start = trio.current_time()
+        assert isinstance((await job.result()).error, NoWorkerError)
+        assert 5 <= trio.current_time() - start <= 13
+
+
+@on_both_hosts
+async def test_a_processor_without_jobs_that_nobody_knows_any_more_is_in_no_figures(make_runtime):
+    async with make_runtime() as runtime:
+        runtime.register(plus_one)
+        assert (await runtime.execute("plus_one", 1)).success
+        assert [*await runtime.get_queue_stats()] == ["plus_one"]
+        await runtime.pause(plus_one)
+        job = await runtime.submit(plus_one, 1)
+        runtime.unregister(plus_one)
+        assert (await runtime.get_queue_stats())["plus_one"].paused == 1
+        await job.cancel()
+        assert await runtime.get_queue_stats() == {}
