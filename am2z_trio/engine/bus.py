@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from math import inf
+from time import monotonic
 from typing import Any, Final
 
 from am2z_trio.concurrency import CancelScope, Host, Nursery, Spot, TaskStatus
@@ -102,15 +103,18 @@ class Losses:
         self._untold = 0
         self._again_at = -inf
 
-    def add(self, many: int, now: float) -> None:
+    def add(self, many: int) -> None:
         self._untold += many
-        self.tell(now)
+        self.tell(monotonic())
 
     def tell(self, now: float) -> None:
-        """Say what has not been said, if it is time; `inf` for the last time."""
+        """Say what has not been said, if it is time; `inf` for at once.
+
+        By a clock that goes on where a subscription outlives its host's.
+        """
         if self._untold and now >= self._again_at:
             logger.warning(self._template, self._untold, *self._about)
-            self._untold, self._again_at = 0, now + TELL_EVERY
+            self._untold, self._again_at = 0, -inf if now == inf else now + TELL_EVERY
 
 
 class Subscription:
@@ -140,22 +144,26 @@ class Subscription:
         """Events lost because the reader was too far behind."""
         return self._buffer.dropped
 
-    def push(self, event: Event, size: int, now: float) -> None:
+    def push(self, event: Event, size: int) -> None:
         dropped = self._buffer.dropped
         self._buffer.push(event, size)
         if self._buffer.dropped > dropped:
             if self._losses is None:
                 who = "stream" if self.handler is None else "handler"
                 self._losses = Losses(f"%d events of %r were dropped: a {who} is too slow", self.pattern)
-            self._losses.add(self._buffer.dropped - dropped, now)
+            self._losses.add(self._buffer.dropped - dropped)
         self._wake_one()
 
     def close(self) -> None:
         self.closed = True
-        if self._losses is not None:
-            self._losses.tell(inf)
+        self.tell_losses()
         while self._readers:
             self._wake_one()
+
+    def tell_losses(self) -> None:
+        """Say what was dropped and not yet said."""
+        if self._losses is not None:
+            self._losses.tell(inf)
 
     def _wake_one(self) -> None:
         if self._readers:
@@ -178,7 +186,7 @@ class Subscription:
                     self._wake_one()
                 raise
         if self._losses is not None:
-            self._losses.tell(host.now())
+            self._losses.tell(monotonic())
         return self._buffer.pop()
 
 
@@ -268,10 +276,7 @@ class Bus:
         size = 0
         for subscription in self._subscriptions.find(event):
             size = size or size_of(event)
-            subscription.push(event, size, self._now())
-
-    def _now(self) -> float:
-        return 0.0 if self._host is None else self._host.now()
+            subscription.push(event, size)
 
     # --- publishing -------------------------------------------------------------------------
 
@@ -280,7 +285,7 @@ class Bus:
         dropped = self._outgoing.dropped
         self._outgoing.push(event, size_of(event))
         if self._outgoing.dropped > dropped:
-            self._unsent.add(self._outgoing.dropped - dropped, self._now())
+            self._unsent.add(self._outgoing.dropped - dropped)
         if self._ring is not None:
             self._ring()
 
@@ -321,9 +326,11 @@ class Bus:
                         await bell.park()
                     await self.watch_if_allowed()
                     await self._publish(store)
-                    self._unsent.tell(host.now())
+                    self._unsent.tell(monotonic())
         finally:
             self._unsent.tell(inf)
+            for subscription in self._subscriptions:
+                subscription.tell_losses()
             self._host = self._store = self._nursery = self._ring = None
             self._watched = False
 
@@ -357,7 +364,12 @@ class Bus:
         assert host is not None
         assert handler is not None
         with host.cancel_scope() as subscription.scope:
+            served = 0
             while not subscription.closed and (event := await subscription.next(host)) is not None:
+                served += 1
+                if served % BATCH == 0:
+                    # Whoever has much to catch up with leaves others a turn.
+                    await host.checkpoint()
                 context = self._own.copy()
                 context.run(calling.set, subscription)
                 try:

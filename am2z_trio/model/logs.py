@@ -3,6 +3,7 @@
 | logger | says | level |
 |---|---|---|
 | `am2z_trio.jobs` | an attempt of a job has failed: with its traceback, the user's frames of it | WARNING |
+| | a job has failed since its workers were lost once too often | WARNING |
 | | a processor falls back; a thread has outlived its job; a job keeps the event loop to itself | WARNING |
 | | a hook of a retry policy has raised | ERROR |
 | `am2z_trio.events` | a handler has raised | ERROR |

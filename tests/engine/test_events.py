@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from math import inf
 from typing import Any
 
 import anyio
@@ -335,11 +336,29 @@ async def test_on_and_off_at_once_leaves_nothing_behind(make_runtime):
     assert heard == []
 
 
+async def test_a_handler_with_much_to_catch_up_with_leaves_others_their_turn():
+    heard: list[int] = []
+    turns: list[int] = []
+
+    async def other() -> None:
+        while len(heard) < MANY // 10:
+            turns.append(len(heard))
+            await anyio.lowlevel.checkpoint()
+
+    async with LocalRuntime() as runtime:
+        runtime.on("said", lambda event: heard.append(event.data))
+        for n in range(MANY // 10):
+            runtime._bus.deliver(Event("said", 0, data=n))
+        with anyio.fail_after(10):
+            await other()
+    assert len(set(turns)) > 5
+
+
 # --- what is lost -------------------------------------------------------------------------------
 
 
 class Clock:
-    """Stands for a host of which nothing is asked but the time."""
+    """Stands still until it is set."""
 
     def __init__(self) -> None:
         self.time = 100.0
@@ -355,7 +374,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_dropped_events_are_told_once_a_second_and_all_of_them(caplog, monkeypatch):
     monkeypatch.setattr(bus, "BUFFER", 10)
     clock, of_node = Clock(), Bus("n")
-    of_node._host = clock  # type: ignore[assignment]
+    monkeypatch.setattr(bus, "monotonic", clock.now)
     for second in range(3):
         clock.time = 100.0 + second
         for n in range(1000):
@@ -373,9 +392,11 @@ async def test_dropped_events_are_told_once_a_second_and_all_of_them(caplog, mon
 @pytest.mark.parametrize("handler", [None, print], ids=["stream", "handler"])
 async def test_what_a_slow_reader_loses_is_told_once_a_second(caplog, monkeypatch, handler):
     monkeypatch.setattr(bus, "BUFFER", 10)
-    one = Subscription("said:*", handler)
+    clock, one = Clock(), Subscription("said:*", handler)
+    monkeypatch.setattr(bus, "monotonic", clock.now)
     for n in range(500):
-        one.push(Event("said:x", 0, data=n), 100, n / 250)
+        clock.time = n / 250
+        one.push(Event("said:x", 0, data=n), 100)
     assert len(lines(caplog)) == 2
     one.close()
     assert sum(int(line.split()[0]) for line in lines(caplog)) == one.dropped == 490
@@ -383,9 +404,21 @@ async def test_what_a_slow_reader_loses_is_told_once_a_second(caplog, monkeypatc
     assert lines(caplog)[0] == f"1 events of 'said:*' were dropped: a {word} is too slow"
 
 
+async def test_what_is_dropped_after_a_last_word_is_told_too(caplog, monkeypatch):
+    """A runtime may be entered again, on another host with another clock."""
+    monkeypatch.setattr(bus, "BUFFER", 1)
+    of_node = Bus("n")
+    for times in (1, 2):
+        for n in range(3):
+            of_node.emit(Event("said", 0, data=n))
+        of_node._unsent.tell(inf)
+        counted = [int(line.split()[0]) for line in lines(caplog)]
+        assert sum(counted) == 3 * times - 1
+
+
 async def test_large_events_are_bounded_in_bytes_and_told(caplog):
     one = Subscription("said")
     for n in range(100):
-        one.push(Event("said", 0, data=n), MAX_BUFFER_BYTES // 10, 0.0)
+        one.push(Event("said", 0, data=n), MAX_BUFFER_BYTES // 10)
     assert one.dropped == 90
     assert len(lines(caplog)) == 1
