@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import platform
 import signal
 import textwrap
 from collections.abc import Awaitable, Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +26,7 @@ from .demo import default_root, demo
 from .display import say
 from .loading import load
 from .log import shown_if_nobody_logs
-from .run import run_lines
+from .run import errors_beside, is_standard_output, run_lines
 from .worker import serve
 
 INTERRUPTED: Final = 130
@@ -36,6 +38,7 @@ DEMO_EXAMPLES: Final = """\
 """
 RUN_EXAMPLES: Final = """\
   am2z run app.jobs:price --input orders.jsonl --output priced.jsonl --session-key customer
+  am2z run app.jobs:price --input - --output - < orders.jsonl | head
 """
 WORKER_EXAMPLES: Final = """\
   am2z worker app.main:runtime       serve the processors registered with `runtime`
@@ -49,6 +52,19 @@ class _Layout(argparse.RawDescriptionHelpFormatter):
         if text.startswith("examples:"):
             return super()._fill_text(text, width, indent)
         return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent)
+
+
+class _Version(argparse.Action):
+    """Looked up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        try:
+            own = version("am2z-trio")
+        except PackageNotFoundError:
+            own = "(not installed)"
+        python = platform.python_version()
+        print(f"am2z {own} (Python {python}, trio {version('trio')}, anyio {version('anyio')})")
+        parser.exit()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_examples(DEMO_EXAMPLES + RUN_EXAMPLES + WORKER_EXAMPLES),
         formatter_class=_Layout,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show versions and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     one = commands.add_parser(
@@ -100,9 +117,14 @@ def _parser() -> argparse.ArgumentParser:
         "A bad line goes to the errors file with its number and reason, and stops nothing."
     )
     two.add_argument("target", metavar="MODULE:PROCESSOR", help="such as app.jobs:price or jobs.py:price")
-    two.add_argument("--input", type=Path, required=True, metavar="FILE.jsonl")
-    two.add_argument("--output", type=Path, required=True, metavar="FILE.jsonl")
-    two.add_argument("--errors", type=Path, metavar="FILE.jsonl", help="default: OUTPUT with .errors.jsonl")
+    two.add_argument("--input", type=Path, required=True, metavar="FILE.jsonl", help="-: standard input")
+    two.add_argument("--output", type=Path, required=True, metavar="FILE.jsonl", help="-: standard output")
+    two.add_argument(
+        "--errors",
+        type=Path,
+        metavar="FILE.jsonl",
+        help="default: OUTPUT with .errors.jsonl, if it is a file",
+    )
     two.add_argument("--session-key", metavar="FIELD", help="field of each line that names its session")
     _add_where(two)
     two.set_defaults(command=_run)
@@ -160,7 +182,7 @@ async def _demo(options: argparse.Namespace) -> int:
 async def _run(options: argparse.Namespace) -> int:
     kind: type[Processor[Any]] = Processor
     processor = load(options.target, kind, "processor")
-    errors = options.errors or options.output.parent / f"{options.output.stem}.errors.jsonl"
+    errors: Path | None = options.errors or errors_beside(options.output)
 
     async def work() -> int:
         async with _runtime(options) as runtime:
@@ -172,8 +194,11 @@ async def _run(options: argparse.Namespace) -> int:
                 errors=errors,
                 session_key=options.session_key,
             )
-        failed = f"{counts.failed:,} failed, see {errors}" if counts.failed else "none failed"
-        say(f"{counts.lines:,} lines: {counts.written:,} results in {options.output}, {failed}")
+        see = f", see {errors}" if errors is not None else ""
+        failed = f"{counts.failed:,} failed{see}" if counts.failed else "none failed"
+        piped = is_standard_output(options.output)
+        where = "" if piped else f" in {options.output}"
+        say(f"{counts.lines:,} lines: {counts.written:,} results{where}, {failed}", error=piped)
         return 1 if counts.failed else 0
 
     return await _until_signal(work)

@@ -9,22 +9,38 @@ from __future__ import annotations
 
 import codecs
 import os
+import stat
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from functools import partial
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
 import anyio
 import msgspec
 
+from am2z_trio.concurrency.groups import unwrapped
 from am2z_trio.engine.job import Job
 from am2z_trio.engine.processor import Processor
 from am2z_trio.engine.runtime import Runtime
+from am2z_trio.model.codec import where_not_finite
 from am2z_trio.model.errors import AM2ZError, ConfigurationError, ResourceError, ValidationError
 
 from .display import progress, say
 
 WINDOW: Final = 1000
 """Lines under way at a time: bounds memory whatever the file's size."""
+
+CHUNK: Final = 1 << 16
+"""Bytes read at a time."""
+
+STANDARD: Final = Path("-")
+"""Standard input, or output."""
+
+Entry = tuple[int, bytes, Job[Any] | AM2ZError]
+"""A line's number, the line, and its job or why it has none."""
 
 
 class LineError(msgspec.Struct, frozen=True):
@@ -54,52 +70,129 @@ async def run_lines(
     *,
     source: Path,
     target: Path,
-    errors: Path,
+    errors: Path | None,
     session_key: str | None,
 ) -> Counts:
-    """Run every line of `source`; results to `target`, failures to `errors`.
+    """Run every line of `source`; results to `target`, failures to `errors`, if that is given.
 
-    Cancelled, it has written every result that had arrived, in order, and cancels the rest.
+    Each may be a pipe or a device, and `-` is standard input or output: what comes line by line is run and
+    written line by line. Cancelled, it has written every result that had arrived, in order, and cancels the
+    rest.
     """
-    if not await anyio.Path(source).is_file():
-        raise ConfigurationError(f"--input: there is no file {str(source)!r}")
-    for path in (target, errors):
-        if await anyio.Path(path).exists() and await anyio.Path(path).samefile(source):
-            raise ConfigurationError(f"{str(path)!r} is the input: it would be overwritten")
-    if _same_place(target, errors):
-        raise ConfigurationError(f"{str(target)!r} cannot be the output and the errors file at once")
-    runtime.register(processor)
-    counts = Counts()
-    total = await anyio.to_thread.run_sync(_count_lines, source)
-    with (
-        source.open("rb") as lines,
-        _create(target, "--output") as out,
-        _create(errors, "--errors") as bad,
-        progress(processor.name, total) as advance,
-    ):
-        under_way: deque[tuple[int, bytes, Job[Any] | AM2ZError]] = deque()
-        try:
-            for number, line in enumerate(lines, start=1):
-                if number == 1:
-                    line = line.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901
-                if not line.strip():
-                    advance(1)
-                    continue
-                counts.lines += 1
-                under_way.append((number, line, await _submit(runtime, processor, line, session_key)))
-                if len(under_way) >= WINDOW:
-                    await _write(under_way.popleft(), out, bad, counts)
-                    advance(1)
-            while under_way:
-                await _write(under_way.popleft(), out, bad, counts)
+    with ExitStack() as files:
+        # In threads, as a pipe opens when somebody is at its other end.
+        in_thread = partial(anyio.to_thread.run_sync, abandon_on_cancel=True)
+        lines = files.enter_context(await in_thread(_open_input, source))
+        is_file = stat.S_ISREG(os.fstat(lines.fileno()).st_mode)
+        for path in (target, errors):
+            if path is not None and is_file and _is_open(path, lines):
+                raise ConfigurationError(f"{str(path)!r} is the input: it would be overwritten")
+        if errors is not None and _same_place(target, errors):
+            raise ConfigurationError(f"{str(target)!r} cannot be the output and the errors file at once")
+        runtime.register(processor)
+        counts = Counts()
+        total = (
+            await anyio.to_thread.run_sync(_count_lines, source) if is_file and source != STANDARD else None
+        )
+        out = files.enter_context(await in_thread(_create, target, "--output"))
+        bad = None if errors is None else files.enter_context(await in_thread(_create, errors, "--errors"))
+        advance = files.enter_context(progress(processor.name, total))
+        under_way: deque[Entry] = deque()
+        send, receive = anyio.create_memory_object_stream[Entry](WINDOW)
+
+        async def write_each() -> None:
+            async for entry in receive:
+                await _write(entry, out, bad, counts)
+                under_way.popleft()
                 advance(1)
+
+        try:
+            with unwrapped():
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(write_each)
+                    with send:
+                        async for number, line in _numbered(lines, is_file):
+                            if not line.strip():
+                                advance(1)
+                                continue
+                            counts.lines += 1
+                            entry = (number, line, await _submit(runtime, processor, line, session_key))
+                            under_way.append(entry)
+                            await send.send(entry)
         except BaseException:
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + 2):
                 for _, _, job in under_way:
                     if isinstance(job, Job):
                         await job.cancel("the run was interrupted")
             raise
+        finally:
+            receive.close()
     return counts
+
+
+def is_standard_output(path: Path) -> bool:
+    """Whether what is written there goes where the command's own words would."""
+    try:
+        return path == STANDARD or os.path.samestat(path.stat(), os.fstat(1))
+    except OSError:
+        return False
+
+
+def errors_beside(target: Path) -> Path | None:
+    """Where bad lines go if nobody says so: beside the output, if that is a file; else nowhere but to
+    standard error, as they do in any case."""
+    if is_standard_output(target) or (target.exists() and not target.is_file()):
+        return None
+    return target.parent / f"{target.stem}.errors.jsonl"
+
+
+def _open_input(path: Path) -> BufferedReader:
+    if path == STANDARD:
+        # Not `sys.stdin`: whoever imports the processor's module may have put something else there.
+        return os.fdopen(os.dup(0), "rb")
+    if path.is_dir() or not path.exists():
+        raise ConfigurationError(f"--input: there is no file {str(path)!r}")
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise ConfigurationError(
+            f"--input: {str(path)!r} cannot be read ({error.strerror})", cause=error
+        ) from None
+
+
+async def _numbered(lines: BufferedReader, is_file: bool) -> AsyncIterator[tuple[int, bytes]]:
+    """The lines with their numbers, without a byte-order mark in front."""
+    number = 0
+    async for some in _in_file(lines) if is_file else _in_pipe(lines):
+        for line in some:
+            number += 1
+            yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+
+
+async def _in_file(lines: BufferedReader) -> AsyncIterator[list[bytes]]:
+    while some := lines.readlines(CHUNK):
+        yield some
+
+
+async def _in_pipe(lines: BufferedReader) -> AsyncIterator[list[bytes]]:
+    begun: list[bytes] = []
+    # Who cancels does not wait for what may never come; the thread is given up.
+    while data := await anyio.to_thread.run_sync(lines.raw.read, CHUNK, abandon_on_cancel=True):
+        first, *others = data.split(b"\n")
+        begun.append(first)
+        if others:
+            last = others.pop()
+            yield [b"".join(begun), *others]
+            begun = [last]
+    yield [b"".join(begun)]
+
+
+def _is_open(path: Path, file: BufferedReader) -> bool:
+    try:
+        found = os.fstat(1) if path == STANDARD else path.stat()
+    except OSError:
+        return False
+    return os.path.samestat(found, os.fstat(file.fileno()))
 
 
 def _same_place(one: Path, other: Path) -> bool:
@@ -107,6 +200,9 @@ def _same_place(one: Path, other: Path) -> bool:
 
 
 def _create(path: Path, option: str) -> IO[bytes]:
+    if is_standard_output(path):
+        # As it was opened: what is there stays, and what others write there does.
+        return os.fdopen(os.dup(1), "wb", buffering=0)
     try:
         return path.open("wb", buffering=0)
     except OSError as error:
@@ -155,9 +251,7 @@ async def _submit(
         return error
 
 
-async def _write(
-    entry: tuple[int, bytes, Job[Any] | AM2ZError], out: IO[bytes], bad: IO[bytes], counts: Counts
-) -> None:
+async def _write(entry: Entry, out: IO[bytes], bad: IO[bytes] | None, counts: Counts) -> None:
     number, line, job = entry
     error: AM2ZError | None
     data = b""
@@ -169,6 +263,8 @@ async def _write(
                 data = msgspec.json.encode(result.state)
             except (TypeError, ValueError) as unwritable:
                 error = ValidationError(f"the result cannot be written as JSON: {unwritable}")
+            else:
+                error = _refuse_infinities(result.state, data)
     else:
         error = job
     # One write per line, unbuffered: whatever ends this process, the file ends with a whole line.
@@ -177,6 +273,15 @@ async def _write(
         counts.written += 1
         return
     text = line.decode(errors="replace").rstrip("\r\n")
-    _append(bad, msgspec.json.encode(LineError(number, error.code, error.message, text[:500])) + b"\n")
+    if bad is not None:
+        _append(bad, msgspec.json.encode(LineError(number, error.code, error.message, text[:500])) + b"\n")
     say(f"line {number}: {error.message}", error=True)
     counts.failed += 1
+
+
+def _refuse_infinities(state: object, data: bytes) -> ValidationError | None:
+    # Written as null, or as a text where it is a key.
+    where = where_not_finite(state) if b"null" in data or b'inf"' in data else None
+    if where is None:
+        return None
+    return ValidationError(f"the result cannot be written as JSON: infinity at {where}")

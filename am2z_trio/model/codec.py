@@ -235,6 +235,11 @@ def _is_nan(value: object) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
+def where_not_finite(state: object) -> str | None:
+    """Path of the first NaN or infinity, for which JSON has no word; `None` if there is none."""
+    return _find(state, lambda value: isinstance(value, float) and not math.isfinite(value))
+
+
 def _beyond_64_bits(value: object) -> bool:
     return isinstance(value, int) and not -(2**63) <= value < 2**64
 

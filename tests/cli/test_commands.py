@@ -46,6 +46,12 @@ async def same(state: dict) -> dict:
 async def slow(order: Order) -> Order:
     await anyio.sleep(0.01)
     return order
+
+@processor
+async def over(state: dict) -> dict:
+    n = state["n"]
+    share = 1 / n if n else float("inf")
+    return {"n": n, "shares": [share], "keyed": {} if n < 3 else {"inf": None}}
 """
 
 
@@ -414,3 +420,118 @@ def test_a_processors_name_is_no_markup_and_moves_no_cursor(
     assert "[bold]a[/bold]\\x07\\x1b]0;title" in told
     assert "\x07" not in told
     assert "\x1b]" not in told
+
+
+def test_an_infinity_is_refused_with_its_line(jobs: Path) -> None:
+    (jobs / "in.jsonl").write_text('{"n": 1}\n{"n": 0}\n{"n": 4}\n')
+    done = am2z("run", "jobs:over", "--local", "--input", "in.jsonl", "--output", "out.jsonl", cwd=jobs)
+    assert done.returncode == 1, done.stderr
+    results = [json.loads(line) for line in (jobs / "out.jsonl").read_text().splitlines()]
+    assert results == [
+        {"n": 1, "shares": [1.0], "keyed": {}},
+        {"n": 4, "shares": [0.25], "keyed": {"inf": None}},
+    ]
+    (refused,) = [json.loads(line) for line in (jobs / "out.errors.jsonl").read_text().splitlines()]
+    assert refused["line"] == 2
+    assert "infinity at $['shares'][0]" in refused["reason"]
+
+
+RUN = [sys.executable, "-m", "am2z_trio.cli", "run", "jobs:price", "--local"]
+LINES = b'\xef\xbb\xbf{"customer": "a", "n": 1}\n\nbad\n{"customer": "a", "n": 2}'
+
+
+@pytest.mark.parametrize("where", ["-", "/dev/stdin"])
+@pytest.mark.parametrize("how", ["a pipe", "a file"])
+def test_run_reads_standard_input(jobs: Path, where: str, how: str) -> None:
+    command = [*RUN, "--input", where, "--output", "out.jsonl"]
+    if how == "a pipe":
+        done = subprocess.run(command, cwd=jobs, input=LINES, capture_output=True, timeout=60, check=False)
+    else:
+        (jobs / "in.jsonl").write_bytes(LINES)
+        with (jobs / "in.jsonl").open("rb") as file:
+            done = subprocess.run(command, cwd=jobs, stdin=file, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 1, done.stderr
+    assert (jobs / "out.jsonl").read_text() == '{"customer":"a","n":2}\n{"customer":"a","n":4}\n'
+    assert json.loads((jobs / "out.errors.jsonl").read_text())["line"] == 3
+    assert b"3 lines: 2 results in out.jsonl, 1 failed, see out.errors.jsonl" in done.stdout
+
+
+@pytest.mark.parametrize("where", ["-", "/dev/stdout", "/dev/fd/1"])
+def test_standard_output_has_results_alone(jobs: Path, where: str) -> None:
+    (jobs / "in.jsonl").write_bytes(LINES)
+    expected = b'{"customer":"a","n":2}\n{"customer":"a","n":4}\n'
+    command = [*RUN, "--input", "in.jsonl", "--output", where]
+    done = subprocess.run(command, cwd=jobs, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, expected), done.stderr
+    assert b"line 3: not JSON" in done.stderr
+    assert done.stderr.endswith(b"3 lines: 2 results, 1 failed\n")
+    # What a shell has opened to append to is appended to.
+    (jobs / "all.jsonl").write_bytes(b"before\n")
+    with (jobs / "all.jsonl").open("ab") as file:
+        subprocess.run(command, cwd=jobs, stdout=file, stderr=subprocess.DEVNULL, timeout=60, check=False)
+    assert (jobs / "all.jsonl").read_bytes() == b"before\n" + expected
+    assert sorted(path.name for path in jobs.iterdir() if path.suffix == ".jsonl") == [
+        "all.jsonl",
+        "in.jsonl",
+    ]
+
+
+def test_what_comes_through_a_pipe_line_by_line_leaves_line_by_line(jobs: Path) -> None:
+    command = [*RUN, "--input", "-", "--output", "-"]
+    with subprocess.Popen(
+        command, cwd=jobs, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for n in (1, 2, 3):
+            process.stdin.write(b'{"customer": "a", "n": %d}\n' % n)
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["n"] == 2 * n
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert b"Traceback" not in said
+
+
+def test_run_takes_named_pipes(jobs: Path) -> None:
+    os.mkfifo(jobs / "in")
+    os.mkfifo(jobs / "out")
+    command = [*RUN, "--input", "in", "--output", "out"]
+    with subprocess.Popen(command, cwd=jobs, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        with (jobs / "in").open("wb") as source:
+            source.write(LINES)
+        results = (jobs / "out").read_bytes()
+        said, wrong = process.communicate(timeout=30)
+    assert process.returncode == 1, wrong
+    assert results.count(b"\n") == 2
+    assert b"3 lines: 2 results in out, 1 failed" in said
+    assert not (jobs / "out.errors.jsonl").exists()
+
+
+def test_a_pipe_that_nobody_fills_can_be_left(jobs: Path) -> None:
+    os.mkfifo(jobs / "in")
+    command = [*RUN, "--input", "in", "--output", "out.jsonl"]
+    with subprocess.Popen(command, cwd=jobs, stderr=subprocess.PIPE) as process:
+        # It has been opened to be read as soon as it can be opened to be written without waiting.
+        writer: list[int] = []
+
+        def opened() -> bool:
+            try:
+                writer.append(os.open(jobs / "in", os.O_WRONLY | os.O_NONBLOCK))
+            except OSError:
+                return False
+            return True
+
+        wait_until(opened, "the run to open its input")
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+        os.close(writer[0])
+    assert process.returncode == 130
+    assert b"Traceback" not in said
+
+
+def test_the_version_is_told() -> None:
+    done = am2z("--version")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("am2z ")
+    assert f"Python {sys.version_info.major}.{sys.version_info.minor}" in done.stdout
