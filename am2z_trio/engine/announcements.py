@@ -1,20 +1,20 @@
 """Tells the store which queues this node serves, and by which options they are to be filled.
 
 One task, so that the newest registration of a name is the last that is announced; it goes on where the store
-refuses for now, and says it all again when the node takes a new lease, as the store may have been emptied or
-have taken this node for dead, and from time to time, as what nobody announces is forgotten. What the node
-serves no more it says at once.
+refuses for now, and says it all again when the node takes a new lease or its connection is back, as the store
+may have been emptied, have lost its end or have taken this node for dead, and from time to time, as what
+nobody announces is forgotten. What the node serves no more it says at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from am2z_trio.concurrency import Host
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.logs import Log
-from am2z_trio.model.records import ANNOUNCE_EVERY, QueueInfo
+from am2z_trio.model.records import ANNOUNCE_EVERY, QueueInfo, queue_name
 from am2z_trio.store.ports import Store
 
 from .registry import Registry
@@ -29,7 +29,7 @@ class Announcements:
     """What this node has yet to announce."""
 
     def __init__(
-        self, host: Host, store: Store, registry: Registry, served: Callable[[], Iterable[str]]
+        self, host: Host, store: Store, registry: Registry, served: Callable[[], Sequence[str]]
     ) -> None:
         """`served` names the processors whose queues this node serves now."""
         self._host = host
@@ -41,6 +41,8 @@ class Announcements:
         """Queues of an announcement that the store has yet to answer."""
         self._withdrawn: dict[str, bool] = {}
         """Those of them that are served no more, and whether they are to be known no more."""
+        self._gone: dict[str, bool] = {}
+        """All that were served here and are no more: as many as were ever registered."""
         self._bell = host.spot()
         self._done = host.event()
         self._done.set()
@@ -58,6 +60,19 @@ class Announcements:
         if queues:
             self._store.withdraw_nowait(queues, retire=retire)
             self._withdrawn |= {queue: retire for queue in queues if queue in self._under_way}
+            self._gone |= dict.fromkeys(queues, retire)
+
+    def say_again(self) -> None:
+        """The store may know less, or what was true some time ago."""
+        served = self._served()
+        self.add(*served)
+        queues = {queue_name(processor) for processor in served}
+        for retire in (False, True):
+            gone = [
+                queue for queue, retires in self._gone.items() if retires == retire and queue not in queues
+            ]
+            if gone:
+                self._store.withdraw_nowait(gone, retire=retire)
 
     async def wait_done(self) -> None:
         """Wait until everything added so far is known to every node."""

@@ -478,6 +478,9 @@ class Node:
         self.claims.has_strays = True
         self._look_for_dead_at = self.host.now() + SETTLING_IN
         self.locks.on_reconnect()
+        # The server may be another one, or have lost its end.
+        if self._options.workers and not self._stopping:
+            self.announcements.say_again()
         for worker in self.workers.values():
             worker.wake()
         self._tick_bell.wake()
@@ -605,7 +608,7 @@ class Node:
             if not self._joined:
                 await self._join()
                 # The store may have been emptied.
-                self.announcements.add(*self._served())
+                self.announcements.say_again()
             if self.claims.on_hold:
                 # First what nobody took goes on here: this very node could be granted it otherwise.
                 with self.fence.asking():

@@ -71,6 +71,9 @@ TRUCE: Final = 3.0
 """Most seconds for which nobody is taken for dead after some node was away."""
 
 
+DEAD_AMONG: Final = 50
+"""Nodes that are looked at to find dead ones: those whose leases end first."""
+
 RENEWED: Final = 1.0
 """Seconds within which a node that lives has renewed its lease."""
 
@@ -696,7 +699,9 @@ class MemoryServer(Ledger):
 
     def _dead_nodes(self, now: float) -> set[str]:
         """Of the nodes whose leases end first, those that can be told to be dead."""
-        first = heapq.nsmallest(BATCH, self._nodes.items(), key=lambda item: (item[1].lease_until, item[0]))
+        first = heapq.nsmallest(
+            DEAD_AMONG, self._nodes.items(), key=lambda item: (item[1].lease_until, item[0])
+        )
         lease = self.settings.lease * 1000
         return {
             name

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from am2z_trio import Context, QueueOptions, QueueRuntime, processor
+from am2z_trio import Context, ProcessorNotFoundError, QueueOptions, QueueRuntime, processor
 from am2z_trio.store import keys
 from tests.conftest import RedisProcess, SpawnRedis, wait_until
 
@@ -162,3 +162,28 @@ async def test_no_fencing_number_is_given_out_twice(histories):
             await take()
     assert numbers == sorted(set(numbers))
     assert max(numbers) < 2**53
+
+
+async def test_what_is_served_is_said_again_and_what_is_served_no_more(histories):
+    @processor
+    async def older(n: int) -> int:
+        return n
+
+    @processor
+    async def newer(n: int) -> int:
+        return n
+
+    async with QueueRuntime(histories.url) as worker, QueueRuntime(histories.url, workers=False) as client:
+        worker.register(older)
+        await worker.sync_processors()
+        histories.mark()
+        worker.unregister(older)
+        worker.register(newer)
+        await worker.sync_processors()
+        await go_back(histories)
+        with anyio.fail_after(30):
+            while await client.sync_processors() != ["newer"]:
+                await anyio.sleep(0.01)
+            assert (await client.get_queue_stats())["newer"].workers == 1
+            assert (await client.execute("newer", 1)).unwrap() == 1
+            assert isinstance((await client.execute("older", 1)).error, ProcessorNotFoundError)
