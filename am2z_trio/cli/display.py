@@ -11,12 +11,17 @@ from am2z_trio.model.logs import one_line
 Advance = Callable[[int], None]
 
 
+def shown(text: str) -> str:
+    """The text as a terminal may have it: one line, that moves no cursor and can be encoded."""
+    return one_line(text).encode(errors="backslashreplace").decode()
+
+
 def say(text: str, *, error: bool = False) -> None:
     """Write one line, to standard error if it is `error`: names and messages that others have chosen neither
     begin another one nor move the cursor, and what the terminal cannot write is spelt."""
     file = sys.stderr if error else sys.stdout
     encoding = getattr(file, "encoding", None) or "utf-8"
-    print(one_line(text).encode(encoding, "backslashreplace").decode(encoding), file=file, flush=True)
+    print(shown(text).encode(encoding, "backslashreplace").decode(encoding), file=file, flush=True)
 
 
 @contextmanager
@@ -25,7 +30,7 @@ def progress(title: str, total: int | None, *, quiet: bool = False) -> Iterator[
 
     Only on a terminal: in a log file a moving bar is noise.
     """
-    title = one_line(title)
+    title = shown(title)
     if quiet or not sys.stderr.isatty():
         yield lambda _steps: None
         return
@@ -84,5 +89,5 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def _cell(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return one_line(str(value))
+        return shown(str(value))
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"

@@ -535,3 +535,38 @@ def test_the_version_is_told() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("am2z ")
     assert f"Python {sys.version_info.major}.{sys.version_info.minor}" in done.stdout
+
+
+def test_a_tree_with_odd_names_is_counted_and_moves_no_cursor(tree: Path) -> None:
+    odd = [b"esc\x1b[2J", b"line\nline", b"not text \xff", "right to left \u202e".encode()]
+    for name in odd:
+        folder = tree / os.fsdecode(name)
+        folder.mkdir()
+        (folder / "m.py").write_text("x = 1\n")
+    ran = am2z("demo", tree, "--local")
+    # A name that is no text cannot be sent: its file and its session fail, the others do not.
+    assert ran.returncode == 1
+    assert ran.stderr.count("failed: ") == 2
+    assert "Traceback" not in ran.stderr
+    assert "esc\\x1b[2J" in ran.stdout
+    for said in (ran.stdout, ran.stderr):
+        assert not {"\x1b", "\x9b", "\u202e", "\r"} & set(said)
+    rows = ran.stdout.split("\n")
+    assert len([row for row in rows if row.startswith("line")]) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:hunter2@[h",
+        "redis://:hunter2",
+        "redis+unix://:hunter2@/s?password=hunter2",
+        "redis://hunter2@127.0.0.1:1",
+    ],
+)
+def test_no_password_is_said(url: str, tree: Path) -> None:
+    (tree / "app.py").write_text(f"from am2z_trio import QueueRuntime\n\nruntime = QueueRuntime({url!r})\n")
+    for ran in (am2z("demo", tree, "--redis", url), am2z("worker", "app:runtime", cwd=tree)):
+        assert ran.returncode == 2
+        assert ran.stderr.startswith("am2z: ")
+        assert "hunter2" not in ran.stdout + ran.stderr
