@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from am2z_trio.model.records import CancelRequest, QueueStats, SettleAnswer
 
 from .bench import SETTINGS, Bench, Outcome
@@ -10,6 +12,19 @@ from .builders import job, settled
 
 class CancelCases:
     """What becomes of a job that somebody does not want any more."""
+
+    async def test_what_is_queued_again_after_its_cancellation_goes_to_the_end(self, bench: Bench) -> None:
+        a = await bench.node()
+        again = msgspec.structs.replace(job("j"), again=True)
+        await a.store.enqueue([job("j"), job("k")])
+        assert await a.store.cancel("j", "unwanted") == "waiting"
+        await a.store.enqueue([again])
+        assert [(await a.claim_one()).spec.id for _ in range(2)] == ["k", "j"]
+        # A session has its turns by its first job that is wanted.
+        await a.store.enqueue([job("s1", session="s"), job("t1", session="t")])
+        assert await a.store.cancel("s1", "unwanted") == "waiting"
+        await a.store.enqueue([job("s2", session="s")])
+        assert [(await a.claim_one()).spec.id for _ in range(2)] == ["t1", "s2"]
 
     async def test_cancelling_a_job_that_waits_ends_it_at_once(self, bench: Bench) -> None:
         a = await bench.node()

@@ -16,6 +16,8 @@ class DeadLetterCases:
         a, b = await bench.node("a"), await bench.node("b")
         await a.store.enqueue([job(f"j{n}", origin="a", session="s") for n in range(3)])
         for grant in await a.claim(3):
+            await a.settle(grant, "retry")
+        for grant in await a.claim(3):
             bench.clock.advance(0.001)
             await a.settle(grant, "failed", result=b"\x93")
         assert await a.store.dead_page("q", 0, 2) == ["j2", "j1"]
@@ -25,7 +27,7 @@ class DeadLetterCases:
         assert dead is not None
         assert (dead.spec, dead.attempt, dead.settled) == (
             job("j1", origin="a", session="s").spec,
-            1,
+            2,
             settled("j1", "failed", result=b"\x93"),
         )
         await a.heard()
@@ -37,7 +39,7 @@ class DeadLetterCases:
         assert await a.store.dead_page("q", 0, 9) == ["j2", "j0"]
         assert (await a.store.session_counts("s")).waiting == 1
         (grant,) = await b.claim(9)
-        assert (grant.spec.id, grant.attempt, grant.deliveries) == ("j1", 1, 2)
+        assert (grant.spec.id, grant.attempt, grant.deliveries) == ("j1", 1, 3)
         await b.settle(grant)
         assert await a.store.revive(["j1"]) == ["gone"]
         assert await a.stats() == QueueStats(completed=1, failed=2, dead=2)

@@ -33,7 +33,9 @@ class LockCases:
         one, two = version(1, "one"), version(2, "two")
         assert (await states.write(write(1, "one", expected=version(0)))).status == "applied"
         assert told(await states.write(write(2, "x", expected=version(0)))) == ("conflict", one)
-        assert (await states.write(write(3, "two", expected=one))).status == "applied"
+        # Another state that was the first one is not this one.
+        assert told(await states.write(write(3, "x", expected=version(1, "other")))) == ("conflict", one)
+        assert (await states.write(write(4, "two", expected=one))).status == "applied"
         assert timeless(await states.read("s")) == two
 
     async def test_a_write_that_arrives_again_changes_nothing(self, bench: Bench) -> None:
@@ -56,6 +58,16 @@ class LockCases:
         await a.store.states.write(write(3, ""))
         await a.store.states.write(write(4, "two"))
         assert await a.state() == version(3, "two")
+
+    async def test_a_state_is_deleted_once(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.states.write(write(1, "one"))
+        await a.store.states.write(write(2, "two"))
+        assert (await a.store.states.write(write(3, "", expected=version(2, "two")))).status == "applied"
+        assert told(await a.store.states.write(write(4, "", expected=version(2, "two")))) == (
+            "conflict",
+            version(3),
+        )
 
     async def test_a_state_expires_after_its_last_write(self, bench: Bench) -> None:
         a = await bench.node()
@@ -91,6 +103,14 @@ class LockCases:
         assert not await a.store.states.release("s", "l1", 10.0)
         assert await b.store.states.release("s", "l2", 10.0)
         assert [message for message in await a.heard() if isinstance(message, LockGranted)]
+
+    async def test_whoever_waits_for_a_lock_waits_for_its_holder(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        assert (await a.store.states.acquire("s", "l1", 10.0)).fence is not None
+        assert (await b.store.states.acquire("s", "l2", 10.0)).wait == 10.0
+        bench.clock.advance(9.0)
+        assert await a.store.states.renew("s", "l1", 10.0)
+        assert (await b.store.states.acquire("s", "l2", 10.0)).wait == 10.0
 
     async def test_a_lease_that_has_passed_is_the_next_ones(self, bench: Bench) -> None:
         a, b = await bench.node("a"), await bench.node("b")

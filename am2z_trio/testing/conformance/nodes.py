@@ -127,6 +127,30 @@ class NodeCases:
         bench.clock.advance(0.001)
         assert (await b.store.renew(look_every=10)).look is True
 
+    async def test_a_suspect_that_leaves_is_suspected_no_more(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await bench.crash(a)
+        await b.store.tick()
+        back = await bench.connect("a")
+        await back.store.leave()
+        await back.stop()
+        # Nobody needs to look for it soon.
+        await b.store.renew(look_every=100)
+        answer = await b.store.renew(look_every=100)
+        assert (answer.look, answer.wait) == (False, 1)
+
+    async def test_a_claim_that_is_given_back_is_in_no_queue(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await a.store.enqueue([job("j"), job("k")])
+        j = await a.claim_one()
+        await bench.outlast(b)
+        assert (await b.store.tick()).reaped == 1
+        await a.store.join()
+        assert await a.store.reconcile([("j", j.token)]) == [HELD]
+        # It goes to the end of the queue, not to where it was for a while.
+        assert (await a.settle(j, "retry")).status == "applied"
+        assert [(await b.claim_one()).spec.id for _ in range(2)] == ["k", "j"]
+
     async def test_a_lease_is_renewed_and_a_lost_one_is_not(self, bench: Bench) -> None:
         a, b = await bench.node("a"), await bench.node("b")
         await a.store.enqueue([job("j")])

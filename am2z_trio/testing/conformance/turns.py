@@ -68,6 +68,20 @@ class TurnCases:
         await a.settle(o1)
         assert (await a.claim_one("other")).spec.id == "o2"
 
+    async def test_who_comes_too_late_for_its_turn_keeps_its_place(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        await a.store.enqueue([job(f"j{n}", session="s", state=None) for n in range(3)])
+        await a.store.enqueue([job("o", "other", session="s", state=None)])
+        j0 = await a.claim_one()
+        assert await a.claim(9) == []
+        assert await a.claim(9, "other") == []
+        # The first of each queue is called; one of them is quicker.
+        await a.settle(j0)
+        o = await a.claim_one("other")
+        assert await a.claim(9) == []
+        await a.settle(o)
+        assert ids_of(await a.claim(9)) == ["j1"]
+
     async def test_who_would_have_been_next_and_ends_lets_the_one_behind_go(self, bench: Bench) -> None:
         a = await bench.node("a")
         await a.store.enqueue([job(f"j{n}", session="s", state=None) for n in range(3)])

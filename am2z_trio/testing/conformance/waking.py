@@ -23,6 +23,18 @@ class WakingCases:
         await b.store.enqueue([job("j4")])
         assert await a.heard() == [Wake("q")]
 
+    async def test_a_node_that_has_its_fill_is_not_woken(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        assert await a.claim(1) == []
+        bench.clock.advance(0.001)
+        assert await b.claim(1) == []
+        await a.store.enqueue([job("j")])
+        assert await a.heard() == [Wake("q")]
+        # The other one comes by itself, and is quicker.
+        assert len(await b.claim(1)) == 1
+        await a.store.enqueue([job("k")])
+        assert await b.heard() == []
+
     async def test_one_node_is_woken_per_job(self, bench: Bench) -> None:
         nodes = [await bench.node(name) for name in "abc"]
         for node in nodes:
