@@ -66,7 +66,11 @@ class StateCodec(Generic[T]):
             self._decode = msgspec.msgpack.Decoder(kind).decode
             unfit = why_unfit(kind)
         except Exception as error:
-            raise ValidationError(f"a state of type {kind!r} cannot be decoded: {text_of(error)}") from error
+            # What its fields' annotations name is looked up where its class was written.
+            where = "; define it in the module of that type" if isinstance(error, NameError) else ""
+            raise ValidationError(
+                f"a state of type {_type_name(kind)} cannot be decoded: {text_of(error)}{where}"
+            ) from error
         if unfit:
             raise ValidationError(f"a state of type {_type_name(kind)} cannot be kept: {unfit}")
 

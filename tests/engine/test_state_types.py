@@ -186,7 +186,9 @@ def test_a_type_that_names_one_which_is_not_defined_yet_waits_for_registration(
         "made = Processor(takes)\n",
         names,
     )
-    with pytest.raises(ConfigurationError, match=r"processor 'takes'.*'Late' is not defined"):
+    with pytest.raises(
+        ConfigurationError, match=r"processor 'takes': .* Early .*'Late' is not defined; define it in"
+    ):
         LocalRuntime().register(names["made"])
     exec("class Late(msgspec.Struct):\n    n: int\n", names)
     LocalRuntime().register(names["made"])
