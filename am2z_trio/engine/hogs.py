@@ -157,7 +157,8 @@ class Hogs:
         scope could end it."""
         since = self._seen.pop(claim, None) if self._seen else None
         registered = self._registry.get(claim.grant.spec.processor)
-        if registered is None or not registered.processor.is_async:
+        if registered is None or (since is None and not registered.processor.is_async):
+            # Of a plain function only what it returns can be met in the loop, to be awaited there.
             return
         seconds, limit = claim.ended - claim.began, self._limit(claim)
         if seconds - limit < LATE:

@@ -297,7 +297,8 @@ def processor(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
     * `name`: how jobs refer to it; default: the function's name
     * `description`: default: the docstring
-    * `timeout`: seconds one attempt may run; it is cancelled then. Default: no limit
+    * `timeout`: seconds one attempt may run; it is cancelled then, at its next await. One that blocks
+      the event loop instead is logged, with its place. Default: no limit
     * `retry`: a `RetryPolicy`; default: one attempt
     * `queue`: `QueueOptions`: concurrency, priority and so on
     * `depends_on`: processors to register along with this one

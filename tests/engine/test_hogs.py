@@ -167,6 +167,22 @@ async def test_what_a_job_starts_is_told_as_its_own(make_runtime, heard, how):
     assert "in compute" in text
 
 
+async def test_what_a_plain_function_returns_and_the_loop_awaits_is_told_too(make_runtime, heard):
+    async def later(n: int) -> int:
+        compute(heard)
+        time.sleep(hogs.LATE)
+        return n
+
+    @processor(timeout=0.05)
+    def crunch(n: int) -> int:
+        return later(n)  # type: ignore[return-value]
+
+    async with make_runtime() as runtime:
+        runtime.register(crunch)
+        await runtime.execute(crunch, 1)
+    assert [name for name, _ in heard.said()] == ["crunch", "crunch"]
+
+
 async def test_without_a_timeout_it_is_told_after_a_while(make_runtime, heard, monkeypatch):
     monkeypatch.setattr(hogs, "TOO_LONG", 0.1)
 
