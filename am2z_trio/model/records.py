@@ -153,7 +153,7 @@ def callers_below(spec: JobSpec) -> list[str]:
 class SpecHead(msgspec.Struct, frozen=True, array_like=True):
     """What every version of a `JobSpec` begins with."""
 
-    version: int
+    version: Annotated[int, Meta(ge=0)]
 
 
 class Enqueue(msgspec.Struct, frozen=True, kw_only=True):

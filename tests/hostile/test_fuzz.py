@@ -256,7 +256,7 @@ def test_rows_of_jobs(spec: bytes, id: bytes, number: int, errors: bytes):
     assert letter.spec is None or isinstance(letter.spec, JobSpec)
 
 
-@given(st.lists(FIELDS, min_size=7, max_size=7), st.one_of(spoilt(OPTIONS), BYTES))
+@given(st.lists(FIELDS, min_size=8, max_size=8), st.one_of(spoilt(OPTIONS), BYTES))
 def test_rows_of_views_and_queues(fields: list[bytes], options: bytes):
     view = rows._view("job", fields)
     assert type(view.attempt) is type(view.stalls) is int
