@@ -11,7 +11,7 @@ import hashlib
 import math
 import re
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
@@ -145,7 +145,8 @@ def _encoded(state: object, encoder: msgspec.msgpack.Encoder = _state_encoder) -
             raise ValidationError(
                 f"the mapping at {where} has a key that is not text; states are kept with text keys, in order"
             ) from error
-        raise ValidationError(f"the state cannot be encoded: {text_of(error)}") from error
+        why = attempt(lambda: _why_none(state), "")
+        raise ValidationError(f"the state cannot be encoded: {why or text_of(error)}") from error
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -254,7 +255,16 @@ def _has_other_keys(value: object) -> bool:
     )
 
 
-def _find(state: object, wanted: Any) -> str | None:
+def _why_none(state: object) -> str:
+    """What is in a state that no state can have, and where; empty if it is something else."""
+    for path, value in _walk(state, "$"):
+        why = why_unfit(type(value))
+        if why:
+            return f"{why} (at {path})"
+    return ""
+
+
+def _find(state: object, wanted: Callable[[object], bool]) -> str | None:
     """Path of the first value that is `wanted`; only runs to word an error."""
     found = (path for path, value in _walk(state, "$") if wanted(value))
     return attempt(lambda: next(found, None), None)

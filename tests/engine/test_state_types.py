@@ -206,6 +206,20 @@ async def test_runtime_state_refuses_them_alike():
             await runtime.state.get("alice", Model)
 
 
+@pytest.mark.trio
+async def test_values_of_such_types_say_where_they_are():
+    @processor
+    async def gives(state: dict[str, Any]) -> dict[str, Any]:
+        return {"lines": [Model(n=1)]}
+
+    async with LocalRuntime() as runtime:
+        runtime.register(gives)
+        for state in ({}, {"lines": [Model(n=1)]}):
+            error = (await runtime.execute(gives, state)).error
+            assert "cannot be encoded: Model is a pydantic model" in str(error)
+            assert "(at $['lines'][0])" in str(error)
+
+
 def test_a_type_that_was_refused_once_is_refused_again():
     for _ in range(2):
         with pytest.raises(ValidationError, match=r"Model at \$\.lines.* is a pydantic model"):
