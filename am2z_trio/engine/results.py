@@ -526,7 +526,8 @@ class Results:
                     batch.append(waiter)
             await self._send(batch)
 
-    async def _send(self, batch: list[Waiter]) -> None:
+    async def _send(self, batch: list[Waiter], *, in_doubt: bool = False) -> None:
+        """`in_doubt`: the store may have taken these, or may do so yet, so a refusal is no verdict."""
         requests = [waiter.request for waiter in batch if waiter.request is not None]
         if not requests:
             return
@@ -535,12 +536,16 @@ class Results:
                 self._lineage = await self._store.lineage()
             answers = await self._store.enqueue(requests)
         except AM2ZError as error:
+            unknown = isinstance(error, UnknownOutcomeError)
             if len(batch) > 1:
                 # One of them may be at fault; the others must not suffer.
                 for waiter in batch:
-                    await self._send([waiter])
+                    await self._send([waiter], in_doubt=in_doubt or unknown)
                 return
             self._forget(batch[0])
+            if in_doubt and not unknown:
+                why = f"the job may have been accepted, or not, when it was sent first: {error.message}"
+                error = UnknownOutcomeError(why, cause=error)
             batch[0].resolve(error)
             return
         for waiter, request, answer in zip(batch, requests, answers, strict=True):

@@ -255,9 +255,13 @@ class RedisClient:
     def _refused(self, call: Call, reply: Exception) -> bool:
         """Keep a call whose reply says "not now". Such a call has not been applied, so it may be
         sent again whether it is replay-safe or not. Its place in the order is lost.
+
+        A full memory is a verdict, unless the call was sent before on a connection that broke: what was sent
+        then may have been applied, or may be when there is memory again. So it is sent until it is known.
         """
         code = code_of(reply)
-        if code not in NOT_APPLIED or call.dropped:
+        doubtful = code == "OOM" and call.in_doubt
+        if (code not in NOT_APPLIED and not doubtful) or call.dropped:
             return False
         if code == "NOSCRIPT":
             if call.script is None:
@@ -268,11 +272,13 @@ class RedisClient:
             call.sent_at = UNSENT
             self._submit(call)
             return True
-        if code in ELSEWHERE:
+        if code in ELSEWHERE or doubtful:
             now = self._host.now()
-            call.moved_at = min(call.moved_at, now)
-            if now - call.moved_at >= self.options.call_timeout:
-                return False
+            call.refused_at = min(call.refused_at, now)
+            if now - call.refused_at >= self.options.call_timeout:
+                if doubtful:
+                    self._fail(call)
+                return doubtful
         call.tries += 1
         call.breaks = 0
         call.sent_at = UNSENT
@@ -474,7 +480,7 @@ class RedisClient:
         error: AM2ZError
         if self._doom is not None:
             error = self._doom
-        elif call.sent_at == UNSENT:
+        elif call.sent_at == UNSENT and not call.in_doubt:
             error = NetworkError(
                 f"{call.name} was not sent: the connection to {self.options.display} has been closed",
                 retryable=False,
@@ -490,6 +496,7 @@ class RedisClient:
             error = UnknownOutcomeError(
                 f"the connection to {self.options.display} was lost before {call.name} was answered: "
                 "it may have been applied, or not"
+                + ("; since then the server's memory is full" if call.refused_at < inf else "")
             )
         call.spot.wake(error)
 

@@ -44,8 +44,9 @@ class Call:
         "by_push",
         "deaths",
         "dropped",
-        "moved_at",
+        "in_doubt",
         "packed",
+        "refused_at",
         "replay_safe",
         "script",
         "sent_at",
@@ -73,10 +74,12 @@ class Call:
         """When the last of it was written, by the host's clock: the server may have seen some of it."""
         self.tries = 0
         """How often the server has put it off."""
-        self.moved_at = inf
-        """When the server has said first that the keys are at another node."""
+        self.refused_at = inf
+        """When the server has said first that the keys are at another node, or that its memory is full."""
         self.breaks = 0
         """How many connections in a row have broken while it was in flight."""
+        self.in_doubt = False
+        """A connection broke while it was in flight: the server may have applied it, or may do so yet."""
         self.deaths = 0
         """How often the server itself went down with them."""
         self.dropped = False
@@ -218,6 +221,7 @@ class Connection:
         if self.lost is not None:
             for call in self._in_flight:
                 call.breaks += 1
+                call.in_doubt = True
         calls = [call for call in (*self._in_flight, *self._outgoing) if not call.dropped]
         self._in_flight.clear()
         self._outgoing.clear()

@@ -12,6 +12,7 @@ import pytest
 from am2z_trio import LocalRuntime, QueueOptions, processor
 from am2z_trio.concurrency import current_host
 from am2z_trio.engine.results import LEFT_AT_ONCE, Results, Waiter
+from am2z_trio.model.errors import ResourceError, UnknownOutcomeError
 from am2z_trio.model.records import EnqueueAnswer
 from am2z_trio.testing.conformance import job
 
@@ -200,3 +201,21 @@ async def test_a_job_with_very_many_calls_that_is_cancelled_leaves_none_of_them(
             await host.checkpoint()
         assert (stats.waiting, stats.active, stats.completed) == (0, 0, 0)
         assert (await runtime.get_queue_stats())["parent"].cancelled == 1
+
+
+async def test_a_refusal_after_an_unknown_outcome_leaves_it_unknown():
+    """The first copy of the request may be applied later: whoever asks again would have the job twice."""
+
+    class Full(Told):
+        async def enqueue(self, jobs: Any) -> list[EnqueueAnswer]:
+            if len(jobs) > 1:
+                raise UnknownOutcomeError("the connection was lost")
+            raise ResourceError("Redis has reached its maxmemory")
+
+    async def use(results: Results) -> None:
+        waiters = [results.submit(job(id)) for id in ("a", "b")]
+        while any(waiter.outcome is None for waiter in waiters):
+            await current_host().checkpoint()
+        assert [type(waiter.outcome) for waiter in waiters] == [UnknownOutcomeError] * 2
+
+    await with_results(Full(), use)

@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from am2z_trio.model.errors import PayloadTooLargeError, UnknownOutcomeError
+from am2z_trio.model.errors import PayloadTooLargeError, ResourceError, UnknownOutcomeError
 from am2z_trio.wire.client import DEADLY
 from tests.conftest import SpawnRedis
 
@@ -191,3 +191,44 @@ async def test_what_the_server_refuses_by_closing_is_one_error(
         assert [await call.ended() for call in calls] == [str(n).encode() for n in range(40)]
         assert type(await refused.ended()) in (UnknownOutcomeError, PayloadTooLargeError)
         assert await client.call("ECHO", "on") == b"on"
+
+
+async def test_a_full_memory_is_no_verdict_on_what_was_sent_before_a_break(tmp_path: Path) -> None:
+    async with (
+        open_peers(tmp_path) as peers,
+        open_played(peers) as (client, first),
+        anyio.create_task_group() as tasks,
+    ):
+        call = start(tasks, client.call, "ECHO", "in doubt")
+        await first.commands("ECHO")
+        first.hang_up()
+        second = await comeback(peers)
+        await second.commands("ECHO")
+        other = start(tasks, client.call, "ECHO", "sent once")
+        await second.commands("ECHO")
+        # What was on the first line may be applied yet: nobody may be told that it was refused.
+        await second.answer(b"-OOM command not allowed when used memory > 'maxmemory'.\r\n")
+        await second.answer(b"-OOM command not allowed when used memory > 'maxmemory'.\r\n")
+        assert type(await other.ended()) is ResourceError
+        assert await second.command() == [b"ECHO", b"in doubt"]
+        await second.answer(bulk("in doubt"))
+        assert await call.ended() == b"in doubt"
+
+
+async def test_a_memory_that_stays_full_leaves_an_unknown_outcome(tmp_path: Path) -> None:
+    async with (
+        open_peers(tmp_path) as peers,
+        open_played(peers, call_timeout=0.2) as (client, first),
+        anyio.create_task_group() as tasks,
+    ):
+        call = start(tasks, client.call, "ECHO", "in doubt")
+        await first.commands("ECHO")
+        first.hang_up()
+        peer = await comeback(peers)
+        while call.error is None:
+            with anyio.move_on_after(0.3):
+                await peer.commands("ECHO")
+                await peer.answer(b"-OOM command not allowed when used memory > 'maxmemory'.\r\n")
+        error = await call.ended()
+        assert type(error) is UnknownOutcomeError
+        assert "memory is full" in error.message
