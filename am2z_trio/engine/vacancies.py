@@ -155,7 +155,7 @@ class Vacancies:
         self._served_at[queue] = self._host.now()
         vacancy = self._vacant.pop(queue, None)
         if vacancy is not None and vacancy.said:
-            logger.warning("%r is served again", vacancy.said)
+            logger.warning("%r is served now", vacancy.said)
 
     def _is_vacant(self, queue: str, waiters: list[Waiter], now: float) -> None:
         vacancy = self._vacant.get(queue)
