@@ -22,7 +22,7 @@ from typing import (
 
 import msgspec
 
-from am2z_trio.model.arguments import exact_arguments
+from am2z_trio.model.arguments import exact_arguments, unknown
 from am2z_trio.model.callables import (
     annotation_of,
     as_written,
@@ -309,6 +309,11 @@ def processor(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
     Raises `ConfigurationError` for a bad option, at once.
     """
+    makes: Any = Processor.__init__
+    known = [*inspect.signature(makes).parameters][2:]
+    for option in options:
+        if option not in known:
+            raise unknown("processor", option, known)
 
     def wrap(wrapped: Callable[..., Any]) -> Processor[Any]:
         made = StateFunction[Any, Any](wrapped, **options)
