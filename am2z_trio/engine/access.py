@@ -32,12 +32,22 @@ ANSWER_WITHIN: Final = 5.0
 class Access:
     """What one node may do. `lost` is the error that says what it may not do any more."""
 
-    def __init__(self, host: Host, store: Store, results: Results, *, suspected: Callable[[], bool]) -> None:
-        """`suspected`: whether the store refuses anything now."""
+    def __init__(
+        self,
+        host: Host,
+        store: Store,
+        results: Results,
+        *,
+        suspected: Callable[[], bool],
+        on_back: Callable[[], None],
+    ) -> None:
+        """`suspected`: whether the store refuses anything now. `on_back` is called when this node may do all
+        again: what was refused in its midst may have taken it off a queue, or its wake-up away."""
         self._host = host
         self._store = store
         self._results = results
         self._suspected = suspected
+        self._on_back = on_back
         self._since = inf
         self.lost: AM2ZError | None = None
 
@@ -49,7 +59,7 @@ class Access:
                 await self._look()
 
     async def _look(self) -> None:
-        host, lost = self._host, None
+        host, lost, denied = self._host, None, self._store.was_denied
         with host.cancel_scope(deadline=host.now() + ANSWER_WITHIN) as patience:
             try:
                 lost = await self._store.lacking()
@@ -62,7 +72,11 @@ class Access:
         if lost is None:
             if self.lost is not None:
                 logger.warning("this node has all rights again")
-            self._since, self.lost = inf, None
+                self._since, self.lost = inf, None
+                self._on_back()
+            elif denied:
+                # It has been so short a time that nobody has seen it.
+                self._on_back()
             return
         if self.lost is None:
             self._since = host.now()

@@ -143,7 +143,9 @@ class Node:
         self.states = NodeStates(self.host, store.states, max_bytes=options.max_state_bytes)
         self.locks = Locks(self.host, self.states)
         self.results = Results(self.host, store, before_send=bus.watch_if_allowed)
-        self.access = Access(self.host, store, self.results, suspected=self._is_refused)
+        self.access = Access(
+            self.host, store, self.results, suspected=self._is_refused, on_back=self._look_anew
+        )
         self.submissions = Submissions(
             self.host, node_id, options, registry, store, self.results, shared=shared
         )
@@ -474,9 +476,13 @@ class Node:
 
     def on_reconnect(self) -> None:
         self.fence.back()
+        self._look_for_dead_at = self.host.now() + SETTLING_IN
+        self._look_anew()
+
+    def _look_anew(self) -> None:
+        """Whatever the store had to tell may have been missed."""
         self.results.on_reconnect()
         self.claims.has_strays = True
-        self._look_for_dead_at = self.host.now() + SETTLING_IN
         self.locks.on_reconnect()
         # The server may be another one, or have lost its end.
         if self._options.workers and not self._stopping:
@@ -667,7 +673,8 @@ class Node:
 
     def _is_refused(self) -> bool:
         """Whether the store refuses what this node asks for now."""
-        return self.settler.refusal != "" or any(worker.refusal for worker in self.workers.values())
+        refused = self.settler.refusal != "" or any(worker.refusal for worker in self.workers.values())
+        return refused or self.store.was_denied
 
     def _has_looked(self, answer: TickAnswer) -> TickAnswer:
         """Say which jobs have failed that no worker can speak for any more."""

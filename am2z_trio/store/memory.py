@@ -255,6 +255,10 @@ class MemoryStore:
     async def ping(self) -> None:
         await self._checkpoint()
 
+    @property
+    def was_denied(self) -> bool:
+        return False
+
     async def lacking(self) -> AM2ZError | None:
         await self._checkpoint()
         return None

@@ -441,6 +441,11 @@ class Store(Protocol):
         """Return when the store has answered."""
         ...
 
+    @property
+    def was_denied(self) -> bool:
+        """Whether access rules have refused anything since `lacking` last found that nothing is refused."""
+        ...
+
     async def lacking(self) -> AM2ZError | None:
         """The error that names what the store's access rules do not let this node do any more; `None` if it
         may do all it needs, as it could when `run` began. Changes nothing."""

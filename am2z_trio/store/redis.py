@@ -154,6 +154,7 @@ class RedisStore:
         self._nursery: Nursery | None = None
         self._keeper: LeaseKeeper | None = None
         self._ending = False
+        self.was_denied = False
         self._refusals: dict[str, str] = {}
         """Why the server refuses a connection again, as it was told last."""
         self._states = RedisStates(
@@ -262,6 +263,7 @@ class RedisStore:
             missing: Sequence[str] = self._probe.missing(answers)
         except AccessDeniedError as error:
             missing = self._probe.named(error.message, "+evalsha")
+        self.was_denied = bool(missing)
         return self._probe.error(missing, self._options, lost=True) if missing else None
 
     def _not_running(self) -> AM2ZError:
@@ -355,7 +357,11 @@ class RedisStore:
     async def _eval(self, script: Script, *args: Argument) -> Any:
         if self._commands is None:
             raise self._not_running()
-        return await self._commands.eval(script, self._keys, args)
+        try:
+            return await self._commands.eval(script, self._keys, args)
+        except AccessDeniedError:
+            self.was_denied = True
+            raise
 
     async def _eval_records(
         self,
