@@ -322,7 +322,7 @@ if #found > 0 then
       active = {}
     end
     answer[#answer + 1] = granted(id, token, v, v[11])
-    tell('job:started', now, node, id, { attempt = number(v[3] or 1, 1) })
+    if is_heard() then tell('job:started', now, node, id, { attempt = number(v[3] or 1, 1) }) end
   end
   if #active > 0 then redis.call('HSET', active_key(node), unpack(active)) end
   count(queue, 'waiting', -#found)

@@ -83,11 +83,14 @@ local function flow_of(queue)
 end
 
 local events, listened = {}, nil
+-- Whether anybody hears events: before something is put together for one.
+local function is_heard()
+  if listened == nil then listened = redis.call('PUBSUB', 'NUMSUB', events_key())[2] > 0 end
+  return listened
+end
+
 local function tell(name, now, node, id, data)
-  if listened == nil then
-    listened = redis.call('PUBSUB', 'NUMSUB', events_key())[2] > 0
-  end
-  if listened then
+  if is_heard() then
     local v = redis.call('HMGET', job_key(id), 'processor', 'session')
     events[#events + 1] = cmsgpack.pack({ name, now, node, id, v[1] or '', v[2] or '', data })
   end
@@ -502,6 +505,7 @@ function end_job(job, transition, now, ttl, reason, result, node, told)
     local message, instead = '\149' .. head .. result, '\150' .. head .. NIL .. '\195'
     for origin in string.gmatch(job.origin, '[^\n]+') do post(origin, message, instead) end
   end
+  if not is_heard() then return end
   local data = { attempt = job.attempt }
   if status == 'failed' then
     if transition == 'stall' then told = LOST end

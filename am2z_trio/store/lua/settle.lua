@@ -17,6 +17,7 @@ local now, ttl, state_ttl, history = read_clock(ARGV[1]), ARGV[2], ARGV[3], ARGV
 local function settle(id, token, outcome, result, reason, delay, turn, version, sha, new_sha, blob)
   local job = load(id)
   if not job then return { 'gone' } end
+  delay, turn = tonumber(delay), turn ~= '' and string.sub(turn, 2)
   if token == '' then return { 'fenced' } end
   if job.last_token == token then return { 'replay', redis.call('HGET', job_key(id), 'last_outcome') or '' } end
   if job.token ~= token then
@@ -83,10 +84,8 @@ end
 
 local answers, size = {}, 0
 for i = 5, #ARGV, 11 do
-  answers[#answers + 1] = settle(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4],
-    tonumber(ARGV[i + 5]), ARGV[i + 6] ~= '' and string.sub(ARGV[i + 6], 2), ARGV[i + 7], ARGV[i + 8],
-    ARGV[i + 9], ARGV[i + 10])
-  local answer = answers[#answers]
+  local answer = settle(unpack(ARGV, i, i + 10))
+  answers[#answers + 1] = answer
   if answer[1] == 'conflict' then size = size + #(answer[2][4] or '') end
   if size >= REPLY_BYTES then break end
 end
