@@ -179,17 +179,16 @@ class Executor:
             grant = claim.grant
             timeout, remaining = _limits(claim, registered)
             claim.is_limited = is_limited = timeout is not None or remaining < inf
+            state: Any = None
             output: Any = None
             error: AM2ZError | None = None
             try:
-                state = output = _input_state(grant, registered)
+                state = _input_state(grant, registered)
                 if remaining > 0:
                     claim.scope = scope
                     if is_limited:
                         scope.deadline = began + (remaining if timeout is None else min(timeout, remaining))
                     output = await registered.processor.fn(state)
-                    if output is None:
-                        output = state
             except BaseException as raised:
                 left_open = self._host.leave_inner(scope)
                 if is_not_the_codes_own(raised, self._host):
@@ -206,6 +205,8 @@ class Executor:
                 settlement: Settlement | None = None
                 refused: AM2ZError | None = None
                 try:
+                    if output is None:
+                        output = _unchanged(grant, registered, state)
                     settlement = self._completed(grant, registered, output, None, started, taken)
                 except AM2ZError as why:
                     refused = why
@@ -336,7 +337,7 @@ class Executor:
         if error is None and not stopped:
             try:
                 if output is None:
-                    output = state
+                    output = _unchanged(grant, registered, state)
                 return self._completed(grant, registered, output, stored, started, claim.ended - began)
             except AM2ZError as refused:
                 error = refused
@@ -728,6 +729,19 @@ def _input_state(grant: Grant, registered: Registered) -> Any:
     return registered.codec.decode(verified(grant.stored, session).blob)
 
 
+def _unchanged(grant: Grant, registered: Registered, state: Any) -> Any:
+    """The state of a job that has returned `None`: what it was given, which it must have left alone."""
+    given = _input_state(grant, registered)
+    if registered.codec.encode(state) != registered.codec.encode(given):
+        processor = grant.spec.processor
+        raise ValidationError(
+            f"{processor!r} has changed its state in place and returned None, which says that nothing "
+            "changes: return the state, or leave it as it is",
+            context={"processor": processor, "job": grant.spec.id},
+        )
+    return given
+
+
 def _limits(claim: Claim, registered: Registered) -> tuple[float | None, float]:
     """The job's timeout, and the seconds that its deadline leaves it from its beginning on."""
     grant = claim.grant
@@ -750,8 +764,8 @@ def _reason_of(error: AM2ZError) -> str:
 
 
 def _as_error(raised: BaseException, grant: Grant) -> AM2ZError:
-    while len(parts := parts_of(raised)) == 1 and parts_of(parts[0]):
-        # A nursery around a nursery has nothing to add.
+    while len(parts := parts_of(raised)) == 1:
+        # What is alone in its nursery is itself: its class, its text, whether it may be retried.
         raised = parts[0]
     if issubclass(type(raised), AM2ZError):
         return sound(cast("AM2ZError", raised))
@@ -816,7 +830,8 @@ def _retry_policy(grant: Grant, registered: Registered) -> RetryPolicy:
     policy = registered.processor.retry
     if spec.attempts is None and spec.backoff is None:
         return policy or ONE_ATTEMPT
-    base = policy or RetryPolicy()
+    # When to try again says nothing of how often.
+    base = policy or msgspec.structs.replace(RetryPolicy(), max_attempts=1)
     backoff = base.backoff if spec.backoff is None else spec.backoff
     return msgspec.structs.replace(
         base,

@@ -78,9 +78,10 @@ class Processor(Generic[S]):
 
     The state type is the annotation of the first parameter (or `state_type`): anything msgspec can
     decode. The function takes `(state)` or `(state, ctx)`, and returns the new state, or `None` for
-    "unchanged"; it raises to fail. A plain `def` runs in a worker thread: its caller hears of a
-    timeout on time, but Python cannot stop a thread, so its code runs on and its result is dropped
-    (`ResourceLimits.max_abandoned_threads`). A process does not wait for such threads at its end.
+    "unchanged", where it has left its state alone; it raises to fail. A plain `def` runs in a worker
+    thread: its caller hears of a timeout on time, but Python cannot stop a thread, so its code runs on and
+    its result is dropped (`ResourceLimits.max_abandoned_threads`). A process does not wait for such threads
+    at its end.
 
     Functions, methods, partials and objects will do, and how they are called decides: an async wrapper is
     async whatever it wraps; what a plain one returns is awaited, back in the event loop, if it can be. A

@@ -1,17 +1,21 @@
 """Bytes to values and back: msgpack by msgspec, a size limit, and one clear error.
 
 A state is encoded canonically (keys and sets in one order), so equal states have equal checksums.
+Keys may be what msgpack can say in one piece: texts, numbers, enums, dates, times, UUIDs, bytes, tuples.
+A time of a zone is kept as the moment it is, and read back as one of UTC.
 Refused when written: what msgpack cannot say (unsupported types, integers beyond 64 bits), what
 would not compare equal when read back (NaN), what nests too deep, what exceeds the limit.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import re
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
@@ -133,17 +137,26 @@ def encode_state(state: object, *, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
 
 def _encoded(state: object, encoder: msgspec.msgpack.Encoder = _state_encoder) -> bytes:
     try:
-        return encoder.encode(state)
+        try:
+            return encoder.encode(state)
+        except (TypeError, ValueError, msgspec.MsgspecError):
+            # Msgspec puts keys in order that are texts, and members of sets that it can compare. Those of
+            # other kinds are put in the order of their bytes.
+            data = _record_encoder.encode(_in_order(state))
+        if encoder is _sorted_encoder:
+            # The fields of records, too, which are mappings now.
+            data = _record_encoder.encode(_in_order(msgspec.msgpack.decode(data)))
+        return data
     except OverflowError as error:
         place = _find(state, _beyond_64_bits) or "some place"
         raise ValidationError(f"an integer at {place} does not fit into 64 bits; store it as text") from error
     except RecursionError as error:
         raise ValidationError("the state is nested too deep, or contains itself") from error
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
-        where = _find(state, _has_other_keys)
+        where = _find(state, _has_odd_keys)
         if where is not None:
             raise ValidationError(
-                f"the mapping at {where} has a key that is not text; states are kept with text keys, in order"
+                f"the mapping at {where} has a key that cannot be kept: {text_of(error)}"
             ) from error
         why = attempt(lambda: _why_none(state), "")
         raise ValidationError(f"the state cannot be encoded: {why or text_of(error)}") from error
@@ -151,6 +164,28 @@ def _encoded(state: object, encoder: msgspec.msgpack.Encoder = _state_encoder) -
         raise
     except BaseException as error:
         raise ValidationError(f"the state cannot be encoded: {described(error)}") from error
+
+
+def _in_order(value: object) -> object:
+    """The value with its mappings, and its sets as lists, in the order of their keys' and members' bytes."""
+    if isinstance(value, Mapping):
+        items = [(key, _in_order(item)) for key, item in cast("Mapping[object, object]", value).items()]
+        return dict(sorted(items, key=lambda item: _record_encoder.encode(_in_order(item[0]))))
+    if isinstance(value, set | frozenset):
+        return sorted(map(_in_order, cast("Iterable[object]", value)), key=_record_encoder.encode)
+    if isinstance(value, list | tuple):
+        return [_in_order(item) for item in cast("Iterable[object]", value)]
+    parts = {name: getattr(value, name) for name in _fields(value)}
+    ordered = {name: _in_order(part) for name, part in parts.items()}
+    if all(ordered[name] is part for name, part in parts.items()):
+        return value
+    record = copy.copy(value)
+    for name, part in ordered.items():
+        if isinstance(record, msgspec.Struct):
+            msgspec.structs.force_setattr(record, name, part)
+        else:
+            object.__setattr__(record, name, part)
+    return record
 
 
 def plain_copy(value: object, what: str, most: int) -> Any:
@@ -204,9 +239,10 @@ def _equal(a: object, b: object) -> bool:
 def _difference(before: object, after: object, path: str) -> str | None:
     """Where what was read back is not what was written, for people; `None` if it is all the same.
 
-    Looks into records that do not compare by value.
+    Looks into records that do not compare by value. A time of a zone equals none of another zone where its
+    clocks are changed (the hour that comes twice, the one that never comes): it is the moment that counts.
     """
-    if _equal(before, after):
+    if _equal(before, after) or _equal(_moment(before), _moment(after)):
         return None
     was, is_now = type(before).__name__, type(after).__name__
     if type(before) is type(after):
@@ -216,8 +252,8 @@ def _difference(before: object, after: object, path: str) -> str | None:
             ours = cast("Sequence[object]", before)
             inside = ((f"{path}[{i}]", a, b) for i, (a, b) in enumerate(zip(ours, others, strict=True)))
         elif isinstance(before, Mapping):
-            ours_by_key = cast("Mapping[object, object]", before)
-            others_by_key = cast("Mapping[object, object]", after)
+            ours_by_key = _by_moment(cast("Mapping[object, object]", before))
+            others_by_key = _by_moment(cast("Mapping[object, object]", after))
             if ours_by_key.keys() == others_by_key.keys():
                 inside = ((f"{path}[{key!r}]", a, others_by_key[key]) for key, a in ours_by_key.items())
         elif names := _fields(before):
@@ -225,6 +261,21 @@ def _difference(before: object, after: object, path: str) -> str | None:
         if inside is not None:
             return next(filter(None, (_difference(a, b, where) for where, a, b in inside)), None)
     return f"the {was} at {path} would be read back as the {is_now} {reprlib.repr(after)}"
+
+
+def _moment(value: object) -> object:
+    """The value with its times of a zone as those of UTC; so in tuples and sets, which are compared whole."""
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.astimezone(UTC)
+    if isinstance(value, tuple):
+        return tuple(map(_moment, cast("Iterable[object]", value)))
+    if isinstance(value, set | frozenset):
+        return set(map(_moment, cast("Iterable[object]", value)))
+    return value
+
+
+def _by_moment(mapping: Mapping[object, object]) -> dict[object, object]:
+    return {_moment(key): item for key, item in mapping.items()}
 
 
 def _fields(record: object) -> list[str]:
@@ -249,10 +300,14 @@ def _beyond_64_bits(value: object) -> bool:
     return isinstance(value, int) and not -(2**63) <= value < 2**64
 
 
-def _has_other_keys(value: object) -> bool:
-    return isinstance(value, Mapping) and any(
-        not isinstance(key, str) for key in cast("Mapping[object, object]", value)
-    )
+def _has_odd_keys(value: object) -> bool:
+    if not isinstance(value, Mapping):
+        return False
+    try:
+        _record_encoder.encode(dict.fromkeys(cast("Mapping[object, object]", value)))
+    except (TypeError, ValueError, msgspec.MsgspecError):
+        return True
+    return False
 
 
 def _why_none(state: object) -> str:

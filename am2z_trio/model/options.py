@@ -138,7 +138,8 @@ class RetryPolicy(Options, frozen=True, kw_only=True):
     jitter: float = 0.1
     """Share of the wait that is random, 0 to 1: keeps failed jobs from coming back in step."""
     should_retry: Callable[[AM2ZError, int], bool] | None = None
-    """Asked with the error and the attempt that failed; default: the error's `retryable`."""
+    """Asked with the error and the attempt that failed; default: the error's `retryable`. An exception that
+    is alone in the groups of its nurseries is itself; several are one error, retryable if all of them are."""
     on_retry: Callable[[AM2ZError, int], object] | None = None
     """Told, on the worker, when another attempt will follow."""
     on_exhausted: Callable[[AM2ZError, int], object] | None = None
@@ -238,7 +239,7 @@ class JobOptions(Options, frozen=True, kw_only=True):
     """Attempts in all; overrides the retry policy's `max_attempts`."""
     backoff: float | Backoff | None = None
     """Seconds before the second attempt, or a `Backoff`; overrides the retry policy's. It may be longer than
-    the policy's `max_backoff`; no later wait is longer than both."""
+    the policy's `max_backoff`; no later wait is longer than both. It alone asks for no further attempt."""
     delay: float | None = None
     """Seconds before it may start; by default none."""
     priority: int | None = None

@@ -291,7 +291,7 @@ def test_the_order_of_a_dict_does_not_matter(mapping, random):
 
 
 @pytest.mark.parametrize(
-    "state", [object(), {"a": object()}, {1: "a"}, [1, {2}], 2**70, float("nan"), "\ud800"]
+    "state", [object(), {"a": object()}, {7j: "a"}, [1, {2}], 2**70, float("nan"), "\ud800"]
 )
 def test_what_cannot_be_kept_is_refused(state):
     with pytest.raises(ValidationError):

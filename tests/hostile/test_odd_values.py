@@ -211,7 +211,7 @@ RETURNED: dict[str, tuple[Any, Callable[[], Any]]] = {
     "a number with too many digits": (Any, lambda: 10**5000),
     "half a surrogate": (str, lambda: "\ud800"),
     "half a surrogate as a key": (Any, lambda: {"\udfff": 1}),
-    "numbers as keys": (Any, lambda: {1: 2}),
+    "complex numbers as keys": (Any, lambda: {1j: 2}),
     "itself": (Any, a_loop),
     "deep": (Any, a_deep_list),
     "large": (str, lambda: "x" * 2_000_000),

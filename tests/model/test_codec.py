@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import enum
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -102,6 +107,121 @@ def test_names_are_plain_and_never_meet(one: str, other: str):
     assert queue_name("a_b", "c") != queue_name("a", "b_c")
 
 
-def test_keys_that_are_not_text_are_named():
-    with pytest.raises(ValidationError, match=r"the mapping at \$\['orders'\] has a key that is not text"):
-        encode_state({"orders": {7: "seven"}})
+def test_keys_that_cannot_be_kept_are_named():
+    with pytest.raises(ValidationError, match=r"the mapping at \$\['orders'\] has a key that cannot be kept"):
+        encode_state({"orders": {7j: "seven"}})
+
+
+class Color(enum.Enum):
+    RED = "r"
+    BLUE = "b"
+    GREEN = "g"
+
+
+class Point(msgspec.Struct, frozen=True):
+    x: int
+    at: frozenset[Color] = frozenset()
+
+
+@dataclass(frozen=True)
+class Pair:
+    one: Color
+    other: dict[int, str] = field(default_factory=dict, hash=False)
+
+
+class Board(msgspec.Struct, omit_defaults=True, rename="camel"):
+    by_number: dict[int, dict[date, list[Point]]]
+    seen_at: set[Color] = set()
+    empty: set[int] = set()
+
+
+DAYS = [date(2026, 3, n) for n in (29, 1, 15)]
+IN_ORDER: dict[str, tuple[Any, Any]] = {
+    "int keys": (dict[int, str], {300: "a", -2: "b", 7: "c"}),
+    "enum keys": (dict[Color, int], dict.fromkeys(Color, 1)),
+    "date keys": (dict[date, int], dict.fromkeys(DAYS, 1)),
+    "uuid keys": (dict[UUID, int], {UUID(int=n): n for n in (9, 1, 300)}),
+    "tuple keys": (dict[tuple[int, str], int], {(2, "a"): 1, (1, "b"): 2, (1, "a"): 3}),
+    "keys within": (dict[str, list[dict[int, int]]], {"b": [{2: 1, 1: 2}], "a": []}),
+    "mixed keys": (dict[int | str, int], {1: 1, "a": 2, "1": 3}),
+    "enums": (set[Color], set(Color)),
+    "frozen records": (frozenset[Point], frozenset({Point(2), Point(1), Point(1, frozenset(Color))})),
+    "frozen dataclasses": (set[Pair], {Pair(Color.RED, {2: "b", 1: "a"}), Pair(Color.BLUE)}),
+    "mixed members": (set[int | str | None], {1, "a", None}),
+    "records": (Board, Board({2: {DAYS[1]: [Point(1)], DAYS[0]: []}, 1: {}}, set(Color))),
+}
+
+
+def turned(value: Any) -> Any:
+    """Equal to the value, and made the other way round."""
+    if isinstance(value, dict):
+        return {key: turned(item) for key, item in reversed(value.items())}
+    if isinstance(value, set | frozenset):
+        return type(value)(reversed(list(value)))
+    if isinstance(value, Board):
+        return Board(turned(value.by_number), turned(value.seen_at))
+    return value
+
+
+@pytest.mark.parametrize(("kind", "state"), IN_ORDER.values(), ids=IN_ORDER)
+def test_keys_and_members_of_any_kind_are_kept_in_one_order(kind: Any, state: Any):
+    codec = StateCodec[Any](kind)
+    data = codec.encode_exactly(state)
+    assert codec.decode(data) == state
+    assert codec.encode_exactly(turned(state)) == data == codec.encode(state)
+    assert codec.digest(turned(state)) == codec.digest(state)
+
+
+def test_a_record_and_a_mapping_that_say_the_same_have_one_digest_whatever_their_keys():
+    codec: StateCodec[Pair] = StateCodec(Pair)
+    said = {"other": {2: "b", 1: "a"}, "one": "r"}
+    assert codec.digest(said) == codec.digest(Pair(Color.RED, {1: "a", 2: "b"}))
+
+
+def test_what_is_put_in_order_is_left_as_it_was():
+    state = Board({2: {}, 1: {}}, set(Color))
+    StateCodec(Board).encode_exactly(state)
+    assert list(state.by_number) == [2, 1]
+    assert type(state.seen_at) is set
+
+
+def test_a_state_of_odd_keys_that_contains_itself_is_refused():
+    state: dict[Any, Any] = {1: []}
+    state[1].append(state)
+    with pytest.raises(ValidationError, match="nested too deep, or contains itself"):
+        encode_state(state)
+
+
+def test_two_keys_that_would_be_one_are_refused():
+    with pytest.raises(ValidationError, match="would be read back"):
+        StateCodec[Any](dict[Any, int]).encode_exactly({Color.RED: 1, "r": 2})
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+CHANGES = {
+    "the hour that comes twice, first": datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN),
+    "the hour that comes twice, again": datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN, fold=1),
+    "the hour that never comes": datetime(2026, 3, 29, 2, 30, tzinfo=BERLIN),
+    "the hour that never comes, after": datetime(2026, 3, 29, 2, 30, tzinfo=BERLIN, fold=1),
+    "any other": datetime(2026, 7, 1, 2, 30, tzinfo=BERLIN),
+}
+
+
+class Meeting(msgspec.Struct):
+    at: datetime
+    others: dict[datetime, set[datetime]] = {}
+    slots: list[tuple[datetime, ...]] = []
+
+
+@pytest.mark.parametrize("at", CHANGES.values(), ids=CHANGES)
+def test_a_time_of_a_zone_is_kept_as_the_moment_it_is(at: datetime):
+    codec: StateCodec[Meeting] = StateCodec(Meeting)
+    back = codec.decode(codec.encode_exactly(Meeting(at, {at: {at}}, [(at, at)])))
+    moment = at.astimezone(UTC)
+    assert back == Meeting(moment, {moment: {moment}}, [(moment, moment)])
+
+
+def test_another_moment_is_another_state():
+    first, again = list(CHANGES.values())[:2]
+    codec: StateCodec[datetime] = StateCodec(datetime)
+    assert codec.encode_exactly(first) != codec.encode_exactly(again)
