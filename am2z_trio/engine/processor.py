@@ -17,6 +17,7 @@ from typing import (
     NoReturn,
     Protocol,
     TypeVar,
+    cast,
     overload,
 )
 
@@ -310,8 +311,7 @@ def processor(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
     Raises `ConfigurationError` for a bad option, at once.
     """
-    makes: Any = Processor.__init__
-    known = [*inspect.signature(makes).parameters][2:]
+    known = [*inspect.signature(cast("Any", Processor)).parameters][1:]
     for option in options:
         if option not in known:
             raise unknown("processor", option, known)
