@@ -1168,7 +1168,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
         assert applied, f"there is no {before} any more"
 
 
-@pytest.mark.parametrize("machine", [SessionMachine, FlowMachine, KeptMachine])
+@pytest.mark.parametrize("machine", [SessionMachine, FlowMachine, KeptMachine, TurnMachine, CallMachine])
 def test_redis_does_what_the_specification_does_in_small_steps(
     machine: type[StoreMachine], small_steps: None, redis_server: Any
 ) -> None:
