@@ -136,6 +136,11 @@ class Waiter:
         return self.state in ("sent", "joined")
 
     @property
+    def is_call(self) -> bool:
+        """Whether a job that runs on this node has called it."""
+        return self.request is not None and self.request.spec.parent != ""
+
+    @property
     def may_run_again(self) -> bool:
         """Whether the id may be used again once it has ended without completing."""
         return self.shared or (self.request is not None and self.request.again)
@@ -475,8 +480,17 @@ class Results:
 
     def give_up(self, error: AM2ZError) -> None:
         """Wait no more for jobs that the store has: they may never be run. Those that nobody has submitted to
-        stay are taken back, if the store lets this node do that."""
-        known = [waiter for waiters in self._waiting.values() for waiter in waiters if waiter.is_known]
+        stay are taken back, if the store lets this node do that.
+
+        Calls of jobs are waited for on: who waits for such a job is told, and the job itself is not to fail
+        for good of what may be given back in a moment.
+        """
+        known = [
+            waiter
+            for waiters in self._waiting.values()
+            for waiter in waiters
+            if waiter.is_known and not waiter.is_call
+        ]
         for waiter in known:
             self._forget(waiter)
         for waiter in known:

@@ -12,6 +12,7 @@ import pytest
 from am2z_trio import (
     AccessDeniedError,
     AuthenticationError,
+    Context,
     JobOptions,
     QueueOptions,
     QueueRuntime,
@@ -238,6 +239,46 @@ async def test_nobody_waits_for_a_user_who_is_let_in_no_more(server: RedisProces
             assert isinstance((await job.result()).error, AuthenticationError)
             assert isinstance((await runtime.execute(held, 2)).error, AuthenticationError)
         assert not (await runtime.connection.check_health()).healthy
+
+
+async def test_a_job_that_waits_for_its_call_outlives_rights_that_are_away(
+    server: RedisProcess, impatient: None
+) -> None:
+    """Who waits for it is told; the job has its call's outcome once the rights are back."""
+    url = give(server, "app", *RULES)
+    begun, go_on = anyio.Event(), anyio.Event()
+    ended: list[Any] = []
+
+    @processor
+    async def child(n: int) -> int:
+        begun.set()
+        await go_on.wait()
+        return n + 1
+
+    @processor(depends_on=[child])
+    async def parent(n: int, ctx: Context) -> int:
+        try:
+            ended.append(await ctx.call(child, n))
+        except AM2ZError as error:
+            ended.append(error)
+            raise
+        return n
+
+    async with QueueRuntime(url, prefix="a") as runtime:
+        runtime.register(parent)
+        job = await runtime.submit(parent, 1)
+        with anyio.fail_after(20):
+            await begun.wait()
+            server.call("ACL", "SETUSER", "app", "-hget")
+            assert isinstance((await job.result()).error, AccessDeniedError)
+            server.call("ACL", "SETUSER", "app", "+hget")
+            while not (await runtime.connection.check_health()).healthy:
+                await anyio.sleep(0.01)
+            assert ended == []
+            go_on.set()
+            while await job.status() != "completed":
+                await anyio.sleep(0.01)
+    assert ended == [2]
 
 
 @pytest.mark.parametrize("command", ["hget", "lpop", "publish", "zpopmin"])
