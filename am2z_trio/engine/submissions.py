@@ -452,7 +452,8 @@ class Submissions:
         total = ask.total_timeout
         if total is None and isinstance(ask.options, JobOptions):
             total = ask.options.total_timeout
-        if total is None or self._registry.get(name) is not None:
+        if total is None or (self._options.workers and self._registry.get(name) is not None):
+            # Nothing is asked of the store.
             return await self._look_up(processor, name)
         total = require_seconds("total_timeout", total, zero=False)
         with self._host.cancel_scope(deadline=began + total):
@@ -512,8 +513,14 @@ class Submissions:
         if now - self._seen_at.get(name, -inf) < LOOK_AGAIN_AFTER:
             return
         info = QueueInfo(queue=queue_name(name), processor=name, options=processor.queue)
-        await self._store.announce([info], serves=False)
+        # Before the store has answered: of many that are submitted at once, one tells it.
         self._seen_at[name] = now
+        try:
+            await self._store.announce([info], serves=False)
+        except BaseException:
+            if self._seen_at.get(name) == now:
+                del self._seen_at[name]
+            raise
 
 
 def _smaller(one: int, other: int) -> int:

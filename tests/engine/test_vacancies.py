@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from am2z_trio import (
+    AccessDeniedError,
     ConfigurationError,
     Context,
     DeadlineExceededError,
@@ -475,18 +476,46 @@ async def test_limits_of_those_who_were_answered_are_not_kept(autojump_clock, mo
 
 @on_both_hosts
 async def test_a_total_timeout_holds_while_the_store_is_away(redis_url, spawn_redis):
+    @processor
+    async def registered(n: int) -> int:
+        return n
+
     server = spawn_redis({})
     async with QueueRuntime(server.url, workers=False) as client:
+        client.register(registered)
         with anyio.fail_after(30):
             job = await client.submit(plus_one, 1, total_timeout=0.5)
             server.stop()
             assert isinstance((await job.result()).error, TotalTimeoutError)
-            for what in (plus_one, "plus_one", "another"):
+            for what in (plus_one, "plus_one", "another", registered):
                 result = await client.execute(what, 1, total_timeout=0.05)
                 assert isinstance(result.error, TotalTimeoutError)
             with pytest.raises(TotalTimeoutError):
                 await client.submit(plus_one, 1, total_timeout=0.05)
             server.start()
+
+
+@on_both_hosts
+async def test_many_jobs_of_one_processor_at_once_tell_the_store_of_it_once(redis_url, monkeypatch):
+    async with QueueRuntime(redis_url, workers=False) as client:
+        announce, told = client.node.store.announce, 0
+
+        async def count(infos: Any, **how: Any) -> None:
+            nonlocal told
+            told += 1
+            if told == 1:
+                raise AccessDeniedError("not now")
+            await announce(infos, **how)
+
+        monkeypatch.setattr(client.node.store, "announce", count)
+        with anyio.fail_after(30):
+            # One that the store has not taken is told again.
+            assert isinstance((await client.execute(plus_one, 1)).error, AccessDeniedError)
+            async with anyio.create_task_group() as tasks:
+                for n in range(50):
+                    tasks.start_soon(client.submit, plus_one, n)
+            assert (await client.get_queue_stats())["plus_one"].waiting == 50
+        assert told == 2
 
 
 @on_both_hosts
