@@ -551,10 +551,11 @@ class Results:
             answers = await self._store.enqueue(requests)
         except AM2ZError as error:
             unknown = isinstance(error, UnknownOutcomeError)
+            in_doubt = in_doubt or unknown or bool(error.context.get("in_doubt"))
             if len(batch) > 1:
                 # One of them may be at fault; the others must not suffer.
                 for waiter in batch:
-                    await self._send([waiter], in_doubt=in_doubt or unknown)
+                    await self._send([waiter], in_doubt=in_doubt)
                 return
             self._forget(batch[0])
             if in_doubt and not unknown:

@@ -201,10 +201,13 @@ def _may_be_its_content(error: AM2ZError) -> bool:
     """Whether the store may have refused a settlement for what it holds; otherwise it refuses any, for now.
 
     A server words what is too large for it as a plain `ERR`, or ends the connection (again and again: the
-    outcome is unknown then). All its other codes are about who asks, or where and when.
+    outcome is unknown then, and the error counts the breaks). All its other codes are about who asks, or
+    where and when; so is an outcome that is unknown since its memory was full when it was sent again.
     """
     if isinstance(error, AccessDeniedError):
         return False
+    if isinstance(error, UnknownOutcomeError):
+        return "breaks" in error.context
     if isinstance(error, ServerReplyError):
         return not error.retryable and str(error.context.get("reply", "")).startswith("ERR")
-    return isinstance(error, ValidationError | UnknownOutcomeError)
+    return isinstance(error, ValidationError)

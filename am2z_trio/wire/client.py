@@ -21,6 +21,7 @@ from am2z_trio.model.errors import (
     ServerReplyError,
     UnknownOutcomeError,
     UnsupportedServerError,
+    ValidationError,
 )
 from am2z_trio.model.logs import Log
 from am2z_trio.model.redis_options import RedisOptions
@@ -93,6 +94,10 @@ class RedisClient:
 
     Where the server refuses the user (it was deleted, say) for `REFUSED_PATIENCE` seconds, calls raise
     `AuthenticationError` or `AccessDeniedError`, those of unknown outcome, too; attempts go on.
+
+    An error that is told of a call which was in flight before, when a connection broke, has
+    `context["in_doubt"]`: what was sent then may have been applied all the same, or may be yet. Not where its
+    content is at fault, which was the same then.
 
     When `run` has ended, calls raise: `UnknownOutcomeError` if they were written, `NetworkError`
     if they were not, whichever way they may be replayed.
@@ -229,9 +234,14 @@ class RedisClient:
         except BaseException:
             call.drop()
             raise
-        if isinstance(reply, Exception):
-            raise error_from(reply) if type(reply) is ReplyError else reply
-        return reply
+        if not isinstance(reply, Exception):
+            return reply
+        if type(reply) is not ReplyError:
+            raise reply
+        error = error_from(reply)
+        if call.in_doubt and not isinstance(error, ValidationError):
+            error.context["in_doubt"] = True
+        raise error
 
     def _submit(self, call: Call) -> None:
         if self._connection is not None:
@@ -506,6 +516,9 @@ class RedisClient:
         for call in backlog:
             if call.spot is None:
                 self._backlog.append(call)
+            elif call.in_doubt:
+                context = {**error.context, "in_doubt": True}
+                call.spot.wake(type(error)(error.message, context=context, cause=error))
             else:
                 call.spot.wake(error)
 

@@ -12,7 +12,7 @@ import pytest
 from am2z_trio import LocalRuntime, QueueOptions, processor
 from am2z_trio.concurrency import current_host
 from am2z_trio.engine.results import LEFT_AT_ONCE, Results, Waiter
-from am2z_trio.model.errors import ResourceError, UnknownOutcomeError
+from am2z_trio.model.errors import AuthenticationError, ResourceError, UnknownOutcomeError
 from am2z_trio.model.records import EnqueueAnswer
 from am2z_trio.testing.conformance import job
 
@@ -219,3 +219,24 @@ async def test_a_refusal_after_an_unknown_outcome_leaves_it_unknown():
         assert [type(waiter.outcome) for waiter in waiters] == [UnknownOutcomeError] * 2
 
     await with_results(Full(), use)
+
+
+async def test_a_refusal_of_what_was_sent_before_leaves_its_outcome_unknown():
+    class Refusing(Told):
+        def __init__(self, **context: Any) -> None:
+            super().__init__()
+            self.context = context
+
+        async def enqueue(self, jobs: Any) -> list[EnqueueAnswer]:
+            raise AuthenticationError("refused", context=self.context)
+
+    async def outcomes(results: Results) -> None:
+        waiters = [results.submit(job(id)) for id in ("a", "b")]
+        while any(waiter.outcome is None for waiter in waiters):
+            await current_host().checkpoint()
+        heard.append({type(waiter.outcome) for waiter in waiters})
+
+    heard: list[Any] = []
+    await with_results(Refusing(in_doubt=True), outcomes)
+    await with_results(Refusing(), outcomes)
+    assert heard == [{UnknownOutcomeError}, {AuthenticationError}]

@@ -29,6 +29,10 @@ def replied(reply: str) -> ServerReplyError:
     return ServerReplyError(f"Redis answered: {reply}", context={"reply": reply})
 
 
+def lost_three_times() -> UnknownOutcomeError:
+    return UnknownOutcomeError("lost three times", context={"breaks": 3})
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settler, "RETRY_AFTER", 0.001)
@@ -69,7 +73,7 @@ async def test_a_settlement_that_is_refused_for_now_is_sent_again_and_told_once(
 
 @pytest.mark.parametrize(
     "error",
-    [replied("ERR Protocol error: invalid bulk length"), UnknownOutcomeError("lost three times")],
+    [replied("ERR Protocol error: invalid bulk length"), lost_three_times()],
     ids=["refused", "cut off"],
 )
 async def test_an_outcome_that_the_store_never_takes_fails_its_job_alone(
@@ -96,6 +100,27 @@ async def test_an_outcome_that_the_store_never_takes_fails_its_job_alone(
             assert (await runtime.execute(double, "after")).unwrap() == "afterafter"
 
 
+async def test_an_outcome_that_may_have_been_taken_before_the_memory_was_full_is_sent_again(
+    make_runtime: MakeRuntime,
+) -> None:
+    async with make_runtime() as runtime:
+        runtime.register(double)
+        store = runtime.node.store
+        settle, tries = store.settle, 0
+
+        async def refuse(settlements: Sequence[Settlement]) -> list[SettleAnswer]:
+            nonlocal tries
+            tries += 1
+            if tries == 1:
+                raise UnknownOutcomeError("it may have been applied, or not; since then the memory is full")
+            return await settle(settlements)
+
+        store.settle = refuse  # type: ignore[method-assign]
+        with anyio.fail_after(20):
+            assert (await runtime.execute(double, "x")).unwrap() == "xx"
+        assert (RUNS, tries) == ([1], 2)
+
+
 async def test_an_outcome_that_was_taken_although_the_answer_was_lost_stands(
     make_runtime: MakeRuntime,
 ) -> None:
@@ -107,7 +132,7 @@ async def test_an_outcome_that_was_taken_although_the_answer_was_lost_stands(
         async def lose_answer(settlements: Sequence[Settlement]) -> list[SettleAnswer]:
             answers = await settle(settlements)
             if any(settlement.outcome == "completed" for settlement in settlements):
-                raise UnknownOutcomeError("lost three times")
+                raise lost_three_times()
             return answers
 
         store.settle = lose_answer  # type: ignore[method-assign]

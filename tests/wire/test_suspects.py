@@ -7,7 +7,14 @@ from pathlib import Path
 import anyio
 import pytest
 
-from am2z_trio.model.errors import PayloadTooLargeError, ResourceError, UnknownOutcomeError
+from am2z_trio.model.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    PayloadTooLargeError,
+    ResourceError,
+    UnknownOutcomeError,
+)
+from am2z_trio.wire import client as wire_client
 from am2z_trio.wire.client import DEADLY
 from tests.conftest import SpawnRedis
 
@@ -240,3 +247,53 @@ async def test_a_memory_that_stays_full_leaves_an_unknown_outcome(tmp_path: Path
         assert type(error) is UnknownOutcomeError
         assert "memory is full" in error.message
         refusals.scope.cancel()
+
+
+async def test_who_is_let_in_no_more_hears_that_what_was_sent_before_is_in_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire_client, "REFUSED_PATIENCE", 0.0)
+    async with (
+        open_peers(tmp_path) as peers,
+        open_played(peers) as (client, first),
+        anyio.create_task_group() as tasks,
+    ):
+        sent = start(tasks, client.call, "ECHO", "sent")
+        await first.commands("ECHO")
+        first.hang_up()
+        second = await peers.accept()
+        unsent = start(tasks, client.call, "ECHO", "not sent")
+        await second.commands("HELLO")
+        await second.answer(b"-WRONGPASS invalid username-password pair or user is disabled.\r\n")
+        errors = [await call.ended() for call in (sent, unsent)]
+        assert [type(error) for error in errors] == [AuthenticationError] * 2
+        assert [error.context.get("in_doubt", False) for error in errors] == [True, False]
+        assert errors[0].message == errors[1].message
+
+
+async def test_an_answer_that_refuses_what_was_sent_before_a_break_says_that_it_is_in_doubt(
+    tmp_path: Path,
+) -> None:
+    async with (
+        open_peers(tmp_path) as peers,
+        open_played(peers) as (client, first),
+        anyio.create_task_group() as tasks,
+    ):
+        names = ("denied", "too large")
+        calls = [start(tasks, client.call, "ECHO", name) for name in names]
+        order = [(await first.command())[1].decode() for _ in names]
+        first.hang_up()
+        second = await comeback(peers)
+        replies = {
+            "denied": b"-NOPERM this user has no permissions to run the 'echo' command\r\n",
+            "too large": b"-ERR Protocol error: invalid bulk length\r\n",
+        }
+        for name in order:
+            await second.command()
+            await second.answer(replies[name])
+        denied, large = [await call.ended() for call in calls]
+        assert type(denied) is AccessDeniedError
+        assert denied.context["in_doubt"] is True
+        # What is too large now was so before.
+        assert type(large) is PayloadTooLargeError
+        assert "in_doubt" not in large.context
