@@ -63,10 +63,10 @@ class Calls:
             return await self._run_inline(executor, claim, request, context)
         ask = self._ask(claim, request)
         async with root.worker.away(root):
-            result = await self._submissions.execute(request.processor, request.state, ask)
-            repeats = 0
+            began, repeats = self._host.now(), 0
+            result = await self._submissions.execute(request.processor, request.state, ask, began=began)
             while was_given_up(result.error) and repeats < MOST_REPEATS:
-                result = await self._submissions.execute(request.processor, request.state, ask)
+                result = await self._submissions.execute(request.processor, request.state, ask, began=began)
                 repeats += 1
         return result.unwrap()
 

@@ -120,10 +120,13 @@ class Prepared(NamedTuple, Generic[S]):
 class _Place:
     """One of many jobs that one task waits for; their waiters wake it."""
 
-    __slots__ = ("_bell", "_ended", "codec", "id", "number", "repeats")
+    __slots__ = ("_bell", "_ended", "began", "codec", "id", "number", "repeats")
 
-    def __init__(self, number: int, ended: deque[tuple[_Place, Settled | AM2ZError]], bell: Spot) -> None:
+    def __init__(
+        self, number: int, began: float, ended: deque[tuple[_Place, Settled | AM2ZError]], bell: Spot
+    ) -> None:
         self.number = number
+        self.began = began
         self.id = ""
         self.codec: StateCodec[Any] | None = None
         self.repeats = 0
@@ -182,12 +185,21 @@ class Submissions:
         self._seen_at.pop(processor, None)
 
     async def execute(
-        self, processor: Processor[S] | str, state: S | None, ask: Ask, *, repeats: int = MOST_REPEATS
+        self,
+        processor: Processor[S] | str,
+        state: S | None,
+        ask: Ask,
+        *,
+        began: float | None = None,
+        repeats: int = MOST_REPEATS,
     ) -> ProcessorResult[S]:
-        """Submit a job and wait for its outcome; cancelled meanwhile, the job is too, unless others wait."""
+        """Submit a job and wait for its outcome; cancelled meanwhile, the job is too, unless others wait.
+        `began`: as in `prepare`."""
         name = name_of(processor)
+        if began is None:
+            began = self._host.now()
         try:
-            made = await self.prepare(processor, state, ask)
+            made = await self.prepare(processor, state, ask, began)
         except AM2ZError as error:
             return failed_result(error, processor=name, session=ask.session)
         spot = self._host.spot()
@@ -210,7 +222,7 @@ class Submissions:
         result = outcome_of(waiter, settled, made.codec, name, ask.session)
         if made.request.again and shared and waiter.known and repeats and was_given_up(result.error):
             # The last of its callers had gone before this one came: the job is run anew.
-            return await self.execute(processor, state, ask, repeats=repeats - 1)
+            return await self.execute(processor, state, ask, began=began, repeats=repeats - 1)
         return result
 
     async def _out_of_time(self, waiter: Waiter, settled: Settled | AM2ZError, deadline: float) -> None:
@@ -293,7 +305,7 @@ class Submissions:
                     again = place.repeats < MOST_REPEATS and was_given_up(result.error)
                     place.repeats += 1
                 elif begun < many:
-                    place, result, again = _Place(begun, ended, bell), None, True
+                    place, result, again = _Place(begun, self._host.now(), ended, bell), None, True
                     begun += 1
                 else:
                     await bell.park()
@@ -314,7 +326,7 @@ class Submissions:
         """Submit one of many; its result, if it cannot be."""
         try:
             processor, state, ask = asked(place.number)
-            made = await self.prepare(processor, state, ask)
+            made = await self.prepare(processor, state, ask, place.began)
         except AM2ZError as error:
             return failed_result(error, processor="", session=None)
         place.codec = made.codec
@@ -349,9 +361,13 @@ class Submissions:
             raise waiter.outcome
         return made.codec, waiter
 
-    async def prepare(self, processor: Processor[S] | str, state: S | None, ask: Ask) -> Prepared[S]:
-        """Check everything about a job, and write it down."""
-        began = self._host.now()
+    async def prepare(
+        self, processor: Processor[S] | str, state: S | None, ask: Ask, began: float | None = None
+    ) -> Prepared[S]:
+        """Check everything about a job, and write it down. `began`: when its caller asked for it first, where
+        it is asked for anew."""
+        if began is None:
+            began = self._host.now()
         # Calls of jobs that run are their business: a node that drains lets them end, or hands them back.
         if self.closed and not ask.root:
             raise RuntimeStateError("the runtime is stopping: it accepts no more jobs")

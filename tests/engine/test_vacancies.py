@@ -28,10 +28,14 @@ from am2z_trio import (
     RetryPolicy,
     RuntimeStateError,
     TotalTimeoutError,
+    batch,
     processor,
 )
 from am2z_trio.engine import results, vacancies
 from am2z_trio.engine.runtime import Runtime
+from am2z_trio.engine.submissions import CALLER_GONE
+from am2z_trio.model.codec import encode_record
+from am2z_trio.model.ids import child_id
 from am2z_trio.model.records import QueueInfo
 from am2z_trio.store.memory import MemoryStore
 
@@ -461,6 +465,53 @@ async def test_a_call_whose_total_timeout_is_over_is_not_called_again(autojump_c
         runtime.register(outer)
         assert (await runtime.execute(outer, 1)).unwrap() == 1
     assert runs == [1]
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("how", ["shared", "called", "one of many"])
+async def test_a_total_timeout_bounds_a_job_that_is_asked_for_anew(autojump_clock, how):
+    """Its earlier run was given up by whoever had asked for it: the next one has what is left of the time."""
+    began: list[float] = []
+
+    @processor(queue=QueueOptions(default_job_options=JobOptions(total_timeout=10)))
+    async def slow(n: int) -> int:
+        began.append(trio.current_time() - start)
+        await trio.sleep_forever()
+        return n
+
+    @processor(depends_on=[slow])
+    async def caller(n: int, ctx: Context) -> int:
+        return await ctx.call(slow, n)
+
+    many = batch("many", slow, lambda n: [n], merge=lambda n, found: found[0], state_type=int)
+    async with LocalRuntime() as runtime:
+        runtime.register(caller, many)
+        start = trio.current_time()
+        if how == "shared":
+            owner = await runtime.submit(slow, 1, job_id="shared", total_timeout=1000)
+            child = owner.id
+        else:
+            owner = await runtime.submit(caller if how == "called" else many, 1)
+            child = child_id(owner.id, "#1" if how == "called" else "0", "slow", encode_record(1))
+        heard: list[Any] = []
+
+        async def ask() -> None:
+            if how == "shared":
+                heard.append((await runtime.execute(slow, 1, job_id="shared")).error)
+            else:
+                heard.append((await owner.result()).error)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await trio.sleep(6)
+            assert await runtime._cancel(child, CALLER_GONE) == "active"  # pyright: ignore[reportPrivateUsage]
+        assert [round(at) for at in began] == [0, 6]
+        assert trio.current_time() - start == pytest.approx(10, abs=0.1)
+    (error,) = heard
+    if how == "one of many":
+        (error,) = error.causes
+    assert isinstance(error, TotalTimeoutError)
+    assert "10 s after it was submitted" in error.message
 
 
 @pytest.mark.trio
