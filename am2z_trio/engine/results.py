@@ -71,6 +71,7 @@ class Waiter:
     """One submitted job and whoever waits for it."""
 
     __slots__ = (
+        "__weakref__",
         "_accepted",
         "_done",
         "_host",

@@ -14,6 +14,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from weakref import ReferenceType, ref
 
 from am2z_trio.concurrency import Host, TaskStatus
 from am2z_trio.model.errors import AM2ZError, NoWorkerError, TotalTimeoutError
@@ -100,7 +101,8 @@ class Vacancies:
         self._served_at: dict[str, float] = {}
         self._vacant: dict[str, _Vacancy] = {}
         self._quiet_until = -inf
-        self._due: list[tuple[float, int, Waiter, Literal["worker", "total"]]] = []
+        self._due: list[tuple[float, int, ReferenceType[Waiter], Literal["worker", "total"]]] = []
+        """Whoever has its answer is not kept until its time would be over."""
         self._numbers = count()
         self._most = FEW
         self._bell = host.spot()
@@ -193,12 +195,12 @@ class Vacancies:
         """Let this caller wait no longer than it wants to."""
         first = self._due[0] if self._due else None
         if limits.worker is not None:
-            heappush(self._due, (waiter.due + limits.worker, next(self._numbers), waiter, "worker"))
+            heappush(self._due, (waiter.due + limits.worker, next(self._numbers), ref(waiter), "worker"))
         if limits.till < inf:
-            heappush(self._due, (limits.till, next(self._numbers), waiter, "total"))
+            heappush(self._due, (limits.till, next(self._numbers), ref(waiter), "total"))
         if len(self._due) > self._most:
             # Most callers have been answered long before their time.
-            self._due = [entry for entry in self._due if self._waits(entry[2])]
+            self._due = [entry for entry in self._due if (one := entry[2]()) and self._waits(one)]
             heapify(self._due)
             self._most = max(FEW, 2 * len(self._due))
         if self._due and self._due[0] is not first:
@@ -214,9 +216,10 @@ class Vacancies:
                     await self._bell.park()
                 now = self._host.now()
                 while self._due and self._due[0][0] <= now:
-                    _, _, waiter, kind = heappop(self._due)
-                    if self._waits(waiter):
+                    _, _, reference, kind = heappop(self._due)
+                    if (waiter := reference()) is not None and self._waits(waiter):
                         self._is_over(waiter, kind)
+                    waiter = None
 
     def _is_over(self, waiter: Waiter, kind: Literal["worker", "total"]) -> None:
         if kind == "total":

@@ -166,8 +166,14 @@ def _encoded(state: object, encoder: msgspec.msgpack.Encoder = _state_encoder) -
         raise ValidationError(f"the state cannot be encoded: {described(error)}") from error
 
 
+_LEAVES: Final = frozenset({bool, int, float, str, bytes})
+"""Nothing is in these that has an order."""
+
+
 def _in_order(value: object) -> object:
     """The value with its mappings, and its sets as lists, in the order of their keys' and members' bytes."""
+    if value is None or type(value) in _LEAVES:
+        return value
     if isinstance(value, Mapping):
         items = [(key, _in_order(item)) for key, item in cast("Mapping[object, object]", value).items()]
         return dict(sorted(items, key=lambda item: _record_encoder.encode(_in_order(item[0]))))

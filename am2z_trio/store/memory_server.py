@@ -100,6 +100,7 @@ class MemoryServer(Ledger):
         super().__init__(settings)
         self._infos: dict[str, QueueInfo] = {}
         self._seen: dict[str, float] = {}
+        self._made: dict[str, float] = {}
         self._servers: dict[str, set[str]] = {}
         """By queue: the nodes that serve it."""
         self._retired: set[str] = set()
@@ -665,8 +666,10 @@ class MemoryServer(Ledger):
                 self._seen[info.queue] = now
                 if holder is not None and holder.lease_until >= 0:
                     self._servers.setdefault(info.queue, set()).add(node)
-            elif info.queue in self._infos:
-                continue
+            else:
+                self._made[info.queue] = now
+                if info.queue in self._infos:
+                    continue
             self._infos[info.queue] = info
             self._retired.discard(info.queue)
 
@@ -727,7 +730,7 @@ class MemoryServer(Ledger):
         return sum(queue.counts.get(status, 0) for status in ("waiting", "later", "active")) + len(queue.dead)
 
     def _drop_queue(self, queue: str) -> None:
-        for known in (self._infos, self._seen, self._queues, self._servers):
+        for known in (self._infos, self._seen, self._made, self._queues, self._servers):
             known.pop(queue, None)
         self._retired.discard(queue)
 
@@ -842,7 +845,8 @@ class MemoryServer(Ledger):
         # Nothing here is too much for one look.
         for name in list(self._infos):
             queue = self._queue(name)
-            old = now - self._seen.get(name, -inf) > ANNOUNCED_FOR * 1000
+            announced = max(self._seen.get(name, -inf), self._made.get(name, -inf))
+            old = now - announced > ANNOUNCED_FOR * 1000
             if old and not queue.paused and not self._jobs_left(name, now):
                 self._drop_queue(name)
                 continue

@@ -3,6 +3,7 @@ it."""
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -32,6 +33,7 @@ from am2z_trio import (
     processor,
 )
 from am2z_trio.engine import results, vacancies
+from am2z_trio.engine.results import Waiter
 from am2z_trio.engine.runtime import Runtime
 from am2z_trio.engine.submissions import CALLER_GONE
 from am2z_trio.model.codec import encode_record
@@ -417,6 +419,20 @@ async def test_a_total_timeout_bounds_running_and_the_job_is_cancelled(make_runt
             await until(lambda: gate.cancelled == [1, 2])
             assert isinstance((await job.result()).error, TotalTimeoutError)
             assert await runtime.dead_letters.count(gate.processor) == 0
+
+
+@on_both_hosts
+async def test_whoever_has_its_answer_is_not_kept_until_its_time_would_be_over(make_runtime):
+    async with make_runtime() as runtime:
+        runtime.register(plus_one)
+        for n in range(20):
+            result = await runtime.execute(plus_one, n, total_timeout=3600, wait_for_worker=3600)
+            assert result.state == n + 1
+        await until(lambda: gc.collect() >= 0 and waiters() == [])
+
+
+def waiters() -> list[Any]:
+    return [one for one in gc.get_objects() if type(one) is Waiter]
 
 
 @pytest.mark.trio

@@ -7,7 +7,8 @@
 -- INVARIANT  a queue keeps its first place; places are counted, as several can be announced in one ms. The
 --          first write is a removal: a worker that comes to a full Redis is what empties it. Whoever serves a
 --          queue announces it again and again: `seen` is when somebody did last. A node without a lease is no
---          server: it says so again when it has one. Who only submits changes nothing of what is known.
+--          server: it says so again when it has one. Who only submits changes nothing of what is known but
+--          `made`: for as long as a queue that was served the queue then stays.
 
 local now, node, serves = whole(read_clock(ARGV[1])), ARGV[2], ARGV[3] == '1'
 local has_lease = number(redis.call('ZSCORE', nodes_key(), node), -1) >= 0
@@ -20,6 +21,8 @@ for i = 4, #ARGV, 4 do
     local last = redis.call('ZRANGE', queues_key(), -1, -1, 'WITHSCORES')[2]
     redis.call('ZADD', queues_key(), 'NX', number(last, -1) + 1, queue)
   end
+  -- Whoever submits to it soon is to find it there.
+  if not serves then redis.call('HSET', meta_key(queue), 'made', now) end
   if serves and has_lease then
     redis.call('SADD', servers_key(queue), node)
     redis.call('SADD', serves_key(node), queue)

@@ -111,10 +111,11 @@ end
 local offset = number(redis.call('GET', sweep_key()), 0)
 local queues, dropped = redis.call('ZRANGE', queues_key(), offset, offset + most_queues - 1), 0
 for _, queue in ipairs(queues) do
-  local meta = redis.call('HMGET', meta_key(queue), 'paused', 'seen', 'processor')
+  local meta = redis.call('HMGET', meta_key(queue), 'paused', 'seen', 'processor', 'made')
+  local announced = math.max(number(meta[2] or 0, now), number(meta[4] or 0, now))
   if meta[1] then
     -- A pause has no end of its own.
-  elseif meta[3] and (not meta[2] or now - number(meta[2], now) > ANNOUNCED_MS) and jobs_left(queue, now) == 0 then
+  elseif meta[3] and now - announced > ANNOUNCED_MS and jobs_left(queue, now) == 0 then
     if drop_queue(queue) then dropped = dropped + 1 end
   elseif redis.call('ZCARD', lot_key(queue)) > 0 then
     local due = next_due(queue, now)

@@ -177,6 +177,26 @@ class QueueCases:
         assert [info.queue for info in await a.store.known_queues()][-1] == "old"
         assert (await a.claim_one("busy")).spec.id == "j"
 
+    async def test_a_queue_that_is_only_submitted_to_stays_as_long_as_one_that_is_served(
+        self, bench: Bench
+    ) -> None:
+        a, client = await bench.node("a"), await bench.connect("client")
+        info = QueueInfo(queue="made", processor="made")
+        await client.store.announce([info], serves=False)
+        bench.clock.advance(ANNOUNCED_FOR - 1)
+        await a.store.join()
+        await a.store.tick()
+        assert "made" in [info.queue for info in await a.store.known_queues()]
+        # Before each time that it submits.
+        await client.store.announce([info], serves=False)
+        bench.clock.advance(ANNOUNCED_FOR - 1)
+        await a.store.join()
+        await a.store.tick()
+        assert "made" in [info.queue for info in await a.store.known_queues()]
+        bench.clock.advance(2)
+        await a.store.tick()
+        assert "made" not in [info.queue for info in await a.store.known_queues()]
+
     async def test_a_queue_without_jobs_can_be_forgotten(self, bench: Bench) -> None:
         a = await bench.node("a")
         unknown, one_left = ForgetAnswer(known=False), ForgetAnswer(known=True, jobs=1)
