@@ -111,7 +111,11 @@ class Probe:
         for command in (*_FIRST, *(c for c in IN_SCRIPTS if c not in (*_FIRST, *_LAST)), *_LAST):
             tried.append((f"+{command}", _words(command, key, prefix)))
         for kind in CHANNELS:
-            tried.append(("+publish", ("PUBLISH", spell(prefix, kind, "probe"), _EMPTY_BATCH)))
+            channel = spell(prefix, kind, "probe")
+            if "%s" not in TEMPLATES[kind]:
+                # Every node listens at that one: to try it would cost them all a message each.
+                channel += ":probe"
+            tried.append(("+publish", ("PUBLISH", channel, _EMPTY_BATCH)))
         others = [spell(prefix, kind, "probe") for kind in TEMPLATES if kind not in CHANNELS]
         for other in (anchor(prefix), *others):
             # No number: refused for that, after the access rules and before the key is looked at.

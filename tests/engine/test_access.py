@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 
 from am2z_trio import (
@@ -22,7 +23,8 @@ from am2z_trio import (
 )
 from am2z_trio.engine import access, node, settler
 from am2z_trio.model.errors import AM2ZError
-from am2z_trio.store.access import least_acl
+from am2z_trio.store.access import Probe, least_acl
+from am2z_trio.store.keys import spell
 from am2z_trio.wire import client
 from tests.conftest import RedisProcess, SpawnRedis
 
@@ -164,6 +166,16 @@ async def test_to_try_the_rights_leaves_no_key(server: RedisProcess) -> None:
         async with QueueRuntime(server.url, workers=False) as other:
             assert await other.node.store.lacking() is None
             assert [key for key in server.call("KEYS", "*") if b"probe" in key] == []
+
+
+async def test_to_try_the_rights_is_heard_by_nobody() -> None:
+    packed = [words for words in Probe("a").arguments if isinstance(words, bytes)]
+    # The batch of no messages is no text, which it is packed as.
+    calls: list[list[Any]] = [msgspec.msgpack.decode(words.replace(b"\xa1\x90", b"\xa0")) for words in packed]
+    channels = [words[1] for words in calls if words[0] == "PUBLISH"]
+    assert len(channels) == 4
+    assert all(channel.startswith("{a:0}:") for channel in channels)
+    assert not {spell("a", kind) for kind in ("stops", "events")} & set(channels)
 
 
 @pytest.mark.parametrize("part", range(4))
