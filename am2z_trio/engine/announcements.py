@@ -41,7 +41,7 @@ class Announcements:
         """Queues of an announcement that the store has yet to answer."""
         self._withdrawn: dict[str, bool] = {}
         """Those of them that are served no more, and whether they are to be known no more."""
-        self._gone: dict[str, bool] = {}
+        self._gone: dict[str, None] = {}
         """All that were served here and are no more: as many as were ever registered."""
         self._bell = host.spot()
         self._done = host.event()
@@ -60,19 +60,17 @@ class Announcements:
         if queues:
             self._store.withdraw_nowait(queues, retire=retire)
             self._withdrawn |= {queue: retire for queue in queues if queue in self._under_way}
-            self._gone |= dict.fromkeys(queues, retire)
+            self._gone |= dict.fromkeys(queues)
 
     def say_again(self) -> None:
         """The store may know less, or what was true some time ago."""
         served = self._served()
         self.add(*served)
         queues = {queue_name(processor) for processor in served}
-        for retire in (False, True):
-            gone = [
-                queue for queue, retires in self._gone.items() if retires == retire and queue not in queues
-            ]
-            if gone:
-                self._store.withdraw_nowait(gone, retire=retire)
+        gone = [queue for queue in self._gone if queue not in queues]
+        if gone:
+            # None is retired once more: another node may have announced it since.
+            self._store.withdraw_nowait(gone)
 
     async def wait_done(self) -> None:
         """Wait until everything added so far is known to every node."""

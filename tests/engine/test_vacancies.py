@@ -272,6 +272,28 @@ async def test_unregistered_on_its_last_node_a_processor_is_known_no_more(redis_
 
 
 @on_both_hosts
+async def test_what_a_node_says_again_retires_nothing_that_another_has_announced_since(redis_url):
+    async with (
+        QueueRuntime(redis_url) as one,
+        QueueRuntime(redis_url, workers=False) as client,
+    ):
+        with anyio.fail_after(30):
+            one.register(plus_one)
+            await one.sync_processors()
+            one.unregister(plus_one)
+            await one.connection.check_health()
+            assert await client.sync_processors() == []
+            async with QueueRuntime(redis_url) as two:
+                two.register(plus_one)
+                await two.sync_processors()
+            # It will be back: its jobs wait for it until then.
+            assert await client.sync_processors() == ["plus_one"]
+            one.node.announcements.say_again()
+            await one.connection.check_health()
+            assert await client.sync_processors() == ["plus_one"]
+
+
+@on_both_hosts
 async def test_a_node_that_drains_serves_no_more(make_runtime):
     gate = Gate()
     async with make_runtime(shutdown_grace=30.0) as runtime, anyio.create_task_group() as tasks:
