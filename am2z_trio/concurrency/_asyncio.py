@@ -53,6 +53,16 @@ class AsyncioSpot:
         return value
 
 
+def _sees_scopes() -> bool:
+    """Whether AnyIO has all that `leave_inner` asks: it says it nowhere else."""
+    state = getattr(_backend, "TaskState", None)
+    return (
+        hasattr(_backend, "_task_states")
+        and hasattr(state, "cancel_scope")
+        and hasattr(_backend.CancelScope, "_child_scopes")
+    )
+
+
 class AsyncioHost:
     spot: type[Spot] = AsyncioSpot
     event: type[Event] = anyio.Event
@@ -131,8 +141,7 @@ class AsyncioHost:
     def cancel_scope(self, *, deadline: float = inf, shield: bool = False) -> CancelScope:
         return cast(CancelScope, anyio.CancelScope(deadline=deadline, shield=shield))
 
-    # AnyIO says it nowhere else.
-    sees_scopes = hasattr(_backend, "_task_states") and hasattr(_backend.CancelScope, "_child_scopes")
+    sees_scopes = _sees_scopes()
 
     def leave_inner(self, scope: CancelScope) -> bool:
         task, asked = asyncio.current_task(), cast(Any, scope)
@@ -143,10 +152,13 @@ class AsyncioHost:
                 task.uncancel()
         if not asked._child_scopes:
             return False
+        # Of a nursery, scopes of its tasks are inside, too.
+        there_were_any = False
         while (inner := cast(Any, _backend)._task_states[task].cancel_scope) is not scope:
+            there_were_any = True
             inner.cancel()
             inner.__exit__(None, None, None)
-        return True
+        return there_were_any
 
 
 ASYNCIO: Final = AsyncioHost()

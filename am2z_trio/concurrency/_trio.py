@@ -50,6 +50,19 @@ class TrioSpot:
         return value
 
 
+def _sees_scopes() -> bool:
+    """Whether Trio has all that `leave_inner` asks.
+
+    It says it nowhere else, and to leave and enter a scope would cost many times as much.
+    """
+    status = getattr(getattr(getattr(trio, "_core", None), "_run", None), "CancelStatus", None)
+    return (
+        all(hasattr(kind, "_cancel_status") for kind in (Task, trio.CancelScope))
+        and hasattr(Task, "_child_nurseries")
+        and hasattr(status, "_scope")
+    )
+
+
 class TrioHost:
     spot: type[Spot] = TrioSpot
     event: type[Event] = trio.Event
@@ -95,8 +108,7 @@ class TrioHost:
     def cancel_scope(self, *, deadline: float = inf, shield: bool = False) -> CancelScope:
         return cast(CancelScope, trio.CancelScope(deadline=deadline, shield=shield))
 
-    # Trio says it nowhere else, and to leave and enter a scope would cost many times as much.
-    sees_scopes = all(hasattr(kind, "_cancel_status") for kind in (Task, trio.CancelScope))
+    sees_scopes = _sees_scopes()
 
     def leave_inner(self, scope: CancelScope) -> bool:
         task, status = current_task(), cast(Any, scope)._cancel_status

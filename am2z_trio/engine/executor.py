@@ -309,9 +309,10 @@ class Executor:
                     await self._circuits.enter(processor)
                 try:
                     output = await self._call(registered, state, stored, claim, scope, started)
-                finally:
-                    if self._host.sees_scopes and self._host.leave_inner(scope):
-                        raise _left_open(grant, None)
+                except BaseException as raised:
+                    self._close_what_is_left(scope, grant, raised)
+                    raise
+                self._close_what_is_left(scope, grant, None)
         except BaseException as raised:
             if is_not_the_codes_own(raised, self._host):
                 raise
@@ -342,6 +343,14 @@ class Executor:
             except AM2ZError as refused:
                 error = refused
         return self._unfinished(claim, registered, error, remaining, started, stopped=stopped)
+
+    def _close_what_is_left(self, scope: CancelScope, grant: Grant, raised: BaseException | None) -> None:
+        """Close what a job has left open inside this scope, and fail it for that; one that is cancelled
+        ends as every other one does."""
+        if not self._host.sees_scopes or not self._host.leave_inner(scope):
+            return
+        if raised is None or not is_not_the_codes_own(raised, self._host):
+            raise _left_open(grant, raised)
 
     def _unfinished(
         self,
@@ -436,10 +445,12 @@ class Executor:
                 try:
                     output = await (processor.fn(*arguments) if processor.is_async else returned)
                 except BaseException as raised:
+                    self._close_what_is_left(nursery.cancel_scope, claim.grant, raised)
                     if self._host.is_stray(raised) or not is_presentable(raised):
                         # The nursery would take it for its own, or fall over it.
                         raise _as_error(raised, claim.grant)  # noqa: B904
                     raise
+                self._close_what_is_left(nursery.cancel_scope, claim.grant, None)
                 ended = True
         if not ended:
             raise ProcessorExecutionError(

@@ -11,6 +11,10 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+import trio
+import trio.lowlevel
+from anyio._backends import _asyncio as asyncio_backend
+from trio._core._run import CancelStatus
 
 from am2z_trio import (
     Context,
@@ -22,6 +26,7 @@ from am2z_trio import (
     RetryPolicy,
     processor,
 )
+from am2z_trio.concurrency import _asyncio, _trio
 from am2z_trio.concurrency._asyncio import AsyncioHost
 from am2z_trio.concurrency._trio import TrioHost
 from am2z_trio.engine.claims import Claim, Stop, running_job
@@ -323,6 +328,116 @@ async def test_a_job_that_leaves_a_scope_open_fails_alone(make_runtime, what: st
         if what == "a nursery":
             await ended.wait()
         assert slots(runtime, one.name) == 1
+
+
+async def holds_on(what: str) -> None:
+    """Wait for ever, with something open that is not closed on the way out."""
+    if what == "a nursery":
+        await leaves_a_nursery_open(anyio.Event())
+    else:
+        a_scope()
+    await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize("shared", [True], indirect=True, ids=["shared"])
+@pytest.mark.parametrize("what", ["a scope", "a nursery"])
+@pytest.mark.parametrize("how", ["plain", "in a session", "with a context"])
+async def test_a_timeout_that_finds_a_scope_left_open_is_a_timeout(make_runtime, what: str, how: str):
+    @processor(queue=ONE)
+    async def plain(n: int) -> int:
+        await holds_on(what)
+        return n
+
+    @processor(queue=ONE)
+    async def with_context(n: int, ctx: Context) -> int:
+        await holds_on(what)
+        return n
+
+    one: Any = with_context if how == "with a context" else plain
+    session = "s" if how == "in a session" else None
+    async with opened(make_runtime(), one) as runtime:
+        with pytest.raises(ProcessorTimeoutError):
+            (await runtime.execute(one, 1, session=session, timeout=0.02)).unwrap()
+        job = await runtime.submit(one, 1, session=session)
+        while not any(claim.is_running for claim in runtime.node.claims.all()):
+            await anyio.sleep(0.001)
+        assert await job.cancel("no longer wanted")
+        with pytest.raises(JobCancelledError, match="no longer wanted"):
+            (await job.result()).unwrap()
+
+
+@pytest.mark.parametrize("shared", [True], indirect=True, ids=["shared"])
+@pytest.mark.parametrize("what", ["a scope", "a nursery"])
+@pytest.mark.parametrize("how", ["plain", "in a session", "with a context"])
+async def test_a_job_that_leaves_a_scope_open_is_handed_back_when_its_worker_is_stopped(
+    make_runtime, what: str, how: str
+):
+    begun = list[int]()
+
+    async def works(n: int) -> int:
+        begun.append(n)
+        if len(begun) == 1:
+            await holds_on(what)
+        return n
+
+    @processor(name="one", queue=ONE)
+    async def plain(n: int) -> int:
+        return await works(n)
+
+    @processor(name="one", queue=ONE)
+    async def with_context(n: int, ctx: Context) -> int:
+        return await works(n)
+
+    one: Any = with_context if how == "with a context" else plain
+    session = "s" if how == "in a session" else None
+    runtime = make_runtime(shutdown_grace=0.01)
+    async with opened(runtime, one):
+        await runtime.submit(one, 7, session=session, job_id="j")
+        while not begun:
+            await anyio.sleep(0.001)
+    async with opened(runtime, one):
+        assert (await runtime.execute(one, 7, session=session, job_id="j")).unwrap() == 7
+    assert begun == [7, 7]
+
+
+@pytest.mark.parametrize("shared", [True], indirect=True, ids=["shared"])
+async def test_scopes_that_tasks_of_a_job_are_in_are_not_left_open_by_it(make_runtime):
+    @processor(queue=ONE)
+    async def with_context(n: int, ctx: Context) -> int:
+        inside, go_on = anyio.Event(), anyio.Event()
+
+        async def task() -> None:
+            with anyio.CancelScope():
+                inside.set()
+                await go_on.wait()
+
+        ctx.nursery.start_soon(task)
+        await inside.wait()
+        go_on.set()
+        return n
+
+    async with opened(make_runtime(), with_context) as runtime:
+        assert (await runtime.execute(with_context, 1)).unwrap() == 1
+
+
+PRIVATE = {
+    "Trio: task": (_trio, trio.lowlevel.Task, "_cancel_status"),
+    "Trio: scope": (_trio, trio.CancelScope, "_cancel_status"),
+    "Trio: nurseries": (_trio, trio.lowlevel.Task, "_child_nurseries"),
+    "Trio: status": (_trio, CancelStatus, "_scope"),
+    "AnyIO: tasks": (_asyncio, asyncio_backend, "_task_states"),
+    "AnyIO: task": (_asyncio, asyncio_backend.TaskState, "cancel_scope"),
+    "AnyIO: scope": (_asyncio, asyncio_backend.CancelScope, "_child_scopes"),
+}
+
+
+@pytest.mark.parametrize("shared", [True], indirect=True, ids=["shared"])
+@pytest.mark.parametrize("name", PRIVATE)
+def test_a_host_that_lacks_a_private_name_shares_no_scopes(monkeypatch: pytest.MonkeyPatch, name: str):
+    host, owner, attribute = PRIVATE[name]
+    assert host._sees_scopes()
+    monkeypatch.delattr(owner, attribute)
+    assert not host._sees_scopes()
 
 
 @pytest.mark.parametrize("shared", [True], indirect=True, ids=["shared"])
