@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 from contextvars import Context
+from functools import partial
 from math import inf
 from pathlib import Path
 from types import FrameType
@@ -75,20 +76,19 @@ class Hogs:
         self._host = host
         self._claims = claims
         self._registry = registry
-        self._over = threading.Event()
         self._seen: dict[Claim, float] = {}
         """By job: since when it was seen to keep the loop, by the monotonic clock. Written by the thread."""
 
     async def run(self) -> None:
-        """Watch until cancelled."""
-        self._over = over = threading.Event()
+        """Watch until cancelled. Whatever goes wrong with that, the node goes on."""
+        over = threading.Event()
         loop, ask = threading.get_ident(), self._host.asker()
         ahead = self._host.now() - time.monotonic()
 
         def watch() -> None:
             suspect: _Suspect | None = None
             while not over.wait(LOOK_EVERY):
-                suspect = self._look(loop, suspect, ahead)
+                suspect = attempt(partial(self._look, loop, suspect, ahead), suspect)
                 if suspect is not None and suspect.since == inf:
                     suspect.since = time.monotonic()
                     try:
@@ -99,8 +99,13 @@ class Hogs:
 
         try:
             await self._host.run_in_thread(watch, lambda: None, anyio.CapacityLimiter(1))
+        except RuntimeError as error:
+            logger.warning(
+                "jobs that keep the event loop to themselves are not told of on this node: %s", error
+            )
         finally:
             over.set()
+        await self._host.event().wait()
 
     def _look(self, loop: int, suspect: _Suspect | None, ahead: float) -> _Suspect | None:
         """What is suspected after this look; a new suspect is `since` ever."""
@@ -130,8 +135,9 @@ class Hogs:
 
     def _remember(self, claim: Claim, since: float) -> None:
         self._seen.setdefault(claim, since)
-        while len(self._seen) > REMEMBERED:
-            self._seen.pop(next(iter(self._seen)), None)
+        # The loop takes some out meanwhile.
+        for one in list(self._seen)[:-REMEMBERED]:
+            self._seen.pop(one, None)
 
     def _limit(self, claim: Claim) -> float:
         """Seconds that the job may run: its timeout, or what its caller's deadline leaves it."""

@@ -13,6 +13,8 @@ import anyio.lowlevel
 import pytest
 
 from am2z_trio import Context, ProcessorTimeoutError, processor
+from am2z_trio.concurrency._asyncio import AsyncioHost
+from am2z_trio.concurrency._trio import TrioHost
 from am2z_trio.engine import hogs
 from am2z_trio.engine.hogs import Hogs
 
@@ -252,3 +254,74 @@ async def test_a_log_handler_that_raises_does_not_end_the_watch(make_runtime, he
         for n in range(2):
             await runtime.execute(crunch, n)
         assert (await runtime.connection.check_health()).healthy
+
+
+async def test_a_watch_that_fails_ends_no_node_and_goes_on(make_runtime, heard, monkeypatch):
+    real, failed = Hogs._look, list[int]()
+
+    def fails_at_first(*args: Any) -> Any:
+        if len(failed) < 3:
+            failed.append(1)
+            raise RuntimeError("dictionary changed size during iteration")
+        return real(*args)
+
+    monkeypatch.setattr(Hogs, "_look", fails_at_first)
+
+    @processor(timeout=0.05)
+    async def crunch(n: int) -> int:
+        compute(heard)
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(crunch)
+        assert (await runtime.execute(crunch, 1)).success
+    assert len(failed) == 3
+    assert "keeps the event loop to itself" in heard.records[0].getMessage()
+
+
+async def test_a_process_that_has_no_thread_left_runs_a_node_without_a_watch(
+    make_runtime, anyio_backend, monkeypatch, caplog
+):
+    asked = list[int]()
+
+    async def run_in_thread(self: Any, fn: Any, *args: Any) -> Any:
+        if fn.__qualname__.startswith(Hogs.__name__):
+            asked.append(1)
+            raise RuntimeError("can't start new thread")
+        return await real(self, fn, *args)
+
+    host = TrioHost if anyio_backend == "trio" else AsyncioHost
+    real = host.run_in_thread
+    monkeypatch.setattr(host, "run_in_thread", run_in_thread)
+
+    @processor
+    async def plain(n: int) -> int:
+        await anyio.lowlevel.checkpoint()
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(plain)
+        assert (await runtime.execute(plain, 1)).unwrap() == 1
+        while not asked:
+            await anyio.sleep(0.001)
+        assert (await runtime.execute(plain, 2)).unwrap() == 2
+        assert runtime.is_started
+    told = [one.getMessage() for one in caplog.records if "can't start new thread" in one.getMessage()]
+    assert len(asked) == len(told) == 1
+
+
+async def test_what_was_seen_is_forgotten_while_the_loop_forgets_it_too(make_runtime):
+    class Emptied(dict[Any, float]):
+        """As it is for one thread when another one takes out all that it was about to."""
+
+        def __iter__(self) -> Iterator[Any]:
+            self.clear()
+            return super().__iter__()
+
+    async with make_runtime() as runtime:
+        watch = runtime.node.hogs
+        watch._seen = Emptied.fromkeys(range(2 * hogs.REMEMBERED), 0.0)
+        watch._remember("one", 0.0)
+        watch._seen = dict.fromkeys(range(2 * hogs.REMEMBERED), 0.0)
+        watch._remember("one", 0.0)
+        assert [*watch._seen] == [*range(hogs.REMEMBERED + 1, 2 * hogs.REMEMBERED), "one"]
