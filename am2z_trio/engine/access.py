@@ -28,6 +28,12 @@ PATIENCE: Final = 5.0
 ANSWER_WITHIN: Final = 5.0
 """Seconds an answer may take: a store that is away is not one that refuses."""
 
+ANEW_AFTER: Final = 60.0
+"""Seconds between two calls of `on_back` for refusals alone, of rights of which none is missing."""
+
+ANEW_AT_MOST: Final = 3600.0
+"""What that doubles up to, while such refusals go on."""
+
 
 class Access:
     """What one node may do. `lost` is the error that says what it may not do any more."""
@@ -49,13 +55,18 @@ class Access:
         self._suspected = suspected
         self._on_back = on_back
         self._since = inf
+        self._not_before = -inf
+        """When `on_back` may be called again for refusals alone."""
+        self._pause = ANEW_AFTER
+        self._is_owed = False
+        """Whether something was refused before that."""
         self.lost: AM2ZError | None = None
 
     async def run(self) -> None:
         """Look after who waits, until cancelled."""
         while True:
             await self._host.sleep(LOOK_EVERY if self.lost is None else min(LOOK_EVERY, PATIENCE))
-            if self.lost is not None or len(self._results) or self._suspected():
+            if self.lost is not None or self._is_owed or len(self._results) or self._suspected():
                 await self._look()
 
     async def _look(self) -> None:
@@ -72,11 +83,11 @@ class Access:
         if lost is None:
             if self.lost is not None:
                 logger.warning("this node has all rights again")
-                self._since, self.lost = inf, None
+                self._since, self.lost, self._is_owed = inf, None, False
                 self._on_back()
-            elif denied:
+            elif denied or self._is_owed:
                 # It has been so short a time that nobody has seen it.
-                self._on_back()
+                self._look_anew()
             return
         if self.lost is None:
             self._since = host.now()
@@ -84,3 +95,13 @@ class Access:
         self.lost = lost
         if host.now() - self._since >= PATIENCE or isinstance(lost, AuthenticationError):
             self._results.give_up(lost)
+
+    def _look_anew(self) -> None:
+        """To look at everything anew may be refused itself, by rules that the trial does not know of."""
+        now = self._host.now()
+        if now < self._not_before:
+            self._is_owed = True
+            return
+        self._pause = min(2 * self._pause, ANEW_AT_MOST) if self._is_owed else ANEW_AFTER
+        self._not_before, self._is_owed = now + self._pause, False
+        self._on_back()

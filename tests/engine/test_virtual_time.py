@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 import pytest
@@ -21,6 +22,9 @@ from am2z_trio import (
     RetryPolicy,
     processor,
 )
+from am2z_trio.concurrency import current_host
+from am2z_trio.engine import access
+from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.records import QueueInfo, RenewAnswer, TickAnswer
 from am2z_trio.store.memory import MemoryStore
 from am2z_trio.store.memory_server import MemoryServer
@@ -345,3 +349,48 @@ async def test_a_short_lease_is_renewed_in_time(autojump_clock, monkeypatch):
     async with runtime:
         await trio.sleep(10)
     assert max(b - a for a, b in pairwise(renewed)) <= 0.251
+
+
+class Trial:
+    """A store that finds no right missing, whatever it refuses."""
+
+    was_denied = False
+
+    async def lacking(self) -> AM2ZError | None:
+        self.was_denied = False
+        return None
+
+
+async def test_refusals_that_no_right_explains_do_not_have_all_looked_at_without_end(autojump_clock):
+    store: Any = Trial()
+    anew = list[float]()
+
+    def on_back() -> None:
+        anew.append(trio.current_time() - start)
+        # What it asks is refused, too.
+        store.was_denied = refuses
+
+    start, refuses = trio.current_time(), True
+    nobody: Any = ()
+    watched = access.Access(
+        current_host(), store, nobody, suspected=lambda: store.was_denied, on_back=on_back
+    )
+    store.was_denied = True
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watched.run)
+        await trio.sleep(20_000)
+        assert anew[:5] == [5, 65, 185, 425, 905]
+        assert max(after - before for before, after in pairwise(anew)) == access.ANEW_AT_MOST
+        refuses = False
+        await trio.sleep(2 * access.ANEW_AT_MOST)
+        anew.clear()
+        await trio.sleep(20_000)
+        assert anew == []
+        # The next is heard at once, and what comes soon after it is not forgotten.
+        for _ in range(2):
+            store.was_denied = True
+            await trio.sleep(access.ANEW_AFTER / 2)
+        assert len(anew) == 1
+        await trio.sleep(access.ANEW_AFTER)
+        assert [after - before for before, after in pairwise(anew)] == [access.ANEW_AFTER]
+        nursery.cancel_scope.cancel()
