@@ -932,6 +932,9 @@ class Episode:
         return Picture(keys, copy.deepcopy(self.witness))
 
     def _go_back(self, picture: Picture) -> None:
+        # What was pushed and is on its way is of the history that is lost.
+        self.wire.call("PING")
+        self.wire.pushed.clear()
         again = self.witness.again
         with self.connection.pipeline(transaction=False) as pipe:
             pipe.flushall()
