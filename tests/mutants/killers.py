@@ -21,16 +21,13 @@ from am2z_trio.concurrency import current_host
 from am2z_trio.model.codec import checksum
 from am2z_trio.model.records import StateWrite, plain_name
 from am2z_trio.store.keys import spell
-from am2z_trio.store.redis import RedisStore
-from am2z_trio.testing.conformance import CASES, SETTINGS, Bench, Clock, run_case
+from am2z_trio.testing.conformance import CASES, SETTINGS, Bench, run_case
 from tests.chaos.auditor import Finding, audit
 from tests.store.test_conformance import RedisBackend
 from tests.store.test_stateful import NO_EXPLAIN, StoreMachine
 
 LONGEST_CASE = 10.0
 """Seconds. With a bug in the scripts a case may wait for what never comes."""
-
-GRACE = SETTINGS.disconnect_grace
 
 SEEDS = (1, 2, 3, 4)
 
@@ -45,11 +42,7 @@ LEFT_UNSOUND = {
 class KeepingBackend(RedisBackend):
     """Its stores keep former states, too."""
 
-    def store(
-        self, node: str, clock: Clock, disconnect_grace: float = SETTINGS.disconnect_grace
-    ) -> RedisStore:
-        settings = msgspec.structs.replace(SETTINGS, disconnect_grace=disconnect_grace, state_history=2)
-        return RedisStore(node, self.options, settings=settings, clock=clock)
+    settings = msgspec.structs.replace(SETTINGS, state_history=2)
 
 
 async def expired_states_go(backend: KeepingBackend) -> None:

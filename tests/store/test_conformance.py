@@ -39,6 +39,8 @@ class MemoryBackend:
 
 
 class RedisBackend:
+    settings = SETTINGS
+
     def __init__(self, url: str, server) -> None:
         # With no more rights than are said to be needed: the contract holds with these.
         server.call("ACL", "SETUSER", "least", "on", ">pw", *least_acl())
@@ -48,7 +50,7 @@ class RedisBackend:
     def store(
         self, node: str, clock: Clock, disconnect_grace: float = SETTINGS.disconnect_grace
     ) -> RedisStore:
-        settings = msgspec.structs.replace(SETTINGS, disconnect_grace=disconnect_grace)
+        settings = msgspec.structs.replace(self.settings, disconnect_grace=disconnect_grace)
         return RedisStore(node, self.options, settings=settings, clock=clock)
 
     async def wait_gone(self, node: str) -> None:

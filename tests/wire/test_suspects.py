@@ -22,6 +22,8 @@ from .peer import Peer, Peers, bulk, open_client, open_peers, open_played, start
 
 pytestmark = pytest.mark.anyio
 
+FULL = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
+
 
 async def comeback(peers: Peers) -> Peer:
     peer = await peers.accept()
@@ -214,8 +216,8 @@ async def test_a_full_memory_is_no_verdict_on_what_was_sent_before_a_break(tmp_p
         other = start(tasks, client.call, "ECHO", "sent once")
         await second.commands("ECHO")
         # What was on the first line may be applied yet: nobody may be told that it was refused.
-        await second.answer(b"-OOM command not allowed when used memory > 'maxmemory'.\r\n")
-        await second.answer(b"-OOM command not allowed when used memory > 'maxmemory'.\r\n")
+        await second.answer(FULL)
+        await second.answer(FULL)
         assert type(await other.ended()) is ResourceError
         assert await second.command() == [b"ECHO", b"in doubt"]
         await second.answer(bulk("in doubt"))
@@ -236,11 +238,7 @@ async def test_a_memory_that_stays_full_leaves_an_unknown_outcome(tmp_path: Path
         async def refuse() -> None:
             while True:
                 is_echo = (await peer.command())[0] == b"ECHO"
-                await peer.answer(
-                    b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
-                    if is_echo
-                    else b"+PONG\r\n"
-                )
+                await peer.answer(FULL if is_echo else b"+PONG\r\n")
 
         refusals = start(tasks, refuse)
         error = await call.ended()
