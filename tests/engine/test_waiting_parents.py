@@ -10,9 +10,13 @@ import pytest
 from am2z_trio import ConfigurationError, Context, QueueOptions, QueueRuntime, processor
 from am2z_trio.engine.runtime import Runtime
 
+from .circles import Circle
+
 on_both_hosts = pytest.mark.anyio
 
 CHAINS = 300
+
+ONE_WAITS: dict[str, Any] = {"concurrency": 1, "max_waiting_parents": 1}
 
 
 def most_of(active: int, most: list[int]) -> int:
@@ -55,7 +59,7 @@ async def test_a_node_with_a_backlog_of_chains_begins_no_more_than_may_wait(make
 @pytest.mark.parametrize("length", [1, 2, 3])
 @pytest.mark.parametrize("limits", [{}, {"global_concurrency": 1}, {"session_concurrency": 1}], ids=str)
 async def test_no_circle_of_calls_hangs_where_one_may_wait(make_runtime, how, length, limits):
-    circle = Circle(length, how, limits)
+    circle = Circle(length, how, **ONE_WAITS, **limits)
     async with make_runtime() as runtime:
         circle.runtime = runtime
         runtime.register_many(circle.processors)
@@ -70,7 +74,7 @@ async def test_no_circle_of_calls_hangs_where_one_may_wait(make_runtime, how, le
 @on_both_hosts
 @pytest.mark.parametrize("length", [1, 2, 3])
 async def test_no_circle_of_calls_hangs_where_one_may_wait_on_each_of_two_nodes(redis_url, length):
-    circle = Circle(length, "ctx.call", {})
+    circle = Circle(length, "ctx.call", **ONE_WAITS)
     async with QueueRuntime(redis_url) as one, QueueRuntime(redis_url) as other:
         for runtime in (one, other):
             runtime.register_many(circle.processors)
@@ -166,35 +170,6 @@ def test_a_bound_that_is_no_count_is_refused(value):
 
 def test_by_default_ten_times_as_many_wait_as_run():
     assert QueueOptions(concurrency=7).most_waiting_parents == 70
-
-
-class Circle:
-    """Processors of one slot each, of which one job may wait, and which call each other down to 0."""
-
-    def __init__(self, length: int, how: str, limits: dict[str, Any]) -> None:
-        self.runtime: Runtime | None = None
-        options = QueueOptions(concurrency=1, max_waiting_parents=1, **limits)
-        self.processors = [self._make(place, length, how, options) for place in range(length)]
-
-    def _make(self, place: int, length: int, how: str, options: QueueOptions) -> Any:
-        following = f"circle-{(place + 1) % length}"
-
-        @processor(name=f"circle-{place}", queue=options)
-        async def step(n: int, ctx: Context) -> int:
-            if n == 0:
-                return 0
-            if how == "ctx.call":
-                found: int = await ctx.call(following, n - 1)
-            elif how == "execute":
-                assert self.runtime is not None
-                found = (await self.runtime.execute(following, n - 1, session=ctx.session_id)).unwrap()
-            else:
-                assert self.runtime is not None
-                job = await self.runtime.submit(following, n - 1, session=ctx.session_id)
-                found = (await job.result()).unwrap()
-            return found + 1
-
-        return step
 
 
 async def goes_round(runtime: Runtime, first: Any, n: int) -> None:
