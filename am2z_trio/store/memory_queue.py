@@ -76,15 +76,18 @@ class Line:
         return taken + [self._rest.popleft() for _ in range(min(most - len(taken), len(self._rest)))]
 
     def sieve(self, most: int, waits: Callable[[Entry], bool]) -> None:
-        """Look at some of what has not been looked at, and drop the ghosts among them."""
-        for _ in range(min(most, len(self._rest))):
-            entry = self._rest.popleft()
-            if waits(entry):
-                self._sieved.append(entry)
-            else:
-                self.ghosts -= 1
-        if not self._rest:
-            self._sieved, self._rest = self._rest, self._sieved
+        """Look at some of what has not been looked at, then at what has, and drop the ghosts among them."""
+        while most > 0 and self.ghosts > 0 and len(self):
+            looked_at = min(most, len(self._rest))
+            for _ in range(looked_at):
+                entry = self._rest.popleft()
+                if waits(entry):
+                    self._sieved.append(entry)
+                else:
+                    self.ghosts -= 1
+            most -= looked_at
+            if not self._rest:
+                self._sieved, self._rest = self._rest, self._sieved
 
 
 @dataclass(slots=True)

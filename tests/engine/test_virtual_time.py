@@ -389,7 +389,7 @@ async def test_refusals_that_no_right_explains_do_not_have_all_looked_at_without
         # The next is heard at once, and what comes soon after it is not forgotten.
         for _ in range(2):
             store.was_denied = True
-            await trio.sleep(access.ANEW_AFTER / 2)
+            await trio.sleep(access.ANEW_AFTER / 3)
         assert len(anew) == 1
         await trio.sleep(access.ANEW_AFTER)
         assert [after - before for before, after in pairwise(anew)] == [access.ANEW_AFTER]

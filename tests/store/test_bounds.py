@@ -212,13 +212,17 @@ def test_an_id_that_is_used_again_stands_where_it_came_last(held):
 
 @pytest.mark.parametrize("priority", [0, 1])
 def test_a_stopped_session_leaves_nothing_in_its_queues(held, priority):
-    for queue in ("q", "nobody announced this one"):
-        held.enqueue(*(job(f"{queue}{n}", queue, session="s", priority=priority) for n in range(150)))
-    held.server.stop_session("n1", "s", running=True, refuse=1.0, now=NOW)
-    drive(held.store.stop_session("s", running=True, refuse=1.0))
-    assert held.keys() == {"q:q:meta", "q:nobody announced this one:meta"}
-    assert held.entries("s") == held.entries() == 0
-    assert not held.connection.keys("*sessions*")
+    # In which order and in how large steps its jobs end is another in each.
+    for session in map(str, range(20)):
+        for queue in ("q", "nobody announced this one"):
+            held.enqueue(
+                *(job(f"{session} {queue}{n}", queue, session=session, priority=priority) for n in range(150))
+            )
+        held.server.stop_session("n1", session, running=True, refuse=1.0, now=NOW)
+        drive(held.store.stop_session(session, running=True, refuse=1.0))
+        assert held.keys() == {"q:q:meta", "q:nobody announced this one:meta"}
+        assert held.entries(session) == held.entries() == 0
+        assert not held.connection.keys("*sessions*")
 
 
 def test_what_a_job_had_called_ends_in_bounded_steps(held):

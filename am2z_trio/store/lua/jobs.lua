@@ -543,10 +543,12 @@ local function count_ghosts(queue, skey, by)
   of_list.by = of_list.by + by
 end
 
+-- Looks through up to so many entries of the list; returns how many those were, and how many of them waited no more.
 local function sieve(queue, skey, name, most)
   local list, sieved = wait_key(name), sieved_key(name)
+  local entries = redis.call('LPOP', list, most) or {}
   local living, dead = {}, 0
-  for _, entry in ipairs(redis.call('LPOP', list, most) or {}) do
+  for _, entry in ipairs(entries) do
     local id, gen = read_entry(entry)
     local v = redis.call('HMGET', job_key(id), 'status', 'gen')
     local stays = v[1] and not ENDED[v[1]] and v[2] == gen
@@ -569,7 +571,7 @@ local function sieve(queue, skey, name, most)
     redis.call('ZREM', ready_key(queue), skey)
     redis.call('ZREM', blocked_key(queue), skey)
   end
-  return dead
+  return #entries, dead
 end
 
 function sieve_ghosts()
@@ -581,9 +583,13 @@ function sieve_ghosts()
       local length = redis.call('LLEN', wait_key(name)) + redis.call('LLEN', sieved_key(name))
       if all * 2 >= length then
         local most = math.min(left, length, by * SIEVED_PER_GHOST + SIEVED_AT_LEAST)
-        local dead = sieve(queue, skey, name, most)
         left = left - most
-        if dead > 0 then all = redis.call('HINCRBY', ghosts_key(queue), name, -dead) end
+        -- Where what is left of the list is less, it goes on with what an earlier call had sieved and put apart.
+        repeat
+          local seen, dead = sieve(queue, skey, name, most)
+          if dead > 0 then all = redis.call('HINCRBY', ghosts_key(queue), name, -dead) end
+          most = most - seen
+        until seen == 0 or most <= 0 or all <= 0
       end
     end
     if all <= 0 then redis.call('HDEL', ghosts_key(queue), name) end
