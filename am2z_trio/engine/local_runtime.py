@@ -11,8 +11,8 @@ import msgspec
 from am2z_trio.model.arguments import exact_arguments
 from am2z_trio.model.options import NodeKeywords, RuntimeOptions
 from am2z_trio.model.records import KEPT, queue_name
-from am2z_trio.store.memory import MemoryStore
-from am2z_trio.store.memory_server import MemoryServer
+from am2z_trio.store.memory.server import MemoryServer
+from am2z_trio.store.memory.store import MemoryStore
 from am2z_trio.store.ports import Store
 
 from .processor import Processor

@@ -1,9 +1,8 @@
 """The seam: one port, two stores.
 
 * `ports` - what the engine asks of a store, each method with its linearization point
-* `memory_server` - the executable specification: plain code, no awaits, time passed in; `memory_jobs` has
-  the steps that its operations share, `memory_queue` one queue, `memory_states` the session states
-* `memory` - the specification behind the port, for `LocalRuntime`
+* `memory` - the executable specification: plain code, no awaits, time passed in; behind the port it is
+  the store of `LocalRuntime`
 * `redis` - the port over Redis: one script per transition
 * `scripts`, `lua/` - the scripts, each with KEYS, ARGV, RETURNS and the invariant it keeps
   * `spoilt.lua` - in front of each: what something else has written into our keys aborts no script

@@ -34,8 +34,8 @@ from am2z_trio.engine import node as node_module
 from am2z_trio.engine.runtime import Runtime
 from am2z_trio.model.ids import chosen_id
 from am2z_trio.store.keys import anchor
-from am2z_trio.store.memory import MemoryStore
-from am2z_trio.store.memory_server import MemoryServer
+from am2z_trio.store.memory.server import MemoryServer
+from am2z_trio.store.memory.store import MemoryStore
 from am2z_trio.store.ports import Store
 from tests.chaos.faults import FaultProxy, Refuse, open_fault_proxy
 from tests.conftest import RedisProcess

@@ -39,7 +39,7 @@ from am2z_trio.engine.submissions import CALLER_GONE
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.ids import child_id
 from am2z_trio.model.records import QueueInfo
-from am2z_trio.store.memory import MemoryStore
+from am2z_trio.store.memory.store import MemoryStore
 
 on_both_hosts = pytest.mark.anyio
 

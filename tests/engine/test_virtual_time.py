@@ -26,8 +26,8 @@ from am2z_trio.concurrency import current_host
 from am2z_trio.engine import access
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.records import QueueInfo, RenewAnswer, TickAnswer
-from am2z_trio.store.memory import MemoryStore
-from am2z_trio.store.memory_server import MemoryServer
+from am2z_trio.store.memory.server import MemoryServer
+from am2z_trio.store.memory.store import MemoryStore
 
 pytestmark = pytest.mark.trio
 

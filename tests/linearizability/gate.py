@@ -12,7 +12,7 @@ from am2z_trio.engine.locks import Locks
 from am2z_trio.engine.node_states import NodeStates
 from am2z_trio.engine.states import StateManager
 from am2z_trio.model.records import InboxMessage, LockGranted
-from am2z_trio.store.memory_server import MemoryServer
+from am2z_trio.store.memory.server import MemoryServer
 
 
 class Parked:

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from am2z_trio.engine.node_states import NodeStates
 from am2z_trio.model.errors import LockLostError, StateConflictError
 from am2z_trio.model.records import StateRecord, StateWrite, WriteAnswer
-from am2z_trio.store.memory_server import MemoryServer
-from am2z_trio.store.memory_states import MemoryStates
+from am2z_trio.store.memory.server import MemoryServer
+from am2z_trio.store.memory.states import MemoryStates
 from am2z_trio.testing.certificate import certify
 from am2z_trio.testing.history import Recorder
 from am2z_trio.testing.linearizability import check

@@ -16,7 +16,7 @@ from am2z_trio.model.records import Enqueue, Settlement, StateWrite
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store import scripts
 from am2z_trio.store.keys import spell
-from am2z_trio.store.memory_server import MemoryServer
+from am2z_trio.store.memory.server import MemoryServer
 from am2z_trio.store.redis import RedisStore
 from am2z_trio.testing.conformance import SETTINGS, job
 from benchmarks import scripts as bench

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from am2z_trio.model.options import Retention
 from am2z_trio.model.records import Settlement
-from am2z_trio.store.memory_server import MemoryServer
+from am2z_trio.store.memory.server import MemoryServer
 from am2z_trio.testing.conformance import job
 
 

@@ -50,8 +50,8 @@ from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.model.transitions import TERMINAL
 from am2z_trio.store import scripts
 from am2z_trio.store.keys import anchor, spell
-from am2z_trio.store.memory_queue import BOUNDS
-from am2z_trio.store.memory_server import MemoryServer
+from am2z_trio.store.memory.queue import BOUNDS
+from am2z_trio.store.memory.server import MemoryServer
 from am2z_trio.store.ports import StoreSettings
 from am2z_trio.store.redis import RedisStore, _decode_inbox
 from am2z_trio.wire.scripts import Script

@@ -33,9 +33,9 @@ from am2z_trio.model.records import (
     TickAnswer,
     WriteAnswer,
 )
+from am2z_trio.store.ports import BreakerStep, Listener, ReviveAnswer, StateStore
 
-from .memory_server import MemoryServer
-from .ports import BreakerStep, Listener, ReviveAnswer, StateStore
+from .server import MemoryServer
 
 
 class MemoryStore:

@@ -1,6 +1,6 @@
 """Session states and locks as plain synchronous code: the executable specification of `StateStore`.
 
-Part of `memory_server`, whose rules it keeps: no await, and time is an argument, in milliseconds.
+Part of `server`, whose rules it keeps: no await, and time is an argument, in milliseconds.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from am2z_trio.model.records import (
     StateWrite,
     WriteAnswer,
 )
-
-from .ports import StoreSettings
+from am2z_trio.store.ports import StoreSettings
 
 NOTHING: Final = StateRecord()
 RECEIPTS: Final = 64

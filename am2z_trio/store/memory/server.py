@@ -53,10 +53,10 @@ from am2z_trio.model.records import (
 )
 from am2z_trio.model.transitions import TERMINAL, Status, follow
 from am2z_trio.policy.breaker import Breaker
+from am2z_trio.store.ports import BreakerStep, ReviveAnswer, StoreSettings
 
-from .memory_jobs import BATCH, Job, Ledger
-from .memory_queue import BOUNDS, Entry, Looks, Queue
-from .ports import BreakerStep, ReviveAnswer, StoreSettings
+from .ledger import BATCH, Job, Ledger
+from .queue import BOUNDS, Entry, Looks, Queue
 
 STOPPED: Final = 50
 """Jobs of a session that end in one step of a stop."""

@@ -35,10 +35,10 @@ from am2z_trio.model.records import (
     Wake,
 )
 from am2z_trio.model.transitions import TERMINAL, Status, Transition, follow
+from am2z_trio.store.ports import Listener, StoreSettings
 
-from .memory_queue import BOUNDS, Entry, Queue
-from .memory_states import Fence, MemoryStates
-from .ports import Listener, StoreSettings
+from .queue import BOUNDS, Entry, Queue
+from .states import Fence, MemoryStates
 
 BATCH: Final = 100
 """Most jobs, nodes or queues that one housekeeping step touches."""
