@@ -1,0 +1,165 @@
+"""A job: what has to be done, how it gets into the store, and how it is looked at there."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ..limits import MAX_CALLERS, MAX_CALLERS_BYTES
+from ..options import MAX_SECONDS, Retention
+from ..transitions import Status
+from .names import plain_name
+from .outcomes import Settled
+
+LEFT_OUT: Final = "…"
+
+NO_STATE: Final = msgspec.Raw(b"\xc0")
+"""In `JobSpec.state`, nil: the job works on the stored state of its session."""
+
+
+class JobSpec(msgspec.Struct, frozen=True, array_like=True):
+    """What has to be done: written once at enqueue, never changed.
+
+    Its bounds are looked at where it is read: they are those within which it is made.
+    """
+
+    version: Annotated[int, Meta(ge=1)]
+    id: Annotated[str, Meta(min_length=1)]
+    processor: Annotated[str, Meta(min_length=1)]
+    session: str
+    """Session id; empty for a job without one."""
+    state: msgspec.Raw
+    """The encoded input, or `NO_STATE`."""
+    origin: str
+    """Node whose inbox hears the outcome; empty for nobody."""
+    timeout: Annotated[float, Meta(gt=0, le=MAX_SECONDS)] | None = None
+    """Overrides the processor's timeout, in seconds."""
+    attempts: Annotated[int, Meta(ge=1, le=2**53)] | None = None
+    """Overrides the processor's retry policy: how many attempts in all."""
+    backoff: Annotated[float, Meta(ge=0, le=MAX_SECONDS)] | None = None
+    """Overrides the processor's first backoff, in seconds."""
+    depth: Annotated[int, Meta(ge=0, le=2**31)] = 0
+    """How many jobs are above this one."""
+    parent: str = ""
+    """Id of the job that called this one; empty for none."""
+    commits: bool = True
+    """Whether what it returns becomes its session's state; what a child returns is its parent's affair."""
+    multiplier: Annotated[float, Meta(ge=1, le=1000)] | None = None
+    """Overrides the processor's backoff multiplier."""
+    callers: list[str] = []
+    """Names of the processors above this one, the outermost first."""
+
+
+class SpecHead(msgspec.Struct, frozen=True, array_like=True):
+    """What every version of a `JobSpec` begins with."""
+
+    version: Annotated[int, Meta(ge=0)]
+
+
+def turn_of(spec: JobSpec) -> str:
+    """The turn that a job takes with others to work on its session's state; empty: it takes none.
+
+    Jobs that nobody called take turns in their session, and those that one job has called among themselves:
+    so no job waits for one that waits for it.
+    """
+    if not spec.session:
+        return ""
+    if spec.parent:
+        return f"/{spec.parent}"
+    return "" if spec.depth else plain_name(spec.session)
+
+
+def callers_below(spec: JobSpec) -> list[str]:
+    """`callers` of a job that this one calls; where they are too many or too long, `…` stands for some in the
+    midst."""
+    first, *others = (*spec.callers, spec.processor)
+    room = MAX_CALLERS_BYTES - len(first.encode())
+    kept: list[str] = []
+    while others and len(kept) < MAX_CALLERS and (room := room - len(others[-1].encode())) >= 0:
+        kept.append(others.pop())
+    left_out = [LEFT_OUT] if others else []
+    return [first, *left_out, *reversed(kept)]
+
+
+class Enqueue(msgspec.Struct, frozen=True, kw_only=True):
+    """One job on its way into the store."""
+
+    spec: JobSpec
+    queue: str
+    priority: int = 0
+    """0 goes first; then 1 (most urgent) to 2,097,151."""
+    delay: float = 0.0
+    """Seconds before it may be claimed."""
+    deadline: float | None = None
+    """Seconds from now after which it must not be started any more."""
+    max_stalled: int = 3
+    """How often it may be lost with its worker before it fails for good."""
+    max_size: int = 0
+    """Most jobs that may wait in the queue for it to be accepted; 0: any number."""
+    again: bool = False
+    """A known job of this id that has ended without completing is run again."""
+    stays: bool = False
+    """It is not cancelled when nobody waits for it any more; counts with `again` only."""
+    joins: bool = False
+    """Only a job that is known is meant: none is made."""
+    input: str = ""
+    """Digest of what it is given: a known job with another one is not the same; empty: not compared."""
+    debounce: str = ""
+    """A job of this queue and session with the same key that has not begun gives way to this one; empty: none
+    does."""
+    on_complete: Retention | None = None
+    on_fail: Retention | None = None
+
+
+def debounce_name(job: Enqueue) -> str:
+    """The key of a job that may give way to a later one: each session has its own."""
+    key, session = plain_name(job.debounce), job.spec.session
+    return f"{key}@{plain_name(session)}" if session else key
+
+
+class EnqueueAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one job on its way in."""
+
+    status: Literal["queued", "dup", "stopped", "full", "orphan", "taken", "unknown"]
+    """`stopped`: its session is being stopped. `full`: too many wait. `orphan`: the job that called it
+    has ended. `taken`: its id is that of another job. `unknown`: there is no job that it could join. Nothing
+    was accepted then."""
+    waiting: int = 0
+    """For `full`: how many wait."""
+    other: Literal["", "session", "processor", "input"] = ""
+    """For `taken`: what the other job has another one of."""
+    processor: str = ""
+    """For `taken`: whose job it is, where it is not another session's."""
+    settled: Settled | None = None
+    """For `dup`: the earlier outcome if the job has ended already."""
+
+
+class DeadJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that has failed for good, with what is needed to look at it and to run it again."""
+
+    spec: JobSpec | None
+    """`None` where it cannot be read."""
+    attempt: int
+    stalls: int
+    failed: int
+    """When, in ms since the epoch by the store's clock."""
+    settled: Settled
+    processor: str
+    session: str
+
+
+class JobView(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as anyone may look at it."""
+
+    id: str
+    status: Status
+    attempt: int
+    deliveries: int
+    stalls: int
+    progress: float
+    settled: Settled | None = None
+    """For a job that has ended."""
+    input: str = ""
+    """Digest of what it was given, where its id was chosen."""
