@@ -20,20 +20,20 @@ Floors, each importing only those below: `cli` and `testing`, `engine`, `store`,
 `model`, `concurrency`. Their docstrings are the architecture pages.
 """
 
-from am2z_trio.engine.compose import Composition, Payload, batch, chain, parallel, route
-from am2z_trio.engine.connection import ConnectionManager, Health
-from am2z_trio.engine.context import Context
-from am2z_trio.engine.dead_letters import DeadLetter, DeadLetters
-from am2z_trio.engine.job import Job, ProcessorResult
-from am2z_trio.engine.local_runtime import LocalRuntime
-from am2z_trio.engine.locks import SessionLock
-from am2z_trio.engine.processor import Processor, processor
-from am2z_trio.engine.queue_runtime import QueueRuntime
-from am2z_trio.engine.runtime import RuntimeStats, SessionStats
-from am2z_trio.engine.session import Session
-from am2z_trio.engine.state_managers import MemoryStateManager, RedisStateManager
-from am2z_trio.engine.states import StateManager, Versioned
-from am2z_trio.engine.worker_manager import WorkerManager
+from am2z_trio.engine.processors.compose import Composition, Payload, batch, chain, parallel, route
+from am2z_trio.engine.processors.context import Context
+from am2z_trio.engine.processors.processor import Processor, processor
+from am2z_trio.engine.runtime.connection import ConnectionManager, Health
+from am2z_trio.engine.runtime.dead_letters import DeadLetter, DeadLetters
+from am2z_trio.engine.runtime.local import LocalRuntime
+from am2z_trio.engine.runtime.queue import QueueRuntime
+from am2z_trio.engine.runtime.runtime import RuntimeStats, SessionStats
+from am2z_trio.engine.runtime.session import Session
+from am2z_trio.engine.runtime.state_managers import MemoryStateManager, RedisStateManager
+from am2z_trio.engine.runtime.workers import WorkerManager
+from am2z_trio.engine.states.locks import SessionLock
+from am2z_trio.engine.states.manager import StateManager, Versioned
+from am2z_trio.engine.submission.job import Job, ProcessorResult
 from am2z_trio.model.errors import (
     AccessDeniedError,
     AM2ZError,

@@ -10,7 +10,7 @@ import anyio
 import msgspec
 
 from am2z_trio import LocalRuntime, QueueOptions, QueueRuntime, processor
-from am2z_trio.engine.runtime import Runtime
+from am2z_trio.engine.runtime.runtime import Runtime
 
 CONCURRENCY: Final = 100
 NAP: Final = 0.01

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import anyio
 
-from am2z_trio.engine.processor import Processor
-from am2z_trio.engine.runtime import Runtime
+from am2z_trio.engine.processors.processor import Processor
+from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.model.records import QueueInfo, queue_name
 
 from .jobs import PAYLOAD, nap, noop, open_runtime

@@ -16,10 +16,10 @@ import trio
 from anyio.abc import TaskStatus
 
 from am2z_trio.concurrency.groups import unwrapped
-from am2z_trio.engine.local_runtime import LocalRuntime
-from am2z_trio.engine.processor import Processor
-from am2z_trio.engine.queue_runtime import QueueRuntime
-from am2z_trio.engine.runtime import Runtime
+from am2z_trio.engine.processors.processor import Processor
+from am2z_trio.engine.runtime.local import LocalRuntime
+from am2z_trio.engine.runtime.queue import QueueRuntime
+from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.model.errors import AM2ZError
 
 from .demo import default_root, demo

@@ -22,9 +22,9 @@ import anyio
 import msgspec
 
 from am2z_trio.concurrency.groups import unwrapped
-from am2z_trio.engine.job import Job
-from am2z_trio.engine.processor import Processor
-from am2z_trio.engine.runtime import Runtime
+from am2z_trio.engine.processors.processor import Processor
+from am2z_trio.engine.runtime.runtime import Runtime
+from am2z_trio.engine.submission.job import Job
 from am2z_trio.model.codec import where_not_finite
 from am2z_trio.model.errors import AM2ZError, ConfigurationError, ResourceError, ValidationError
 

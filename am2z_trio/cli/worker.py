@@ -8,7 +8,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from am2z_trio.concurrency.groups import unwrapped
-from am2z_trio.engine.runtime import Runtime
+from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.model.errors import ConfigurationError
 from am2z_trio.model.options import require_seconds
 

@@ -14,8 +14,8 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from am2z_trio.engine.bus import EventStream
-from am2z_trio.engine.runtime import Runtime
+from am2z_trio.engine.events.bus import EventStream
+from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.model.events import Event
 
 Condition = Callable[[Event], bool]

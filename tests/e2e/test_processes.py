@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from am2z_trio import NoWorkerError, ProcessorResult, QueueRuntime, SessionStoppedError
-from am2z_trio.engine import results, vacancies
+from am2z_trio.engine.submission import results, vacancies
 from am2z_trio.model.records import queue_name
 from am2z_trio.store import keys
 from tests.conftest import RedisProcess

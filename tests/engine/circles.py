@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 
 from am2z_trio import Context, QueueOptions, processor
-from am2z_trio.engine.runtime import Runtime
+from am2z_trio.engine.runtime.runtime import Runtime
 
 
 class Circle:

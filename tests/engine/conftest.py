@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from am2z_trio import LocalRuntime, QueueRuntime
-from am2z_trio.engine.runtime import Runtime
+from am2z_trio.engine.runtime.runtime import Runtime
 
 MakeRuntime = Callable[..., Runtime]
 

@@ -21,7 +21,8 @@ from am2z_trio import (
     batch,
     processor,
 )
-from am2z_trio.engine import access, node, settler
+from am2z_trio.engine.node import access, node
+from am2z_trio.engine.work import settler
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.store.access import Probe, least_acl
 from am2z_trio.store.keys import spell

@@ -19,8 +19,8 @@ from am2z_trio import (
     RuntimeOptions,
     processor,
 )
-from am2z_trio.engine.runtime import Runtime
-from am2z_trio.engine.state_managers import MemoryStateManager
+from am2z_trio.engine.runtime.runtime import Runtime
+from am2z_trio.engine.runtime.state_managers import MemoryStateManager
 from am2z_trio.model.arguments import Options
 from am2z_trio.model.options import RuntimeKeywords
 

@@ -27,8 +27,8 @@ from am2z_trio import (
     parallel,
     processor,
 )
-from am2z_trio.engine import node
-from am2z_trio.engine.circuits import Circuits
+from am2z_trio.engine.execution.breakers import Circuits
+from am2z_trio.engine.node import node
 from am2z_trio.model.records import NO_STATE, JobSpec, callers_below
 from am2z_trio.store import keys
 

@@ -31,7 +31,7 @@ from am2z_trio import (
     parallel,
     processor,
 )
-from am2z_trio.engine.runtime import Runtime
+from am2z_trio.engine.runtime.runtime import Runtime
 
 MOST_STEPS = 2_000
 
@@ -440,7 +440,7 @@ def test_cancelled_after_any_step(name, where, request):
         async with QueueRuntime(url, **OPTIONS) if url else LocalRuntime(**OPTIONS) as runtime:
             runtime.register(*ALL)
             await runtime.state.set("s", 0)
-            while tasks()["am2z_trio.engine.worker.Worker.run"] < len(ALL):
+            while tasks()["am2z_trio.engine.work.worker.Worker.run"] < len(ALL):
                 await trio.sleep(0.001)
             world = World(runtime)
             for steps in range(1, MOST_STEPS):

@@ -11,7 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from am2z_trio import Context, Processor, QueueOptions, RetryPolicy, processor
-from am2z_trio.engine.contexts import OwnContext, in_context
+from am2z_trio.concurrency.contexts import OwnContext, in_context
 
 pytestmark = pytest.mark.anyio
 

@@ -25,7 +25,7 @@ from am2z_trio import (
     chain,
     processor,
 )
-from am2z_trio.engine.runtime import Runtime
+from am2z_trio.engine.runtime.runtime import Runtime
 
 on_both_hosts = pytest.mark.anyio
 

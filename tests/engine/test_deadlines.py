@@ -20,8 +20,8 @@ from am2z_trio import (
     RetryPolicy,
     processor,
 )
-from am2z_trio.engine.job import read_result
-from am2z_trio.engine.submissions import Ask
+from am2z_trio.engine.submission.job import read_result
+from am2z_trio.engine.submission.submissions import Ask
 from am2z_trio.model.codec import StateCodec
 
 on_both_hosts = pytest.mark.anyio

@@ -29,7 +29,7 @@ from am2z_trio import (
     processor,
     route,
 )
-from am2z_trio.engine.runtime import Runtime
+from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.testing.events import expect_event
 
 pytestmark = pytest.mark.anyio

@@ -11,9 +11,9 @@ import anyio.lowlevel
 import pytest
 
 from am2z_trio import ConfigurationError, Event, LocalRuntime, RuntimeStateError, processor
-from am2z_trio.engine import bus
-from am2z_trio.engine.bus import Bus, Subscription
-from am2z_trio.engine.subscriptions import Subscriptions
+from am2z_trio.engine.events import bus
+from am2z_trio.engine.events.bus import Bus, Subscription
+from am2z_trio.engine.events.subscriptions import Subscriptions
 from am2z_trio.model.limits import MAX_BUFFER_BYTES
 
 pytestmark = pytest.mark.anyio

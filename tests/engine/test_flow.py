@@ -23,7 +23,7 @@ from am2z_trio import (
     RetryPolicy,
     processor,
 )
-from am2z_trio.engine.runtime import Runtime
+from am2z_trio.engine.runtime.runtime import Runtime
 
 on_both_hosts = pytest.mark.anyio
 

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from am2z_trio import Event, LocalRuntime, MemoryStateManager, RuntimeStateError, processor
-from am2z_trio.engine.runtime import Runtime
+from am2z_trio.engine.runtime.runtime import Runtime
 
 on_both_hosts = pytest.mark.anyio
 

@@ -15,8 +15,8 @@ import pytest
 from am2z_trio import Context, ProcessorTimeoutError, processor
 from am2z_trio.concurrency._asyncio import AsyncioHost
 from am2z_trio.concurrency._trio import TrioHost
-from am2z_trio.engine import hogs
-from am2z_trio.engine.hogs import Hogs
+from am2z_trio.engine.work import hogs
+from am2z_trio.engine.work.hogs import Hogs
 
 pytestmark = pytest.mark.anyio
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from am2z_trio.concurrency import current_host
-from am2z_trio.engine.claims import Claim, Claims
-from am2z_trio.engine.holdings import Holdings
+from am2z_trio.engine.node.holdings import Holdings
+from am2z_trio.engine.work.claims import Claim, Claims
 from am2z_trio.model.errors import ServerReplyError
 
 pytestmark = pytest.mark.anyio

@@ -17,7 +17,7 @@ from am2z_trio import (
     RuntimeOptions,
     processor,
 )
-from am2z_trio.engine.runtime import Runtime
+from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.store.keys import spell
 
 on_both_hosts = pytest.mark.anyio

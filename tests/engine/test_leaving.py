@@ -11,7 +11,7 @@ import pytest
 
 from am2z_trio import LocalRuntime, QueueOptions, processor
 from am2z_trio.concurrency import current_host
-from am2z_trio.engine.results import LEFT_AT_ONCE, Results, Waiter
+from am2z_trio.engine.submission.results import LEFT_AT_ONCE, Results, Waiter
 from am2z_trio.model.errors import AuthenticationError, ResourceError, UnknownOutcomeError
 from am2z_trio.model.records import EnqueueAnswer
 from am2z_trio.testing.conformance import job

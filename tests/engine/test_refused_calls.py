@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from am2z_trio import QueueOptions, processor
-from am2z_trio.engine import worker
+from am2z_trio.engine.work import worker
 from am2z_trio.model.errors import ServerReplyError, UnknownOutcomeError
 from am2z_trio.model.records import ClaimAnswer, Enqueue, EnqueueAnswer
 from tests.engine.conftest import MakeRuntime

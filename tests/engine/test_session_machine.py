@@ -30,8 +30,8 @@ from am2z_trio import (
     SessionStoppedError,
     processor,
 )
-from am2z_trio.engine import node as node_module
-from am2z_trio.engine.runtime import Runtime
+from am2z_trio.engine.node import node as node_module
+from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.model.ids import chosen_id
 from am2z_trio.store.keys import anchor
 from am2z_trio.store.memory.server import MemoryServer

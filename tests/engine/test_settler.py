@@ -9,7 +9,8 @@ import anyio
 import pytest
 
 from am2z_trio import PayloadTooLargeError, QueueOptions, QueueRuntime, processor
-from am2z_trio.engine import results, settler
+from am2z_trio.engine.submission import results
+from am2z_trio.engine.work import settler
 from am2z_trio.model.errors import ServerReplyError, UnknownOutcomeError
 from am2z_trio.model.records import SettleAnswer, Settlement
 from tests.engine.conftest import MakeRuntime

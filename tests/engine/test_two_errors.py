@@ -10,8 +10,8 @@ import anyio.lowlevel
 import pytest
 
 from am2z_trio import NetworkError, processor
-from am2z_trio.engine.announcements import Announcements
-from am2z_trio.engine.bus import Bus
+from am2z_trio.engine.events.bus import Bus
+from am2z_trio.engine.node.announcements import Announcements
 
 on_both_hosts = pytest.mark.anyio
 

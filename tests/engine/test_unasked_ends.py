@@ -9,13 +9,13 @@ import anyio
 import pytest
 
 from am2z_trio import QueueRuntime, RuntimeStateError, processor
-from am2z_trio.engine.announcements import Announcements
-from am2z_trio.engine.bus import Bus
-from am2z_trio.engine.node import Node
-from am2z_trio.engine.results import Results
-from am2z_trio.engine.settler import Settler
-from am2z_trio.engine.vacancies import Vacancies
-from am2z_trio.engine.worker import Worker
+from am2z_trio.engine.events.bus import Bus
+from am2z_trio.engine.node.announcements import Announcements
+from am2z_trio.engine.node.node import Node
+from am2z_trio.engine.submission.results import Results
+from am2z_trio.engine.submission.vacancies import Vacancies
+from am2z_trio.engine.work.settler import Settler
+from am2z_trio.engine.work.worker import Worker
 from am2z_trio.wire.client import RedisClient
 
 pytestmark = pytest.mark.anyio
@@ -87,7 +87,7 @@ async def test_a_store_that_ends_takes_the_node_down_with_one_error(make_runtime
 
 
 async def test_a_worker_that_ends_is_reported_and_replaced(make_runtime, monkeypatch, caplog):
-    monkeypatch.setattr("am2z_trio.engine.node.REPLACED_AFTER", 0.2)
+    monkeypatch.setattr("am2z_trio.engine.node.node.REPLACED_AFTER", 0.2)
     real, fed = Worker._feed, list[Worker]()
 
     async def feed(self: Worker) -> None:

@@ -32,10 +32,10 @@ from am2z_trio import (
     batch,
     processor,
 )
-from am2z_trio.engine import results, vacancies
-from am2z_trio.engine.results import Waiter
-from am2z_trio.engine.runtime import Runtime
-from am2z_trio.engine.submissions import CALLER_GONE
+from am2z_trio.engine.runtime.runtime import Runtime
+from am2z_trio.engine.submission import results, vacancies
+from am2z_trio.engine.submission.results import Waiter
+from am2z_trio.engine.submission.submissions import CALLER_GONE
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.ids import child_id
 from am2z_trio.model.records import QueueInfo

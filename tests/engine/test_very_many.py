@@ -24,10 +24,10 @@ from am2z_trio import (
     processor,
 )
 from am2z_trio.concurrency import current_host
-from am2z_trio.engine.job import read_result
-from am2z_trio.engine.results import LEFT_AT_ONCE
-from am2z_trio.engine.session import KEPT
-from am2z_trio.engine.submissions import AT_ONCE, CALLER_GONE, Submissions
+from am2z_trio.engine.runtime.session import KEPT
+from am2z_trio.engine.submission.job import read_result
+from am2z_trio.engine.submission.results import LEFT_AT_ONCE
+from am2z_trio.engine.submission.submissions import AT_ONCE, CALLER_GONE, Submissions
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.ids import child_id
 
@@ -74,7 +74,7 @@ async def watched(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Turns]:
         return read_result(*args, **named)
 
     monkeypatch.setattr(Submissions, "prepare", counted_prepare)
-    monkeypatch.setattr("am2z_trio.engine.job.read_result", counted_read)
+    monkeypatch.setattr("am2z_trio.engine.submission.job.read_result", counted_read)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(turns.watch)
         yield turns
@@ -252,7 +252,7 @@ async def test_one_of_many_that_somebody_cancels_fails_its_batch(make_runtime):
 
 
 async def test_the_limit_of_calls_counts_each_of_very_many(make_runtime, monkeypatch):
-    monkeypatch.setattr("am2z_trio.engine.calls.MAX_CALLS", 5)
+    monkeypatch.setattr("am2z_trio.engine.execution.calls.MAX_CALLS", 5)
     collected = parallel("collected", [plus_one] * 7, collect=True)
 
     @processor

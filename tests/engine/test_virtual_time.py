@@ -23,7 +23,7 @@ from am2z_trio import (
     processor,
 )
 from am2z_trio.concurrency import current_host
-from am2z_trio.engine import access
+from am2z_trio.engine.node import access
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.records import QueueInfo, RenewAnswer, TickAnswer
 from am2z_trio.store.memory.server import MemoryServer
@@ -252,7 +252,7 @@ async def test_a_node_that_loses_its_lease_while_it_drains_takes_another(autojum
 
 
 async def test_looking_after_callers_is_bounded_and_delays_no_tick(autojump_clock, monkeypatch):
-    monkeypatch.setattr("am2z_trio.engine.results.LOOKED_AT", 3)
+    monkeypatch.setattr("am2z_trio.engine.submission.results.LOOKED_AT", 3)
     looked: list[tuple[float, int]] = []
     ticks: list[float] = []
     real_tick, real_view = MemoryServer.tick, MemoryStore.view
@@ -284,7 +284,7 @@ async def test_looking_after_callers_is_bounded_and_delays_no_tick(autojump_cloc
 
 
 async def test_a_node_announces_again_what_it_serves(autojump_clock, monkeypatch):
-    monkeypatch.setattr("am2z_trio.engine.announcements.ANNOUNCE_EVERY", 10.0)
+    monkeypatch.setattr("am2z_trio.engine.node.announcements.ANNOUNCE_EVERY", 10.0)
     announced: list[tuple[float, list[str]]] = []
     real = MemoryServer.announce
 

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from am2z_trio import ConfigurationError, Context, QueueOptions, QueueRuntime, processor
-from am2z_trio.engine.runtime import Runtime
+from am2z_trio.engine.runtime.runtime import Runtime
 
 from .circles import Circle
 

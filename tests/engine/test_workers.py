@@ -23,9 +23,9 @@ from am2z_trio import (
     ServerReplyError,
     processor,
 )
-from am2z_trio.engine import announcements
-from am2z_trio.engine.runtime import Runtime
-from am2z_trio.engine.worker import Worker
+from am2z_trio.engine.node import announcements
+from am2z_trio.engine.runtime.runtime import Runtime
+from am2z_trio.engine.work.worker import Worker
 from am2z_trio.testing.events import expect_event
 from tests.conftest import RedisProcess
 

@@ -30,9 +30,9 @@ from am2z_trio import (
     processor,
     route,
 )
-from am2z_trio.engine.job_state import JobState
-from am2z_trio.engine.runtime import Runtime
-from am2z_trio.engine.session import SessionState
+from am2z_trio.engine.runtime.runtime import Runtime
+from am2z_trio.engine.runtime.session import SessionState
+from am2z_trio.engine.states.job_state import JobState
 
 
 @processor

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from am2z_trio import AM2ZError, LocalRuntime, Processor, ProcessorResult, QueueRuntime, processor
-from am2z_trio.engine.runtime import Runtime
+from am2z_trio.engine.runtime.runtime import Runtime
 
 MakeRuntime = Callable[..., Runtime]
 LiveNode = Callable[..., AbstractAsyncContextManager[Runtime]]

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from am2z_trio import JobStalledError, QueueOptions, processor
-from am2z_trio.engine.executor import Executor
+from am2z_trio.engine.execution.executor import Executor
 from am2z_trio.model.records import STALLED
 
 from .conftest import MakeRuntime

@@ -32,7 +32,7 @@ from am2z_trio import (
     ValidationError,
     processor,
 )
-from am2z_trio.engine.executor import Executor
+from am2z_trio.engine.execution.executor import Executor
 
 from .conftest import LiveNode, the_error
 

@@ -22,8 +22,8 @@ from am2z_trio import (
     parallel,
     processor,
 )
-from am2z_trio.engine import bus
-from am2z_trio.engine.runtime import Runtime
+from am2z_trio.engine.events import bus
+from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.errors import error_of, record_of
 from am2z_trio.model.events import Event
@@ -234,7 +234,7 @@ async def test_a_composition_of_which_much_fails_says_so_in_short(live_node: Liv
 
 
 async def test_a_job_may_call_so_many_and_no_more(live_node: LiveNode, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("am2z_trio.engine.calls.MAX_CALLS", 5)
+    monkeypatch.setattr("am2z_trio.engine.execution.calls.MAX_CALLS", 5)
 
     @processor
     async def called(n: int) -> int:

@@ -8,9 +8,9 @@ from typing import Any
 import trio
 
 from am2z_trio.concurrency import current_host
-from am2z_trio.engine.locks import Locks
-from am2z_trio.engine.node_states import NodeStates
-from am2z_trio.engine.states import StateManager
+from am2z_trio.engine.states.access import NodeStates
+from am2z_trio.engine.states.locks import Locks
+from am2z_trio.engine.states.manager import StateManager
 from am2z_trio.model.records import InboxMessage, LockGranted
 from am2z_trio.store.memory.server import MemoryServer
 

@@ -20,7 +20,7 @@ import trio.testing
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from am2z_trio.engine.node_states import NodeStates
+from am2z_trio.engine.states.access import NodeStates
 from am2z_trio.model.errors import LockLostError, StateConflictError
 from am2z_trio.model.records import StateRecord, StateWrite, WriteAnswer
 from am2z_trio.store.memory.server import MemoryServer

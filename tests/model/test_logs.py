@@ -76,7 +76,7 @@ def test_no_module_has_a_logger_of_its_own() -> None:
         str(path.relative_to(root)) for path in root.rglob("*.py") if "getLogger(" in path.read_text()
     ]
     # The executor's is for what processors log themselves, the command's for what nobody else shows.
-    assert sorted(with_own) == ["cli/log.py", "engine/executor.py", "model/logs.py"]
+    assert sorted(with_own) == ["cli/log.py", "engine/execution/executor.py", "model/logs.py"]
 
 
 @given(st.text())

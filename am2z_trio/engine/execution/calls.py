@@ -1,0 +1,189 @@
+"""Jobs that call jobs: as jobs of their own, durable, or inline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from am2z_trio.concurrency import Host
+from am2z_trio.engine.processors.context import CallRequest, Context
+from am2z_trio.engine.processors.registry import Registry
+from am2z_trio.engine.submission.job import Done
+from am2z_trio.engine.submission.submissions import (
+    ANY_OPTIONS,
+    MOST_REPEATS,
+    Ask,
+    Asked,
+    Submissions,
+    name_of,
+    was_given_up,
+)
+from am2z_trio.engine.work.claims import Claim
+from am2z_trio.model.codec import RecordDecoder
+from am2z_trio.model.errors import (
+    ConfigurationError,
+    ResourceError,
+    error_of,
+)
+from am2z_trio.model.ids import inline_id
+from am2z_trio.model.limits import MAX_CALLS
+from am2z_trio.model.options import JobOptions, require, require_seconds
+from am2z_trio.model.records import Grant, ResultRecord, Settlement, callers_below, told_of_failure
+
+from .executor import Executor
+
+Tell = Callable[[str, Any, Grant], None]
+
+
+_decode_result = RecordDecoder[ResultRecord](ResultRecord)
+
+
+class Calls:
+    """The calls of this node's running jobs."""
+
+    def __init__(
+        self,
+        host: Host,
+        submissions: Submissions,
+        registry: Registry,
+        tell: Tell,
+        *,
+        is_closed: Callable[[], bool],
+    ) -> None:
+        """`is_closed` says whether this node's jobs are being handed back, all of them."""
+        self._host = host
+        self._submissions = submissions
+        self._registry = registry
+        self._tell = tell
+        self._is_closed = is_closed
+
+    async def call(self, executor: Executor, claim: Claim, request: CallRequest, context: Context) -> Any:
+        """Run a job for a running job and return what it returned, or raise its error."""
+        root = claim.root
+        root.called += 1
+        if root.called > MAX_CALLS:
+            raise _too_many(root)
+        require(isinstance(request.inline, bool), "inline", request.inline, "must be True or False")
+        if request.inline:
+            return await self._run_inline(executor, claim, request, context)
+        ask = self._ask(claim, request)
+        async with root.worker.away(root):
+            began, repeats = self._host.now(), 0
+            result = await self._submissions.execute(request.processor, request.state, ask, began=began)
+            while was_given_up(result.error) and repeats < MOST_REPEATS:
+                result = await self._submissions.execute(request.processor, request.state, ask, began=began)
+                repeats += 1
+        return result.unwrap()
+
+    async def call_each(
+        self, claim: Claim, many: int, call_of: Callable[[int], CallRequest], done: Done
+    ) -> None:
+        """Run jobs for a running job, none of them inline, side by side and in this one task; `done` is told
+        of each as it ends, and whether to wait for the others."""
+        root = claim.root
+        room = MAX_CALLS - root.called
+        root.called += many
+
+        def asked(number: int) -> Asked:
+            if number >= room:
+                raise _too_many(root)
+            request = call_of(number)
+            return request.processor, request.state, self._ask(claim, request)
+
+        async with root.worker.away(root):
+            await self._submissions.execute_each(many, asked, done, partial(self._goes_on, root))
+
+    def _ask(self, claim: Claim, request: CallRequest) -> Ask:
+        root = claim.root
+        spec = root.grant.spec
+        own_session = request.session is not None
+        return Ask(
+            session=request.session if own_session else spec.session or None,
+            timeout=request.timeout,
+            options=request.options,
+            parent=claim.grant,
+            root=spec.id,
+            key=f"{claim.path}{request.key}",
+            commits=own_session,
+            goes_on=partial(self._goes_on, root),
+        )
+
+    def _goes_on(self, root: Claim) -> bool:
+        """Whether the job goes back to its queue, or is elsewhere already: its calls shall be there then."""
+        if root.stop is not None:
+            return root.stop.kind != "cancelled"
+        return self._is_closed()
+
+    async def _run_inline(
+        self, executor: Executor, claim: Claim, request: CallRequest, context: Context
+    ) -> Any:
+        name = name_of(request.processor)
+        registered = self._registry.get(name)
+        if registered is None:
+            raise ConfigurationError(
+                f"{name!r} is not registered on this node, so it cannot be run inline",
+                context={"processor": name},
+            )
+        root = claim.root
+        depth = self._submissions.depth_below(claim.grant)
+        if request.state is None:
+            raise ConfigurationError(f"{name!r} was called inline without a state")
+        require(
+            request.options is None or isinstance(request.options, JobOptions),
+            "options",
+            request.options,
+            "must be JobOptions",
+        )
+        timeout = request.timeout
+        if timeout is not None:
+            timeout = require_seconds("timeout", timeout, zero=False)
+        options = (request.options or ANY_OPTIONS).over(registered.processor.queue.default_job_options)
+        child = Claim(claim.grant, claim.worker, self._host.now())
+        child.root, child.path = root, f"{claim.path}{request.key}/"
+        spec = msgspec.structs.replace(
+            claim.grant.spec,
+            id=inline_id(root.grant.spec.id, f"{claim.path}{request.key}"),
+            processor=name,
+            state=msgspec.Raw(registered.codec.encode(request.state)),
+            timeout=timeout,
+            attempts=options.attempts,
+            backoff=options.first_backoff,
+            multiplier=options.backoff_multiplier,
+            depth=depth,
+            callers=callers_below(claim.grant.spec),
+            parent=root.grant.spec.id,
+        )
+        grant = msgspec.structs.replace(claim.grant, spec=spec, attempt=1, remaining=None)
+        while True:
+            child.grant = grant
+            self._tell("job:started", {"attempt": grant.attempt}, grant)
+            settlement = await executor.run(child, registered, stored=context.state)
+            assert settlement is not None
+            child.worker.look_back(child, settlement)
+            if settlement.outcome != "retry":
+                break
+            self._tell("job:retrying", told_of_failure(grant.attempt, settlement.reason), grant)
+            await self._host.sleep(settlement.delay)
+            grant = msgspec.structs.replace(grant, attempt=grant.attempt + 1)
+        failed = settlement.outcome == "failed"
+        told = told_of_failure(grant.attempt, settlement.reason if failed else "")
+        self._tell(f"job:{settlement.outcome}", told, grant)
+        return registered.codec.decode(_outcome(settlement).state)
+
+
+def _too_many(root: Claim) -> ResourceError:
+    return ResourceError(
+        f"{root.grant.spec.processor!r} has called {MAX_CALLS:,} jobs in this run, which is the limit",
+        context={"calls": root.called, "limit": MAX_CALLS},
+        retryable=False,
+    )
+
+
+def _outcome(settlement: Settlement) -> ResultRecord:
+    record = _decode_result(settlement.result)
+    if record.error is not None:
+        raise error_of(record.error)
+    return record

@@ -1,0 +1,110 @@
+"""Tells the store which queues this node serves, and by which options they are to be filled.
+
+One task, so that the newest registration of a name is the last that is announced; it goes on where the store
+refuses for now, and says it all again when the node takes a new lease or its connection is back, as the store
+may have been emptied, have lost its end or have taken this node for dead, and from time to time, as what
+nobody announces is forgotten. What the node serves no more it says at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from am2z_trio.concurrency import Host
+from am2z_trio.engine.processors.registry import Registry
+from am2z_trio.model.errors import AM2ZError
+from am2z_trio.model.logs import Log
+from am2z_trio.model.records import ANNOUNCE_EVERY, QueueInfo, queue_name
+from am2z_trio.store.ports import Store
+
+logger: Final = Log("am2z_trio.node")
+
+AGAIN_AFTER: Final = 1.0
+"""Seconds after an announcement that was refused."""
+
+
+class Announcements:
+    """What this node has yet to announce."""
+
+    def __init__(
+        self, host: Host, store: Store, registry: Registry, served: Callable[[], Sequence[str]]
+    ) -> None:
+        """`served` names the processors whose queues this node serves now."""
+        self._host = host
+        self._store = store
+        self._registry = registry
+        self._served = served
+        self._waiting: dict[str, None] = {}
+        self._under_way: list[str] = []
+        """Queues of an announcement that the store has yet to answer."""
+        self._withdrawn: dict[str, bool] = {}
+        """Those of them that are served no more, and whether they are to be known no more."""
+        self._gone: dict[str, None] = {}
+        """All that were served here and are no more: as many as were ever registered."""
+        self._bell = host.spot()
+        self._done = host.event()
+        self._done.set()
+
+    def add(self, *processors: str) -> None:
+        """Announce these soon, as they are registered then."""
+        self._waiting.update(dict.fromkeys(processors))
+        if processors and self._done.is_set():
+            self._done = self._host.event()
+        self._bell.wake()
+
+    def withdraw(self, queues: Sequence[str], *, retire: bool = False) -> None:
+        """These are served here no more. With `retire`, they are known by name no more if nobody serves
+        them."""
+        if queues:
+            self._store.withdraw_nowait(queues, retire=retire)
+            self._withdrawn |= {queue: retire for queue in queues if queue in self._under_way}
+            self._gone |= dict.fromkeys(queues)
+
+    def say_again(self) -> None:
+        """The store may know less, or what was true some time ago."""
+        served = self._served()
+        self.add(*served)
+        queues = {queue_name(processor) for processor in served}
+        gone = [queue for queue in self._gone if queue not in queues]
+        if gone:
+            # None is retired once more: another node may have announced it since.
+            self._store.withdraw_nowait(gone)
+
+    async def wait_done(self) -> None:
+        """Wait until everything added so far is known to every node."""
+        await self._done.wait()
+
+    async def run(self) -> None:
+        """Announce until cancelled."""
+        while True:
+            while not self._waiting:
+                self._done.set()
+                with self._host.cancel_scope(deadline=self._host.now() + ANNOUNCE_EVERY) as pause:
+                    await self._bell.park()
+                if pause.cancelled_caught:
+                    self.add(*self._served())
+            names, self._waiting = list(self._waiting), {}
+            served = set(self._served())
+            found = [
+                registered
+                for name in names
+                if name in served and (registered := self._registry.get(name)) is not None
+            ]
+            infos = [
+                QueueInfo(queue=one.queue, processor=one.processor.name, options=one.processor.queue)
+                for one in found
+            ]
+            self._under_way = [info.queue for info in infos]
+            try:
+                if infos:
+                    await self._store.announce(infos)
+            except AM2ZError as error:
+                logger.warning("processors could not be announced, and will be later: %s", error)
+                self._waiting = dict.fromkeys([*names, *self._waiting])
+                await self._host.sleep(AGAIN_AFTER)
+            finally:
+                # It may have been announced after all that it was withdrawn.
+                self._under_way, withdrawn, self._withdrawn = [], self._withdrawn, {}
+            for queue, retire in withdrawn.items():
+                self._store.withdraw_nowait([queue], retire=retire)

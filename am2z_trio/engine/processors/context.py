@@ -1,0 +1,217 @@
+"""What a processor gets to see and do besides its state."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar, cast
+
+import msgspec
+
+from am2z_trio.concurrency import CancelScope, Nursery
+from am2z_trio.concurrency.stack import require_stack
+from am2z_trio.engine.states.job_state import JobState
+from am2z_trio.engine.submission.job import Done
+from am2z_trio.model.errors import RuntimeStateError
+from am2z_trio.model.ids import call_key
+from am2z_trio.model.limits import MAX_KEY_BYTES
+from am2z_trio.model.options import JobOptions, require_text
+
+from .processor import Processor
+
+S = TypeVar("S")
+
+
+class Meta(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts about this run."""
+
+    attempt: int
+    """1 for the first."""
+    deliveries: int
+    """How often the job was handed to a worker, this time included."""
+    started_at: datetime
+    """When this attempt began, UTC."""
+    node: str
+    """The node it runs on."""
+
+
+class Debug(msgspec.Struct, frozen=True, kw_only=True):
+    """What helps to find out how a run came about."""
+
+    call_stack: list[str]
+    """Names of the processors whose jobs have called one another, the outermost first and this one last,
+    whether by `ctx.call`, as a composition or by `runtime.execute`, and wherever they run. Of more than a
+    hundred, or 4 KiB, some in the midst are left out, with a `…` in their place."""
+
+
+class CallRequest(NamedTuple):
+    """What `Context.call` was asked for."""
+
+    processor: Processor[Any] | str
+    state: Any
+    key: str
+    session: str | None = None
+    timeout: float | None = None
+    options: JobOptions | None = None
+    inline: bool = False
+
+
+CallEach = Callable[[int, Callable[[int], CallRequest], Done], Awaitable[None]]
+"""As `Context.call_each`."""
+
+
+class JobRuntime:
+    """The little of the runtime a processor may use."""
+
+    __slots__ = ("emit",)
+
+    def __init__(self, emit: Callable[[str, Any], None]) -> None:
+        self.emit = emit
+
+
+class Context:
+    """One run of one job. Not to be used after the processor has returned."""
+
+    __slots__ = (
+        "_call",
+        "_call_each",
+        "_callers",
+        "_calls",
+        "_emit",
+        "_nursery",
+        "_report",
+        "call_depth",
+        "cancel_scope",
+        "execution_id",
+        "log",
+        "meta",
+        "processor",
+        "session_id",
+        "state",
+    )
+
+    def __init__(
+        self,
+        *,
+        processor: str,
+        session_id: str | None,
+        execution_id: str,
+        call_depth: int,
+        callers: list[str],
+        meta: Meta,
+        cancel_scope: CancelScope,
+        state: JobState,
+        log: logging.LoggerAdapter[logging.Logger],
+        emit: Callable[[str, Any], None],
+        report: Callable[[float], Awaitable[None]],
+        call: Callable[..., Awaitable[Any]],
+        call_each: CallEach,
+    ) -> None:
+        self.processor = processor
+        """Name of the processor that runs."""
+        self.session_id = session_id
+        """The job's session, or `None`."""
+        self.execution_id = execution_id
+        """The job's id in full, with its session's part (`@alice/order-17`): the same for every attempt."""
+        self.call_depth = call_depth
+        """How many jobs are above this one."""
+        self.meta = meta
+        self.cancel_scope = cancel_scope
+        """Cancelled when the job is to stop; the processor then sees `Cancelled` at its next await."""
+        self.state = state
+        """The session's stored state: `await ctx.state.read()`, `await ctx.state.update(fn)`."""
+        self.log = log
+        """A logger that adds `processor`, `job` and `session` to each record, escaped as in the engine's own:
+        a format may name them."""
+        self._callers = callers
+        self._emit = emit
+        self._report = report
+        self._call = call
+        self._call_each = call_each
+        self._calls = 0
+        self._nursery: Nursery | None = None
+
+    @property
+    def deadline(self) -> float:
+        """When this run will be cancelled, on the host's clock; `inf` for never."""
+        return self.cancel_scope.deadline
+
+    @property
+    def idempotency_key(self) -> str:
+        """Same for every run of this job, and no other session's: give it to services that drop repeated
+        requests."""
+        return self.execution_id
+
+    @property
+    def debug(self) -> Debug:
+        """Where this run comes from: `ctx.debug.call_stack`."""
+        return Debug(call_stack=[*self._callers, self.processor])
+
+    @property
+    def runtime(self) -> JobRuntime:
+        return JobRuntime(self._emit)
+
+    def emit(self, event: str, data: Any = None) -> None:
+        """Publish an event to every node that listens; as `runtime.emit`."""
+        require_stack()
+        self._emit(event, data)
+
+    @property
+    def nursery(self) -> Nursery:
+        """Tasks of this job: the job ends when they have ended, and they are cancelled with it."""
+        if self._nursery is None:
+            raise RuntimeStateError("ctx.nursery is there for processors that are `async def`")
+        return self._nursery
+
+    def own(self, nursery: Nursery) -> None:
+        """The nursery of this run; told by the engine."""
+        self._nursery = nursery
+
+    async def call(
+        self,
+        processor: Processor[S] | str,
+        state: S | None = None,
+        *,
+        key: str | None = None,
+        session: str | None = None,
+        timeout: float | None = None,
+        options: JobOptions | None = None,
+        inline: bool = False,
+    ) -> S:
+        """Run another processor as a job of its own and return the state it returned; raises its error.
+
+        The job belongs to this one's session, inherits its deadline, and is cancelled with it, wherever
+        it runs. What it returns is not committed: that is for this job to do; in a `session` of its own
+        it is. While this job waits, its slot is free for others, so a processor may call itself even
+        where one may run at a time.
+
+        The call is durable: when this job is run again, after a crash or for another attempt, a call that
+        has completed is answered with its outcome, given the same `key`, processor and state. The key is
+        the call's number in this run by default; calls that are made side by side should be given theirs.
+
+        `inline` runs the processor right here, with its timeout, retries and events and no queue between;
+        it is then run again with this job.
+        """
+        require_stack()
+        if key is None:
+            self._calls += 1
+            key = f"#{self._calls}"
+        else:
+            key = call_key(require_text("key", key, most=MAX_KEY_BYTES))
+        request = CallRequest(processor, state, key, session, timeout, options, inline)
+        return cast(S, await self._call(request, self))
+
+    async def call_each(self, many: int, call_of: Callable[[int], CallRequest], done: Done) -> None:
+        """What `parallel` and `batch` are made of: so many calls, none of them inline, in this one task.
+
+        `done(n, result)` is told of each as it ends, and answers whether the others are still waited for; if
+        not, they are cancelled, and this returns.
+        """
+        await self._call_each(many, call_of, done)
+
+    async def update_progress(self, progress: float) -> None:
+        """Record progress, 0 to 1 or any other finite number. Refused silently when the job was taken
+        away."""
+        require_stack()
+        await self._report(progress)

@@ -1,0 +1,170 @@
+"""Stopping a session: its tasks here, its jobs in the store, and through the store those elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from am2z_trio.concurrency import Event, Host, Nursery
+from am2z_trio.engine.submission.results import Results
+from am2z_trio.model.errors import AM2ZError
+from am2z_trio.model.logs import Log
+from am2z_trio.store.ports import Store
+
+from .hosted import HostedSession, Sessions
+
+logger: Final = Log("am2z_trio.sessions")
+
+REFUSE: Final = 10.0
+"""Seconds for which a session that is being stopped refuses jobs, if whoever stops it dies meanwhile."""
+
+MOST: Final = 1000
+"""Sessions that one look asks for."""
+
+
+class _Drain:
+    """The store's part of one stop, under way."""
+
+    def __init__(self, done: Event) -> None:
+        self.done = done
+        self.error: AM2ZError | None = None
+
+
+class SessionStops:
+    """The sessions that this node is stopping."""
+
+    def __init__(
+        self,
+        host: Host,
+        store: Store,
+        sessions: Sessions,
+        results: Results,
+        *,
+        on_stopped: Callable[[str], None],
+    ) -> None:
+        self._host = host
+        self._store = store
+        self._sessions = sessions
+        self._results = results
+        self._on_stopped = on_stopped
+        self._drains: dict[str, _Drain] = {}
+        self._nursery: Nursery | None = None
+        self._begun = 0
+        self._asked = 0
+
+    def own(self, nursery: Nursery) -> None:
+        """The nursery of the tasks that end jobs in the store: it outlives the sessions."""
+        self._nursery = nursery
+
+    async def stop(self, session: str, grace: float) -> None:
+        """Stop a session; returns when no task of it is left here and no job of it anywhere.
+
+        With a grace, running jobs may end by themselves for so many seconds; nothing else is begun.
+        Cancelled, the session is stopped all the same, without further grace; nobody waits for it then.
+        """
+        try:
+            if grace > 0:
+                with self._sessions.stopping(session):
+                    await self._spare(session, grace)
+        finally:
+            hosted = self._sessions.get(session)
+            drain = self._begin(session)
+            if hosted is not None:
+                hosted.stop()
+        await drain.done.wait()
+        if drain.error is not None:
+            raise drain.error
+        if hosted is not None:
+            await hosted.wait_over()
+
+    async def _spare(self, session: str, grace: float) -> None:
+        """End what waits, and give what runs some time."""
+        spared = await self._store.stop_session(session, running=False, refuse=grace + REFUSE)
+        waiters = [self._results.watch(job) for job in spared]
+        try:
+            with self._host.cancel_scope(deadline=self._host.now() + grace):
+                # One may have ended before it was watched.
+                await self._results.look_at(waiters)
+                for waiter in waiters:
+                    await waiter.wait()
+        finally:
+            for waiter in waiters:
+                self._results.unwatch(waiter)
+
+    def on_stopped(self, session: str, number: int) -> None:
+        """It was stopped from elsewhere. Its jobs hear of it one by one, so this is for who holds it open."""
+        hosted = self._sessions.get(session)
+        if hosted is None or not hosted.holders or session in self._drains:
+            return
+        if number > hosted.seen_stop:
+            hosted.stop()
+
+    async def last_stop(self, session: str) -> int:
+        """The number of the session's last stop, after the end of any that is under way here: what is opened
+        now is not hit by it any more."""
+        while True:
+            await self.wait_stopped(session)
+            begun = self._begun
+            (number,) = await self._store.stops([session])
+            if self._begun == begun:
+                return number
+
+    async def look(self) -> None:
+        """Ask for stops that nobody has told of; with very many sessions they take turns."""
+        held = self._sessions.held()
+        first = self._asked if self._asked < len(held) else 0
+        some = held[first : first + MOST]
+        self._asked = first + MOST
+        if some:
+            for session, number in zip(some, await self._store.stops(some), strict=True):
+                self.on_stopped(session, number)
+
+    def stop_nowait(self, hosted: HostedSession) -> None:
+        """Begin to stop a session whose block has failed here. Whoever else holds it open hears of it."""
+        if not hosted.cancel_scope.cancel_called:
+            self._begin(hosted.id)
+            hosted.stop()
+
+    async def wait_stopped(self, session: str) -> None:
+        """Wait until no stop of the session that was begun here is under way; one with grace apart.
+
+        What is opened then is not hit by it any more.
+        """
+        while True:
+            drain, hosted = self._drains.get(session), self._sessions.get(session)
+            if drain is not None:
+                await drain.done.wait()
+            elif hosted is not None and hosted.cancel_scope.cancel_called:
+                await hosted.wait_over()
+            else:
+                return
+
+    async def wait_idle(self) -> None:
+        """Wait until nothing is being stopped in the store."""
+        for drain in list(self._drains.values()):
+            await drain.done.wait()
+
+    def on_cancelled(self, session: str) -> None:
+        """The session's scope was cancelled here: what is left of it in the store ends, too."""
+        self._begin(session)
+
+    def _begin(self, session: str) -> _Drain:
+        drain = self._drains.get(session)
+        if drain is None:
+            assert self._nursery is not None
+            self._begun += 1
+            drain = self._drains[session] = _Drain(self._host.event())
+            self._nursery.start_soon(self._drain, session, drain, name=f"stop session {session:.40}")
+        return drain
+
+    async def _drain(self, session: str, drain: _Drain) -> None:
+        try:
+            with self._sessions.stopping(session):
+                await self._store.stop_session(session, running=True, refuse=REFUSE)
+            self._on_stopped(session)
+        except AM2ZError as error:
+            logger.warning("session %r could not be stopped in the store: %s", session, error)
+            drain.error = error
+        finally:
+            del self._drains[session]
+            drain.done.set()

@@ -1,0 +1,93 @@
+"""`ctx.state`: the session's stored state inside a processor, as part of the job's transaction.
+
+Nothing is written while the processor runs. What it has read and what it wants written goes into the
+job's one settlement: if the state moved since it was read, the processor is run again on what is there
+then; if the job fails, is cancelled or is taken away, nothing has happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from typing import Any, TypeVar, overload
+
+from am2z_trio.concurrency.stack import require_stack
+from am2z_trio.model.callables import called
+from am2z_trio.model.codec import checksum
+from am2z_trio.model.errors import RuntimeStateError
+from am2z_trio.model.integrity import verified
+from am2z_trio.model.records import NO_STATE, Commit, Grant, StateRecord, turn_of
+
+from .access import NodeStates
+
+T = TypeVar("T")
+
+
+class JobState:
+    """The stored state of the job's session, as the job sees it."""
+
+    __slots__ = ("_blob", "_commits", "_kind", "_record", "_session", "_states", "_turn")
+
+    def __init__(self, states: NodeStates, grant: Grant, kind: Any) -> None:
+        self._states = states
+        self._session = grant.spec.session
+        self._commits = grant.spec.commits or grant.spec.state == NO_STATE
+        self._turn = turn_of(grant.spec)
+        self._kind = kind
+        self._record: StateRecord | None = grant.stored
+        self._blob: bytes | None = None
+
+    async def read(self, type: Any = None) -> Any:
+        """The session's state, or `None` if it has none; what `update` has made of it, if it was called.
+
+        Read as the processor's own state type, or as `type`. All reads of one run see one state: if
+        another one was committed before this job settles, the processor is run again.
+        """
+        codec = self._states.codec(self._kind if type is None else type)
+        if self._blob is not None:
+            return codec.decode(self._blob)
+        record = await self._read()
+        return codec.decode(record.blob) if record.exists else None
+
+    @overload
+    async def update(self, fn: Callable[[Any], Awaitable[T | None]], type: Any = None) -> T | None: ...
+
+    @overload
+    async def update(self, fn: Callable[[Any], T | None], type: Any = None) -> T | None: ...
+
+    async def update(self, fn: Callable[[Any], Any], type: Any = None) -> Any:
+        """Replace the session's state by `fn(state)` when this job completes; returns the new state.
+
+        `fn` gets what `read` gives; `None` from it leaves the state as it is. Once a processor has
+        called this, what it returns is its result alone and is not stored.
+        """
+        before = await self.read(type)
+        after = called("fn", fn, before)
+        if isawaitable(after):
+            after = await after
+        if after is None:
+            return before
+        self._blob = self._states.encode(after, self._kind if type is None else type)
+        return after
+
+    async def _read(self) -> StateRecord:
+        require_stack()
+        if not self._session:
+            raise RuntimeStateError("the job has no session, so it has no stored state")
+        if self._record is None:
+            self._record = await self._states.store.read(self._session)
+        return verified(self._record, self._session)
+
+    def commit(self, blob: bytes) -> Commit | None:
+        """What the job's settlement commits, given its encoded output; nothing without a session.
+
+        What a child returns goes to its parent, who commits; what it `update`d itself is committed.
+        """
+        if not self._session:
+            return None
+        if self._blob is not None:
+            blob = self._blob
+        elif not self._commits:
+            return None
+        expected = None if self._record is None else self._record.mark
+        return Commit(blob=blob, checksum=checksum(blob), expected=expected, turn=self._turn)

@@ -1,0 +1,265 @@
+"""What a caller gets back: a result, or a handle on a job that is still on its way."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+import msgspec
+
+from am2z_trio.engine.here import Here
+from am2z_trio.engine.work.claims import aside
+from am2z_trio.model.codec import NIL, RecordDecoder, StateCodec
+from am2z_trio.model.errors import (
+    AM2ZError,
+    DeadlineExceededError,
+    JobCancelledError,
+    JobNotFoundError,
+    JobStalledError,
+    SessionStoppedError,
+    ValidationError,
+    error_of,
+    noted,
+)
+from am2z_trio.model.records import (
+    DEADLINE,
+    SESSION_STOPPED,
+    STALLED,
+    UNREADABLE,
+    WIRE_VERSION,
+    JobView,
+    ResultRecord,
+    Settled,
+)
+from am2z_trio.model.transitions import Status
+
+if TYPE_CHECKING:
+    from .results import Waiter
+
+S = TypeVar("S")
+
+_decode_result: Final = RecordDecoder[ResultRecord](ResultRecord)
+
+
+class ResultMetadata(msgspec.Struct, frozen=True, kw_only=True):
+    """How a job went."""
+
+    job_id: str
+    """In full: `@alice/order-17` for `job_id="order-17"` in session `alice`."""
+    processor: str
+    session_id: str | None = None
+    attempt: int = 0
+    """The attempt that decided; 0 if none was made."""
+    node: str = ""
+    """The node it ran on; empty if it never ran."""
+    earlier_errors: list[AM2ZError] = []
+    """Why the attempts before failed, in order; the last twenty."""
+    started_at: datetime | None = None
+    """When the last attempt began, UTC, by that node's clock."""
+    waited_for_worker: float = 0.0
+    """Seconds it was seen waiting while nobody served its processor, looked at about once a second; 0:
+    somebody did, as far as was seen."""
+
+
+class ProcessorResult(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
+    """A job's final outcome."""
+
+    success: bool
+    state: S | None
+    """The new state; `None` on failure."""
+    error: AM2ZError | None
+    """Why it failed; `None` on success."""
+    execution_time: float
+    """Seconds the last attempt's code ran; 0 if it never ran."""
+    metadata: ResultMetadata
+
+    def unwrap(self) -> S:
+        """Return the state, or raise the error, with the remote traceback as a note."""
+        if self.error is not None:
+            raise noted(self.error)
+        return self.state  # type: ignore[return-value]
+
+
+Done = Callable[[int, ProcessorResult[Any]], bool]
+"""Told how one of many jobs has ended, by its number; answers whether the others are still waited for."""
+
+
+def failed_result(
+    error: AM2ZError, *, processor: str, session: str | None, job_id: str = ""
+) -> ProcessorResult[Any]:
+    """The result of a job that could not even be submitted."""
+    return ProcessorResult(
+        success=False,
+        state=None,
+        error=error,
+        execution_time=0.0,
+        metadata=ResultMetadata(job_id=job_id, processor=processor, session_id=session),
+    )
+
+
+def read_result(
+    settled: Settled, codec: StateCodec[S], *, processor: str, session: str | None
+) -> ProcessorResult[S]:
+    """Decode an outcome; an unreadable one is a failed result, never an exception."""
+    if settled.result == NIL:
+        return failed_result(
+            _store_error(settled),
+            processor=processor,
+            session=session,
+            job_id=settled.id,
+        )
+    try:
+        record = _decode_result(settled.result)
+        if record.version > WIRE_VERSION:
+            raise ValidationError(
+                f"the outcome of job {settled.id} was written by a newer version: {record.version}, "
+                f"and this one reads {WIRE_VERSION}",
+                context={"job": settled.id},
+            )
+        if record.error is None and settled.status != "completed":
+            raise ValidationError(
+                f"the record of job {settled.id}, which is {settled.status}, does not say why",
+                context={"job": settled.id},
+            )
+        error = None if record.error is None else error_of(record.error)
+        state = None if error is not None else codec.decode(record.state)
+    except AM2ZError as unreadable:
+        return failed_result(unreadable, processor=processor, session=session, job_id=settled.id)
+    return ProcessorResult(
+        success=error is None,
+        state=state,
+        error=error,
+        execution_time=record.execution_time,
+        metadata=ResultMetadata(
+            job_id=settled.id,
+            processor=processor,
+            session_id=session,
+            attempt=record.attempt,
+            node=record.node,
+            earlier_errors=[error_of(earlier.error) for earlier in record.earlier],
+            started_at=time_of(record.started),
+        ),
+    )
+
+
+def time_of(ms: int) -> datetime | None:
+    """A stored time; `None` for one that no calendar knows."""
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _store_error(settled: Settled) -> AM2ZError:
+    """The error of a job that the store ended by itself, so that no worker described it."""
+    context = {"job": settled.id}
+    if settled.reason == SESSION_STOPPED:
+        return SessionStoppedError("the job's session was stopped", context=context)
+    if settled.status == "completed":
+        return ValidationError(
+            "the job has completed, and its outcome is gone from its record", context=context
+        )
+    if settled.reason.startswith(UNREADABLE):
+        return ValidationError(
+            f"the job's record cannot be read{settled.reason[len(UNREADABLE) :]}", context=context
+        )
+    if settled.reason == DEADLINE:
+        return DeadlineExceededError(
+            "the job's deadline passed before a worker could start it", context=context
+        )
+    if settled.status == "cancelled":
+        return JobCancelledError(settled.reason or "cancelled", context=context)
+    return JobStalledError(STALLED, context=context)
+
+
+def outcome_of(
+    waiter: Waiter, settled: Settled | AM2ZError, codec: StateCodec[S], processor: str, session: str | None
+) -> ProcessorResult[S]:
+    """The result of a job as its waiter has it."""
+    if isinstance(settled, AM2ZError):
+        result: ProcessorResult[S] = failed_result(
+            settled, processor=processor, session=session, job_id=waiter.id
+        )
+    else:
+        result = read_result(settled, codec, processor=processor, session=session)
+    error = waiter.error_of(result.error)
+    if error is not result.error or waiter.unserved:
+        metadata = msgspec.structs.replace(result.metadata, waited_for_worker=waiter.unserved)
+        result = msgspec.structs.replace(result, error=error, metadata=metadata)
+    return result
+
+
+class Job(Generic[S]):
+    """A submitted job. Dropping the handle changes nothing: the job runs on. `id` is its id in full."""
+
+    __slots__ = (
+        "_cancel",
+        "_codec",
+        "_here",
+        "_view",
+        "_waiter",
+        "id",
+        "processor",
+        "session_id",
+    )
+
+    def __init__(
+        self,
+        waiter: Waiter,
+        codec: StateCodec[S],
+        *,
+        processor: str,
+        session: str | None,
+        here: Here,
+        view: Callable[[str], Awaitable[JobView | None]],
+        cancel: Callable[[str, str], Awaitable[str | None]],
+    ) -> None:
+        self.id = waiter.id
+        self.processor = processor
+        self.session_id = session
+        self._waiter = waiter
+        self._codec = codec
+        self._here = here
+        self._view = view
+        self._cancel = cancel
+
+    def __repr__(self) -> str:
+        return f"<job {self.id} of {self.processor!r}>"
+
+    async def result(self) -> ProcessorResult[S]:
+        """Wait for the final outcome. Any number of tasks may wait, any number of times.
+
+        Cancelling the wait does not cancel the job; `cancel` does.
+        """
+        self._here.require()
+        async with aside(self._waiter.outcome is None, uncalled=self.id):
+            settled = await self._waiter.wait()
+        return outcome_of(self._waiter, settled, self._codec, self.processor, self.session_id)
+
+    async def status(self) -> Status:
+        """The job's status now. Raises `JobNotFoundError` when its record is gone."""
+        return (await self._look()).status
+
+    async def progress(self) -> float:
+        """What the processor reported last; 0.0 at first."""
+        return (await self._look()).progress
+
+    async def cancel(self, reason: str = "cancelled by its submitter") -> bool:
+        """Ask for the job to be cancelled; `False` if it had ended already.
+
+        A waiting job has ended when this returns; a running one ends at its next checkpoint.
+        """
+        before = await self._cancel(self.id, reason)
+        return before not in (None, "completed", "failed", "cancelled")
+
+    async def _look(self) -> JobView:
+        view = await self._view(self.id)
+        if view is None:
+            raise JobNotFoundError(f"no record of job {self.id}", context={"job": self.id})
+        return view
+
+
+def has_ended(job: Job[Any]) -> bool:
+    """Whether this node has heard of its outcome."""
+    return job._waiter.outcome is not None  # pyright: ignore[reportPrivateUsage]
