@@ -16,8 +16,8 @@ async def main():
 trio.run(main)
 ```
 
-Floors, each importing only those below: `cli` and `testing`, `engine`, `store`, `wire`, `policy`,
-`model`, `concurrency`. Their docstrings are the architecture pages.
+Floors, each importing only those below: `cli` and `testing`, `engine`, `store`, `embedded`, `wire`,
+`policy`, `model`, `concurrency`. Their docstrings are the architecture pages.
 """
 
 from am2z_trio.engine.processors.compose import Composition, Payload, batch, chain, parallel, route

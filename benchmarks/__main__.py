@@ -16,7 +16,7 @@ import anyio
 import redis
 
 from am2z_trio.cli.display import progress
-from am2z_trio.wire.server import EmbeddedServer, open_embedded_server
+from am2z_trio.embedded.server import EmbeddedServer, open_embedded_server
 
 from .jobs import PAYLOAD
 from .report import render, summarise

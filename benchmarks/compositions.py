@@ -18,8 +18,8 @@ from typing import Any, Final
 import anyio
 
 from am2z_trio import Composition, LocalRuntime, Processor, QueueRuntime, chain, parallel, processor
+from am2z_trio.embedded.server import open_embedded_server
 from am2z_trio.engine.runtime.runtime import Runtime
-from am2z_trio.wire.server import open_embedded_server
 
 from .processes import serving
 

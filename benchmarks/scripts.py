@@ -22,6 +22,7 @@ import msgspec
 import redis
 
 from am2z_trio.cli.display import table
+from am2z_trio.embedded.server import open_embedded_server
 from am2z_trio.model.options import Retention
 from am2z_trio.model.records import (
     FREE,
@@ -40,7 +41,6 @@ from am2z_trio.store.keys import anchor, spell
 from am2z_trio.store.ports import StoreSettings
 from am2z_trio.store.redis import RedisStore
 from am2z_trio.wire.scripts import Script
-from am2z_trio.wire.server import open_embedded_server
 
 T = TypeVar("T")
 

@@ -23,9 +23,9 @@ import anyio
 import redis
 
 from am2z_trio import LocalRuntime, QueueOptions, QueueRuntime, processor
+from am2z_trio.embedded.server import open_embedded_server
 from am2z_trio.engine.node.memory_watch import resident_mb
 from am2z_trio.engine.runtime.runtime import Runtime
-from am2z_trio.wire.server import open_embedded_server
 
 from .processes import serving
 

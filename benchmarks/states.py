@@ -20,7 +20,7 @@ import msgspec
 import redis.asyncio as redis_py
 
 from am2z_trio import RedisStateManager
-from am2z_trio.wire.server import open_embedded_server
+from am2z_trio.embedded.server import open_embedded_server
 
 Step = Callable[[int], Awaitable[object]]
 

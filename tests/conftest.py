@@ -6,7 +6,7 @@
 * `anyio_backend` - both hosts, for tests marked `anyio`; a test for Trio alone is marked `trio`
 
 `AM2Z_TEST_REDIS` names the server program of the session; without it, it is the one that an
-embedded server would be. Servers are started as `am2z_trio.wire.server` starts them, so they end
+embedded server would be. Servers are started as `am2z_trio.embedded.server` starts them, so they end
 with the test run, however that ends.
 """
 
@@ -57,7 +57,7 @@ class RedisProcess:
         tcp: bool = False,
     ) -> None:
         # Not at the top: a test of a lower room must be able to run while a higher one is broken.
-        from am2z_trio.wire.server import find_server, version_of
+        from am2z_trio.embedded.server import find_server, version_of
 
         self.binary = find_server(binary)
         text = subprocess.run([self.binary, "--version"], capture_output=True, text=True, check=True).stdout
@@ -79,7 +79,7 @@ class RedisProcess:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        from am2z_trio.wire.server import PreparedServer
+        from am2z_trio.embedded.server import PreparedServer
 
         assert self._process is None, "it is running already"
         self._prepared = PreparedServer.create(self.binary, self.version, self.config)

@@ -20,7 +20,6 @@ has grown beyond a limit, and replies count, too.
 * `holes` - servers that somebody can take over
 * `client` - reconnects, resubscribes, sends again what may be sent again
 * `scripts` - a Lua script and its digest
-* `server` - a private redis-server that ends with its owner
 
 The wire knows nothing of jobs.
 """

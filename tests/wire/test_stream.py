@@ -15,9 +15,9 @@ import anyio
 import pytest
 
 from am2z_trio.concurrency import Host, current_host
+from am2z_trio.embedded import server
 from am2z_trio.model.errors import NetworkError
 from am2z_trio.model.redis_options import RedisOptions
-from am2z_trio.wire import server
 from am2z_trio.wire.stream import ByteStream, open_stream
 
 from .peer import start

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Unpack
 
+from am2z_trio.embedded.server import open_embedded_server
 from am2z_trio.model.arguments import exact_arguments
 from am2z_trio.model.options import RuntimeKeywords, RuntimeOptions, require
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store.ports import Store
 from am2z_trio.store.redis import RedisStore
-from am2z_trio.wire.server import open_embedded_server
 
 from .runtime import Runtime
 

@@ -44,8 +44,7 @@ from am2z_trio.concurrency import current_host
 from am2z_trio.model.errors import ConfigurationError, NetworkError
 from am2z_trio.model.options import require, require_seconds
 from am2z_trio.model.redis_options import RedisOptions
-
-from .stream import open_stream
+from am2z_trio.wire.stream import open_stream
 
 __all__ = ["EmbeddedServer", "PreparedServer", "find_server", "open_embedded_server", "version_of"]
 

@@ -20,9 +20,7 @@ import pytest
 import redis
 from anyio.abc import Process
 
-from am2z_trio.model.errors import ConfigurationError, NetworkError
-from am2z_trio.model.redis_options import RedisOptions
-from am2z_trio.wire.server import (
+from am2z_trio.embedded.server import (
     PACKAGES,
     EmbeddedServer,
     PreparedServer,
@@ -30,6 +28,8 @@ from am2z_trio.wire.server import (
     find_server,
     open_embedded_server,
 )
+from am2z_trio.model.errors import ConfigurationError, NetworkError
+from am2z_trio.model.redis_options import RedisOptions
 from tests.conftest import RedisProcess, SpawnRedis, wait_until
 
 
@@ -475,7 +475,7 @@ OWNER = textwrap.dedent(
     import sys
     from pathlib import Path
     import anyio
-    from am2z_trio.wire.server import open_embedded_server
+    from am2z_trio.embedded.server import open_embedded_server
 
     async def main():
         async with open_embedded_server(Path(sys.argv[1]), *sys.argv[3:]) as server:
