@@ -1,0 +1,124 @@
+"""No room grows unseen: files, classes, functions and constructors keep to a size.
+
+What is larger today is listed with its size. An entry may only shrink: whoever makes its subject smaller
+lowers it here, and a subject within the limits has none.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[2] / "am2z_trio"
+
+FILE, CLASS, FUNCTION, PARAMETERS = 400, 300, 50, 8
+"""Lines of a file (Python or Lua), of a class and of a function, each with its docstring; parameters of a
+constructor without `self`."""
+
+EXCEPTIONS: Final[dict[str, int]] = {
+    "cli/main.py:_parser": 68,
+    "cli/run.py:run_lines": 64,
+    "engine/execution/calls.py:Calls._run_inline": 55,
+    "engine/execution/executor.py": 884,
+    "engine/execution/executor.py:Executor": 550,
+    "engine/execution/executor.py:Executor.__init__()": 10,
+    "engine/execution/executor.py:Executor._run": 62,
+    "engine/node/node.py": 741,
+    "engine/node/node.py:Node": 627,
+    "engine/node/node.py:Node.__init__": 88,
+    "engine/processors/compose.py": 544,
+    "engine/processors/context.py:Context.__init__()": 13,
+    "engine/processors/processor.py": 479,
+    "engine/processors/processor.py:Processor.__init__": 78,
+    "engine/processors/processor.py:Processor.__init__()": 10,
+    "engine/runtime/runtime.py": 711,
+    "engine/runtime/runtime.py:Runtime": 584,
+    "engine/runtime/runtime.py:Runtime.execute": 51,
+    "engine/runtime/runtime.py:Runtime.session": 53,
+    "engine/submission/results.py": 680,
+    "engine/submission/results.py:Results": 427,
+    "engine/submission/submissions.py": 599,
+    "engine/submission/submissions.py:Submissions": 399,
+    "engine/submission/submissions.py:Submissions.prepare": 62,
+    "engine/work/worker.py": 650,
+    "engine/work/worker.py:Worker": 578,
+    "engine/work/worker.py:Worker.__init__": 56,
+    "engine/work/worker.py:Worker.__init__()": 14,
+    "engine/work/worker.py:Worker._serve": 56,
+    "model/errors.py": 695,
+    "model/options.py": 574,
+    "store/lua/claim.lua": 415,
+    "store/lua/jobs.lua": 712,
+    "store/memory/ledger.py": 614,
+    "store/memory/ledger.py:Ledger": 498,
+    "store/memory/server.py": 945,
+    "store/memory/server.py:MemoryServer": 854,
+    "store/memory/server.py:MemoryServer._enqueue": 77,
+    "store/memory/server.py:MemoryServer._settle": 59,
+    "store/memory/server.py:MemoryServer.claim": 110,
+    "store/ports.py": 456,
+    "store/ports.py:Store": 307,
+    "store/redis.py": 995,
+    "store/redis.py:RedisStore": 652,
+    "testing/conformance/nodes.py": 491,
+    "testing/conformance/nodes.py:NodeCases": 477,
+    "wire/client.py": 557,
+    "wire/client.py:RedisClient": 453,
+    "wire/client.py:RedisClient.run": 51,
+    "wire/server.py": 624,
+    "wire/server.py:open_embedded_server": 80,
+}
+
+
+def sizes(path: Path) -> Iterator[tuple[str, int, int]]:
+    """What has a limit in a file: its name, its size, and the limit."""
+    text = path.read_text(encoding="utf-8")
+    place = path.relative_to(ROOT).as_posix()
+    yield place, len(text.splitlines()), FILE
+    if path.suffix == ".py":
+        yield from _of(ast.parse(text), place)
+
+
+def _of(tree: ast.AST, place: str) -> Iterator[tuple[str, int, int]]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.ClassDef):
+            name = f"{place}:{node.name}"
+            yield name, _lines(node), CLASS
+            yield from _of(node, name + ".")
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            name = f"{place}{'' if place.endswith('.') else ':'}{node.name}"
+            yield name, _lines(node), FUNCTION
+            if node.name == "__init__":
+                given = node.args
+                count = len(given.posonlyargs) + len(given.args) + len(given.kwonlyargs) - 1
+                yield f"{name}()", count, PARAMETERS
+
+
+def _lines(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    assert node.end_lineno is not None
+    return node.end_lineno - node.lineno + 1
+
+
+def too_large() -> dict[str, int]:
+    found = dict[str, int]()
+    for path in sorted(ROOT.rglob("*")):
+        if path.suffix in (".py", ".lua"):
+            for name, size, limit in sizes(path):
+                if size > limit:
+                    found[name] = max(size, found.get(name, 0))
+    return found
+
+
+FOUND: Final = too_large()
+
+
+@pytest.mark.parametrize("name", sorted(FOUND.keys() | EXCEPTIONS.keys()))
+def test_nothing_is_larger_than_its_limit_but_what_is_listed_and_that_only_shrinks(name):
+    size, listed = FOUND.get(name), EXCEPTIONS.get(name)
+    assert listed is not None, f"{name} has grown to {size}: move a wall first"
+    assert size is not None, f"{name} keeps to its limit now: take its entry out of EXCEPTIONS"
+    assert size <= listed, f"{name} has grown from {listed} to {size}: move a wall first"
