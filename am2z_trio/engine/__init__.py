@@ -9,7 +9,7 @@ A room per subject, on floors; each knows only those below it:
 * `submission` - jobs on their way out, outcomes on their way in
 * `processors` - what a user writes, and how a node knows it
 * `states` - session states as users and jobs see them; beside it `events` - what is told to everybody
-* `here` - the event loop in which all of a node lives
+* `claim` - one claimed job; `here` - the event loop in which all of a node lives
 
 The hot path is worker, executor, settler: one claim and one settle call carry many jobs, a job
 costs its slot no round trip, and nothing there logs, formats or looks up by name more than once.

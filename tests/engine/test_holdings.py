@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from am2z_trio.concurrency import current_host
+from am2z_trio.engine.claim import Claim
 from am2z_trio.engine.node.holdings import Holdings
-from am2z_trio.engine.work.claims import Claim, Claims
+from am2z_trio.engine.work.claims import Claims
 from am2z_trio.model.errors import ServerReplyError
 
 pytestmark = pytest.mark.anyio
@@ -35,8 +36,8 @@ class Refusing:
 
 def claim(id: str) -> Claim:
     grant: Any = SimpleNamespace(spec=SimpleNamespace(id=id), token=f"token of {id}")
-    worker: Any = SimpleNamespace(stops_when_cut_off=True)
-    return Claim(grant, worker, 0.0)
+    holder: Any = SimpleNamespace(stops_when_cut_off=True)
+    return Claim(grant, holder, 0.0)
 
 
 async def test_the_store_hears_of_claims_that_were_given_up_though_it_refuses_at_first():

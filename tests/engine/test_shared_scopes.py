@@ -29,10 +29,10 @@ from am2z_trio import (
 from am2z_trio.concurrency import _asyncio, _trio
 from am2z_trio.concurrency._asyncio import AsyncioHost
 from am2z_trio.concurrency._trio import TrioHost
+from am2z_trio.engine.claim import Claim, Stop, running_job
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.engine.submission.job import read_result
 from am2z_trio.engine.submission.submissions import Ask
-from am2z_trio.engine.work.claims import Claim, Stop, running_job
 from am2z_trio.model.codec import StateCodec
 
 pytestmark = pytest.mark.anyio

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from am2z_trio.concurrency import Host
+from am2z_trio.engine.claim import Claim
 from am2z_trio.engine.processors.context import CallRequest, Context
-from am2z_trio.engine.processors.registry import Registry
+from am2z_trio.engine.processors.registry import Registered, Registry
+from am2z_trio.engine.states.job_state import JobState
 from am2z_trio.engine.submission.job import Done
 from am2z_trio.engine.submission.submissions import (
     ANY_OPTIONS,
@@ -21,7 +23,6 @@ from am2z_trio.engine.submission.submissions import (
     name_of,
     was_given_up,
 )
-from am2z_trio.engine.work.claims import Claim
 from am2z_trio.model.codec import RecordDecoder
 from am2z_trio.model.errors import (
     ConfigurationError,
@@ -33,9 +34,15 @@ from am2z_trio.model.limits import MAX_CALLS
 from am2z_trio.model.options import JobOptions, require, require_seconds
 from am2z_trio.model.records import Grant, ResultRecord, Settlement, callers_below, told_of_failure
 
-from .executor import Executor
-
 Tell = Callable[[str, Any, Grant], None]
+
+
+class Run(Protocol):
+    """What runs a claimed job once, as `Executor.run` does."""
+
+    async def __call__(
+        self, claim: Claim, registered: Registered, *, stored: JobState | None
+    ) -> Settlement | None: ...
 
 
 _decode_result = RecordDecoder[ResultRecord](ResultRecord)
@@ -60,7 +67,7 @@ class Calls:
         self._tell = tell
         self._is_closed = is_closed
 
-    async def call(self, executor: Executor, claim: Claim, request: CallRequest, context: Context) -> Any:
+    async def call(self, run: Run, claim: Claim, request: CallRequest, context: Context) -> Any:
         """Run a job for a running job and return what it returned, or raise its error."""
         root = claim.root
         root.called += 1
@@ -68,9 +75,9 @@ class Calls:
             raise _too_many(root)
         require(isinstance(request.inline, bool), "inline", request.inline, "must be True or False")
         if request.inline:
-            return await self._run_inline(executor, claim, request, context)
+            return await self._run_inline(run, claim, request, context)
         ask = self._ask(claim, request)
-        async with root.worker.away(root):
+        async with root.holder.away(root):
             began, repeats = self._host.now(), 0
             result = await self._submissions.execute(request.processor, request.state, ask, began=began)
             while was_given_up(result.error) and repeats < MOST_REPEATS:
@@ -93,7 +100,7 @@ class Calls:
             request = call_of(number)
             return request.processor, request.state, self._ask(claim, request)
 
-        async with root.worker.away(root):
+        async with root.holder.away(root):
             await self._submissions.execute_each(many, asked, done, partial(self._goes_on, root))
 
     def _ask(self, claim: Claim, request: CallRequest) -> Ask:
@@ -117,9 +124,7 @@ class Calls:
             return root.stop.kind != "cancelled"
         return self._is_closed()
 
-    async def _run_inline(
-        self, executor: Executor, claim: Claim, request: CallRequest, context: Context
-    ) -> Any:
+    async def _run_inline(self, run: Run, claim: Claim, request: CallRequest, context: Context) -> Any:
         name = name_of(request.processor)
         registered = self._registry.get(name)
         if registered is None:
@@ -141,7 +146,7 @@ class Calls:
         if timeout is not None:
             timeout = require_seconds("timeout", timeout, zero=False)
         options = (request.options or ANY_OPTIONS).over(registered.processor.queue.default_job_options)
-        child = Claim(claim.grant, claim.worker, self._host.now())
+        child = Claim(claim.grant, claim.holder, self._host.now())
         child.root, child.path = root, f"{claim.path}{request.key}/"
         spec = msgspec.structs.replace(
             claim.grant.spec,
@@ -160,9 +165,9 @@ class Calls:
         while True:
             child.grant = grant
             self._tell("job:started", {"attempt": grant.attempt}, grant)
-            settlement = await executor.run(child, registered, stored=context.state)
+            settlement = await run(child, registered, stored=context.state)
             assert settlement is not None
-            child.worker.look_back(child, settlement)
+            child.holder.look_back(child, settlement)
             if settlement.outcome != "retry":
                 break
             self._tell("job:retrying", told_of_failure(grant.attempt, settlement.reason), grant)

@@ -20,12 +20,11 @@ import msgspec
 from am2z_trio.concurrency import CancelScope, Host
 from am2z_trio.concurrency.contexts import OwnContext, in_context
 from am2z_trio.concurrency.groups import is_not_the_codes_own, is_presentable, leaves, parts_of, unwrapped
+from am2z_trio.engine.claim import Claim, running
 from am2z_trio.engine.processors.context import CallRequest, Context, Meta
 from am2z_trio.engine.processors.registry import Registered
 from am2z_trio.engine.states.access import NodeStates
 from am2z_trio.engine.states.job_state import JobState
-from am2z_trio.engine.submission.job import Done
-from am2z_trio.engine.work.claims import Claim, running
 from am2z_trio.model import codec
 from am2z_trio.model.errors import (
     AM2ZError,
@@ -75,6 +74,7 @@ from am2z_trio.model.telling import (
 from am2z_trio.policy.retry import backoff_delay, wants_retry
 
 from .breakers import NO_REMEDY, Circuits
+from .calls import Calls
 from .job_nursery import JobNursery
 from .threads import Threads
 
@@ -85,8 +85,6 @@ job_logger: Final = logging.getLogger("am2z_trio.jobs")
 
 Emit = Callable[[str, Any, Grant], None]
 Report = Callable[[Grant, float], Awaitable[None]]
-Call = Callable[[Claim, CallRequest, Context], Awaitable[Any]]
-CallEach = Callable[[Claim, int, Callable[[int], CallRequest], Done], Awaitable[None]]
 
 KEPT_ERRORS: Final = 20
 """Errors of earlier attempts that are kept with a job."""
@@ -103,8 +101,7 @@ class Executor:
     """Runs claimed jobs of one node."""
 
     __slots__ = (
-        "_call_each",
-        "_call_job",
+        "_calls",
         "_circuits",
         "_emit",
         "_host",
@@ -124,11 +121,10 @@ class Executor:
         circuits: Circuits,
         own: OwnContext,
         threads: Threads,
+        calls: Calls,
         *,
         emit: Emit,
         report: Report,
-        call: Call,
-        call_each: CallEach,
     ) -> None:
         self._host = host
         self._now = host.now
@@ -136,8 +132,7 @@ class Executor:
         self._states = states
         self._emit = emit
         self._report = report
-        self._call_job = call
-        self._call_each = call_each
+        self._calls = calls
         self._circuits = circuits
         self._own = own
         self.threads = threads
@@ -403,7 +398,7 @@ class Executor:
             with scope:
                 if claim.stop is not None:
                     scope.cancel()
-                return await self._call_job(claim, request, context), None
+                return await self._calls.call(self.run, claim, request, context), None
         except AM2ZError as raised:
             # Both are told: why it fell back, and why that did not help.
             worse = sound(raised)
@@ -501,8 +496,8 @@ class Executor:
             ),
             emit=emit,
             report=report,
-            call=partial(self._call_job, claim),
-            call_each=partial(self._call_each, claim),
+            call=partial(self._calls.call, self.run, claim),
+            call_each=partial(self._calls.call_each, claim),
         )
 
     def _completed(

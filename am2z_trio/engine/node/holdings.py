@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from am2z_trio.concurrency import Host
-from am2z_trio.engine.work.claims import Claim, Claims, Stop
+from am2z_trio.engine.claim import Claim, Stop
+from am2z_trio.engine.work.claims import Claims
 from am2z_trio.model.logs import Log
 from am2z_trio.model.records import CancelRequest, Settlement
 from am2z_trio.store.ports import Store
@@ -92,4 +93,4 @@ class Holdings:
                 claim.cancel(Stop("lost", "the job was taken away from this node"))
             elif claim.calls and claim.stop is None:
                 # Given back after it was taken away, it would count in the limits that its calls may need.
-                await claim.worker.stay_aside(claim)
+                await claim.holder.stay_aside(claim)

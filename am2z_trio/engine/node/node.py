@@ -33,7 +33,6 @@ from am2z_trio.engine.execution.calls import Calls
 from am2z_trio.engine.execution.executor import Executor, log_failure
 from am2z_trio.engine.execution.threads import Threads
 from am2z_trio.engine.here import Here
-from am2z_trio.engine.processors.context import CallRequest, Context
 from am2z_trio.engine.processors.registry import Registered, Registry
 from am2z_trio.engine.sessions.hosted import HostedSession, Sessions
 from am2z_trio.engine.sessions.stopping import SessionStops
@@ -41,7 +40,7 @@ from am2z_trio.engine.states.access import NodeStates
 from am2z_trio.engine.states.locks import Locks
 from am2z_trio.engine.submission.results import Results
 from am2z_trio.engine.submission.submissions import Submissions
-from am2z_trio.engine.work.claims import Claim, Claims
+from am2z_trio.engine.work.claims import Claims
 from am2z_trio.engine.work.hogs import Hogs
 from am2z_trio.engine.work.settler import Settler
 from am2z_trio.engine.work.worker import Worker
@@ -172,10 +171,9 @@ class Node:
             Circuits(store),
             own,
             self.threads,
+            self._calls,
             emit=self._emit,
             report=self._report,
-            call=self._call,
-            call_each=self._calls.call_each,
         )
         self._services: CancelScope = self.host.cancel_scope(shield=True)
         self._serving = self.host.event()
@@ -733,9 +731,6 @@ class Node:
             name, data, node=self.id, job=spec.id, processor=spec.processor, session=spec.session
         )
         self._bus.emit(event)
-
-    async def _call(self, claim: Claim, request: CallRequest, context: Context) -> Any:
-        return await self._calls.call(self._executor, claim, request, context)
 
     async def _report(self, grant: Grant, progress: float) -> None:
         await self.store.report(grant.spec.id, grant.token, require_number("progress", progress))

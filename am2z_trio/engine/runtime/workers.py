@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from am2z_trio.engine.claim import Stop
 from am2z_trio.engine.processors.processor import Processor
 from am2z_trio.engine.submission.submissions import name_of, require_session
-from am2z_trio.engine.work.claims import Stop
 from am2z_trio.model.errors import ProcessorNotFoundError
 from am2z_trio.model.records import queue_name
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import msgspec
 
+from am2z_trio.engine.claim import aside
 from am2z_trio.engine.here import Here
-from am2z_trio.engine.work.claims import aside
 from am2z_trio.model.codec import NIL, RecordDecoder, StateCodec
 from am2z_trio.model.errors import (
     AM2ZError,

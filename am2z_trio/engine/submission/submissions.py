@@ -11,9 +11,9 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 import msgspec
 
 from am2z_trio.concurrency import Host, Spot
+from am2z_trio.engine.claim import aside, running_job
 from am2z_trio.engine.processors.processor import Processor
 from am2z_trio.engine.processors.registry import Registry
-from am2z_trio.engine.work.claims import aside, running_job
 from am2z_trio.model.callables import require_items
 from am2z_trio.model.codec import StateCodec
 from am2z_trio.model.errors import (
@@ -213,7 +213,7 @@ class Submissions:
             if waiting is None:
                 settled = await spot.park()
             else:
-                async with waiting.worker.away(waiting):
+                async with waiting.holder.away(waiting):
                     settled = await spot.park()
             await self._out_of_time(waiter, settled, deadline)
         except BaseException:

@@ -2,108 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable
 from math import inf
-from typing import TYPE_CHECKING, Final, Literal
 
-import msgspec
-
-from am2z_trio.concurrency import CancelScope, Event
-from am2z_trio.model.records import CancelRequest, Grant, MayGoOn, SettleAnswer, Settlement
-
-if TYPE_CHECKING:
-    from .worker import Worker
-
-
-class Stop(msgspec.Struct, frozen=True):
-    """Why a job is to stop before its code has returned."""
-
-    kind: Literal["cancelled", "released", "lost"]
-    """`cancelled` is settled as such, `released` goes back to its queue; `lost` writes nothing, the
-    claim is not ours any more."""
-    reason: str
-
-
-class Claim:
-    """One claimed job. `scope` exists while its code runs."""
-
-    __slots__ = (
-        "began",
-        "called",
-        "calls",
-        "counts",
-        "ended",
-        "grant",
-        "is_limited",
-        "is_running",
-        "may_go_on",
-        "path",
-        "root",
-        "scope",
-        "since",
-        "stop",
-        "worker",
-    )
-
-    def __init__(self, grant: Grant, worker: Worker, since: float) -> None:
-        self.grant = grant
-        self.worker = worker
-        self.since = since
-        self.scope: CancelScope | None = None
-        self.is_running = False
-        self.is_limited = False
-        """Whether its code has a timeout or a deadline, of itself or of its caller."""
-        self.may_go_on: Event | None = None
-        """Set when the limits of its queue let it go on."""
-        self.stop: Stop | None = None
-        self.calls = 0
-        """Jobs it waits for now."""
-        self.called = 0
-        """Jobs it has called in this run."""
-        self.root = self
-        """The job in the store that this is part of: itself, unless it is run inline."""
-        self.path = ""
-        """Where in its root an inline call is."""
-        self.counts = False
-        """Whether it takes up room in the node's capacity now."""
-        self.began = self.ended = since
-        """When its code ran last, by the host's clock."""
-
-    def cancel(self, stop: Stop) -> None:
-        """Stop the job at its next checkpoint, or before it starts. The first reason stays."""
-        if self.stop is None:
-            self.stop = stop
-        if self.scope is not None:
-            self.scope.cancel()
-
-    def settled(self, settlement: Settlement, answer: SettleAnswer) -> None:
-        self.worker.on_settled(self, settlement, answer)
-
-
-running: Final[ContextVar[Claim | None]] = ContextVar("am2z running job", default=None)
-"""The job whose code runs in this task, or in the one that has started it."""
-
-
-def running_job() -> Claim | None:
-    """The job in whose code we are; `None` outside of jobs, and in what a job has left behind."""
-    claim = running.get()
-    return claim if claim is not None and claim.is_running else None
-
-
-@asynccontextmanager
-async def aside(waits: bool = True, uncalled: str = "") -> AsyncIterator[None]:
-    """Around waiting for a job's outcome, if it `waits`: a job that does so takes no room meanwhile.
-
-    `uncalled` is the job it waits for, if the store does not know that another job has called it.
-    """
-    claim = running_job() if waits else None
-    if claim is None:
-        yield
-    else:
-        async with claim.worker.away(claim, uncalled):
-            yield
+from am2z_trio.engine.claim import Claim, Stop
+from am2z_trio.model.records import CancelRequest, MayGoOn
 
 
 class Claims:
@@ -184,13 +87,13 @@ class Claims:
     def cancel_all(self, session: str, queue: str, stop: Stop) -> None:
         """Stop every job of a session that this node holds of a queue."""
         for claim in list(self._by_id.values()):
-            if claim.grant.spec.session == session and claim.worker.queue == queue:
+            if claim.grant.spec.session == session and claim.holder.queue == queue:
                 claim.cancel(stop)
 
     def give_up(self, reason: str) -> int:
         """Stop the jobs that must not go on while others may be given them; returns how many."""
         some = [
-            claim for claim in self._by_id.values() if claim.stop is None and claim.worker.stops_when_cut_off
+            claim for claim in self._by_id.values() if claim.stop is None and claim.holder.stops_when_cut_off
         ]
         for claim in some:
             self._given_up.append((claim.grant.spec.id, claim.grant.token))

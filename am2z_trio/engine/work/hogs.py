@@ -23,13 +23,14 @@ from typing import Final
 import anyio
 
 from am2z_trio.concurrency import Host
+from am2z_trio.engine.claim import Claim, running
 from am2z_trio.engine.processors.registry import Registry
 from am2z_trio.model.errors import DeadlineExceededError, ProcessorTimeoutError
 from am2z_trio.model.logs import Log, attributes
 from am2z_trio.model.records import Settlement
 from am2z_trio.model.telling import attempt
 
-from .claims import Claim, Claims, running
+from .claims import Claims
 
 logger: Final = Log("am2z_trio.jobs")
 

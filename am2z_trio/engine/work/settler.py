@@ -19,6 +19,7 @@ from math import inf
 from typing import Final
 
 from am2z_trio.concurrency import Host, TaskStatus
+from am2z_trio.engine.claim import Claim
 from am2z_trio.model.codec import NIL, encode_record
 from am2z_trio.model.errors import (
     AccessDeniedError,
@@ -33,8 +34,6 @@ from am2z_trio.model.logs import Log
 from am2z_trio.model.records import WIRE_VERSION, ResultRecord, Settlement, reason_of_failure
 from am2z_trio.model.telling import cut, text_of
 from am2z_trio.store.ports import Store
-
-from .claims import Claim
 
 logger: Final = Log("am2z_trio.settler")
 

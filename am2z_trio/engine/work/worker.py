@@ -20,6 +20,7 @@ from typing import Final
 from am2z_trio.concurrency import CancelScope, Host, Nursery, Spot, TaskStatus
 from am2z_trio.concurrency.capacity import Capacity
 from am2z_trio.concurrency.groups import is_an_error, is_not_the_codes_own
+from am2z_trio.engine.claim import Claim, Stop
 from am2z_trio.engine.execution.executor import Executor, conflicted, released
 from am2z_trio.engine.processors.registry import Registered
 from am2z_trio.engine.sessions.hosted import HostedSession, Sessions, SessionWorker
@@ -30,7 +31,7 @@ from am2z_trio.model.telling import text_of
 from am2z_trio.policy.prefetch import Prefetch
 from am2z_trio.store.ports import Store
 
-from .claims import Claim, Claims, Stop
+from .claims import Claims
 from .hogs import LATE, Hogs
 from .settler import Settler
 
@@ -195,10 +196,7 @@ class Worker:
 
     @asynccontextmanager
     async def away(self, claim: Claim, uncalled: str = "") -> AsyncIterator[None]:
-        """Around waiting for other jobs: this one takes no room then, here or in the limits of its queue.
-
-        `uncalled`: one of them that the store takes for a job that nobody waits for.
-        """
+        """Around waiting for other jobs; what it needs of its room is given back for as long."""
         claim.calls += 1
         first = claim.calls == 1
         if first:

@@ -1,0 +1,135 @@
+"""One claimed job: what runs it, waits in it, stops it or settles it has this in common."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import ContextVar
+from typing import Final, Literal, Protocol
+
+import msgspec
+
+from am2z_trio.concurrency import CancelScope, Event
+from am2z_trio.model.records import Grant, SettleAnswer, Settlement
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Why a job is to stop before its code has returned."""
+
+    kind: Literal["cancelled", "released", "lost"]
+    """`cancelled` is settled as such, `released` goes back to its queue; `lost` writes nothing, the
+    claim is not ours any more."""
+    reason: str
+
+
+class Holder(Protocol):
+    """Whoever has claimed a job, and has to hear how it gets on."""
+
+    @property
+    def queue(self) -> str:
+        """The queue that the job is of."""
+        ...
+
+    @property
+    def stops_when_cut_off(self) -> bool:
+        """Whether its jobs must not go on while others may be given them."""
+        ...
+
+    def away(self, claim: Claim, uncalled: str = "") -> AbstractAsyncContextManager[None]:
+        """Around waiting for other jobs: this one takes no room then, here or in the limits of its queue.
+
+        `uncalled`: one of them that the store takes for a job that nobody waits for.
+        """
+        ...
+
+    async def stay_aside(self, claim: Claim) -> None:
+        """The limits of the queue do not count a job that waits for others."""
+        ...
+
+    def look_back(self, claim: Claim, settlement: Settlement | None) -> None:
+        """The job's code, or that of one within it, has run."""
+        ...
+
+    def on_settled(self, claim: Claim, settlement: Settlement, answer: SettleAnswer) -> None:
+        """The store has answered."""
+        ...
+
+
+class Claim:
+    """One claimed job. `scope` exists while its code runs."""
+
+    __slots__ = (
+        "began",
+        "called",
+        "calls",
+        "counts",
+        "ended",
+        "grant",
+        "holder",
+        "is_limited",
+        "is_running",
+        "may_go_on",
+        "path",
+        "root",
+        "scope",
+        "since",
+        "stop",
+    )
+
+    def __init__(self, grant: Grant, holder: Holder, since: float) -> None:
+        self.grant = grant
+        self.holder = holder
+        self.since = since
+        self.scope: CancelScope | None = None
+        self.is_running = False
+        self.is_limited = False
+        """Whether its code has a timeout or a deadline, of itself or of its caller."""
+        self.may_go_on: Event | None = None
+        """Set when the limits of its queue let it go on."""
+        self.stop: Stop | None = None
+        self.calls = 0
+        """Jobs it waits for now."""
+        self.called = 0
+        """Jobs it has called in this run."""
+        self.root = self
+        """The job in the store that this is part of: itself, unless it is run inline."""
+        self.path = ""
+        """Where in its root an inline call is."""
+        self.counts = False
+        """Whether it takes up room in the node's capacity now."""
+        self.began = self.ended = since
+        """When its code ran last, by the host's clock."""
+
+    def cancel(self, stop: Stop) -> None:
+        """Stop the job at its next checkpoint, or before it starts. The first reason stays."""
+        if self.stop is None:
+            self.stop = stop
+        if self.scope is not None:
+            self.scope.cancel()
+
+    def settled(self, settlement: Settlement, answer: SettleAnswer) -> None:
+        self.holder.on_settled(self, settlement, answer)
+
+
+running: Final[ContextVar[Claim | None]] = ContextVar("am2z running job", default=None)
+"""The job whose code runs in this task, or in the one that has started it."""
+
+
+def running_job() -> Claim | None:
+    """The job in whose code we are; `None` outside of jobs, and in what a job has left behind."""
+    claim = running.get()
+    return claim if claim is not None and claim.is_running else None
+
+
+@asynccontextmanager
+async def aside(waits: bool = True, uncalled: str = "") -> AsyncIterator[None]:
+    """Around waiting for a job's outcome, if it `waits`: a job that does so takes no room meanwhile.
+
+    `uncalled` is the job it waits for, if the store does not know that another job has called it.
+    """
+    claim = running_job() if waits else None
+    if claim is None:
+        yield
+    else:
+        async with claim.holder.away(claim, uncalled):
+            yield
