@@ -1,0 +1,140 @@
+"""What one job costs, in counts: no clock is asked, so nothing here depends on the machine.
+
+Each figure is today's. It may shrink, and is then lowered here; what makes it grow has to be worth it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import pytest
+
+import am2z_trio
+from am2z_trio import LocalRuntime, QueueRuntime, processor
+from am2z_trio.store import scripts
+from am2z_trio.wire.scripts import Script
+
+PACKAGE: Final = str(Path(am2z_trio.__file__).parent)
+
+JOBS: Final = 20
+"""Lone jobs, of which the cheapest counts: the others met a service of the node at its own business."""
+
+
+@processor
+async def double(state: int) -> int:
+    return state * 2
+
+
+async def lone(runtime: Any) -> None:
+    assert (await runtime.execute(double, 21)).unwrap() == 42
+
+
+class Entered:
+    """Counts the package's functions that are entered, a resumed coroutine as one more."""
+
+    def __init__(self) -> None:
+        self.functions = Counter[str]()
+
+    def __call__(self, frame: FrameType, event: str, _: Any) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(PACKAGE):
+            self.functions[f"{code.co_filename[len(PACKAGE) + 1 :]}:{code.co_qualname}"] += 1
+
+
+async def cheapest(job: Callable[[], Awaitable[None]]) -> Counter[str]:
+    """What the job enters that meets nothing else."""
+    found = list[Counter[str]]()
+    for _ in range(JOBS):
+        entered = Entered()
+        sys.setprofile(entered)
+        try:
+            await job()
+        finally:
+            sys.setprofile(None)
+        found.append(entered.functions)
+    return min(found, key=lambda functions: functions.total())
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize(
+    ("session", "most", "most_of_engine"),
+    [(None, 268, 80), ("alice", 318, 115)],
+    ids=["lone", "in a session"],
+)
+async def test_a_job_enters_few_functions(redis_url, session, most, most_of_engine):
+    async with QueueRuntime(redis_url) as runtime:
+        runtime.register(double)
+
+        async def job() -> None:
+            assert (await runtime.execute(double, 21, session=session)).unwrap() == 42
+
+        for _ in range(5):
+            await job()
+        functions = await cheapest(job)
+    of_engine = sum(count for name, count in functions.items() if name.startswith("engine/"))
+    assert functions.total() <= most, sorted(functions.items())
+    assert of_engine <= most_of_engine, sorted(functions.items())
+
+
+class Counted(dict[str, Any]):
+    """Names by which it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = list[str]()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.asked.append(name)
+        return super().get(name, default)
+
+
+@pytest.mark.trio
+async def test_a_job_looks_its_processor_up_seldom():
+    """By name: its caller does, once; a worker knows its own."""
+    runtime, names = LocalRuntime(), Counted()
+    runtime._registry._by_name = names
+    async with runtime:
+        runtime.register(double)
+        await lone(runtime)
+        names.asked.clear()
+        await lone(runtime)
+    assert len(names.asked) <= 8, names.asked
+
+
+def commands(admin: Any) -> Counter[str]:
+    stats = admin.info("commandstats")
+    return Counter({name.removeprefix("cmdstat_"): int(found["calls"]) for name, found in stats.items()})
+
+
+@pytest.mark.trio
+async def test_a_job_costs_redis_few_commands(redis_url, redis_server):
+    async with QueueRuntime(redis_url) as runtime:
+        runtime.register(double)
+        for _ in range(5):
+            await lone(runtime)
+        found = list[Counter[str]]()
+        with redis_server.client() as admin:
+            for _ in range(JOBS):
+                before = commands(admin)
+                await lone(runtime)
+                found.append(commands(admin) - before)
+    fewest = min(found, key=lambda counts: counts.total())
+    fewest.pop("info", None)
+    calls = sum(count for name, count in fewest.items() if name in ("evalsha", "fcall"))
+    assert calls <= 3, sorted(fewest.items())
+    assert fewest.total() <= 46, sorted(fewest.items())
+
+
+SCRIPT_BYTES: Final = {"CLAIM": 45_605, "ENQUEUE": 32_504, "SETTLE": 35_536}
+"""Each call makes a script's functions anew, so what a script carries is paid for by every call of it."""
+
+
+@pytest.mark.parametrize("name", sorted(SCRIPT_BYTES))
+def test_a_hot_script_is_short(name):
+    script: Script = getattr(scripts, name)
+    assert len(script.source) <= SCRIPT_BYTES[name]
