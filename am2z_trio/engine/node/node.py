@@ -34,7 +34,8 @@ from am2z_trio.engine.execution.executor import Executor, log_failure
 from am2z_trio.engine.execution.threads import Threads
 from am2z_trio.engine.here import Here
 from am2z_trio.engine.processors.registry import Registered, Registry
-from am2z_trio.engine.sessions.hosted import HostedSession, Sessions
+from am2z_trio.engine.sessions.hosted import HostedSession
+from am2z_trio.engine.sessions.sessions import Sessions
 from am2z_trio.engine.sessions.stopping import SessionStops
 from am2z_trio.engine.states.access import NodeStates
 from am2z_trio.engine.states.locks import Locks

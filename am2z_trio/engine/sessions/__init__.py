@@ -1,5 +1,6 @@
 """A nursery per session.
 
-* `hosted` - the sessions that are here
+* `hosted` - one session here, and what runs in it
+* `sessions` - those that are here
 * `stopping` - how one ends: here, in the store, and on the other nodes
 """

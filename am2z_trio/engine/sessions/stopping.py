@@ -11,7 +11,8 @@ from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.logs import Log
 from am2z_trio.store.ports import Store
 
-from .hosted import HostedSession, Sessions
+from .hosted import HostedSession
+from .sessions import Sessions
 
 logger: Final = Log("am2z_trio.sessions")
 

@@ -23,7 +23,8 @@ from am2z_trio.concurrency.groups import is_an_error, is_not_the_codes_own
 from am2z_trio.engine.claim import Claim, Stop
 from am2z_trio.engine.execution.executor import Executor, conflicted, released
 from am2z_trio.engine.processors.registry import Registered
-from am2z_trio.engine.sessions.hosted import HostedSession, Sessions, SessionWorker
+from am2z_trio.engine.sessions.hosted import HostedSession, SessionWorker
+from am2z_trio.engine.sessions.sessions import Sessions
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.logs import Log
 from am2z_trio.model.records import FREE, ClaimAnswer, Flow, SettleAnswer, Settlement, Unreadable
