@@ -43,6 +43,7 @@ from am2z_trio.engine.submission.results import Results
 from am2z_trio.engine.submission.submissions import Submissions
 from am2z_trio.engine.work.claims import Claims
 from am2z_trio.engine.work.hogs import Hogs
+from am2z_trio.engine.work.services import WorkerServices
 from am2z_trio.engine.work.settler import Settler
 from am2z_trio.engine.work.worker import Worker
 from am2z_trio.model.errors import (
@@ -361,22 +362,19 @@ class Node:
             return
         name = registered.processor.name
         self.announcements.add(name)
-        worker = Worker(
-            self.host,
-            self.store,
-            self._executor,
-            self.settler,
-            self.claims,
-            queue=queue,
-            processor=name,
-            lookup=self._registry.look_up(name),
+        services = WorkerServices(
+            host=self.host,
+            store=self.store,
             sessions=self.sessions,
+            executor=self._executor,
+            settler=self.settler,
+            claims=self.claims,
             capacity=self.capacity,
             hogs=self.hogs,
             max_conflicts=self._options.max_conflicts,
             on_lost=self._lost,
-            on_unparked=self._on_unparked,
         )
+        worker = Worker(services, registered, self._registry.look_up(name), self._on_unparked)
         self.workers[queue] = worker
         self._at_work.add(worker)
         self._sessions.start_soon(self._work, worker, registered, name=f"worker {name}")

@@ -17,24 +17,20 @@ from contextlib import asynccontextmanager
 from math import inf
 from typing import Final
 
-from am2z_trio.concurrency import CancelScope, Host, Nursery, Spot, TaskStatus
-from am2z_trio.concurrency.capacity import Capacity
+from am2z_trio.concurrency import CancelScope, Nursery, Spot, TaskStatus
 from am2z_trio.concurrency.groups import is_an_error, is_not_the_codes_own
 from am2z_trio.engine.claim import Claim, Stop
-from am2z_trio.engine.execution.executor import Executor, conflicted, released
+from am2z_trio.engine.execution.executor import conflicted, released
 from am2z_trio.engine.processors.registry import Registered
 from am2z_trio.engine.sessions.hosted import HostedSession, SessionWorker
-from am2z_trio.engine.sessions.sessions import Sessions
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.logs import Log
 from am2z_trio.model.records import FREE, ClaimAnswer, Flow, SettleAnswer, Settlement, Unreadable
 from am2z_trio.model.telling import text_of
 from am2z_trio.policy.prefetch import Prefetch
-from am2z_trio.store.ports import Store
 
-from .claims import Claims
-from .hogs import LATE, Hogs
-from .settler import Settler
+from .hogs import LATE
+from .services import WorkerServices
 
 logger: Final = Log("am2z_trio.worker")
 
@@ -77,35 +73,24 @@ class Worker:
 
     def __init__(
         self,
-        host: Host,
-        store: Store,
-        executor: Executor,
-        settler: Settler,
-        claims: Claims,
-        *,
-        queue: str,
-        processor: str,
+        services: WorkerServices,
+        registered: Registered,
         lookup: Callable[[], Registered | None],
-        sessions: Sessions,
-        capacity: Capacity,
-        hogs: Hogs,
-        max_conflicts: int,
-        on_lost: Callable[[], None],
         on_unparked: Callable[[Worker], None],
     ) -> None:
-        self.queue = queue
-        self.processor = processor
-        self._host = host
-        self._store = store
-        self._executor = executor
-        self._settler = settler
-        self._claims = claims
+        self.queue = registered.queue
+        self.processor = registered.processor.name
+        self._host = host = services.host
+        self._store = services.store
+        self._executor = services.executor
+        self._settler = services.settler
+        self._claims = services.claims
         self._lookup = lookup
-        self._sessions = sessions
-        self._capacity = capacity
-        self._hogs = hogs
-        self._max_conflicts = max_conflicts
-        self._on_lost = on_lost
+        self._sessions = services.sessions
+        self._capacity = services.capacity
+        self._hogs = services.hogs
+        self._max_conflicts = services.max_conflicts
+        self._on_lost = services.on_lost
         self._on_unparked = on_unparked
         self._prefetch = Prefetch()
         self._buffer: deque[Claim] = deque()
