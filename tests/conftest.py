@@ -6,7 +6,7 @@
 * `anyio_backend` - both hosts, for tests marked `anyio`; a test for Trio alone is marked `trio`
 
 `AM2Z_TEST_REDIS` names the server program of the session; without it, it is the one that an
-embedded server would be. Servers are started as `am2z_trio.embedded.server` starts them, so they end
+embedded server would be. Servers are started as `am2z_trio.embedded` starts them, so they end
 with the test run, however that ends.
 """
 
@@ -57,14 +57,16 @@ class RedisProcess:
         tcp: bool = False,
     ) -> None:
         # Not at the top: a test of a lower room must be able to run while a higher one is broken.
-        from am2z_trio.embedded.server import find_server, version_of
+        from am2z_trio.embedded.find import find_server, version_of
 
         self.binary = find_server(binary)
         text = subprocess.run([self.binary, "--version"], capture_output=True, text=True, check=True).stdout
         self.version = version_of(self.binary, text)
         """Such as `7.0.15`."""
         self.config = dict(config or {})
-        self.data_dir = data_dir
+        if data_dir is not None:
+            data_dir.mkdir(parents=True, exist_ok=True)
+            self.config = {"dir": f'"{data_dir}"', "appendonly": "yes", **self.config}
         self.port = _free_port() if tcp else 0
         """TCP port on 127.0.0.1, or 0."""
         if tcp:
@@ -79,19 +81,16 @@ class RedisProcess:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        from am2z_trio.embedded.server import PreparedServer
+        from am2z_trio.embedded.prepared import PreparedServer
 
         assert self._process is None, "it is running already"
         self._prepared = PreparedServer.create(self.binary, self.version, self.config)
         self._prepared.socket = self.socket
-        if self.data_dir is not None:
-            data_dir, prepared = self.data_dir, self._prepared
-            wait_until(lambda: prepared.claim_nowait(data_dir), "the data directory to be free")
         self._process = subprocess.Popen(
             self._prepared.command(),
             stdin=self._prepared.stdin,
-            stdout=self._prepared.stdout,
-            stderr=self._prepared.stderr,
+            stdout=self._prepared.log,
+            stderr=self._prepared.log,
             cwd="/",
             start_new_session=True,
         )

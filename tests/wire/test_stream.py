@@ -8,14 +8,12 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import anyio
 import pytest
 
 from am2z_trio.concurrency import Host, current_host
-from am2z_trio.embedded import server
 from am2z_trio.model.errors import NetworkError
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.wire.stream import ByteStream, open_stream
@@ -103,30 +101,6 @@ async def test_a_read_cancelled_as_bytes_arrive_loses_none_and_says_nothing(
         while len(came) < len(sent):
             came += await stream.receive_some(100)
         assert came == sent
-
-
-async def test_an_embedded_server_whose_start_is_cancelled_as_it_answers_is_not_heard_of(
-    tmp_path: Path,
-) -> None:
-    host, complaints = current_host(), []
-    if host.name == "asyncio":
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-    prepared: Any = SimpleNamespace(socket=tmp_path / "redis.sock", password="")
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(prepared.socket))
-        listening.listen(1)
-        for late in range(4):
-            async with anyio.create_task_group() as tasks:
-                asking = start(tasks, server._answers, prepared)
-                await passes(host, 10)
-                peer, _ = listening.accept()
-                with peer:
-                    assert peer.recv(100).endswith(b"PING\r\n")
-                    peer.send(b"+PO")
-                    await passes(host, late)
-                    asking.scope.cancel()
-                    await asking.ended()
-    assert complaints == []
 
 
 @pytest.mark.parametrize("late", [0, 1, 2, 3])
