@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from am2z_trio import NoWorkerError, ProcessorResult, QueueRuntime, SessionStoppedError
-from am2z_trio.engine.submission import results, vacancies
+from am2z_trio.engine.submission import looking, vacancies
 from am2z_trio.model.records import queue_name
 from am2z_trio.store import keys
 from tests.conftest import RedisProcess
@@ -422,7 +422,7 @@ async def test_a_worker_without_processors_does_not_start(processes):
 
 
 async def test_a_client_is_told_that_the_last_worker_was_killed(redis_url, processes, monkeypatch, caplog):
-    monkeypatch.setattr(results, "LOOK_EVERY", 0.1)
+    monkeypatch.setattr(looking, "LOOK_EVERY", 0.1)
     monkeypatch.setattr(vacancies, "SERVED_FOR", 0.1)
     worker = processes.worker()
     async with QueueRuntime(redis_url, workers=False) as client:

@@ -273,11 +273,11 @@ async def test_whose_id_is_used_for_another_input_does_not_hear_of_that(make_run
 
     async with make_runtime() as runtime:
         runtime.register(positive)
-        results = runtime.node.results
+        looking = runtime.node.in_flight.looking
         asleep: list[str] = []
-        read_soon = results._read_soon
+        read_soon = looking.read_soon
         with monkeypatch.context() as patch:
-            patch.setattr(results, "_read_soon", asleep.append)
+            patch.setattr(looking, "read_soon", asleep.append)
             first = await runtime.submit(positive, -1, job_id="a")
             await until(lambda: asleep == [first.id])
         with anyio.fail_after(20):

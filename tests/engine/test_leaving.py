@@ -11,7 +11,9 @@ import pytest
 
 from am2z_trio import LocalRuntime, QueueOptions, processor
 from am2z_trio.concurrency import current_host
-from am2z_trio.engine.submission.results import LEFT_AT_ONCE, Results, Waiter
+from am2z_trio.engine.submission.in_flight import InFlight
+from am2z_trio.engine.submission.leaving import LEFT_AT_ONCE
+from am2z_trio.engine.submission.waiter import Waiter
 from am2z_trio.model.errors import AuthenticationError, ResourceError, UnknownOutcomeError
 from am2z_trio.model.records import EnqueueAnswer
 from am2z_trio.testing.conformance import job
@@ -49,20 +51,20 @@ async def nothing() -> None:
     pass
 
 
-async def submitted(results: Results, *ids: str) -> list[Waiter]:
-    waiters = [results.submit(job(id)) for id in ids]
+async def submitted(in_flight: InFlight, *ids: str) -> list[Waiter]:
+    waiters = [in_flight.submit(job(id)) for id in ids]
     for waiter in waiters:
         while not waiter.is_known:
             await current_host().checkpoint()
     return waiters
 
 
-async def with_results(told: Any, use: Any) -> None:
+async def with_in_flight(told: Any, use: Any) -> None:
     host = current_host()
     async with host.open_nursery() as nursery:
-        results = Results(host, told, before_send=nothing)
-        await nursery.start(results.run)
-        await use(results)
+        in_flight = InFlight(host, told, before_send=nothing)
+        await nursery.start(in_flight.run)
+        await use(in_flight)
         nursery.cancel_scope.cancel()
 
 
@@ -70,9 +72,9 @@ async def test_many_that_leave_together_are_taken_back_over_several_turns():
     told = Told()
     ids = [f"j{n}" for n in range(10 * LEFT_AT_ONCE)]
 
-    async def use(results: Results) -> None:
-        for waiter in await submitted(results, *ids):
-            results.abandon(waiter, "gone")
+    async def use(in_flight: InFlight) -> None:
+        for waiter in await submitted(in_flight, *ids):
+            in_flight.leaving.abandon(waiter, "gone")
         assert len(told.back) == LEFT_AT_ONCE
         seen = [len(told.back)]
         while len(told.back) < len(ids):
@@ -80,67 +82,67 @@ async def test_many_that_leave_together_are_taken_back_over_several_turns():
             seen.append(len(told.back))
         assert most_between_turns(seen) <= TWO_TURNS * LEFT_AT_ONCE
         assert told.back == [(id, "gone") for id in ids]
-        assert len(results) == 0
+        assert len(in_flight) == 0
         # And the next one at once again, when whoever takes them back has had its turn.
         for _ in range(TWO_TURNS):
             await current_host().checkpoint()
-        (waiter,) = await submitted(results, "one more")
-        results.abandon(waiter, "gone")
+        (waiter,) = await submitted(in_flight, "one more")
+        in_flight.leaving.abandon(waiter, "gone")
         assert told.back[-1] == ("one more", "gone")
 
-    await with_results(told, use)
+    await with_in_flight(told, use)
 
 
 async def test_whoever_goes_on_elsewhere_takes_nothing_back():
     told = Told()
 
-    async def use(results: Results) -> None:
+    async def use(in_flight: InFlight) -> None:
         goes_on = {"stays": True, "goes": False}
-        for waiter in await submitted(results, *goes_on):
-            results.leave(waiter, "gone", partial(goes_on.__getitem__, waiter.id))
+        for waiter in await submitted(in_flight, *goes_on):
+            in_flight.leaving.leave(waiter, "gone", partial(goes_on.__getitem__, waiter.id))
         assert told.back == []
-        await results.let_go()
+        await in_flight.leaving.let_go()
         assert told.back == [("goes", "gone")]
-        assert len(results) == 0
+        assert len(in_flight) == 0
 
-    await with_results(told, use)
+    await with_in_flight(told, use)
 
 
 async def test_what_is_called_again_under_its_id_is_taken_back_first():
     told = Told()
 
-    async def use(results: Results) -> None:
-        first, other = await submitted(results, "a", "b")
-        results.leave(other, "gone", lambda: False)
-        results.leave(first, "gone", lambda: False)
-        again = results.submit(job("a"))
+    async def use(in_flight: InFlight) -> None:
+        first, other = await submitted(in_flight, "a", "b")
+        in_flight.leaving.leave(other, "gone", lambda: False)
+        in_flight.leaving.leave(first, "gone", lambda: False)
+        again = in_flight.submit(job("a"))
         assert told.back == [("a", "gone")]
         while not again.is_known:
             await current_host().checkpoint()
-        await results.let_go()
+        await in_flight.leaving.let_go()
         assert told.back == [("a", "gone"), ("b", "gone")]
         assert told.taken == ["a", "b", "a"]
 
-    await with_results(told, use)
+    await with_in_flight(told, use)
 
 
 async def test_calls_that_one_caller_leaves_together_are_taken_back_over_several_turns():
     told = Told()
     ids = [f"j{n}" for n in range(10 * LEFT_AT_ONCE)]
 
-    async def use(results: Results) -> None:
-        waiters = await submitted(results, *ids, "alone")
-        results.leave(waiters.pop(), "gone", lambda: False)
-        results.leave_all({waiter.id: waiter for waiter in waiters}, "gone too")
+    async def use(in_flight: InFlight) -> None:
+        waiters = await submitted(in_flight, *ids, "alone")
+        in_flight.leaving.leave(waiters.pop(), "gone", lambda: False)
+        in_flight.leaving.leave_all({waiter.id: waiter for waiter in waiters}, "gone too")
         assert told.back == []
         seen = [0]
-        while len(results):
+        while len(in_flight):
             await current_host().checkpoint()
             seen.append(len(told.back))
         assert most_between_turns(seen) <= TWO_TURNS * LEFT_AT_ONCE
         assert told.back == [("alone", "gone"), *((id, "gone too") for id in ids)]
 
-    await with_results(told, use)
+    await with_in_flight(told, use)
 
 
 async def test_whether_a_caller_of_very_many_goes_on_is_asked_once():
@@ -148,31 +150,31 @@ async def test_whether_a_caller_of_very_many_goes_on_is_asked_once():
     ids = [f"j{n}" for n in range(3 * LEFT_AT_ONCE)]
     answers = [True]
 
-    async def use(results: Results) -> None:
-        waiters = await submitted(results, *ids)
-        results.leave_all({waiter.id: waiter for waiter in waiters}, "gone", answers.pop)
-        await results.let_go()
-        assert (told.back, answers, len(results)) == ([], [], 0)
+    async def use(in_flight: InFlight) -> None:
+        waiters = await submitted(in_flight, *ids)
+        in_flight.leaving.leave_all({waiter.id: waiter for waiter in waiters}, "gone", answers.pop)
+        await in_flight.leaving.let_go()
+        assert (told.back, answers, len(in_flight)) == ([], [], 0)
 
-    await with_results(told, use)
+    await with_in_flight(told, use)
 
 
 async def test_one_of_very_many_that_is_called_again_is_taken_back_first():
     told = Told()
     ids = [f"j{n}" for n in range(3 * LEFT_AT_ONCE)]
 
-    async def use(results: Results) -> None:
-        waiters = await submitted(results, *ids)
-        results.leave_all({waiter.id: waiter for waiter in waiters}, "gone")
-        again = results.submit(msgspec.structs.replace(job(ids[-1]), again=True))
+    async def use(in_flight: InFlight) -> None:
+        waiters = await submitted(in_flight, *ids)
+        in_flight.leaving.leave_all({waiter.id: waiter for waiter in waiters}, "gone")
+        again = in_flight.submit(msgspec.structs.replace(job(ids[-1]), again=True))
         assert told.back == [(ids[-1], "gone")]
         while not again.is_known:
             await current_host().checkpoint()
-        await results.let_go()
+        await in_flight.leaving.let_go()
         assert sorted(told.back) == sorted((id, "gone") for id in ids)
-        assert len(results) == 1
+        assert len(in_flight) == 1
 
-    await with_results(told, use)
+    await with_in_flight(told, use)
 
 
 async def test_a_job_with_very_many_calls_that_is_cancelled_leaves_none_of_them():
@@ -212,13 +214,13 @@ async def test_a_refusal_after_an_unknown_outcome_leaves_it_unknown():
                 raise UnknownOutcomeError("the connection was lost")
             raise ResourceError("Redis has reached its maxmemory")
 
-    async def use(results: Results) -> None:
-        waiters = [results.submit(job(id)) for id in ("a", "b")]
+    async def use(in_flight: InFlight) -> None:
+        waiters = [in_flight.submit(job(id)) for id in ("a", "b")]
         while any(waiter.outcome is None for waiter in waiters):
             await current_host().checkpoint()
         assert [type(waiter.outcome) for waiter in waiters] == [UnknownOutcomeError] * 2
 
-    await with_results(Full(), use)
+    await with_in_flight(Full(), use)
 
 
 async def test_a_refusal_of_what_was_sent_before_leaves_its_outcome_unknown():
@@ -230,13 +232,13 @@ async def test_a_refusal_of_what_was_sent_before_leaves_its_outcome_unknown():
         async def enqueue(self, jobs: Any) -> list[EnqueueAnswer]:
             raise AuthenticationError("refused", context=self.context)
 
-    async def outcomes(results: Results) -> None:
-        waiters = [results.submit(job(id)) for id in ("a", "b")]
+    async def outcomes(in_flight: InFlight) -> None:
+        waiters = [in_flight.submit(job(id)) for id in ("a", "b")]
         while any(waiter.outcome is None for waiter in waiters):
             await current_host().checkpoint()
         heard.append({type(waiter.outcome) for waiter in waiters})
 
     heard: list[Any] = []
-    await with_results(Refusing(in_doubt=True), outcomes)
-    await with_results(Refusing(), outcomes)
+    await with_in_flight(Refusing(in_doubt=True), outcomes)
+    await with_in_flight(Refusing(), outcomes)
     assert heard == [{UnknownOutcomeError}, {AuthenticationError}]

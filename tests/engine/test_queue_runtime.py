@@ -281,13 +281,13 @@ async def test_a_job_that_has_ended_unheard_is_not_run_again(redis_url, redis_se
         job = await client.submit(once, 1, job_id="j")
         await running.wait()
         # The client hears nothing of the outcome.
-        client.node.results.on_settled = lambda settled: None  # type: ignore[method-assign]
+        client.node.in_flight.on_settled = lambda settled: None  # type: ignore[method-assign]
         go_on.set()
         with anyio.fail_after(20):
             while (await job.status()) != "completed":
                 await anyio.sleep(0.005)
         redis_server.call("DEL", keys.spell("am2z", "job", "j"))
-        client.node.results.on_reconnect()
+        client.node.in_flight.on_reconnect()
         with anyio.fail_after(20):
             result = await job.result()
     assert isinstance(result.error, UnknownOutcomeError)

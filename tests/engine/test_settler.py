@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from am2z_trio import PayloadTooLargeError, QueueOptions, QueueRuntime, processor
-from am2z_trio.engine.submission import results
+from am2z_trio.engine.submission import looking
 from am2z_trio.engine.work import settler
 from am2z_trio.model.errors import ServerReplyError, UnknownOutcomeError
 from am2z_trio.model.records import SettleAnswer, Settlement
@@ -178,7 +178,7 @@ async def test_jobs_end_once_the_access_rules_allow_it_again(spawn_redis) -> Non
 async def test_callers_hear_of_outcomes_where_the_tick_is_refused(
     spawn_redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results, "LOOK_AFTER", 0.01)
+    monkeypatch.setattr(looking, "LOOK_AFTER", 0.01)
     server = spawn_redis()
     server.call("ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all")
     async with (

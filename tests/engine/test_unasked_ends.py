@@ -12,7 +12,10 @@ from am2z_trio import QueueRuntime, RuntimeStateError, processor
 from am2z_trio.engine.events.bus import Bus
 from am2z_trio.engine.node.announcements import Announcements
 from am2z_trio.engine.node.node import Node
-from am2z_trio.engine.submission.results import Results
+from am2z_trio.engine.submission.in_flight import InFlight
+from am2z_trio.engine.submission.leaving import Leaving
+from am2z_trio.engine.submission.looking import Looking
+from am2z_trio.engine.submission.outgoing import Outgoing
 from am2z_trio.engine.submission.vacancies import Vacancies
 from am2z_trio.engine.work.settler import Settler
 from am2z_trio.engine.work.worker import Worker
@@ -31,9 +34,11 @@ async def plus_one(n: int) -> int:
     ("owner", "name"),
     [
         (Settler, "run"),
-        (Results, "run"),
-        (Results, "_read_forever"),
-        (Results, "_look_forever"),
+        (InFlight, "run"),
+        (Outgoing, "run"),
+        (Leaving, "run"),
+        (Looking, "read_forever"),
+        (Looking, "look_forever"),
         (Vacancies, "run"),
         (Vacancies, "_ask_forever"),
         (Bus, "run"),

@@ -33,9 +33,9 @@ from am2z_trio import (
     processor,
 )
 from am2z_trio.engine.runtime.runtime import Runtime
-from am2z_trio.engine.submission import results, vacancies
-from am2z_trio.engine.submission.results import Waiter
+from am2z_trio.engine.submission import looking, vacancies
 from am2z_trio.engine.submission.submissions import CALLER_GONE
+from am2z_trio.engine.submission.waiter import Waiter
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.ids import child_id
 from am2z_trio.model.records import QueueInfo
@@ -90,7 +90,7 @@ async def until(condition: Callable[[], bool]) -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is said after a moment."""
-    monkeypatch.setattr(results, "LOOK_EVERY", 0.02)
+    monkeypatch.setattr(looking, "LOOK_EVERY", 0.02)
     monkeypatch.setattr(vacancies, "SAID_AFTER", 0.05)
     monkeypatch.setattr(vacancies, "SERVED_FOR", 0.01)
 
@@ -563,7 +563,7 @@ async def test_limits_of_those_who_were_answered_are_not_kept(autojump_clock, mo
         for n in range(200):
             result = await runtime.execute(plus_one, n, total_timeout=3600, wait_for_worker=3600)
             assert result.success
-        assert len(runtime.node.results._vacancies._due) <= 30
+        assert len(runtime.node.in_flight._vacancies._due) <= 30
 
 
 @on_both_hosts

@@ -26,7 +26,7 @@ from am2z_trio import (
 from am2z_trio.concurrency import current_host
 from am2z_trio.engine.runtime.session import KEPT
 from am2z_trio.engine.submission.job import read_result
-from am2z_trio.engine.submission.results import LEFT_AT_ONCE
+from am2z_trio.engine.submission.leaving import LEFT_AT_ONCE
 from am2z_trio.engine.submission.submissions import AT_ONCE, CALLER_GONE, Submissions
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.ids import child_id

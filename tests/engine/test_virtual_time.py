@@ -252,7 +252,7 @@ async def test_a_node_that_loses_its_lease_while_it_drains_takes_another(autojum
 
 
 async def test_looking_after_callers_is_bounded_and_delays_no_tick(autojump_clock, monkeypatch):
-    monkeypatch.setattr("am2z_trio.engine.submission.results.LOOKED_AT", 3)
+    monkeypatch.setattr("am2z_trio.engine.submission.looking.LOOKED_AT", 3)
     looked: list[tuple[float, int]] = []
     ticks: list[float] = []
     real_tick, real_view = MemoryServer.tick, MemoryStore.view

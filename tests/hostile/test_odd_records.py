@@ -31,7 +31,7 @@ from am2z_trio import (
 from am2z_trio.concurrency import current_host
 from am2z_trio.engine.node import announcements
 from am2z_trio.engine.node import node as node_module
-from am2z_trio.engine.submission import results
+from am2z_trio.engine.submission import looking
 from am2z_trio.engine.submission.job import Job, ProcessorResult
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.records import WIRE_VERSION, ResultRecord
@@ -75,7 +75,7 @@ def key(kind: str, name: str = "") -> str:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Housekeeping that takes seconds takes a tenth of one."""
     monkeypatch.setattr(node_module, "TICK", 0.1)
-    monkeypatch.setattr(results, "LOOK_AFTER", 0.1)
+    monkeypatch.setattr(looking, "LOOK_AFTER", 0.1)
     monkeypatch.setattr(announcements, "ANNOUNCE_EVERY", 0.1)
 
 

@@ -11,7 +11,7 @@ from math import inf
 from typing import Final
 
 from am2z_trio.concurrency import Host
-from am2z_trio.engine.submission.results import Results
+from am2z_trio.engine.submission.in_flight import InFlight
 from am2z_trio.model.errors import AM2ZError, AuthenticationError
 from am2z_trio.model.logs import Log
 from am2z_trio.store.ports import Store
@@ -41,7 +41,7 @@ class Access:
         self,
         host: Host,
         store: Store,
-        results: Results,
+        in_flight: InFlight,
         *,
         suspected: Callable[[], bool],
         on_back: Callable[[], None],
@@ -50,7 +50,7 @@ class Access:
         again: what was refused in its midst may have taken it off a queue, or its wake-up away."""
         self._host = host
         self._store = store
-        self._results = results
+        self._in_flight = in_flight
         self._suspected = suspected
         self._on_back = on_back
         self._since = inf
@@ -65,7 +65,7 @@ class Access:
         """Look after who waits, until cancelled."""
         while True:
             await self._host.sleep(LOOK_EVERY if self.lost is None else min(LOOK_EVERY, PATIENCE))
-            if self.lost is not None or self._is_owed or len(self._results) or self._suspected():
+            if self.lost is not None or self._is_owed or len(self._in_flight) or self._suspected():
                 await self._look()
 
     async def _look(self) -> None:
@@ -93,7 +93,7 @@ class Access:
             logger.error("%s", lost)
         self.lost = lost
         if host.now() - self._since >= PATIENCE or isinstance(lost, AuthenticationError):
-            self._results.give_up(lost)
+            self._in_flight.leaving.give_all_up(lost)
 
     def _look_anew(self) -> None:
         """To look at everything anew may be refused itself, by rules that the trial does not know of."""

@@ -39,7 +39,7 @@ from am2z_trio.engine.sessions.sessions import Sessions
 from am2z_trio.engine.sessions.stopping import SessionStops
 from am2z_trio.engine.states.access import NodeStates
 from am2z_trio.engine.states.locks import Locks
-from am2z_trio.engine.submission.results import Results
+from am2z_trio.engine.submission.in_flight import InFlight
 from am2z_trio.engine.submission.submissions import Submissions
 from am2z_trio.engine.work.claims import Claims
 from am2z_trio.engine.work.hogs import Hogs
@@ -143,15 +143,17 @@ class Node:
         self.settler = Settler(self.host, store, node_id)
         self.states = NodeStates(self.host, store.states, max_bytes=options.max_state_bytes)
         self.locks = Locks(self.host, self.states)
-        self.results = Results(self.host, store, before_send=bus.watch_if_allowed)
+        self.in_flight = InFlight(self.host, store, before_send=bus.watch_if_allowed)
         self.access = Access(
-            self.host, store, self.results, suspected=self._is_refused, on_back=self._look_anew
+            self.host, store, self.in_flight, suspected=self._is_refused, on_back=self._look_anew
         )
         self.submissions = Submissions(
-            self.host, node_id, options, registry, store, self.results, shared=shared
+            self.host, node_id, options, registry, store, self.in_flight, shared=shared
         )
         self.sessions = Sessions(self.host, self._on_session_cancelled)
-        self.stops = SessionStops(self.host, store, self.sessions, self.results, on_stopped=self._on_stopped)
+        self.stops = SessionStops(
+            self.host, store, self.sessions, self.in_flight, on_stopped=self._on_stopped
+        )
         self.announcements = Announcements(self.host, store, registry, self._served)
         self.capacity = Capacity(self.host, options.max_running)
         self.workers: dict[str, Worker] = {}
@@ -298,11 +300,11 @@ class Node:
             except AM2ZError as error:
                 logger.warning("the node could not sign off: %s", error)
         self._stopped.set()
-        self.results.fail_all(RuntimeStateError("the runtime was left while the job was under way"))
+        self.in_flight.fail_all(RuntimeStateError("the runtime was left while the job was under way"))
         self._services.cancel()
 
     async def _sign_off(self) -> None:
-        await self.results.let_go()
+        await self.in_flight.leaving.let_go()
         await self.settler.wait_idle()
         await self.stops.wait_idle()
         if self._serving.is_set():
@@ -321,7 +323,7 @@ class Node:
             self.claims.failing = self._failed = is_an_error(raised, self.host)
             if isinstance(raised, AM2ZError):
                 # Nobody can hear of an outcome here any more, or settle one.
-                self.results.fail_all(raised)
+                self.in_flight.fail_all(raised)
             raise
 
     async def _serve(self) -> None:
@@ -330,7 +332,7 @@ class Node:
                 self.stops.own(nursery)
                 await nursery.start(lasting, self.host, "the store", self.store.run, self)
                 await nursery.start(lasting, self.host, "the settler", self.settler.run)
-                await nursery.start(lasting, self.host, "the task that submits", self.results.run)
+                await nursery.start(lasting, self.host, "the task that submits", self.in_flight.run)
                 await nursery.start(
                     lasting, self.host, "the task of events", self._bus.run, self.host, self.store, self._own
                 )
@@ -447,7 +449,7 @@ class Node:
 
     def on_message(self, message: InboxMessage) -> None:
         if isinstance(message, Settled):
-            self.results.on_settled(message)
+            self.in_flight.on_settled(message)
         elif isinstance(message, Wake):
             worker = self.workers.get(message.queue)
             if worker is not None:
@@ -478,7 +480,7 @@ class Node:
 
     def _look_anew(self) -> None:
         """Whatever the store had to tell may have been missed."""
-        self.results.on_reconnect()
+        self.in_flight.on_reconnect()
         self.claims.has_strays = True
         self.locks.on_reconnect()
         # The server may be another one, or have lost its end.

@@ -663,7 +663,7 @@ class Runtime:
             workers=len(node.workers),
             running=node.busy,
             claimed=len(node.claims),
-            waiting_callers=len(node.results),
+            waiting_callers=len(node.in_flight),
             jobs_run=node.jobs_run,
             connections=node.store.connections,
             completed=node.settler.completed,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from am2z_trio.concurrency import Event, Host, Nursery
-from am2z_trio.engine.submission.results import Results
+from am2z_trio.engine.submission.in_flight import InFlight
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.logs import Log
 from am2z_trio.store.ports import Store
@@ -39,14 +39,14 @@ class SessionStops:
         host: Host,
         store: Store,
         sessions: Sessions,
-        results: Results,
+        in_flight: InFlight,
         *,
         on_stopped: Callable[[str], None],
     ) -> None:
         self._host = host
         self._store = store
         self._sessions = sessions
-        self._results = results
+        self._in_flight = in_flight
         self._on_stopped = on_stopped
         self._drains: dict[str, _Drain] = {}
         self._nursery: Nursery | None = None
@@ -81,16 +81,16 @@ class SessionStops:
     async def _spare(self, session: str, grace: float) -> None:
         """End what waits, and give what runs some time."""
         spared = await self._store.stop_session(session, running=False, refuse=grace + REFUSE)
-        waiters = [self._results.watch(job) for job in spared]
+        waiters = [self._in_flight.watch(job) for job in spared]
         try:
             with self._host.cancel_scope(deadline=self._host.now() + grace):
                 # One may have ended before it was watched.
-                await self._results.look_at(waiters)
+                await self._in_flight.looking.look_at(waiters)
                 for waiter in waiters:
                     await waiter.wait()
         finally:
             for waiter in waiters:
-                self._results.unwatch(waiter)
+                self._in_flight.unwatch(waiter)
 
     def on_stopped(self, session: str, number: int) -> None:
         """It was stopped from elsewhere. Its jobs hear of it one by one, so this is for who holds it open."""

@@ -35,7 +35,7 @@ from am2z_trio.model.records import (
 from am2z_trio.model.transitions import Status
 
 if TYPE_CHECKING:
-    from .results import Waiter
+    from .waiter import Waiter
 
 S = TypeVar("S")
 

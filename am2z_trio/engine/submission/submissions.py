@@ -52,9 +52,10 @@ from am2z_trio.model.records import (
 )
 from am2z_trio.store.ports import Store
 
+from .in_flight import InFlight
 from .job import Done, ProcessorResult, failed_result, outcome_of
-from .results import ABANDONED, Results, Waiter
-from .vacancies import Limits
+from .outgoing import ABANDONED
+from .waiter import Limits, Waiter
 
 S = TypeVar("S")
 
@@ -148,7 +149,7 @@ class Submissions:
         options: RuntimeOptions,
         registry: Registry,
         store: Store,
-        results: Results,
+        in_flight: InFlight,
         *,
         shared: bool,
     ) -> None:
@@ -159,8 +160,8 @@ class Submissions:
         self._options = options
         self._registry = registry
         self._store = store
-        self._results = results
-        results.judge = self.unknown
+        self._in_flight = in_flight
+        in_flight.judge = self.unknown
         self._any_codec: StateCodec[Any] = StateCodec(Any, max_bytes=options.max_state_bytes)
         self._known_elsewhere: dict[str, QueueOptions] = {}
         self._looked_at = -inf
@@ -204,7 +205,7 @@ class Submissions:
             return failed_result(error, processor=name, session=ask.session)
         spot = self._host.spot()
         shared = ask.job_id is not None
-        waiter = self._results.submit(
+        waiter = self._in_flight.submit(
             made.request, spot, shared=shared, limits=made.limits, assumed=made.assumed
         )
         deadline = self._host.effective_deadline()
@@ -236,10 +237,10 @@ class Submissions:
     def _leave(self, waiter: Waiter, ask: Ask, deadline: float) -> None:
         """Nobody here waits any more: take the job back, unless its caller goes on somewhere else."""
         if ask.goes_on is None:
-            self._results.abandon(waiter, self._why_gone(deadline))
+            self._in_flight.leaving.abandon(waiter, self._why_gone(deadline))
         else:
             # Whether this node ends may become known in this very step.
-            self._results.leave(waiter, self._why_gone(deadline), ask.goes_on)
+            self._in_flight.leaving.leave(waiter, self._why_gone(deadline), ask.goes_on)
 
     def _why_gone(self, deadline: float) -> str:
         return DEADLINE if self._host.now() >= deadline else CALLER_GONE
@@ -259,7 +260,7 @@ class Submissions:
                 except AM2ZError as error:
                     prepared.append(error)
                 else:
-                    waiter = self._results.submit(made.request, limits=made.limits, assumed=made.assumed)
+                    waiter = self._in_flight.submit(made.request, limits=made.limits, assumed=made.assumed)
                     prepared.append((made.codec, waiter))
                 if len(prepared) % AT_ONCE == 0:
                     await self._host.checkpoint()
@@ -277,7 +278,7 @@ class Submissions:
                     await self._host.checkpoint()
         except BaseException:
             waiters = {entry[1].id: entry[1] for entry in prepared if not isinstance(entry, AM2ZError)}
-            self._results.leave_all(waiters, self._why_gone(deadline))
+            self._in_flight.leaving.leave_all(waiters, self._why_gone(deadline))
             raise
         return results
 
@@ -318,7 +319,7 @@ class Submissions:
                 if steps % AT_ONCE == 0:
                     await self._host.checkpoint()
         finally:
-            self._results.leave_all(waiting, self._why_gone(deadline), goes_on)
+            self._in_flight.leaving.leave_all(waiting, self._why_gone(deadline), goes_on)
 
     async def _begin(
         self, place: _Place, asked: Callable[[int], Asked], waiting: dict[str, Waiter]
@@ -330,7 +331,7 @@ class Submissions:
         except AM2ZError as error:
             return failed_result(error, processor="", session=None)
         place.codec = made.codec
-        waiter = self._results.submit(made.request, place, limits=made.limits, assumed=made.assumed)
+        waiter = self._in_flight.submit(made.request, place, limits=made.limits, assumed=made.assumed)
         place.id = waiter.id
         waiting[waiter.id] = waiter
         return None
@@ -349,13 +350,13 @@ class Submissions:
     ) -> tuple[StateCodec[S], Waiter]:
         """Submit a job that does not end with its caller; returns when the store has it."""
         made = await self.prepare(processor, state, ask)
-        waiter = self._results.submit(
+        waiter = self._in_flight.submit(
             made.request, shared=ask.job_id is not None, limits=made.limits, assumed=made.assumed
         )
         try:
             await waiter.wait_accepted()
         except BaseException:
-            self._results.abandon(waiter, CALLER_GONE)
+            self._in_flight.leaving.abandon(waiter, CALLER_GONE)
             raise
         if isinstance(waiter.outcome, AM2ZError):
             raise waiter.outcome

@@ -13,18 +13,17 @@ from collections.abc import Awaitable, Callable, Iterable
 from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import Final, Literal
 from weakref import ReferenceType, ref
 
 from am2z_trio.concurrency import Host, TaskStatus
-from am2z_trio.model.errors import AM2ZError, NoWorkerError, TotalTimeoutError
+from am2z_trio.model.errors import AM2ZError, NoWorkerError
 from am2z_trio.model.logs import Log
 from am2z_trio.model.records import DEADLINE
 from am2z_trio.store.lasting import lasting
 from am2z_trio.store.ports import Store
 
-if TYPE_CHECKING:
-    from .results import Waiter
+from .waiter import Limits, Waiter, too_late
 
 logger: Final = Log("am2z_trio.results")
 
@@ -51,17 +50,6 @@ NO_WORKER: Final = "nobody served its processor for as long as its caller would 
 
 Judge = Callable[[Iterable[str]], Awaitable[dict[str, AM2ZError]]]
 """Which of these processors can be called by name no more, and the error of that."""
-
-
-class Limits(NamedTuple):
-    """How long a caller waits."""
-
-    worker: float | None
-    """Seconds, from when the job may start, for which nobody may serve its processor before it has begun."""
-    till: float
-    """When it waits no longer at all, by the host's clock; infinity: for ever."""
-    total: float
-    """`till`, in seconds since the job was submitted."""
 
 
 class _Vacancy:
@@ -274,15 +262,4 @@ def _no_worker(waiter: Waiter) -> NoWorkerError:
         f"nobody serves {spec.processor!r}, and nobody came to within {seconds:g} s (wait_for_worker): "
         "the job was taken back",
         context={"job": spec.id, "processor": spec.processor, "seconds": seconds},
-    )
-
-
-def too_late(waiter: Waiter) -> TotalTimeoutError:
-    """The error of a job that has not ended in the time that its caller gave it."""
-    assert waiter.request is not None
-    assert waiter.limits is not None
-    spec, total = waiter.request.spec, waiter.limits.total
-    return TotalTimeoutError(
-        f"the job of {spec.processor!r} had not ended {total:g} s after it was submitted (total_timeout)",
-        context={"job": spec.id, "processor": spec.processor, "seconds": total},
     )

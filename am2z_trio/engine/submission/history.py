@@ -1,0 +1,26 @@
+"""Which history of the store jobs are sent into."""
+
+from __future__ import annotations
+
+from am2z_trio.store.ports import Store
+
+
+class History:
+    """The name of the store's history, as far as it is known: another one once it was emptied, or came back
+    without its end."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.name = ""
+
+    def doubt(self) -> None:
+        """The server may be another one, or have lost its end."""
+        self.name = ""
+
+    async def known(self) -> str:
+        """Ask where it is in doubt."""
+        return self.name or await self.ask()
+
+    async def ask(self) -> str:
+        self.name = await self._store.lineage()
+        return self.name

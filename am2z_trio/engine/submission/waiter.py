@@ -1,0 +1,162 @@
+"""One submitted job, and whoever waits for it."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any, Literal, NamedTuple, Protocol
+
+from am2z_trio.concurrency import Event, Host
+from am2z_trio.model.errors import AM2ZError, DeadlineExceededError, TotalTimeoutError
+from am2z_trio.model.records import Enqueue, Settled
+
+
+class Limits(NamedTuple):
+    """How long a caller waits."""
+
+    worker: float | None
+    """Seconds, from when the job may start, for which nobody may serve its processor before it has begun."""
+    till: float
+    """When it waits no longer at all, by the host's clock; infinity: for ever."""
+    total: float
+    """`till`, in seconds since the job was submitted."""
+
+
+class Listener(Protocol):
+    """Whoever is told of an outcome: a spot, or one of many for which one task waits."""
+
+    def wake(self, value: Any = None) -> None: ...
+
+
+class Waiter:
+    """One submitted job and whoever waits for it."""
+
+    __slots__ = (
+        "__weakref__",
+        "_accepted",
+        "_done",
+        "_host",
+        "_spot",
+        "asked",
+        "assumed",
+        "due",
+        "gave_up",
+        "history",
+        "id",
+        "known",
+        "limits",
+        "look",
+        "outcome",
+        "request",
+        "shared",
+        "state",
+        "unserved",
+    )
+
+    def __init__(
+        self,
+        host: Host,
+        id: str,
+        request: Enqueue | None,
+        spot: Listener | None,
+        *,
+        shared: bool,
+        limits: Limits | None = None,
+        assumed: bool = False,
+    ) -> None:
+        self.id = id
+        self.request = request
+        """`None` for a job that somebody else has submitted."""
+        self.outcome: Settled | AM2ZError | None = None
+        self.asked = now = host.now()
+        self.due = now if request is None else now + request.delay
+        """When it may start."""
+        self.limits = limits
+        self.assumed = assumed
+        """Its processor was asked for by name, and known to be served some time ago."""
+        self.gave_up = False
+        """Its own limit was over before its outcome had come."""
+        self.unserved = 0.0
+        """Seconds it was seen waiting while nobody served its processor."""
+        self.shared = shared
+        """Its id was chosen by the user: the job may be somebody else's, too."""
+        self.state: Literal["in line", "being sent", "sent", "joined", "abandoned"] = "in line"
+        self.known = False
+        """The store had the job already, from another caller or from an earlier run of this one."""
+        self.history = ""
+        """The store's history that it was sent into."""
+        self.look = False
+        """An outcome was heard of before the store had answered: read the record then."""
+        self._host = host
+        self._spot = spot
+        self._done: Event | None = None
+        self._accepted: Event | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the store has the job, as far as this node knows."""
+        return self.state in ("sent", "joined")
+
+    @property
+    def is_call(self) -> bool:
+        """Whether a job that runs on this node has called it."""
+        return self.request is not None and self.request.spec.parent != ""
+
+    @property
+    def may_run_again(self) -> bool:
+        """Whether the id may be used again once it has ended without completing."""
+        return self.shared or (self.request is not None and self.request.again)
+
+    @property
+    def input(self) -> str:
+        """Digest of what it was asked with, where that is to be that of the job."""
+        return "" if self.request is None else self.request.input
+
+    @property
+    def till(self) -> float:
+        """When its caller waits no longer, by the host's clock."""
+        return inf if self.limits is None else self.limits.till
+
+    def error_of(self, error: AM2ZError | None) -> AM2ZError | None:
+        """The error of the outcome, as its caller is to see it. Its limit travels with the job as a
+        deadline."""
+        late = isinstance(error, DeadlineExceededError) and (self.gave_up or not self.known)
+        return too_late(self) if late and self.till < inf else error
+
+    def resolve(self, outcome: Settled | AM2ZError) -> None:
+        if self.outcome is not None:
+            return
+        self.outcome = outcome
+        if self._spot is not None:
+            self._spot.wake(outcome)
+        if self._done is not None:
+            self._done.set()
+        self.accept()
+
+    def accept(self) -> None:
+        """The store has the job."""
+        if self._accepted is not None:
+            self._accepted.set()
+
+    async def wait_accepted(self) -> None:
+        self._accepted = self._host.event()
+        await self._accepted.wait()
+
+    async def wait(self) -> Settled | AM2ZError:
+        """Wait for the outcome; any number of tasks may."""
+        if self.outcome is None:
+            if self._done is None:
+                self._done = self._host.event()
+            await self._done.wait()
+        assert self.outcome is not None
+        return self.outcome
+
+
+def too_late(waiter: Waiter) -> TotalTimeoutError:
+    """The error of a job that has not ended in the time that its caller gave it."""
+    assert waiter.request is not None
+    assert waiter.limits is not None
+    spec, total = waiter.request.spec, waiter.limits.total
+    return TotalTimeoutError(
+        f"the job of {spec.processor!r} had not ended {total:g} s after it was submitted (total_timeout)",
+        context={"job": spec.id, "processor": spec.processor, "seconds": total},
+    )
