@@ -22,7 +22,9 @@ Floors, each importing only those below: `cli` and `testing`, `engine`, `store`,
 
 from am2z_trio.engine.processors.compose import Composition, Payload, batch, chain, parallel, route
 from am2z_trio.engine.processors.context import Context
-from am2z_trio.engine.processors.processor import Processor, processor
+from am2z_trio.engine.processors.decorator import processor
+from am2z_trio.engine.processors.processor import Processor
+from am2z_trio.engine.processors.result import ProcessorResult
 from am2z_trio.engine.runtime.connection import ConnectionManager, Health
 from am2z_trio.engine.runtime.dead_letters import DeadLetter, DeadLetters
 from am2z_trio.engine.runtime.local import LocalRuntime
@@ -33,7 +35,7 @@ from am2z_trio.engine.runtime.state_managers import MemoryStateManager, RedisSta
 from am2z_trio.engine.runtime.workers import WorkerManager
 from am2z_trio.engine.states.locks import SessionLock
 from am2z_trio.engine.states.manager import StateManager, Versioned
-from am2z_trio.engine.submission.job import Job, ProcessorResult
+from am2z_trio.engine.submission.job import Job
 from am2z_trio.model.errors import (
     AccessDeniedError,
     AM2ZError,

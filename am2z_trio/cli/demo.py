@@ -16,7 +16,7 @@ from typing import Final
 import anyio
 import msgspec
 
-from am2z_trio.engine.processors.processor import processor
+from am2z_trio.engine.processors.decorator import processor
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.model.errors import ConfigurationError
 from am2z_trio.model.options import QueueOptions

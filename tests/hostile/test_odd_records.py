@@ -31,8 +31,9 @@ from am2z_trio import (
 from am2z_trio.concurrency import current_host
 from am2z_trio.engine.node import announcements
 from am2z_trio.engine.node import node as node_module
+from am2z_trio.engine.processors.result import ProcessorResult
 from am2z_trio.engine.submission import looking
-from am2z_trio.engine.submission.job import Job, ProcessorResult
+from am2z_trio.engine.submission.job import Job
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.records import WIRE_VERSION, ResultRecord
 from am2z_trio.model.redis_options import RedisOptions

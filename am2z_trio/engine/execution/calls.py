@@ -11,16 +11,16 @@ import msgspec
 from am2z_trio.concurrency import Host
 from am2z_trio.engine.claim import Claim
 from am2z_trio.engine.processors.context import CallRequest, Context
+from am2z_trio.engine.processors.processor import name_of
 from am2z_trio.engine.processors.registry import Registered, Registry
+from am2z_trio.engine.processors.result import Done
 from am2z_trio.engine.states.job_state import JobState
-from am2z_trio.engine.submission.job import Done
 from am2z_trio.engine.submission.submissions import (
     ANY_OPTIONS,
     MOST_REPEATS,
     Ask,
     Asked,
     Submissions,
-    name_of,
     was_given_up,
 )
 from am2z_trio.model.codec import RecordDecoder

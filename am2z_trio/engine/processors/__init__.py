@@ -1,6 +1,8 @@
 """What a user writes, and how a node knows it.
 
-* `processor` - a named function and how it is to be run; `registry` - those that this node runs
-* `context` - what such a function sees besides its state
+* `processor` - a named function and how it is to be run: `shape`, what it takes; `dependencies`, what comes
+  along with it; `decorator`, `@processor`
+* `context` - what such a function sees besides its state; `result` - how a job of one has ended
+* `registry` - those that this node runs
 * `compose`, `merge` - processors made of processors
 """

@@ -19,8 +19,6 @@ from typing import Any, Final, Generic, TypeVar, cast, get_args, get_origin, ove
 import anyio
 import msgspec
 
-from am2z_trio.engine.submission.job import ProcessorResult
-from am2z_trio.engine.submission.submissions import name_of
 from am2z_trio.model.arguments import Options, exact_arguments
 from am2z_trio.model.callables import awaited, require_function
 from am2z_trio.model.errors import (
@@ -36,7 +34,8 @@ from am2z_trio.model.telling import attempt, class_of, cut, text_of
 
 from .context import CallRequest, Context
 from .merge import merge_changes
-from .processor import Processor
+from .processor import Processor, name_of
+from .result import ProcessorResult
 
 S = TypeVar("S")
 P = TypeVar("P")

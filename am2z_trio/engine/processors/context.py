@@ -12,13 +12,14 @@ import msgspec
 from am2z_trio.concurrency import CancelScope, Nursery
 from am2z_trio.concurrency.stack import require_stack
 from am2z_trio.engine.states.job_state import JobState
-from am2z_trio.engine.submission.job import Done
 from am2z_trio.model.errors import RuntimeStateError
 from am2z_trio.model.ids import call_key
 from am2z_trio.model.limits import MAX_KEY_BYTES
 from am2z_trio.model.options import JobOptions, require_text
 
 from .processor import Processor
+from .result import Done
+from .shape import RunContext
 
 S = TypeVar("S")
 
@@ -70,7 +71,7 @@ class JobRuntime:
         self.emit = emit
 
 
-class Context:
+class Context(RunContext):
     """One run of one job. Not to be used after the processor has returned."""
 
     __slots__ = (

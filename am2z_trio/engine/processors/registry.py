@@ -11,7 +11,8 @@ from am2z_trio.model.errors import ValidationError
 from am2z_trio.model.options import QueueOptions, RateLimit
 from am2z_trio.model.records import Flow, queue_name
 
-from .processor import Processor, unfit, with_dependencies
+from .dependencies import with_dependencies
+from .processor import Processor, unfit
 
 USUAL: Final = QueueOptions()
 

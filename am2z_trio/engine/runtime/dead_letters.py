@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from am2z_trio.engine.processors.processor import Processor
+from am2z_trio.engine.processors.processor import Processor, name_of
 from am2z_trio.engine.submission.job import read_result, time_of
-from am2z_trio.engine.submission.submissions import name_of
 from am2z_trio.model.callables import require_function
 from am2z_trio.model.codec import StateCodec
 from am2z_trio.model.errors import AM2ZError, JobNotFoundError, SessionStoppedError, ValidationError

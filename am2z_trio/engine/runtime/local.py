@@ -8,8 +8,7 @@ from typing import Any, Unpack
 
 import msgspec
 
-from am2z_trio.engine.processors.processor import Processor
-from am2z_trio.engine.submission.submissions import name_of
+from am2z_trio.engine.processors.processor import Processor, name_of
 from am2z_trio.model.arguments import exact_arguments
 from am2z_trio.model.options import NodeKeywords, RuntimeOptions
 from am2z_trio.model.records import KEPT, queue_name

@@ -17,11 +17,12 @@ from am2z_trio.concurrency.stack import require_stack
 from am2z_trio.engine.events.bus import Bus, EventStream, Handler, Subscription
 from am2z_trio.engine.here import Here
 from am2z_trio.engine.node.node import Node
-from am2z_trio.engine.processors.processor import Processor
+from am2z_trio.engine.processors.processor import Processor, name_of
 from am2z_trio.engine.processors.registry import Registry
+from am2z_trio.engine.processors.result import ProcessorResult
 from am2z_trio.engine.states.manager import StateManager
-from am2z_trio.engine.submission.job import Job, ProcessorResult
-from am2z_trio.engine.submission.submissions import Ask, name_of, require_session
+from am2z_trio.engine.submission.job import Job
+from am2z_trio.engine.submission.submissions import Ask, require_session
 from am2z_trio.model.callables import require_function, require_items
 from am2z_trio.model.errors import ResourceError, RuntimeStateError, SessionStoppedError
 from am2z_trio.model.events import Event
@@ -34,11 +35,7 @@ from am2z_trio.model.options import (
     require_seconds,
     require_text,
 )
-from am2z_trio.model.records import (
-    QueueStats,
-    plain_name,
-    queue_name,
-)
+from am2z_trio.model.records import QueueStats, plain_name, queue_name
 from am2z_trio.model.telling import text_of
 from am2z_trio.store.ports import Store, StoreSettings
 

@@ -12,8 +12,9 @@ import msgspec
 
 from am2z_trio.concurrency import Host, Spot
 from am2z_trio.engine.claim import aside, running_job
-from am2z_trio.engine.processors.processor import Processor
+from am2z_trio.engine.processors.processor import Processor, name_of
 from am2z_trio.engine.processors.registry import Registry
+from am2z_trio.engine.processors.result import Done, ProcessorResult, failed_result
 from am2z_trio.model.callables import require_items
 from am2z_trio.model.codec import StateCodec
 from am2z_trio.model.errors import (
@@ -27,7 +28,7 @@ from am2z_trio.model.errors import (
     TotalTimeoutError,
 )
 from am2z_trio.model.ids import child_id, chosen_id, is_made, made_prefix
-from am2z_trio.model.limits import MAX_NAME_BYTES, MAX_SESSION_BYTES
+from am2z_trio.model.limits import MAX_SESSION_BYTES
 from am2z_trio.model.options import (
     JobOptions,
     QueueOptions,
@@ -53,7 +54,7 @@ from am2z_trio.model.records import (
 from am2z_trio.store.ports import Store
 
 from .in_flight import InFlight
-from .job import Done, ProcessorResult, failed_result, outcome_of
+from .job import outcome_of
 from .outgoing import ABANDONED
 from .waiter import Limits, Waiter
 
@@ -551,14 +552,6 @@ def was_given_up(error: AM2ZError | None) -> bool:
         # Not where its time is over by which this very caller has bounded it.
         return not isinstance(error, TotalTimeoutError)
     return isinstance(error, JobCancelledError) and error.message in GIVEN_UP
-
-
-def name_of(processor: Processor[Any] | str) -> str:
-    """The name of a processor that is given as itself or by name."""
-    if isinstance(processor, Processor):
-        return processor.name
-    require(isinstance(processor, str), "processor", processor, "must be a processor or its name")
-    return require_text("processor", processor, most=MAX_NAME_BYTES)
 
 
 def require_session(session: object) -> str:
