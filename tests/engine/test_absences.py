@@ -295,7 +295,7 @@ async def test_a_message_that_was_lost_takes_effect_at_a_tick(redis_url, redis_s
     async with QueueRuntime(redis_url) as node, QueueRuntime(redis_url, workers=False) as client:
         node.register(gate.processor)
         (job,) = await submit(gate, client)
-        node.node.on_message = lambda message: None  # type: ignore[method-assign]
+        node.node.inbox.on_message = lambda message: None  # type: ignore[method-assign]
         if stop:
             await client.stop_session("s0")
         else:
@@ -347,7 +347,7 @@ async def test_a_stop_that_nobody_heard_ends_a_client_s_block_all_the_same(redis
         QueueRuntime(redis_url) as node,
         open_node(redis_server, workers=False) as client,
     ):
-        client.runtime.node.on_message = lambda message: None  # type: ignore[method-assign]
+        client.runtime.node.inbox.on_message = lambda message: None  # type: ignore[method-assign]
         async with open_block(client.runtime, stopped):
             if away:
                 async with client.away():
@@ -368,7 +368,7 @@ async def test_a_grant_that_was_never_heard_of_goes_back(redis_url, redis_server
             admin.hset(keys.spell("am2z", "job", job.id), "token", "7:anew")
             admin.hset(keys.spell("am2z", "active", node.node_id), job.id, "7:anew")
         seq = node.node.claims.begin()
-        node.node.on_reconnect()
+        node.node.inbox.on_reconnect()
         await until(lambda: gate.cancelled == 1, "the older run to stop")
         assert record(redis_server, job.id)["status"] == "active", "some claim may bring it yet"
         node.node.claims.end(seq)
@@ -409,8 +409,7 @@ async def test_a_job_that_is_granted_anew_to_its_node_runs_there_once(redis_url,
             admin.hdel(keys.spell("am2z", "active", node.node_id), job.id)
             admin.rpush(keys.spell("am2z", "wait", "gated@s0"), job.id)
             admin.zadd(keys.spell("am2z", "ready", "gated"), {"s0": 0})
-        for worker in node.node.workers.values():
-            worker.wake()
+        node.node.fleet.wake_all()
         await until(lambda: gate.runs == 2, "the job to be granted anew")
         await until(lambda: gate.cancelled == 1, "the older run to stop")
         gate.go.set()

@@ -47,7 +47,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access, "LOOK_EVERY", 0.1)
     monkeypatch.setattr(access, "PATIENCE", 0.1)
     monkeypatch.setattr(client, "REFUSED_PATIENCE", 0.1)
-    monkeypatch.setattr(node, "LAST_WORDS", 0.2)
+    monkeypatch.setattr(node, "SIGN_OFF_TIMEOUT", 0.2)
 
 
 def give(server: RedisProcess, user: str, *rules: str) -> str:

@@ -28,7 +28,7 @@ from am2z_trio import (
     processor,
 )
 from am2z_trio.engine.execution.breakers import Circuits
-from am2z_trio.engine.node import node
+from am2z_trio.engine.node import memory_watch
 from am2z_trio.model.records import NO_STATE, JobSpec, callers_below
 from am2z_trio.store import keys
 
@@ -190,7 +190,7 @@ async def test_a_node_that_takes_no_more_jobs_lets_its_workflows_call(redis_url,
         return await ctx.call("second", await ctx.call("first", n))
 
     used_mb = 10.0
-    monkeypatch.setattr(node, "resident_mb", lambda: used_mb)
+    monkeypatch.setattr(memory_watch, "resident_mb", lambda: used_mb)
     limits = ResourceLimits(max_memory_mb=1000)
     async with QueueRuntime(redis_url, limits=limits) as full, QueueRuntime(redis_url) as other:
         full.register(workflow)

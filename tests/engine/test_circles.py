@@ -90,5 +90,5 @@ async def test_a_job_that_was_taken_away_and_given_back_while_it_waits_does_not_
             server._jobs[job.id].away = False
             server._queue("calls_itself").away -= 1
             gate.set()
-            runtime.node.on_reconnect()
+            runtime.node.inbox.on_reconnect()
             assert (await job.result()).unwrap() == 1

@@ -32,7 +32,7 @@ async def test_the_late_outcome_of_an_earlier_run_is_not_taken_for_this_ones(mak
             job = await runtime.submit(wait, 7, job_id="j")
             await running.wait()
             for _ in range(3):
-                runtime.node.on_message(cancelled("j"))
+                runtime.node.inbox.on_message(cancelled("j"))
                 await runtime.node.store.ping()
             go_on.set()
             assert (await job.result()).unwrap() == 7

@@ -489,7 +489,7 @@ def test_sessions_in_memory(program):
 
 def test_sessions_on_redis(redis_server, monkeypatch):
     # A crashed node says nothing more; it needs no time for that.
-    monkeypatch.setattr(node_module, "LAST_WORDS", 0.02)
+    monkeypatch.setattr(node_module, "SIGN_OFF_TIMEOUT", 0.02)
 
     @settings(EXAMPLES, max_examples=60)
     @given(PROGRAMS)

@@ -188,7 +188,7 @@ async def test_callers_hear_of_outcomes_where_the_tick_is_refused(
         worker.register(double)
         await worker.sync_processors()
         # Its own messages do not reach it, and its lease is refused.
-        other.node.on_message = lambda message: None  # type: ignore[method-assign]
+        other.node.inbox.on_message = lambda message: None  # type: ignore[method-assign]
         server.call("ACL", "SETUSER", "app", "-zscore")
         with anyio.fail_after(30):
             assert (await other.execute("double", "x")).unwrap() == "xx"

@@ -68,7 +68,7 @@ async def deadline_of(runtime: Runtime, plain: Any, timeout: float | None = None
 
 
 def slots(runtime: Runtime, name: str) -> int:
-    (worker,) = (one for one in runtime.node._at_work if one.processor == name)
+    (worker,) = (one for one in runtime.node.fleet._at_work if one.processor == name)
     return worker._slots
 
 

@@ -69,7 +69,7 @@ async def test_of_several_stops_the_shortest_grace_counts(make_runtime):
 
 @pytest.mark.parametrize("shielded", [False, True])
 async def test_a_job_may_stop_the_runtime_that_runs_it(make_runtime, monkeypatch, shielded: bool):
-    monkeypatch.setattr("am2z_trio.engine.node.node.LAST_WORDS", 0.2)
+    monkeypatch.setattr("am2z_trio.engine.node.node.SIGN_OFF_TIMEOUT", 0.2)
     runtime = make_runtime()
     returned: list[int] = []
 

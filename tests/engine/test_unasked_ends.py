@@ -11,7 +11,7 @@ import pytest
 from am2z_trio import QueueRuntime, RuntimeStateError, processor
 from am2z_trio.engine.events.bus import Bus
 from am2z_trio.engine.node.announcements import Announcements
-from am2z_trio.engine.node.node import Node
+from am2z_trio.engine.node.heartbeat import Heartbeat
 from am2z_trio.engine.submission.in_flight import InFlight
 from am2z_trio.engine.submission.leaving import Leaving
 from am2z_trio.engine.submission.looking import Looking
@@ -43,7 +43,8 @@ async def plus_one(n: int) -> int:
         (Vacancies, "_ask_forever"),
         (Bus, "run"),
         (Announcements, "run"),
-        (Node, "_tick_forever"),
+        (Heartbeat, "_beat_forever"),
+        (Heartbeat, "look_forever"),
     ],
 )
 async def test_a_service_that_ends_takes_the_node_down_with_one_error(
@@ -92,7 +93,7 @@ async def test_a_store_that_ends_takes_the_node_down_with_one_error(make_runtime
 
 
 async def test_a_worker_that_ends_is_reported_and_replaced(make_runtime, monkeypatch, caplog):
-    monkeypatch.setattr("am2z_trio.engine.node.node.REPLACED_AFTER", 0.2)
+    monkeypatch.setattr("am2z_trio.engine.node.fleet.REPLACED_AFTER", 0.2)
     real, fed = Worker._feed, list[Worker]()
 
     async def feed(self: Worker) -> None:
@@ -104,7 +105,7 @@ async def test_a_worker_that_ends_is_reported_and_replaced(make_runtime, monkeyp
     with caplog.at_level(logging.ERROR, "am2z_trio"), anyio.fail_after(20):
         async with make_runtime() as runtime:
             runtime.register(plus_one)
-            while not runtime._node._fallen:
+            while not runtime.node.fleet.why_short():
                 await anyio.sleep(0.001)
             health = await runtime.connection.check_health()
             assert not health.healthy

@@ -288,7 +288,7 @@ async def test_what_a_node_says_again_retires_nothing_that_another_has_announced
                 await two.sync_processors()
             # It will be back: its jobs wait for it until then.
             assert await client.sync_processors() == ["plus_one"]
-            one.node.announcements.say_again()
+            one.node.fleet.say_again()
             await one.connection.check_health()
             assert await client.sync_processors() == ["plus_one"]
 

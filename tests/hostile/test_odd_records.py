@@ -29,8 +29,7 @@ from am2z_trio import (
     processor,
 )
 from am2z_trio.concurrency import current_host
-from am2z_trio.engine.node import announcements
-from am2z_trio.engine.node import node as node_module
+from am2z_trio.engine.node import announcements, heartbeat
 from am2z_trio.engine.processors.result import ProcessorResult
 from am2z_trio.engine.submission import looking
 from am2z_trio.engine.submission.job import Job
@@ -75,7 +74,7 @@ def key(kind: str, name: str = "") -> str:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Housekeeping that takes seconds takes a tenth of one."""
-    monkeypatch.setattr(node_module, "TICK", 0.1)
+    monkeypatch.setattr(heartbeat, "BEAT", 0.1)
     monkeypatch.setattr(looking, "LOOK_AFTER", 0.1)
     monkeypatch.setattr(announcements, "ANNOUNCE_EVERY", 0.1)
 

@@ -7,7 +7,7 @@ what they did is dropped if others were given them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from math import inf
 from typing import Final
@@ -16,10 +16,9 @@ from am2z_trio.concurrency import Host
 from am2z_trio.engine.work.claims import Claims
 from am2z_trio.model.logs import Log
 
-logger: Final = Log("am2z_trio.node")
+from .lease import SELF_FENCE, Lease
 
-SELF_FENCE: Final = 0.8
-"""Share of the lease, or of the grace, after which a node that is cut off gives such jobs up."""
+logger: Final = Log("am2z_trio.node")
 
 PATIENCE: Final = 0.2
 """Seconds a request for the lease may take before it counts as unanswered: a job that has kept the event loop
@@ -29,15 +28,11 @@ to itself was no absence of the store, and the lease was kept by a thread meanwh
 class Fence:
     """Watches for how long this node has been cut off."""
 
-    def __init__(
-        self, host: Host, claims: Claims, *, lease: float, grace: float, lease_seen: Callable[[], float]
-    ) -> None:
-        """`lease_seen()` is when the last lease that was granted was asked for."""
+    def __init__(self, host: Host, claims: Claims, lease: Lease, *, grace: float) -> None:
         self._host = host
         self._claims = claims
         self._lease = lease
         self._grace = grace
-        self._lease_seen = lease_seen
         self._asked_at = inf
         self._cut_at = inf
         self._is_down = False
@@ -67,7 +62,7 @@ class Fence:
     def _due(self) -> float:
         if self._is_down:
             return inf
-        unanswered = max(self._lease_seen() + SELF_FENCE * self._lease, self._asked_at + PATIENCE)
+        unanswered = max(self._lease.seen + SELF_FENCE * self._lease.seconds, self._asked_at + PATIENCE)
         return min(unanswered, self._cut_at + SELF_FENCE * self._grace)
 
     async def run(self) -> None:

@@ -1,4 +1,4 @@
-"""How much memory this process uses."""
+"""How much memory this process uses. Above its limit a node accepts no jobs, and claims none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,45 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from am2z_trio.concurrency import Host
+from am2z_trio.engine.submission.submissions import Submissions
+from am2z_trio.model.errors import ResourceError
+
+from .fleet import Fleet
+
+EVERY: Final = 1.0
+"""Seconds between two looks."""
+
 _STATM: Final = Path("/proc/self/statm")
+
+
+class MemoryWatch:
+    """Keeps a node from taking more work while the process is too large."""
+
+    def __init__(self, host: Host, submissions: Submissions, fleet: Fleet, *, limit_mb: float) -> None:
+        self._host = host
+        self._submissions = submissions
+        self._fleet = fleet
+        self._limit = limit_mb
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            self._look()
+            await self._host.sleep(EVERY)
+
+    def _look(self) -> None:
+        used, limit = resident_mb(), self._limit
+        over = used > limit
+        self._submissions.overload = (
+            ResourceError(
+                f"this process uses {used:,.0f} MB of memory, the limit is {limit:,.0f} (max_memory_mb)",
+                context={"used_mb": round(used), "limit_mb": limit},
+            )
+            if over
+            else None
+        )
+        self._fleet.hold_back(over)
 
 
 def resident_mb() -> float:

@@ -25,7 +25,6 @@ from am2z_trio.engine.submission.job import Job
 from am2z_trio.engine.submission.submissions import Ask, require_session
 from am2z_trio.model.callables import require_function, require_items
 from am2z_trio.model.errors import ResourceError, RuntimeStateError, SessionStoppedError
-from am2z_trio.model.events import Event
 from am2z_trio.model.ids import meant_id
 from am2z_trio.model.limits import MAX_ANY_ID_BYTES, MAX_NAME_BYTES, MAX_REASON_BYTES, MAX_SESSION_BYTES
 from am2z_trio.model.options import (
@@ -259,8 +258,8 @@ class Runtime:
         added = self._registry.add(processors)
         if self._node is not None:
             for registered in added:
-                self._node.serve(registered)
-                self._node.tell("processor:registered", processor=registered.processor.name)
+                self._node.fleet.serve(registered)
+                self._node.emitter.emit("processor:registered", processor=registered.processor.name)
 
     def register_many(self, processors: Iterable[Processor[Any]]) -> None:
         """`register`, for a list."""
@@ -276,10 +275,10 @@ class Runtime:
         name = name_of(processor)
         removed = self._registry.remove(name)
         if self._node is not None:
-            self._node.stop_serving(queue_name(name), retire=removed is not None)
+            self._node.fleet.stop_serving(queue_name(name), retire=removed is not None)
             self._node.submissions.forget(name)
         if removed is not None and self._node is not None:
-            self._node.tell("processor:unregistered", processor=name)
+            self._node.emitter.emit("processor:unregistered", processor=name)
         return removed is not None
 
     async def forget_processor(self, processor: Processor[Any] | str) -> bool:
@@ -323,7 +322,7 @@ class Runtime:
     async def _pause(self, processor: Processor[Any] | str, on: bool) -> None:
         name = name_of(processor)
         await self._running().store.pause(queue_name(name), on)
-        self._running().tell("queue:paused" if on else "queue:resumed", processor=name)
+        self._running().emitter.emit("queue:paused" if on else "queue:resumed", processor=name)
 
     def list_processors(self) -> list[str]:
         """Names of the processors registered here, in order."""
@@ -333,7 +332,7 @@ class Runtime:
         """Names of all processors that can be called by name: any node serves them, or has within the last
         day. This node's own have been announced by then."""
         node = self._running()
-        await node.announcements.wait_done()
+        await node.fleet.announcements.wait_done()
         return await node.submissions.known_processors()
 
     # --- running jobs -----------------------------------------------------------------------
@@ -504,7 +503,7 @@ class Runtime:
         node = self._running()
         self.register(*(one for one in wanted if one.name not in self._registry.names()))
         hosted = await node.open_session(id)
-        node.tell("session:opened", session=id)
+        node.emitter.emit("session:opened", session=id)
         block = node.host.cancel_scope()
         cancel_block = block.cancel
         hosted.on_cancel(cancel_block)
@@ -525,7 +524,7 @@ class Runtime:
         finally:
             hosted.off_cancel(cancel_block)
             hosted.let_go()
-            node.tell("session:closed", session=id)
+            node.emitter.emit("session:closed", session=id)
         if block.cancelled_caught:
             # Whoever has stopped it may have opened it anew by now: it is not stopped once more.
             await hosted.wait_over()
@@ -627,7 +626,7 @@ class Runtime:
         be sent, and for more than `model.limits.MAX_EVENT_BYTES` of it.
         """
         node = self._running()
-        self._bus.emit(Event.emitted(event, data, node=node.id))
+        node.emitter.emit_for_user(event, data)
 
     @asynccontextmanager
     async def events(
@@ -657,11 +656,11 @@ class Runtime:
             node=node.id,
             uptime=node.host.now() - node.started_at,
             processors=len(self._registry.names()),
-            workers=len(node.workers),
-            running=node.busy,
+            workers=len(node.fleet.workers),
+            running=node.fleet.busy,
             claimed=len(node.claims),
             waiting_callers=len(node.in_flight),
-            jobs_run=node.jobs_run,
+            jobs_run=node.fleet.jobs_run,
             connections=node.store.connections,
             completed=node.settler.completed,
             failed=node.settler.failed,
@@ -672,7 +671,7 @@ class Runtime:
         """Counts per processor, of all nodes together: those registered here, those that any node serves or
         has served, and those with jobs that nobody serves (`workers` is 0 then)."""
         node = self._running()
-        await node.announcements.wait_done()
+        await node.fleet.announcements.wait_done()
         store, known = node.store, await node.store.known_queues()
         here = self._registry.names()
         names: Sequence[str] = list(dict.fromkeys([*here, *(info.processor for info in known)]))

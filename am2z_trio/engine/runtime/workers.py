@@ -31,7 +31,7 @@ class WorkerManager:
         if session is not None:
             session = require_session(session)
         if session is None:
-            worker = node.workers.get(queue)
+            worker = node.fleet.workers.get(queue)
             return worker is not None and not worker.closing
         hosted = node.sessions.get(session)
         return hosted is not None and queue in hosted.workers
@@ -40,7 +40,9 @@ class WorkerManager:
         """Workers on this node, those of sessions included."""
         node = self._runtime.node
         hosted = (node.sessions.get(id) for id in node.sessions.ids())
-        return len(node.workers) + sum(len(session.workers) for session in hosted if session is not None)
+        return len(node.fleet.workers) + sum(
+            len(session.workers) for session in hosted if session is not None
+        )
 
     async def stop_worker(self, processor: Processor[Any] | str, session: str | None = None) -> bool:
         """Stop one worker of this node and wait until it has ended; `False` if there is none.
@@ -52,9 +54,9 @@ class WorkerManager:
         if not self.has_worker(processor, session):
             return False
         if session is None:
-            worker = node.workers[queue]
-            node.stop_serving(queue)
-            await node.wait_for_workers(lambda: not node.is_at_work(worker))
+            fleet, worker = node.fleet, node.fleet.workers[queue]
+            fleet.stop_serving(queue)
+            await fleet.wait_until(lambda: not fleet.is_at_work(worker))
             return True
         hosted = node.sessions.get(session)
         assert hosted is not None
@@ -72,9 +74,9 @@ class WorkerManager:
         node, count = self._runtime.node, self.get_worker_count()
         for session in node.sessions.ids():
             await self._runtime.stop_session(session)
-        stopped = list(node.workers.values())
-        node.stop_serving(*node.workers)
-        await node.wait_for_workers(lambda: not any(map(node.is_at_work, stopped)))
+        fleet, stopped = node.fleet, list(node.fleet.workers.values())
+        fleet.stop_serving(*fleet.workers)
+        await fleet.wait_until(lambda: not any(map(fleet.is_at_work, stopped)))
         return count
 
     def create_session_worker(self, processor: Processor[Any] | str, session: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from am2z_trio.concurrency import Event, Host, Nursery
+from am2z_trio.engine.events.emitter import Emitter
 from am2z_trio.engine.submission.in_flight import InFlight
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.logs import Log
@@ -40,14 +40,13 @@ class SessionStops:
         store: Store,
         sessions: Sessions,
         in_flight: InFlight,
-        *,
-        on_stopped: Callable[[str], None],
+        emitter: Emitter,
     ) -> None:
         self._host = host
         self._store = store
         self._sessions = sessions
         self._in_flight = in_flight
-        self._on_stopped = on_stopped
+        self._emitter = emitter
         self._drains: dict[str, _Drain] = {}
         self._nursery: Nursery | None = None
         self._begun = 0
@@ -162,7 +161,7 @@ class SessionStops:
         try:
             with self._sessions.stopping(session):
                 await self._store.stop_session(session, running=True, refuse=REFUSE)
-            self._on_stopped(session)
+            self._emitter.emit("session:stopped", session=session)
         except AM2ZError as error:
             logger.warning("session %r could not be stopped in the store: %s", session, error)
             drain.error = error
