@@ -78,7 +78,7 @@ class Fleet:
             serving.wake()
             return
         worker = self.workers[queue] = Worker(
-            self._services, registered, self._registry.look_up(name), self._on_unparked
+            self._services, registered, self._registry.registration(name), self._on_unparked
         )
         self._at_work.add(worker)
         self._nursery.start_soon(self._work, worker, name=f"worker {name}")

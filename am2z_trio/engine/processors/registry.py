@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from am2z_trio.model.codec import StateCodec
 from am2z_trio.model.errors import ValidationError
@@ -45,12 +45,23 @@ def _flow(options: QueueOptions) -> Flow:
     )
 
 
+class Registration:
+    """What a name stands for on this node, as it changes. Who serves it keeps this, and looks nothing up."""
+
+    __slots__ = ("__weakref__", "current")
+
+    def __init__(self) -> None:
+        self.current: Registered | None = None
+        """How its jobs are run from now on; `None` while the name is not registered."""
+
+
 class Registry:
     """Processors by name. Registering a name again replaces it from the next job on."""
 
     def __init__(self, max_state_bytes: int) -> None:
         self._max_state_bytes = max_state_bytes
         self._by_name: dict[str, Registered] = {}
+        self._registrations = WeakValueDictionary[str, Registration]()
 
     def add(self, processors: Iterable[Processor[Any]]) -> list[Registered]:
         """Add processors and their dependencies; all of them or, on an error, none."""
@@ -59,18 +70,25 @@ class Registry:
             for processor in with_dependencies(processors).values()
         ]
         for registered in added:
-            self._by_name[registered.processor.name] = registered
+            name = registered.processor.name
+            self._by_name[name] = registered
+            self.registration(name).current = registered
         return added
 
     def remove(self, name: str) -> Registered | None:
+        self.registration(name).current = None
         return self._by_name.pop(name, None)
 
     def get(self, name: str) -> Registered | None:
         return self._by_name.get(name)
 
-    def look_up(self, name: str) -> Callable[[], Registered | None]:
-        """`get` for one name, for a worker that asks several times per job."""
-        return partial(self._by_name.get, name)
+    def registration(self, name: str) -> Registration:
+        """The one of this name, for as long as anybody keeps it."""
+        found = self._registrations.get(name)
+        if found is None:
+            found = self._registrations[name] = Registration()
+            found.current = self._by_name.get(name)
+        return found
 
     @property
     def stalled_interval(self) -> float:

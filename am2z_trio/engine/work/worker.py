@@ -21,7 +21,7 @@ from am2z_trio.concurrency import CancelScope, Nursery, Spot, TaskStatus
 from am2z_trio.concurrency.groups import is_an_error, is_not_the_codes_own
 from am2z_trio.engine.claim import Claim, Stop
 from am2z_trio.engine.execution.executor import conflicted, released
-from am2z_trio.engine.processors.registry import Registered
+from am2z_trio.engine.processors.registry import Registered, Registration
 from am2z_trio.engine.sessions.hosted import HostedSession, SessionWorker
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.logs import Log
@@ -75,7 +75,7 @@ class Worker:
         self,
         services: WorkerServices,
         registered: Registered,
-        lookup: Callable[[], Registered | None],
+        registration: Registration,
         on_unparked: Callable[[Worker], None],
     ) -> None:
         self.queue = registered.queue
@@ -85,7 +85,7 @@ class Worker:
         self._executor = services.executor
         self._settler = services.settler
         self._claims = services.claims
-        self._lookup = lookup
+        self._registration = registration
         self._sessions = services.sessions
         self._capacity = services.capacity
         self._hogs = services.hogs
@@ -134,7 +134,7 @@ class Worker:
     @property
     def stops_when_cut_off(self) -> bool:
         """Whether its jobs must not go on while others may be given them."""
-        registered = self._lookup()
+        registered = self._registration.current
         return registered is not None and registered.processor.queue.stop_when_cut_off
 
     @property
@@ -282,7 +282,7 @@ class Worker:
     @property
     def _has_many_away(self) -> bool:
         """Whether as many wait for others as may: then nothing is begun but what others wait for."""
-        registered = self._lookup()
+        registered = self._registration.current
         return registered is not None and self._away >= registered.processor.queue.most_waiting_parents
 
     def _give_back_capacity(self, claim: Claim) -> None:
@@ -291,7 +291,7 @@ class Worker:
             self._capacity.release()
 
     def _concurrency(self) -> int:
-        registered = self._lookup()
+        registered = self._registration.current
         return 0 if registered is None else registered.processor.queue.concurrency
 
     # --- the feeder -------------------------------------------------------------------------
@@ -355,7 +355,7 @@ class Worker:
         self._on_unparked(self)
 
     def _want(self) -> int:
-        registered = self._lookup()
+        registered = self._registration.current
         if registered is None or self.held_back or self._claims.on_hold:
             return 0
         if not registered.processor.is_async and self._executor.threads.is_full:
@@ -372,7 +372,7 @@ class Worker:
         return most
 
     def _flow(self) -> Flow:
-        registered = self._lookup()
+        registered = self._registration.current
         return FREE if registered is None else registered.flow
 
     def _take(self, answer: ClaimAnswer, want: int, began: float) -> None:
@@ -424,7 +424,7 @@ class Worker:
 
     def _rouse(self) -> None:
         """Get slots going for what lies in the buffer, starting new ones only where none is idle."""
-        registered = self._lookup()
+        registered = self._registration.current
         if registered is None or self._nursery is None:
             return
         most = registered.processor.queue.concurrency + self._away
@@ -478,7 +478,7 @@ class Worker:
         shares, run_plain = host.sees_scopes, self._executor.run_plain
         turn_ends = now() + SLICE
         while True:
-            registered = self._lookup()
+            registered = self._registration.current
             if registered is None or self._slots > registered.processor.queue.concurrency + self._away:
                 # Concurrency went down by a hot reload, or a job that had stepped aside is back.
                 self._slots -= 1
