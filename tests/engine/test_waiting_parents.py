@@ -162,6 +162,30 @@ async def test_what_comes_while_parents_wait_is_begun_when_one_is_back(make_runt
             assert (await second.result()).unwrap() == 0
 
 
+@on_both_hosts
+async def test_a_job_that_waits_goes_on_when_its_processor_is_not_registered_any_more(make_runtime):
+    gate, waits = anyio.Event(), anyio.Event()
+
+    @processor(name="calls", queue=QueueOptions(concurrency=1))
+    async def calls(n: int, ctx: Context) -> int:
+        return await ctx.call("opens", n)
+
+    @processor(name="opens")
+    async def opens(n: int) -> int:
+        waits.set()
+        await gate.wait()
+        return n + 1
+
+    async with make_runtime() as runtime:
+        runtime.register(calls, opens)
+        with anyio.fail_after(20):
+            job = await runtime.submit(calls, 1)
+            await waits.wait()
+            runtime.unregister(calls)
+            gate.set()
+            assert (await job.result()).unwrap() == 2
+
+
 @pytest.mark.parametrize("value", [0, -1, True, "3", 2.5])
 def test_a_bound_that_is_no_count_is_refused(value):
     with pytest.raises(ConfigurationError, match="max_waiting_parents"):

@@ -290,9 +290,9 @@ class Worker:
             claim.counts = False
             self._capacity.release()
 
-    def _concurrency(self) -> int:
+    def _concurrency(self) -> float:
         registered = self._registration.current
-        return 0 if registered is None else registered.processor.queue.concurrency
+        return inf if registered is None else registered.processor.queue.concurrency  # what has begun goes on
 
     # --- the feeder -------------------------------------------------------------------------
 
