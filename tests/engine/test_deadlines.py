@@ -21,7 +21,7 @@ from am2z_trio import (
     processor,
 )
 from am2z_trio.engine.submission.job import read_result
-from am2z_trio.engine.submission.submissions import Ask
+from am2z_trio.engine.submission.request import SubmitRequest
 from am2z_trio.model.codec import StateCodec
 
 on_both_hosts = pytest.mark.anyio
@@ -86,7 +86,7 @@ async def test_what_waited_beyond_its_deadline_is_cancelled_and_no_dead_letter(a
         await runtime.pause(late)
         with trio.move_on_after(5):
             # As from a client that dies: it has sent its deadline, and cancels nothing.
-            request = (await runtime.node.submissions.prepare(late, 7, Ask())).request
+            request = (await runtime.node.submissions.preparation.prepare(late, 7, SubmitRequest())).request
             await runtime.node.store.enqueue([request])
         await trio.sleep(10)
         await runtime.resume(late)

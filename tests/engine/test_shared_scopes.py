@@ -32,7 +32,7 @@ from am2z_trio.concurrency._trio import TrioHost
 from am2z_trio.engine.claim import Claim, Stop, running_job
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.engine.submission.job import read_result
-from am2z_trio.engine.submission.submissions import Ask
+from am2z_trio.engine.submission.request import SubmitRequest
 from am2z_trio.model.codec import StateCodec
 
 pytestmark = pytest.mark.anyio
@@ -133,7 +133,7 @@ async def test_the_deadline_of_a_caller_applies_to_its_job_alone(make_runtime):
     async with opened(make_runtime(), plain) as runtime:
         with anyio.move_on_after(0.2):
             # As from a client that dies: it has sent its deadline, and cancels nothing.
-            request = (await runtime.node.submissions.prepare(plain, 1, Ask())).request
+            request = (await runtime.node.submissions.preparation.prepare(plain, 1, SubmitRequest())).request
             await runtime.node.store.enqueue([request])
         assert (await runtime.execute(plain, 0)).unwrap() == 0
         settled = None

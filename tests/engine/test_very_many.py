@@ -27,7 +27,8 @@ from am2z_trio.concurrency import current_host
 from am2z_trio.engine.runtime.session import KEPT
 from am2z_trio.engine.submission.job import read_result
 from am2z_trio.engine.submission.leaving import LEFT_AT_ONCE
-from am2z_trio.engine.submission.submissions import AT_ONCE, CALLER_GONE, Submissions
+from am2z_trio.engine.submission.preparation import Preparation
+from am2z_trio.engine.submission.submissions import AT_ONCE, CALLER_GONE
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.ids import child_id
 
@@ -63,9 +64,9 @@ class Turns:
 async def watched(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Turns]:
     """Count what is submitted, and which outcomes are read, in each turn of the loop."""
     turns = Turns()
-    prepare = Submissions.prepare
+    prepare = Preparation.prepare
 
-    async def counted_prepare(self: Submissions, *args: Any) -> Any:
+    async def counted_prepare(self: Preparation, *args: Any) -> Any:
         turns.count("submitted")
         return await prepare(self, *args)
 
@@ -73,7 +74,7 @@ async def watched(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Turns]:
         turns.count("read")
         return read_result(*args, **named)
 
-    monkeypatch.setattr(Submissions, "prepare", counted_prepare)
+    monkeypatch.setattr(Preparation, "prepare", counted_prepare)
     monkeypatch.setattr("am2z_trio.engine.submission.job.read_result", counted_read)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(turns.watch)

@@ -15,14 +15,8 @@ from am2z_trio.engine.processors.processor import name_of
 from am2z_trio.engine.processors.registry import Registered, Registry
 from am2z_trio.engine.processors.result import Done
 from am2z_trio.engine.states.job_state import JobState
-from am2z_trio.engine.submission.submissions import (
-    ANY_OPTIONS,
-    MOST_REPEATS,
-    Ask,
-    Asked,
-    Submissions,
-    was_given_up,
-)
+from am2z_trio.engine.submission.request import ANY_OPTIONS, Asked, SubmitRequest
+from am2z_trio.engine.submission.submissions import MOST_REPEATS, Submissions, was_given_up
 from am2z_trio.model.codec import RecordDecoder
 from am2z_trio.model.errors import (
     ConfigurationError,
@@ -103,11 +97,11 @@ class Calls:
         async with root.holder.away(root):
             await self._submissions.execute_each(many, asked, done, partial(self._goes_on, root))
 
-    def _ask(self, claim: Claim, request: CallRequest) -> Ask:
+    def _ask(self, claim: Claim, request: CallRequest) -> SubmitRequest:
         root = claim.root
         spec = root.grant.spec
         own_session = request.session is not None
-        return Ask(
+        return SubmitRequest(
             session=request.session if own_session else spec.session or None,
             timeout=request.timeout,
             options=request.options,
@@ -133,7 +127,7 @@ class Calls:
                 context={"processor": name},
             )
         root = claim.root
-        depth = self._submissions.depth_below(claim.grant)
+        depth = self._submissions.preparation.depth_below(claim.grant)
         if request.state is None:
             raise ConfigurationError(f"{name!r} was called inline without a state")
         require(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from am2z_trio.concurrency import Host
-from am2z_trio.engine.submission.submissions import Submissions
+from am2z_trio.engine.submission.preparation import Preparation
 from am2z_trio.model.errors import ResourceError
 
 from .fleet import Fleet
@@ -23,9 +23,9 @@ _STATM: Final = Path("/proc/self/statm")
 class MemoryWatch:
     """Keeps a node from taking more work while the process is too large."""
 
-    def __init__(self, host: Host, submissions: Submissions, fleet: Fleet, *, limit_mb: float) -> None:
+    def __init__(self, host: Host, preparation: Preparation, fleet: Fleet, *, limit_mb: float) -> None:
         self._host = host
-        self._submissions = submissions
+        self._preparation = preparation
         self._fleet = fleet
         self._limit = limit_mb
 
@@ -38,7 +38,7 @@ class MemoryWatch:
     def _look(self) -> None:
         used, limit = resident_mb(), self._limit
         over = used > limit
-        self._submissions.overload = (
+        self._preparation.overload = (
             ResourceError(
                 f"this process uses {used:,.0f} MB of memory, the limit is {limit:,.0f} (max_memory_mb)",
                 context={"used_mb": round(used), "limit_mb": limit},

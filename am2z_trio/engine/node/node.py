@@ -39,7 +39,9 @@ from am2z_trio.engine.sessions.sessions import Sessions
 from am2z_trio.engine.sessions.stopping import SessionStops
 from am2z_trio.engine.states.access import NodeStates
 from am2z_trio.engine.states.locks import Locks
+from am2z_trio.engine.submission.directory import Directory
 from am2z_trio.engine.submission.in_flight import InFlight
+from am2z_trio.engine.submission.preparation import Preparation
 from am2z_trio.engine.submission.submissions import Submissions
 from am2z_trio.engine.work.claims import Claims
 from am2z_trio.engine.work.hogs import Hogs
@@ -97,7 +99,9 @@ class Node:
         self.states = NodeStates(host, store.states, max_bytes=options.max_state_bytes)
         self.locks = Locks(host, self.states)
         self.in_flight = InFlight(host, store, before_send=bus.watch_if_allowed)
-        self.submissions = Submissions(host, node_id, options, registry, store, self.in_flight, shared=shared)
+        directory = Directory(host, options, registry, store, shared=shared)
+        preparation = Preparation(host, node_id, options, directory)
+        self.submissions = Submissions(host, self.in_flight, directory, preparation)
         self.sessions = Sessions(host, self._on_session_cancelled)
         self.stops = SessionStops(host, store, self.sessions, self.in_flight, self.emitter)
         self.claims = Claims()
@@ -190,7 +194,7 @@ class Node:
         """
         self._grace.deadline = min(self._grace.deadline, self.host.now() + grace)
         if not self.stopped:
-            self.submissions.closed = True
+            self.submissions.preparation.closed = True
             self.fleet.close()
             assert self._outer is not None
             self._outer.start_soon(self._drain, name="am2z drain")
@@ -238,7 +242,7 @@ class Node:
     @property
     def stopped(self) -> bool:
         """Whether it takes no more jobs: it drains, or has."""
-        return self.submissions.closed
+        return self.submissions.preparation.closed
 
     async def wait_stopped(self) -> None:
         await self._stopped.wait()
@@ -246,7 +250,7 @@ class Node:
     async def _leave(self) -> None:
         """Hand back what was running. Shielded, since this is what cancellation must not lose;
         bounded, since the store may be away: the lease does it then."""
-        self.submissions.closed = True
+        self.submissions.preparation.closed = True
         self.fleet.disown()
         self._cancel_sessions()
         with self.host.cancel_scope(deadline=self.host.now() + SIGN_OFF_TIMEOUT, shield=True):
@@ -304,7 +308,7 @@ class Node:
                 nursery.start_soon(lasting, host, "the task that looks", heartbeat.look_forever)
                 nursery.start_soon(lasting, host, "the task that looks at rights", self.access.run)
                 if limit is not None:
-                    watch = MemoryWatch(host, self.submissions, self.fleet, limit_mb=limit)
+                    watch = MemoryWatch(host, self.submissions.preparation, self.fleet, limit_mb=limit)
                     nursery.start_soon(lasting, host, "the watch over memory", watch.run)
                 nursery.start_soon(heartbeat.run)
                 self._serving.set()
@@ -351,8 +355,8 @@ class Node:
         """Empty if this node could claim a job now; for a pure client, too."""
         if self.stopped:
             return "the runtime is stopping"
-        if self.submissions.overload is not None:
-            return self.submissions.overload.message
+        if self.submissions.preparation.overload is not None:
+            return self.submissions.preparation.overload.message
         if self.access.lost is not None:
             return self.access.lost.message
         if why := self.threads.why_full() or self.fleet.why_short():

@@ -22,7 +22,7 @@ from am2z_trio.engine.processors.registry import Registry
 from am2z_trio.engine.processors.result import ProcessorResult
 from am2z_trio.engine.states.manager import StateManager
 from am2z_trio.engine.submission.job import Job
-from am2z_trio.engine.submission.submissions import Ask, require_session
+from am2z_trio.engine.submission.request import SubmitRequest, require_session
 from am2z_trio.model.callables import require_function, require_items
 from am2z_trio.model.errors import ResourceError, RuntimeStateError, SessionStoppedError
 from am2z_trio.model.ids import meant_id
@@ -276,7 +276,7 @@ class Runtime:
         removed = self._registry.remove(name)
         if self._node is not None:
             self._node.fleet.stop_serving(queue_name(name), retire=removed is not None)
-            self._node.submissions.forget(name)
+            self._node.submissions.directory.forget(name)
         if removed is not None and self._node is not None:
             self._node.emitter.emit("processor:unregistered", processor=name)
         return removed is not None
@@ -305,7 +305,7 @@ class Runtime:
                 f"processor {name!r} has {found.jobs:,} jobs left, dead letters included: it stays known",
                 context={"processor": name, "jobs": found.jobs},
             )
-        node.submissions.forget(name)
+        node.submissions.directory.forget(name)
         return found.known
 
     async def pause(self, processor: Processor[Any] | str) -> None:
@@ -333,7 +333,7 @@ class Runtime:
         day. This node's own have been announced by then."""
         node = self._running()
         await node.fleet.announcements.wait_done()
-        return await node.submissions.known_processors()
+        return await node.submissions.directory.known_processors()
 
     # --- running jobs -----------------------------------------------------------------------
 
@@ -379,7 +379,7 @@ class Runtime:
         the scope around it ends. If this call is cancelled, or its scope's
         deadline passes, the job is cancelled wherever it is; a deadline also travels with it.
         """
-        ask = Ask(
+        ask = SubmitRequest(
             session=session,
             timeout=timeout,
             wait_for_worker=wait_for_worker,
@@ -405,7 +405,7 @@ class Runtime:
         A state that fails is a failed result at its place and does not disturb the others. If this
         call is cancelled, every job of it that has not ended is.
         """
-        ask = Ask(
+        ask = SubmitRequest(
             session=session,
             timeout=timeout,
             wait_for_worker=wait_for_worker,
@@ -432,7 +432,7 @@ class Runtime:
         result. Raises the error if it cannot be enqueued, or its limits are over before it is; cancelled
         while waiting, the job is taken back.
         """
-        ask = Ask(
+        ask = SubmitRequest(
             session=session,
             timeout=timeout,
             wait_for_worker=wait_for_worker,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from am2z_trio.engine.claim import Stop
 from am2z_trio.engine.processors.processor import Processor, name_of
-from am2z_trio.engine.submission.submissions import require_session
+from am2z_trio.engine.submission.request import require_session
 from am2z_trio.model.errors import ProcessorNotFoundError
 from am2z_trio.model.records import queue_name
 

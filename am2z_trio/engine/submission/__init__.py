@@ -1,6 +1,8 @@
 """Jobs on their way out, outcomes on their way in.
 
-* `submissions` - checks a job and writes it down, then waits for its outcome
+* `submissions` - what callers do: submit a job, or many, and wait for what becomes of them
+* `request` - what a caller says about a job; `directory` - what is known of its processor;
+  `preparation` - checks all of it, and writes the job down
 * `in_flight` - the jobs whose outcomes have not come yet; of these
   `waiter`, `waiters` - one job and whoever waits for it, and all of them by job;
   `outgoing` - the line of those to be sent, `history` - which of the store's histories they are sent into;

@@ -12,14 +12,11 @@ class History:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.name = ""
+        """Empty where it is in doubt."""
 
     def doubt(self) -> None:
         """The server may be another one, or have lost its end."""
         self.name = ""
-
-    async def known(self) -> str:
-        """Ask where it is in doubt."""
-        return self.name or await self.ask()
 
     async def ask(self) -> str:
         self.name = await self._store.lineage()

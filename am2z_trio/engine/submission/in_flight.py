@@ -98,7 +98,8 @@ class InFlight:
     def on_settled(self, settled: Settled) -> None:
         """The inbox says that a job has ended."""
         waiters = self._waiters.of(settled.id)
-        if settled.status == "completed" and not settled.omitted and not self._waiters.differ(settled.id):
+        may_differ = len(waiters) > 1 and self._waiters.differ(settled.id)
+        if settled.status == "completed" and not settled.omitted and not may_differ:
             self._waiters.resolve(settled)
             return
         if settled.omitted or any(waiter.may_run_again for waiter in waiters):
@@ -129,8 +130,8 @@ class InFlight:
             nursery.start_soon(lasting, host, "the task that looks after callers", self.looking.look_forever)
             nursery.start_soon(lasting, host, "the task that takes jobs back", self.leaving.run)
             await nursery.start(lasting, host, "the task of callers' limits", self._vacancies.run)
+            nursery.start_soon(lasting, host, "the task that sends jobs", self._outgoing.run)
             task_status.started()
-            await lasting(host, "the task that sends jobs", self._outgoing.run)
 
     def _read_soon(self, job: str) -> None:
         self.looking.read_soon(job)

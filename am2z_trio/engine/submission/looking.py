@@ -119,7 +119,7 @@ class Looking:
             await self._look_at(waiters[start : start + BATCH])
 
     async def _look_at(self, waiters: list[Waiter]) -> None:
-        history = await self._history.known()
+        history = self._history.name or await self._history.ask()
         try:
             views = await self._store.view([waiter.id for waiter in waiters])
         except UnknownOutcomeError as error:

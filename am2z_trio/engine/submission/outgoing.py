@@ -75,15 +75,17 @@ class Outgoing:
                 if waiter.state == "in line":
                     waiter.state = "being sent"
                     batch.append(waiter)
-            await self._send(batch)
+            if batch:
+                await self._send(batch)
 
     async def _send(self, batch: list[Waiter], *, in_doubt: bool = False) -> None:
         """`in_doubt`: the store may have taken these, or may do so yet, so a refusal is no verdict."""
-        requests = [waiter.request for waiter in batch if waiter.request is not None]
-        if not requests:
-            return
+        requests: list[Enqueue] = []
+        for waiter in batch:
+            assert waiter.request is not None
+            requests.append(waiter.request)
         try:
-            history = await self._history.known()
+            history = self._history.name or await self._history.ask()
             answers = await self._store.enqueue(requests)
         except AM2ZError as error:
             unknown = isinstance(error, UnknownOutcomeError)

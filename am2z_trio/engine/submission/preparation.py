@@ -1,0 +1,204 @@
+"""Checks everything about a job, and writes it down."""
+
+from __future__ import annotations
+
+import itertools
+from math import inf
+from typing import Final, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from am2z_trio.concurrency import Host
+from am2z_trio.engine.claim import running_job
+from am2z_trio.engine.processors.processor import Processor, name_of
+from am2z_trio.model.codec import StateCodec
+from am2z_trio.model.errors import (
+    AM2ZError,
+    CallDepthExceededError,
+    ConfigurationError,
+    RuntimeStateError,
+)
+from am2z_trio.model.ids import child_id, is_made, made_prefix
+from am2z_trio.model.options import JobOptions, QueueOptions, Retention, RuntimeOptions
+from am2z_trio.model.records import (
+    NO_STATE,
+    WIRE_VERSION,
+    Enqueue,
+    Grant,
+    JobSpec,
+    callers_below,
+    queue_name,
+)
+
+from .directory import Directory, Entry
+from .request import ANY_OPTIONS, SubmitRequest, checked, limits_of
+from .waiter import Limits
+
+S = TypeVar("S")
+
+NO_CALLERS: Final[list[str]] = []
+
+
+class Prepared(NamedTuple, Generic[S]):
+    """A job that can be sent."""
+
+    codec: StateCodec[S]
+    request: Enqueue
+    limits: Limits | None
+    assumed: bool
+    """Its processor was known to be served some time ago."""
+
+
+class Preparation:
+    """What this node's jobs are before they are sent."""
+
+    def __init__(self, host: Host, node: str, options: RuntimeOptions, directory: Directory) -> None:
+        self._host = host
+        self._node = node
+        self._options = options
+        self._directory = directory
+        self._id_prefix = made_prefix()
+        self._numbers = itertools.count(1)
+        self.closed = False
+        """No more jobs are accepted: the runtime is stopping."""
+        self.overload: AM2ZError | None = None
+        """Why no more jobs are accepted for now."""
+
+    async def prepare(
+        self,
+        processor: Processor[S] | str,
+        state: S | None,
+        request: SubmitRequest,
+        began: float | None = None,
+    ) -> Prepared[S]:
+        """Check everything about a job, and write it down. `began`: when its caller asked for it first, where
+        it is asked for anew."""
+        if began is None:
+            began = self._host.now()
+        # Calls of jobs that run are their business: a node that drains lets them end, or hands them back.
+        if (self.closed or self.overload is not None) and not request.root:
+            raise self._refusal()
+        name = name_of(processor)
+        entry: Entry[S] | None = self._directory.here(name)
+        if entry is None:
+            entry = await self._directory.find(processor, name, request, began)
+        request = checked(name, state, request)
+        chosen = (request.options or ANY_OPTIONS).over(entry.queue.default_job_options)
+        limits = limits_of(request, chosen, began)
+        deadline = self._deadline(request, limits)
+        spec = self._spec(name, state, request, chosen, entry.codec)
+        digest = "" if request.job_id is None or is_made(request.job_id) else entry.codec.digest(state)
+        return Prepared(
+            entry.codec,
+            self._enqueue(spec, request, chosen, entry.queue, deadline, digest),
+            limits,
+            entry.assumed,
+        )
+
+    def _refusal(self) -> AM2ZError:
+        stopping = RuntimeStateError("the runtime is stopping: it accepts no more jobs")
+        return stopping if self.closed or self.overload is None else self.overload
+
+    def _spec(
+        self, name: str, state: S | None, request: SubmitRequest, chosen: JobOptions, codec: StateCodec[S]
+    ) -> JobSpec:
+        """What a worker is told of it."""
+        depth, callers = 0, NO_CALLERS
+        caller = self._caller(name, state, request)
+        if caller is not None:
+            depth, callers = self.depth_below(caller), callers_below(caller.spec)
+        blob = NO_STATE if state is None else msgspec.Raw(codec.encode(state))
+        session = request.session or ""
+        if request.root:
+            id = child_id(request.root, request.key, name, bytes(blob), session)
+        elif request.job_id is not None:
+            id = request.job_id
+        else:
+            id = f"{self._id_prefix}{next(self._numbers):x}"
+        return JobSpec(
+            WIRE_VERSION,
+            id,
+            name,
+            session,
+            blob,
+            self._node,
+            request.timeout,
+            chosen.attempts,
+            chosen.first_backoff,
+            depth,
+            request.root,
+            request.commits,
+            chosen.backoff_multiplier,
+            callers,
+        )
+
+    def _enqueue(
+        self,
+        spec: JobSpec,
+        request: SubmitRequest,
+        chosen: JobOptions,
+        queue: QueueOptions,
+        deadline: float,
+        digest: str,
+    ) -> Enqueue:
+        """What the store is told of it."""
+        joins = request.job_id is not None and is_made(request.job_id)
+        return Enqueue(
+            spec=spec,
+            queue=queue_name(spec.processor),
+            priority=queue.priority if chosen.priority is None else chosen.priority,
+            delay=chosen.delay or 0.0,
+            # A caller that is cancelled already has the deadline -inf.
+            deadline=None if deadline == inf else max(0.0, deadline - self._host.now()),
+            max_stalled=queue.max_stalled_count,
+            max_size=_smaller(self._options.limits.max_queue_size, queue.max_size),
+            again=request.root != "" or (request.job_id is not None and not joins),
+            joins=joins,
+            input=digest,
+            stays=not request.waits,
+            debounce=chosen.debounce or "",
+            on_complete=Retention.of(chosen.remove_on_complete),
+            on_fail=Retention.of(chosen.remove_on_fail),
+        )
+
+    def _deadline(self, request: SubmitRequest, limits: Limits | None) -> float:
+        """When the job is to have ended, by the host's clock."""
+        till = inf if limits is None else limits.till
+        if not request.waits:
+            # It does not end with its caller.
+            return till
+        # One caller's deadline is not that of others who wait for the same job.
+        return inf if request.job_id is not None else min(till, self._host.effective_deadline())
+
+    def _caller(self, name: str, state: object, request: SubmitRequest) -> Grant | None:
+        """The job that calls this one, or that waits for it."""
+        if request.parent is not None:
+            return request.parent
+        outer = running_job() if request.waits else None
+        if outer is None:
+            return None
+        spec = outer.grant.spec
+        if state is None and spec.state == NO_STATE and request.session == spec.session:
+            raise ConfigurationError(
+                f"{spec.processor!r} works on the state of session {request.session!r} and would wait for "
+                f"{name!r}, which works on it, too: use ctx.call, which is part of its transaction",
+                context={"processor": name, "session": spec.session},
+            )
+        return outer.grant
+
+    def depth_below(self, parent: Grant) -> int:
+        """How deep a job that this one calls is; raises `CallDepthExceededError` where that is too deep."""
+        depth = parent.spec.depth + 1
+        most = self._options.max_call_depth
+        if depth > most:
+            raise CallDepthExceededError(
+                f"{parent.spec.processor!r} is {depth - 1} calls deep and may call no further "
+                f"(max_call_depth={most})",
+                context={"processor": parent.spec.processor, "depth": depth, "max_call_depth": most},
+            )
+        return depth
+
+
+def _smaller(one: int, other: int) -> int:
+    """Of two limits, 0 for none."""
+    return min(one, other) if one and other else one or other

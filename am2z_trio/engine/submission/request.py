@@ -1,0 +1,87 @@
+"""What a caller says about a job, and its checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import Any, Final
+
+import msgspec
+
+from am2z_trio.engine.processors.processor import Processor
+from am2z_trio.model.errors import ConfigurationError
+from am2z_trio.model.ids import chosen_id
+from am2z_trio.model.limits import MAX_SESSION_BYTES
+from am2z_trio.model.options import JobOptions, require, require_seconds, require_text
+from am2z_trio.model.records import Grant
+
+from .waiter import Limits
+
+ANY_OPTIONS: Final = JobOptions()
+
+
+class SubmitRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller says about a job, apart from processor and state."""
+
+    session: str | None = None
+    timeout: float | None = None
+    options: JobOptions | None = None
+    job_id: str | None = None
+    """What the user gave, and in full once it is checked."""
+    parent: Grant | None = None
+    """The running job that calls, if one does."""
+    root: str = ""
+    """The job in the store that it is part of."""
+    key: str = ""
+    """Which of its calls this is."""
+    commits: bool = True
+    """Whether what a child returns is committed in its session."""
+    wait_for_worker: float | None = None
+    total_timeout: float | None = None
+    waits: bool = True
+    """Whether the caller waits for its outcome."""
+    goes_on: Callable[[], bool] | None = None
+    """Asked when the call is cancelled: whether the job that calls will be run again, and call again."""
+
+
+Asked = tuple[Processor[Any] | str, Any, SubmitRequest]
+"""Processor, state, and the rest of what a caller says about a job."""
+
+
+def require_session(session: object) -> str:
+    """A session id is any text that is not empty, up to 16 KiB of it."""
+    return require_text("session", session, most=MAX_SESSION_BYTES)
+
+
+def checked(name: str, state: object, request: SubmitRequest) -> SubmitRequest:
+    """What is asked, in exact types."""
+    if state is None and request.session is None:
+        raise ConfigurationError(
+            f"{name!r} was given neither a state nor a session whose stored state it could work on"
+        )
+    session, timeout, job_id = request.session, request.timeout, request.job_id
+    if session is not None:
+        session = require_session(session)
+    if timeout is not None:
+        timeout = require_seconds("timeout", timeout, zero=False)
+    require(
+        request.options is None or isinstance(request.options, JobOptions),
+        "options",
+        request.options,
+        "must be JobOptions",
+    )
+    if job_id is not None:
+        job_id = chosen_id(job_id, session)
+    if session is request.session and timeout is request.timeout and job_id is request.job_id:
+        return request
+    return msgspec.structs.replace(request, session=session, timeout=timeout, job_id=job_id)
+
+
+def limits_of(request: SubmitRequest, chosen: JobOptions, began: float) -> Limits | None:
+    """How long the caller of a job waits, which was asked for at this time; `None`: for ever."""
+    worker, total = request.wait_for_worker, request.total_timeout
+    worker = chosen.wait_for_worker if worker is None else require_seconds("wait_for_worker", worker)
+    total = chosen.total_timeout if total is None else require_seconds("total_timeout", total, zero=False)
+    if worker is None and total is None:
+        return None
+    return Limits(worker, inf if total is None else began + total, inf if total is None else total)
