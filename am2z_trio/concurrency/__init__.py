@@ -5,6 +5,12 @@ clock. On Trio they *are* Trio's objects; under asyncio AnyIO lends objects with
 so there is one engine and no wrapper on Trio's hot path. `current_host()` looks the library up
 once; hold on to what it returns instead of asking again per call.
 
+Beside them stands what is made of them and knows no job:
+
+* `groups`, `contexts`, `stack` - what an error in a group means, whose context a call runs in, deep calls
+* `keyed_lock`, `capacity` - one task per name at a time; so many at a time
+* `batching` - what gathers while a call is under way goes with the next
+
 What costs the same through AnyIO on both hosts (signals, processes, files) is used from
 AnyIO directly and is not repeated here.
 """
