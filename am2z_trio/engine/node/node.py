@@ -34,7 +34,7 @@ from am2z_trio.engine.execution.executor import Executor
 from am2z_trio.engine.execution.threads import Threads
 from am2z_trio.engine.here import Here
 from am2z_trio.engine.processors.registry import Registry
-from am2z_trio.engine.sessions.hosted import HostedSession
+from am2z_trio.engine.sessions.opening import SessionOpening
 from am2z_trio.engine.sessions.sessions import Sessions
 from am2z_trio.engine.sessions.stopping import SessionStops
 from am2z_trio.engine.states.access import NodeStates
@@ -47,7 +47,7 @@ from am2z_trio.engine.work.claims import Claims
 from am2z_trio.engine.work.hogs import Hogs
 from am2z_trio.engine.work.services import WorkerServices
 from am2z_trio.engine.work.settler import Settler
-from am2z_trio.model.errors import AM2ZError, ResourceError, RuntimeStateError, SessionStoppedError
+from am2z_trio.model.errors import AM2ZError, RuntimeStateError
 from am2z_trio.model.limits import MAX_TEXT_BYTES
 from am2z_trio.model.logs import Log
 from am2z_trio.model.options import RuntimeOptions, require_number
@@ -100,10 +100,11 @@ class Node:
         self.locks = Locks(host, self.states)
         self.in_flight = InFlight(host, store, before_send=bus.watch_if_allowed)
         directory = Directory(host, options, registry, store, shared=shared)
-        preparation = Preparation(host, node_id, options, directory)
-        self.submissions = Submissions(host, self.in_flight, directory, preparation)
+        self.preparation = Preparation(host, node_id, options, directory)
+        self.submissions = Submissions(host, self.in_flight, directory, self.preparation)
         self.sessions = Sessions(host, self._on_session_cancelled)
         self.stops = SessionStops(host, store, self.sessions, self.in_flight, self.emitter)
+        self.opening = self._make_opening()
         self.claims = Claims()
         self.settler = Settler(host, store, node_id)
         self.threads = Threads(host, options.limits.max_abandoned_threads)
@@ -120,14 +121,24 @@ class Node:
         )
         self._services: CancelScope = host.cancel_scope(shield=True)
         self._serving = host.event()
-        self._failed = False
+        self._failed = self._sessions_cancelled = False
         self._outer: Nursery | None = None
         self._sessions: Nursery | None = None
         self._sessions_over = host.event()
         self._sessions_over.set()
-        self._sessions_cancelled = False
         self._grace: CancelScope = host.cancel_scope()
         self._stopped = host.event()
+
+    def _make_opening(self) -> SessionOpening:
+        return SessionOpening(
+            self.host,
+            self.sessions,
+            self.stops,
+            self.preparation,
+            self.store.states,
+            self.emitter,
+            most=self._options.limits.max_sessions,
+        )
 
     def _worker_services(self) -> WorkerServices:
         host, store = self.host, self.store
@@ -194,7 +205,7 @@ class Node:
         """
         self._grace.deadline = min(self._grace.deadline, self.host.now() + grace)
         if not self.stopped:
-            self.submissions.preparation.closed = True
+            self.preparation.closed = True
             self.fleet.close()
             assert self._outer is not None
             self._outer.start_soon(self._drain, name="am2z drain")
@@ -242,7 +253,7 @@ class Node:
     @property
     def stopped(self) -> bool:
         """Whether it takes no more jobs: it drains, or has."""
-        return self.submissions.preparation.closed
+        return self.preparation.closed
 
     async def wait_stopped(self) -> None:
         await self._stopped.wait()
@@ -250,7 +261,7 @@ class Node:
     async def _leave(self) -> None:
         """Hand back what was running. Shielded, since this is what cancellation must not lose;
         bounded, since the store may be away: the lease does it then."""
-        self.submissions.preparation.closed = True
+        self.preparation.closed = True
         self.fleet.disown()
         self._cancel_sessions()
         with self.host.cancel_scope(deadline=self.host.now() + SIGN_OFF_TIMEOUT, shield=True):
@@ -308,46 +319,10 @@ class Node:
                 nursery.start_soon(lasting, host, "the task that looks", heartbeat.look_forever)
                 nursery.start_soon(lasting, host, "the task that looks at rights", self.access.run)
                 if limit is not None:
-                    watch = MemoryWatch(host, self.submissions.preparation, self.fleet, limit_mb=limit)
+                    watch = MemoryWatch(host, self.preparation, self.fleet, limit_mb=limit)
                     nursery.start_soon(lasting, host, "the watch over memory", watch.run)
                 nursery.start_soon(heartbeat.run)
                 self._serving.set()
-
-    # --- sessions ---------------------------------------------------------------------------
-
-    def require_open(self, session: str) -> None:
-        """Raise the error that says why the session cannot be opened here now."""
-        if self.stopped or self.sessions.closed:
-            raise RuntimeStateError("the runtime is stopping: it opens no more sessions")
-        if self.sessions.is_stopping(session):
-            raise SessionStoppedError(
-                f"session {session!r} is being stopped: it can be opened anew when that is over",
-                context={"session": session},
-            )
-        self._require_room_for(session)
-
-    async def open_session(self, session: str) -> HostedSession:
-        """The session, held; after the end of a stop that is under way here."""
-        number = await self.stops.last_stop(session)
-        self.require_open(session)
-        hosted = self.sessions.open(session)
-        if not hosted.holders:
-            hosted.seen_stop = number
-        hosted.hold()
-        return hosted
-
-    def _require_room_for(self, session: str) -> None:
-        """Raise `ResourceError` if one more session would be too many here."""
-        most = self._options.limits.max_sessions
-        if most is None or len(self.sessions) < most or self.sessions.get(session) is not None:
-            return
-        # One that is over is still here until its last task has ended.
-        held = len(self.sessions.ids())
-        if held >= most:
-            raise ResourceError(
-                f"{held} sessions are open on this node, the limit is {most} (max_sessions)",
-                context={"sessions": held, "limit": most},
-            )
 
     # --- whether it can claim ---------------------------------------------------------------
 
@@ -355,8 +330,8 @@ class Node:
         """Empty if this node could claim a job now; for a pure client, too."""
         if self.stopped:
             return "the runtime is stopping"
-        if self.submissions.preparation.overload is not None:
-            return self.submissions.preparation.overload.message
+        if self.preparation.overload is not None:
+            return self.preparation.overload.message
         if self.access.lost is not None:
             return self.access.lost.message
         if why := self.threads.why_full() or self.fleet.why_short():

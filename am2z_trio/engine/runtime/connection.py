@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
+from am2z_trio.engine.node.node import Node
 from am2z_trio.model.errors import AM2ZError
-
-if TYPE_CHECKING:
-    from .runtime import Runtime
 
 PATIENCE: Final = 2.0
 """Seconds the store may take to answer a health check."""
@@ -37,16 +36,16 @@ class ConnectionManager:
     `attempt` it is, and the `error`.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, node: Callable[[], Node | None]) -> None:
+        """`node` is there while the runtime is entered."""
+        self._node = node
 
     async def check_health(self) -> Health:
         """Ask the store, and look whether this node could claim a job now. Never raises for an answer
         of "no"; takes at most two seconds."""
-        runtime = self._runtime
-        if not runtime.is_entered:
+        node = self._node()
+        if node is None:
             return Health(healthy=False, connections={}, reason="the runtime is not running")
-        node = runtime.node
         began = node.host.now()
         error = ""
         with node.host.cancel_scope(deadline=began + PATIENCE) as patience:

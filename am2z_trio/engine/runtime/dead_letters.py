@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -17,9 +17,7 @@ from am2z_trio.model.errors import AM2ZError, JobNotFoundError, SessionStoppedEr
 from am2z_trio.model.limits import MAX_ANY_ID_BYTES
 from am2z_trio.model.options import require_count, require_text
 from am2z_trio.model.records import NO_STATE, DeadJob, queue_name
-
-if TYPE_CHECKING:
-    from .runtime import Runtime
+from am2z_trio.store.ports import Store
 
 BATCH: Final = 100
 """Jobs per call of the store."""
@@ -68,19 +66,19 @@ class DeadLetters:
     happen.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, store: Callable[[], Store]) -> None:
+        self._store = store
 
     async def count(self, processor: Processor[Any] | str) -> int:
         """How many there are."""
-        (stats,) = await self._runtime.node.store.stats([queue_name(name_of(processor))])
+        (stats,) = await self._store().stats([queue_name(name_of(processor))])
         return stats.dead
 
     async def list(self, processor: Processor[Any] | str, *, offset: int = 0, limit: int = 100) -> Letters:
         """A page of them, the newest first."""
         offset = require_count("offset", offset, least=0)
         limit = require_count("limit", limit, most=1_000)
-        store = self._runtime.node.store
+        store = self._store()
         ids = await store.dead_page(queue_name(name_of(processor)), offset, limit)
         return await self._read(ids)
 
@@ -101,7 +99,7 @@ class DeadLetters:
         its record that could be run. One that this version cannot read is a dead letter again when a node of
         this version meets it.
         """
-        (answer,) = await self._runtime.node.store.revive([_id(job_id)])
+        (answer,) = await self._store().revive([_id(job_id)])
         if answer == "gone":
             raise _not_found(job_id)
         if answer == "stopped":
@@ -119,12 +117,12 @@ class DeadLetters:
         """Queue all of them again, or those for which `where` is true; returns how many."""
         queued = 0
         for batch in _batches(await self._ids(processor, where)):
-            queued += (await self._runtime.node.store.revive(batch)).count("queued")
+            queued += (await self._store().revive(batch)).count("queued")
         return queued
 
     async def drop(self, job_id: str) -> None:
         """Drop one. Raises `JobNotFoundError` if the job is none."""
-        (dropped,) = await self._runtime.node.store.bury([_id(job_id)])
+        (dropped,) = await self._store().bury([_id(job_id)])
         if not dropped:
             raise _not_found(job_id)
 
@@ -134,14 +132,14 @@ class DeadLetters:
         """Drop all of them, or those for which `where` is true; returns how many."""
         dropped = 0
         for batch in _batches(await self._ids(processor, where)):
-            dropped += sum(await self._runtime.node.store.bury(batch))
+            dropped += sum(await self._store().bury(batch))
         return dropped
 
     async def _ids(self, processor: Processor[Any] | str, where: Callable[[DeadLetter], bool] | None) -> Ids:
         """Those that there are now, the oldest first."""
         if where is not None:
             require_function("where", where, "(letter)")
-        store, queue, ids = self._runtime.node.store, queue_name(name_of(processor)), dict[str, None]()
+        store, queue, ids = self._store(), queue_name(name_of(processor)), dict[str, None]()
         while page := await store.dead_page(queue, len(ids), PAGE):
             before = len(ids)
             ids.update(dict.fromkeys(page))
@@ -159,7 +157,7 @@ class DeadLetters:
     async def _read(self, ids: Sequence[str]) -> Letters:
         found: Letters = []
         for batch in _batches(ids):
-            jobs = await self._runtime.node.store.dead_jobs(batch)
+            jobs = await self._store().dead_jobs(batch)
             found += [_letter(job) for job in jobs if job is not None]
         return found
 

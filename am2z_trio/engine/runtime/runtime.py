@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from math import inf
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import msgspec
 
@@ -24,7 +24,7 @@ from am2z_trio.engine.states.manager import StateManager
 from am2z_trio.engine.submission.job import Job
 from am2z_trio.engine.submission.request import SubmitRequest, require_session
 from am2z_trio.model.callables import require_function, require_items
-from am2z_trio.model.errors import ResourceError, RuntimeStateError, SessionStoppedError
+from am2z_trio.model.errors import ResourceError, RuntimeStateError
 from am2z_trio.model.ids import meant_id
 from am2z_trio.model.limits import MAX_ANY_ID_BYTES, MAX_NAME_BYTES, MAX_REASON_BYTES, MAX_SESSION_BYTES
 from am2z_trio.model.options import (
@@ -44,9 +44,6 @@ from .session import Session
 from .workers import WorkerManager
 
 S = TypeVar("S")
-
-PARTING: Final = 2.0
-"""Seconds that a failing block waits for the end of its session's tasks."""
 
 
 class RuntimeStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,11 +122,11 @@ class Runtime:
         self._here: Here | None = None
         self.state = StateManager(self._running)
         """The sessions' states: `get`, `set`, `update`, `delete`, `lock`."""
-        self.workers = WorkerManager(self)
+        self.workers = WorkerManager(self._running, self._registry, self.register)
         """The workers of this node."""
-        self.connection = ConnectionManager(self)
+        self.connection = ConnectionManager(self._perhaps_running)
         """How this node stands with its store."""
-        self.dead_letters = DeadLetters(self)
+        self.dead_letters = DeadLetters(lambda: self._running().store)
         """The jobs that have failed for good, on all nodes."""
 
     @property
@@ -239,6 +236,9 @@ class Runtime:
             raise _not_running()
         node.here.require()
         return node
+
+    def _perhaps_running(self) -> Node | None:
+        return None if self._node is None else self._running()
 
     def _require_here(self) -> None:
         """While the runtime is entered it is used in its own event loop alone; before, anywhere."""
@@ -379,7 +379,7 @@ class Runtime:
         the scope around it ends. If this call is cancelled, or its scope's
         deadline passes, the job is cancelled wherever it is; a deadline also travels with it.
         """
-        ask = SubmitRequest(
+        request = SubmitRequest(
             session=session,
             timeout=timeout,
             wait_for_worker=wait_for_worker,
@@ -387,7 +387,7 @@ class Runtime:
             options=options,
             job_id=job_id,
         )
-        return await self._running().submissions.execute(processor, state, ask)
+        return await self._running().submissions.execute(processor, state, request)
 
     async def execute_many(
         self,
@@ -405,14 +405,14 @@ class Runtime:
         A state that fails is a failed result at its place and does not disturb the others. If this
         call is cancelled, every job of it that has not ended is.
         """
-        ask = SubmitRequest(
+        request = SubmitRequest(
             session=session,
             timeout=timeout,
             wait_for_worker=wait_for_worker,
             total_timeout=total_timeout,
             options=options,
         )
-        return await self._running().submissions.execute_many(processor, states, ask)
+        return await self._running().submissions.execute_many(processor, states, request)
 
     async def submit(
         self,
@@ -432,7 +432,7 @@ class Runtime:
         result. Raises the error if it cannot be enqueued, or its limits are over before it is; cancelled
         while waiting, the job is taken back.
         """
-        ask = SubmitRequest(
+        request = SubmitRequest(
             session=session,
             timeout=timeout,
             wait_for_worker=wait_for_worker,
@@ -441,13 +441,17 @@ class Runtime:
             job_id=job_id,
             waits=False,
         )
-        codec, waiter = await self._running().submissions.submit(processor, state, ask)
+        return await self._submit(processor, state, request)
+
+    async def _submit(self, processor: Processor[S] | str, state: S | None, request: SubmitRequest) -> Job[S]:
+        node = self._running()
+        codec, waiter = await node.submissions.submit(processor, state, request)
         return Job(
             waiter,
             codec,
             processor=name_of(processor),
-            session=session,
-            here=self.node.here,
+            session=request.session,
+            here=node.here,
             view=self._view,
             cancel=self._cancel,
         )
@@ -502,35 +506,10 @@ class Runtime:
             require(isinstance(one, Processor), "processors", one, "must be processors (use @processor)")
         node = self._running()
         self.register(*(one for one in wanted if one.name not in self._registry.names()))
-        hosted = await node.open_session(id)
-        node.emitter.emit("session:opened", session=id)
-        block = node.host.cancel_scope()
-        cancel_block = block.cancel
-        hosted.on_cancel(cancel_block)
-        session = Session(self, hosted)
-        try:
-            if ttl is not None:
-                await node.states.store.set_ttl(id, ttl)
-            with block:
-                yield session
-                await session.wait_submitted()
-        except BaseException:
-            node.stops.stop_nowait(hosted)
-            # Like a nursery's, its tasks end before the block is left. Bounded: the store may be away,
-            # and the block may be part of a job of this very session.
-            with node.host.cancel_scope(deadline=node.host.now() + PARTING, shield=True):
-                await node.stops.wait_stopped(id)
-            raise
-        finally:
-            hosted.off_cancel(cancel_block)
-            hosted.let_go()
-            node.emitter.emit("session:closed", session=id)
-        if block.cancelled_caught:
-            # Whoever has stopped it may have opened it anew by now: it is not stopped once more.
-            await hosted.wait_over()
-            if hosted.stopped:
-                raise SessionStoppedError(f"session {id!r} was stopped", context={"session": id})
-            await node.stops.wait_stopped(id)
+        async with node.opening.block(id, ttl) as hosted:
+            session = Session(hosted, self.state, lambda: self._running().submissions, self._submit)
+            yield session
+            await session.wait_submitted()
 
     async def stop_session(self, id: str, grace: float = 0.0) -> None:
         """Stop a session on every node: here this is one cancel of its scope.

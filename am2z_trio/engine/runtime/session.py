@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 from am2z_trio.concurrency import CancelScope, current_host
 from am2z_trio.engine.processors.processor import Processor
@@ -13,17 +13,18 @@ from am2z_trio.engine.sessions.hosted import HostedSession
 from am2z_trio.engine.states.locks import SessionLock
 from am2z_trio.engine.states.manager import StateManager, Versioned
 from am2z_trio.engine.submission.job import Job, has_ended
-from am2z_trio.engine.submission.submissions import AT_ONCE
+from am2z_trio.engine.submission.request import SubmitRequest
+from am2z_trio.engine.submission.submissions import AT_ONCE, Submissions
 from am2z_trio.model.options import JobOptions
-
-if TYPE_CHECKING:
-    from .runtime import Runtime
 
 S = TypeVar("S")
 T = TypeVar("T")
 
 KEPT: Final = 100
 """Jobs that were submitted through an open session before it first looks which of them have ended."""
+
+Submit = Callable[[Processor[Any] | str, Any, SubmitRequest], Awaitable[Job[Any]]]
+"""Enqueues a job and returns a handle on it."""
 
 
 class SessionState:
@@ -80,11 +81,19 @@ class SessionState:
 class Session:
     """An open session. Its methods are the runtime's, for this session."""
 
-    def __init__(self, runtime: Runtime, hosted: HostedSession) -> None:
+    def __init__(
+        self,
+        hosted: HostedSession,
+        states: StateManager,
+        submissions: Callable[[], Submissions],
+        submit: Submit,
+    ) -> None:
+        """`submissions` and `submit` raise where the runtime has been left."""
         self.id = hosted.id
-        self.state = SessionState(runtime.state, hosted.id)
-        self._runtime = runtime
+        self.state = SessionState(states, hosted.id)
         self._hosted = hosted
+        self._submissions = submissions
+        self._submit = submit
         self._submitted: list[Job[Any]] = []
         self._look_at = KEPT
 
@@ -106,9 +115,7 @@ class Session:
         job_id: str | None = None,
     ) -> ProcessorResult[S]:
         """As `Runtime.execute`."""
-        return await self._runtime.execute(
-            processor,
-            state,
+        request = SubmitRequest(
             session=self.id,
             timeout=timeout,
             wait_for_worker=wait_for_worker,
@@ -116,6 +123,7 @@ class Session:
             options=options,
             job_id=job_id,
         )
+        return await self._submissions().execute(processor, state, request)
 
     async def execute_many(
         self,
@@ -128,15 +136,14 @@ class Session:
         options: JobOptions | None = None,
     ) -> list[ProcessorResult[S]]:
         """As `Runtime.execute_many`."""
-        return await self._runtime.execute_many(
-            processor,
-            states,
+        request = SubmitRequest(
             session=self.id,
             timeout=timeout,
             wait_for_worker=wait_for_worker,
             total_timeout=total_timeout,
             options=options,
         )
+        return await self._submissions().execute_many(processor, states, request)
 
     async def submit(
         self,
@@ -150,16 +157,16 @@ class Session:
         job_id: str | None = None,
     ) -> Job[S]:
         """As `Runtime.submit`; leaving the session's block waits for the job."""
-        job = await self._runtime.submit(
-            processor,
-            state,
+        request = SubmitRequest(
             session=self.id,
             timeout=timeout,
             wait_for_worker=wait_for_worker,
             total_timeout=total_timeout,
             options=options,
             job_id=job_id,
+            waits=False,
         )
+        job: Job[S] = await self._submit(processor, state, request)
         self._submitted.append(job)
         if len(self._submitted) >= self._look_at:
             # A session may be open for long: those that have ended need not be waited for.

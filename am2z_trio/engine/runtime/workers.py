@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from am2z_trio.engine.claim import Stop
+from am2z_trio.engine.node.node import Node
 from am2z_trio.engine.processors.processor import Processor, name_of
+from am2z_trio.engine.processors.registry import Registry
 from am2z_trio.engine.submission.request import require_session
 from am2z_trio.model.errors import ProcessorNotFoundError
 from am2z_trio.model.records import queue_name
-
-if TYPE_CHECKING:
-    from .runtime import Runtime
 
 
 class WorkerManager:
@@ -21,13 +21,17 @@ class WorkerManager:
     session's nursery.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(
+        self, running: Callable[[], Node], registry: Registry, register: Callable[[Processor[Any]], None]
+    ) -> None:
+        self._running = running
+        self._registry = registry
+        self._register = register
 
     def has_worker(self, processor: Processor[Any] | str, session: str | None = None) -> bool:
         """Whether this node serves the processor; with a session, whether the session has a worker
         of it here."""
-        node, queue = self._runtime.node, queue_name(name_of(processor))
+        node, queue = self._running(), queue_name(name_of(processor))
         if session is not None:
             session = require_session(session)
         if session is None:
@@ -38,7 +42,7 @@ class WorkerManager:
 
     def get_worker_count(self) -> int:
         """Workers on this node, those of sessions included."""
-        node = self._runtime.node
+        node = self._running()
         hosted = (node.sessions.get(id) for id in node.sessions.ids())
         return len(node.fleet.workers) + sum(
             len(session.workers) for session in hosted if session is not None
@@ -50,7 +54,7 @@ class WorkerManager:
         A processor's worker claims no more and lets its running jobs end; registering the processor
         again starts a new one. A session's worker has its running jobs cancelled.
         """
-        node, queue = self._runtime.node, queue_name(name_of(processor))
+        node, queue = self._running(), queue_name(name_of(processor))
         if not self.has_worker(processor, session):
             return False
         if session is None:
@@ -71,9 +75,9 @@ class WorkerManager:
 
         Returns how many there were.
         """
-        node, count = self._runtime.node, self.get_worker_count()
+        node, count = self._running(), self.get_worker_count()
         for session in node.sessions.ids():
-            await self._runtime.stop_session(session)
+            await node.stops.stop(session, 0.0)
         fleet, stopped = node.fleet, list(node.fleet.workers.values())
         fleet.stop_serving(*fleet.workers)
         await fleet.wait_until(lambda: not any(map(fleet.is_at_work, stopped)))
@@ -83,19 +87,20 @@ class WorkerManager:
         """Have a worker for this processor in this session, until the session is stopped."""
         session = require_session(session)
         if isinstance(processor, Processor):
-            if processor.name not in self._runtime.list_processors():
-                self._runtime.register(processor)
-        elif (name := name_of(processor)) not in self._runtime.list_processors():
+            if self._registry.get(processor.name) is None:
+                self._register(processor)
+        elif self._registry.get(name := name_of(processor)) is None:
             raise ProcessorNotFoundError(
                 f"this node has registered no processor named {name!r}", context={"processor": name}
             )
-        node = self._runtime.node
-        node.require_open(session)
+        node = self._running()
+        node.opening.require_room(session)
         node.sessions.open(session).pin(queue_name(name_of(processor)))
 
     async def stop_session_workers(self, session: str) -> int:
         """Stop the session, which here is one cancel of its scope. Returns how many workers it had here."""
-        hosted = self._runtime.node.sessions.get(require_session(session))
+        session, node = require_session(session), self._running()
+        hosted = node.sessions.get(session)
         count = 0 if hosted is None else len(hosted.workers)
-        await self._runtime.stop_session(session)
+        await node.stops.stop(session, 0.0)
         return count
