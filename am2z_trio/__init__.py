@@ -30,9 +30,9 @@ from am2z_trio.engine.runtime.dead_letters import DeadLetter, DeadLetters
 from am2z_trio.engine.runtime.local import LocalRuntime
 from am2z_trio.engine.runtime.queue import QueueRuntime
 from am2z_trio.engine.runtime.runtime import RuntimeStats, SessionStats
-from am2z_trio.engine.runtime.session import Session
 from am2z_trio.engine.runtime.state_managers import MemoryStateManager, RedisStateManager
 from am2z_trio.engine.runtime.workers import WorkerManager
+from am2z_trio.engine.sessions.session import Session
 from am2z_trio.engine.states.locks import SessionLock
 from am2z_trio.engine.states.manager import StateManager, Versioned
 from am2z_trio.engine.submission.job import Job

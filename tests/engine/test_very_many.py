@@ -24,7 +24,7 @@ from am2z_trio import (
     processor,
 )
 from am2z_trio.concurrency import current_host
-from am2z_trio.engine.runtime.session import KEPT
+from am2z_trio.engine.sessions.session import KEPT
 from am2z_trio.engine.submission.job import read_result
 from am2z_trio.engine.submission.leaving import LEFT_AT_ONCE
 from am2z_trio.engine.submission.preparation import Preparation

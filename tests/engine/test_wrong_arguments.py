@@ -31,7 +31,7 @@ from am2z_trio import (
     route,
 )
 from am2z_trio.engine.runtime.runtime import Runtime
-from am2z_trio.engine.runtime.session import SessionState
+from am2z_trio.engine.sessions.session import SessionState
 from am2z_trio.engine.states.job_state import JobState
 
 

@@ -32,7 +32,7 @@ EXCEPTIONS: Final[dict[str, int]] = {
     "engine/processors/processor.py:Processor.__init__": 78,
     "engine/processors/processor.py:Processor.__init__()": 10,
     "engine/runtime/runtime.py": 686,
-    "engine/runtime/runtime.py:Runtime": 584,
+    "engine/runtime/runtime.py:Runtime": 566,
     "engine/runtime/runtime.py:Runtime.execute": 51,
     "engine/work/worker.py": 634,
     "engine/work/worker.py:Worker": 564,

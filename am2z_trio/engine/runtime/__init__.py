@@ -2,5 +2,4 @@
 
 * `runtime` - everything that a caller may ask for; `local` and `queue` put a store under it
 * `workers`, `connection`, `dead_letters`, `state_managers` - its parts, by the names they have there
-* `session` - a session as its user holds it
 """

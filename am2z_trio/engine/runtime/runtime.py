@@ -20,6 +20,7 @@ from am2z_trio.engine.node.node import Node
 from am2z_trio.engine.processors.processor import Processor, name_of
 from am2z_trio.engine.processors.registry import Registry
 from am2z_trio.engine.processors.result import ProcessorResult
+from am2z_trio.engine.sessions.session import Session
 from am2z_trio.engine.states.manager import StateManager
 from am2z_trio.engine.submission.job import Job
 from am2z_trio.engine.submission.request import SubmitRequest, require_session
@@ -40,7 +41,6 @@ from am2z_trio.store.ports import Store, StoreSettings
 
 from .connection import ConnectionManager
 from .dead_letters import DeadLetters
-from .session import Session
 from .workers import WorkerManager
 
 S = TypeVar("S")

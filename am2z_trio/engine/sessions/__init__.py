@@ -2,6 +2,6 @@
 
 * `hosted` - one session here, and what runs in it
 * `sessions` - those that are here
-* `opening` - how a block holds one open
+* `opening` - how a block holds one open; `session` - what its user has then
 * `stopping` - how one ends: here, in the store, and on the other nodes
 """

@@ -9,13 +9,14 @@ from typing import Any, Final, TypeVar, overload
 from am2z_trio.concurrency import CancelScope, current_host
 from am2z_trio.engine.processors.processor import Processor
 from am2z_trio.engine.processors.result import ProcessorResult
-from am2z_trio.engine.sessions.hosted import HostedSession
 from am2z_trio.engine.states.locks import SessionLock
 from am2z_trio.engine.states.manager import StateManager, Versioned
 from am2z_trio.engine.submission.job import Job, has_ended
 from am2z_trio.engine.submission.request import SubmitRequest
 from am2z_trio.engine.submission.submissions import AT_ONCE, Submissions
 from am2z_trio.model.options import JobOptions
+
+from .hosted import HostedSession
 
 S = TypeVar("S")
 T = TypeVar("T")
