@@ -84,11 +84,11 @@ async def test_a_job_that_was_taken_away_and_given_back_while_it_waits_does_not_
         with anyio.fail_after(20):
             await entered.wait()
             server = runtime._server
-            while not server._jobs[job.id].away:
+            while not server.ledger.jobs[job.id].away:
                 await anyio.sleep(0.005)
             # As a claim is that was taken away and is given back.
-            server._jobs[job.id].away = False
-            server._queue("calls_itself").away -= 1
+            server.ledger.jobs[job.id].away = False
+            server.ledger.queue("calls_itself").away -= 1
             gate.set()
             runtime.node.inbox.on_reconnect()
             assert (await job.result()).unwrap() == 1

@@ -96,7 +96,7 @@ class MortalStore(MemoryStore):
 
     def die(self) -> None:
         self.dead = True
-        self._server.disconnect(self._node)
+        self._server.outbox.disconnect(self._node)
 
 
 class MortalRuntime(LocalRuntime):
@@ -131,9 +131,9 @@ class Memory:
 
     def left(self) -> list[str]:
         return [
-            *self.server._live,
-            *self.server._stopping,
-            *(n for n, held in self.server._active.items() if held),
+            *self.server.ledger.live,
+            *self.server.ledger.stopping,
+            *self.server.held.nodes(),
         ]
 
 

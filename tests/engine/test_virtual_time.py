@@ -26,6 +26,8 @@ from am2z_trio.concurrency import current_host
 from am2z_trio.engine.node import access
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.records import QueueInfo, RenewAnswer, TickAnswer
+from am2z_trio.store.memory.nodes import Nodes
+from am2z_trio.store.memory.queues import Queues
 from am2z_trio.store.memory.server import MemoryServer
 from am2z_trio.store.memory.store import MemoryStore
 
@@ -156,14 +158,14 @@ async def test_a_node_looks_for_lost_jobs_as_often_as_its_processors_say(
     autojump_clock, monkeypatch, intervals, looks
 ):
     looked: list[float] = []
-    real = MemoryServer.tick
+    real = Nodes.tick
 
-    def tick(self: MemoryServer, node: str, now: float, *, reap: bool = True) -> TickAnswer:
+    def tick(self: Nodes, node: str, now: float, *, reap: bool = True) -> TickAnswer:
         if reap:
             looked.append(trio.current_time())
         return real(self, node, now, reap=reap)
 
-    monkeypatch.setattr(MemoryServer, "tick", tick)
+    monkeypatch.setattr(Nodes, "tick", tick)
 
     async def nothing(n: int) -> None: ...
 
@@ -246,7 +248,7 @@ async def test_a_node_that_loses_its_lease_while_it_drains_takes_another(autojum
         assert isinstance(store, MemoryStore)
         nursery.start_soon(runtime.stop, 100)
         await trio.testing.wait_all_tasks_blocked()
-        server.leave(runtime.node_id, store._now())
+        server.nodes.leave(runtime.node_id, store._now())
         with trio.fail_after(10):
             await given_up.wait()
 
@@ -255,9 +257,9 @@ async def test_looking_after_callers_is_bounded_and_delays_no_tick(autojump_cloc
     monkeypatch.setattr("am2z_trio.engine.submission.looking.LOOKED_AT", 3)
     looked: list[tuple[float, int]] = []
     ticks: list[float] = []
-    real_tick, real_view = MemoryServer.tick, MemoryStore.view
+    real_tick, real_view = Nodes.tick, MemoryStore.view
 
-    def tick(self: MemoryServer, *args: object, **options: object) -> TickAnswer:
+    def tick(self: Nodes, *args: object, **options: object) -> TickAnswer:
         ticks.append(trio.current_time())
         return real_tick(self, *args, **options)  # type: ignore[arg-type]
 
@@ -266,7 +268,7 @@ async def test_looking_after_callers_is_bounded_and_delays_no_tick(autojump_cloc
         await trio.sleep(60)  # a slow link
         return await real_view(self, jobs)
 
-    monkeypatch.setattr(MemoryServer, "tick", tick)
+    monkeypatch.setattr(Nodes, "tick", tick)
     monkeypatch.setattr(MemoryStore, "view", view)
 
     @processor(queue=QueueOptions(concurrency=10))
@@ -286,13 +288,13 @@ async def test_looking_after_callers_is_bounded_and_delays_no_tick(autojump_cloc
 async def test_a_node_announces_again_what_it_serves(autojump_clock, monkeypatch):
     monkeypatch.setattr("am2z_trio.engine.node.announcements.ANNOUNCE_EVERY", 10.0)
     announced: list[tuple[float, list[str]]] = []
-    real = MemoryServer.announce
+    real = Queues.announce
 
-    def announce(self: MemoryServer, node: str, queues: list[QueueInfo], now: float, *, serves: bool) -> None:
+    def announce(self: Queues, node: str, queues: list[QueueInfo], now: float, *, serves: bool) -> None:
         announced.append((trio.current_time() - start, [info.processor for info in queues]))
         real(self, node, queues, now, serves=serves)
 
-    monkeypatch.setattr(MemoryServer, "announce", announce)
+    monkeypatch.setattr(Queues, "announce", announce)
 
     @processor
     async def plain(n: int) -> int:
@@ -339,11 +341,11 @@ async def test_a_slow_link_costs_no_lease(autojump_clock, monkeypatch):
 async def test_a_short_lease_is_renewed_in_time(autojump_clock, monkeypatch):
     renewed: list[float] = []
 
-    def renew(self: MemoryServer, node: str, now: float, look_every: float) -> RenewAnswer:
+    def renew(self: Nodes, node: str, now: float, look_every: float) -> RenewAnswer:
         renewed.append(trio.current_time())
         return RenewAnswer(lost=False, wait=1.0)
 
-    monkeypatch.setattr(MemoryServer, "renew", renew)
+    monkeypatch.setattr(Nodes, "renew", renew)
     runtime = LocalRuntime()
     runtime._options = msgspec.structs.replace(runtime._options, lease=1.0)
     async with runtime:

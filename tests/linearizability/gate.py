@@ -69,7 +69,7 @@ class Gate:
         finally:
             self.parked.remove(parked)
 
-    def push(self, name: str, deliver: Callable[[], None]) -> None:
+    def push(self, name: str, deliver: Callable[[], object]) -> None:
         """A message of the store's own accord."""
 
         def go() -> None:
@@ -94,7 +94,7 @@ class GatedNode:
         self.states = NodeStates(host, self, max_bytes=10_000)
         self.locks = Locks(host, self.states)
         self.manager = StateManager(lambda: self)
-        server.connect(name, self)
+        server.outbox.connect(name, self)
 
     # --- Listener ---------------------------------------------------------------------------
 
@@ -112,12 +112,7 @@ class GatedNode:
         return trio.current_time() * 1000
 
     def _call(self, what: str, apply: Callable[[], Any]) -> Awaitable[Any]:
-        def then_deliver() -> Any:
-            answer = apply()
-            self._server.deliver()
-            return answer
-
-        return self._gate.call(f"{self.name} {what}", then_deliver)
+        return self._gate.call(f"{self.name} {what}", apply)
 
     async def read(self, session: str) -> Any:
         return await self._call("read", lambda: self._server.states.read(session, self.now()))
@@ -128,12 +123,12 @@ class GatedNode:
 
     async def acquire(self, session: str, token: str, lease: float) -> Any:
         return await self._call(
-            "acquire", lambda: self._server.states.acquire(self.name, session, token, lease, self.now())
+            "acquire", lambda: self._server.locks.acquire(self.name, session, token, lease, self.now())
         )
 
     async def renew(self, session: str, token: str, lease: float) -> bool:
         answer = await self._call(
-            "renew", lambda: self._server.states.renew(session, token, lease, self.now())
+            "renew", lambda: self._server.locks.renew(session, token, lease, self.now())
         )
         assert isinstance(answer, bool)
         return answer
@@ -142,11 +137,9 @@ class GatedNode:
         raise NotImplementedError
 
     def release_nowait(self, session: str, token: str, lease: float) -> None:
-        def arrive() -> None:
-            self._server.states.release(session, token, self.now())
-            self._server.deliver()
-
-        self._gate.push(f"{self.name} release arrives", arrive)
+        self._gate.push(
+            f"{self.name} release arrives", lambda: self._server.locks.release(session, token, self.now())
+        )
 
     async def history(self, session: str) -> Any:
         raise NotImplementedError

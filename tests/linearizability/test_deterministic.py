@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 from am2z_trio.engine.states.access import NodeStates
 from am2z_trio.model.errors import LockLostError, StateConflictError
 from am2z_trio.model.records import StateRecord, StateWrite, WriteAnswer
+from am2z_trio.store.memory.locks import Locks
 from am2z_trio.store.memory.server import MemoryServer
-from am2z_trio.store.memory.states import MemoryStates
+from am2z_trio.store.memory.states import States
 from am2z_trio.testing.certificate import certify
 from am2z_trio.testing.history import Recorder
 from am2z_trio.testing.linearizability import check
@@ -280,12 +281,12 @@ Patch = Callable[[pytest.MonkeyPatch], None]
 
 def on_write(change: Callable[[StateWrite], StateWrite]) -> Patch:
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
-        real = MemoryStates.write
+        real = States.write
 
-        def write(self: MemoryStates, node: str, write: StateWrite, now: float) -> WriteAnswer:
+        def write(self: States, node: str, write: StateWrite, now: float) -> WriteAnswer:
             return real(self, node, change(write), now)
 
-        monkeypatch.setattr(MemoryStates, "write", write)
+        monkeypatch.setattr(States, "write", write)
 
     return patch
 
@@ -337,49 +338,49 @@ def conflict_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def reset_on_delete(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = MemoryStates.write
+    real = States.write
 
-    def write(self: MemoryStates, node: str, write: StateWrite, now: float) -> WriteAnswer:
+    def write(self: States, node: str, write: StateWrite, now: float) -> WriteAnswer:
         answer = real(self, node, write, now)
         if not write.blob and answer.status == "applied":
             self._sessions.pop(write.session, None)
         return answer
 
-    monkeypatch.setattr(MemoryStates, "write", write)
+    monkeypatch.setattr(States, "write", write)
 
 
 def lost_answer_is_a_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that arrives again is compared again: its own success makes it fail."""
-    real = MemoryStates.write
+    real = States.write
 
-    def write(self: MemoryStates, node: str, write: StateWrite, now: float) -> WriteAnswer:
+    def write(self: States, node: str, write: StateWrite, now: float) -> WriteAnswer:
         found = self._sessions.get(write.session)
         if found is not None:
             found.receipts.pop(node, None)
         return real(self, node, write, now)
 
-    monkeypatch.setattr(MemoryStates, "write", write)
+    monkeypatch.setattr(States, "write", write)
 
 
 def two_holders(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = MemoryStates.acquire
+    real = Locks.acquire
 
-    def acquire(self: MemoryStates, node: str, session: str, token: str, lease: float, now: float) -> Any:
+    def acquire(self: Locks, node: str, session: str, token: str, lease: float, now: float) -> Any:
         self._locks.pop(session, None)
         return real(self, node, session, token, lease, now)
 
-    monkeypatch.setattr(MemoryStates, "acquire", acquire)
+    monkeypatch.setattr(Locks, "acquire", acquire)
 
 
 def waiter_trusts_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits for a lock waits for the message alone, which may be lost."""
-    real = MemoryStates.acquire
+    real = Locks.acquire
 
-    def acquire(self: MemoryStates, node: str, session: str, token: str, lease: float, now: float) -> Any:
+    def acquire(self: Locks, node: str, session: str, token: str, lease: float, now: float) -> Any:
         answer = real(self, node, session, token, lease, now)
         return msgspec.structs.replace(answer, wait=10**9) if answer.fence is None else answer
 
-    monkeypatch.setattr(MemoryStates, "acquire", acquire)
+    monkeypatch.setattr(Locks, "acquire", acquire)
 
 
 MUTANTS: dict[str, tuple[Patch, Callable[..., None], Any]] = {

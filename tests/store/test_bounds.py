@@ -61,18 +61,18 @@ class Held:
     def __init__(self, store: RedisStore, connection: Any) -> None:
         self.store, self.connection = store, connection
         self.server = MemoryServer(SETTINGS)
-        self.server.join("n1", NOW)
+        self.server.nodes.join("n1", NOW)
         self.seq = 0
 
     def enqueue(self, *jobs: Enqueue) -> None:
-        assert self.server.enqueue(jobs, NOW) == drive(self.store.enqueue(jobs))
+        assert self.server.enqueuing.enqueue(jobs, NOW) == drive(self.store.enqueue(jobs))
 
     def cancel(self, id: str) -> None:
-        assert self.server.cancel(id, "unwanted", NOW) == drive(self.store.cancel(id, "unwanted"))
+        assert self.server.jobs.cancel(id, "unwanted", NOW) == drive(self.store.cancel(id, "unwanted"))
 
     def claim(self, limit: int) -> list[str]:
         self.seq += 1
-        ours = self.server.claim("n1", "q", self.seq, limit, NOW)
+        ours = self.server.claiming.claim("n1", "q", self.seq, limit, NOW)
         theirs = drive(self.store.claim("q", self.seq, limit))
         assert ours.next_due == theirs.next_due
         ids = [grant.spec.id for grant in ours.grants]
@@ -81,28 +81,28 @@ class Held:
 
     def fail(self, id: str) -> None:
         token = self.connection.hget(spell("am2z", "job", id), "token").decode()
-        (ours,) = self.server.settle(
-            [Settlement(id=id, token=self.server._jobs[id].token, outcome="failed")], NOW
+        (ours,) = self.server.settling.settle(
+            [Settlement(id=id, token=self.server.ledger.jobs[id].token, outcome="failed")], NOW
         )
         (theirs,) = drive(self.store.settle([Settlement(id=id, token=token, outcome="failed")]))
         assert ours == theirs
 
     def end_children(self) -> bool:
         """One step of it."""
-        more = self.server.end_children(NOW)
+        more = self.server.endings.end_children(NOW)
         assert more == bool(drive(self.store._eval(scripts.END_CHILDREN, NOW, 3_600_000, "n1")))
         # Which of them a step takes is not the same.
-        assert more or self.server.stats(["q"], NOW) == drive(self.store.stats(["q"]))
+        assert more or self.server.queues.stats(["q"], NOW) == drive(self.store.stats(["q"]))
         return more
 
     def status(self, id: str) -> str:
-        (ours,), (theirs,) = self.server.view([id], NOW), drive(self.store.view([id]))
+        (ours,), (theirs,) = self.server.jobs.view([id], NOW), drive(self.store.view([id]))
         assert ours == theirs
         assert ours is not None
         return ours.status
 
     def entries(self, session: str = "") -> int:
-        queue = self.server._queue("q")
+        queue = self.server.ledger.queue("q")
         line = queue.by_session.get(session, ()) if session else queue.waiting
         name = f"q@{session}" if session else "q"
         parts = [self.connection.llen(spell("am2z", kind, name)) for kind in ("wait", "sieved")]
@@ -164,9 +164,9 @@ def test_the_front_of_a_line_stays_its_front_while_cancelled_jobs_are_taken_out(
     assert held.connection.exists(spell("am2z", "sieved", "q"))
     assert first == "j0"
     # What the node holds goes back to the front.
-    held.server.leave("n1", NOW)
+    held.server.nodes.leave("n1", NOW)
     drive(held.store.leave())
-    held.server.join("n1", NOW)
+    held.server.nodes.join("n1", NOW)
     drive(held.store.join())
     assert held.claim(3) == ["j0", "j1", "j2"]
     assert held.claim(200) == [*(f"j{n}" for n in range(3, 100)), *(f"j{n}" for n in range(310, 400))]
@@ -218,7 +218,7 @@ def test_a_stopped_session_leaves_nothing_in_its_queues(held, priority):
             held.enqueue(
                 *(job(f"{session} {queue}{n}", queue, session=session, priority=priority) for n in range(150))
             )
-        held.server.stop_session("n1", session, running=True, refuse=1.0, now=NOW)
+        held.server.sessions.stop_session("n1", session, running=True, refuse=1.0, now=NOW)
         drive(held.store.stop_session(session, running=True, refuse=1.0))
         assert held.keys() == {"q:q:meta", "q:nobody announced this one:meta"}
         assert held.entries(session) == held.entries() == 0
@@ -231,13 +231,13 @@ def test_what_a_job_had_called_ends_in_bounded_steps(held):
     for first in range(0, 500, 100):
         held.enqueue(*(job(f"c{n}", parent="p") for n in range(first, first + 100)))
     held.fail("p")
-    (stats,) = held.server.stats(["q"], NOW)
+    (stats,) = held.server.queues.stats(["q"], NOW)
     assert (stats.waiting, stats.failed) == (500, 1)
     cancelled = []
     while held.end_children():
-        cancelled.append(held.server.stats(["q"], NOW)[0].cancelled)
+        cancelled.append(held.server.queues.stats(["q"], NOW)[0].cancelled)
     assert cancelled == [100, 200, 300, 400]
-    assert held.server.stats(["q"], NOW)[0].cancelled == 500
+    assert held.server.queues.stats(["q"], NOW)[0].cancelled == 500
     assert not held.connection.keys("*ending*")
     assert not held.connection.keys("*doomed*")
 
@@ -255,7 +255,7 @@ def test_what_a_job_calls_anew_is_not_ended_for_its_earlier_run(held):
     assert held.status("c299") == "waiting"
     assert held.claim(5) == ["c299", "p"]
     held.fail("p")
-    assert held.server._jobs["c299"].cancel_reason
+    assert held.server.ledger.jobs["c299"].cancel_reason
 
 
 def test_one_node_at_a_time_goes_on_ending_jobs(held):
@@ -298,9 +298,9 @@ def test_far_too_many_that_are_kept_go_by_and_by(held):
         held.fail(id)
         if not id.startswith("few"):
             continue
-        here = held.server.stats(["q"], NOW)[0].dead
+        here = held.server.queues.stats(["q"], NOW)[0].dead
         assert here == drive(held.store.stats(["q"]))[0].dead == {"few0": 251, "few1": 52}.get(id, 5)
-    assert held.server.dead_page("q", 2, 2, NOW) == drive(held.store.dead_page("q", 2, 2))
-    assert held.server.dead_page("q", 4, 2, NOW) == drive(held.store.dead_page("q", 4, 2))
+    assert held.server.dead_letters.dead_page("q", 2, 2, NOW) == drive(held.store.dead_page("q", 2, 2))
+    assert held.server.dead_letters.dead_page("q", 4, 2, NOW) == drive(held.store.dead_page("q", 4, 2))
     assert len(drive(held.store.dead_page("q", 4, 2))) == 1
     assert drive(held.store.dead_page("q", 5, 2)) == []

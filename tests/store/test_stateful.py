@@ -50,7 +50,7 @@ from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.model.transitions import TERMINAL
 from am2z_trio.store import scripts
 from am2z_trio.store.keys import anchor, spell
-from am2z_trio.store.memory.queue import BOUNDS
+from am2z_trio.store.memory.bounds import BOUNDS
 from am2z_trio.store.memory.server import MemoryServer
 from am2z_trio.store.ports import StoreSettings
 from am2z_trio.store.redis import RedisStore, _decode_inbox
@@ -151,7 +151,7 @@ class StoreMachine(RuleBasedStateMachine):
         """(job, the specification's token, Redis's token) of every grant ever."""
         for node in NODES:
             self.connect(node)
-            self.server.join(node, self.now)
+            self.server.nodes.join(node, self.now)
             drive(self.stores[node].join())
 
     def teardown(self) -> None:
@@ -162,7 +162,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def connect(self, node: str) -> None:
         self.inboxes[node] = Inbox()
-        self.server.connect(node, self.inboxes[node])
+        self.server.outbox.connect(node, self.inboxes[node])
         channel = self.connection.pubsub(ignore_subscribe_messages=False)
         for name in (spell("am2z", "stops"), spell("am2z", "inbox", node)):
             channel.subscribe(name)
@@ -175,7 +175,7 @@ class StoreMachine(RuleBasedStateMachine):
         self._vanish(data.draw(st.sampled_from(sorted(self.channels))))
 
     def _vanish(self, node: str) -> None:
-        self.server.disconnect(node)
+        self.server.outbox.disconnect(node)
         channel = self.channels.pop(node)
         channel.unsubscribe()
         while channel.get_message(timeout=5) is not None and channel.subscribed:
@@ -190,29 +190,31 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(node=st.sampled_from(NODES))
     def join(self, node: str) -> None:
-        self.server.join(node, self.now)
+        self.server.nodes.join(node, self.now)
         drive(self.stores[node].join())
 
     @rule(node=st.sampled_from(NODES))
     def leave(self, node: str) -> None:
-        self.server.leave(node, self.now)
+        self.server.nodes.leave(node, self.now)
         drive(self.stores[node].leave())
 
     @rule(node=st.sampled_from(NODES))
     def tick(self, node: str) -> None:
-        self.same(self.server.tick(node, self.now), drive(self.stores[node].tick()))
+        self.same(self.server.nodes.tick(node, self.now), drive(self.stores[node].tick()))
 
     @rule(node=st.sampled_from(NODES), look_every=st.sampled_from([0.0, 0.3, 1.0, 5.0]))
     def renew(self, node: str, look_every: float) -> None:
-        ours = self.server.renew(node, self.now, look_every)
+        ours = self.server.nodes.renew(node, self.now, look_every)
         self.same(ours, drive(self.stores[node].renew(look_every=look_every)))
 
     @rule(queue=st.sampled_from(QUEUES))
     def forget_queue(self, queue: str) -> None:
         info = QueueInfo(queue=queue, processor=queue)
-        self.server.announce("n1", [info], self.now, serves=False)
+        self.server.queues.announce("n1", [info], self.now, serves=False)
         drive(self.stores["n1"].announce([info], serves=False))
-        self.same(self.server.forget_queue(queue, self.now), drive(self.stores["n1"].forget_queue(queue)))
+        self.same(
+            self.server.queues.forget_queue(queue, self.now), drive(self.stores["n1"].forget_queue(queue))
+        )
         self.has_forgotten = True
 
     @rule(ms=st.sampled_from([1, 50, 400, 1_000, 6_000, 10_001]))
@@ -225,13 +227,13 @@ class StoreMachine(RuleBasedStateMachine):
         self._reconcile(data.draw(st.lists(st.sampled_from(self.claims[-8:]), min_size=1, max_size=4)))
 
     def _reconcile(self, claims: list[tuple[str, str, str]]) -> None:
-        ours = self.server.reconcile([(job, token) for job, token, _ in claims])
+        ours = self.server.nodes.reconcile([(job, token) for job, token, _ in claims])
         theirs = drive(self.stores["n1"].reconcile([(job, token) for job, _, token in claims]))
         self.same(ours, theirs)
 
     @rule(node=st.sampled_from(NODES), queue=st.sampled_from(QUEUES))
     def unpark(self, node: str, queue: str) -> None:
-        self.server.unpark(node, queue, self.now)
+        self.server.queues.unpark(node, queue, self.now)
         drive(self.stores[node].unpark(queue))
 
     # --- jobs -------------------------------------------------------------------------------
@@ -262,7 +264,7 @@ class StoreMachine(RuleBasedStateMachine):
             )
             for job in ids
         ]
-        self.same(self.server.enqueue(requests, self.now), drive(self.stores["n1"].enqueue(requests)))
+        self.both_enqueue(requests)
 
     @rule(node=st.sampled_from(NODES), queue=st.sampled_from(QUEUES), limit=st.integers(1, 4))
     def claim(self, node: str, queue: str, limit: int) -> None:
@@ -273,7 +275,7 @@ class StoreMachine(RuleBasedStateMachine):
         self._claim(node, queue, self.seq[node], limit, calls_only)
 
     def _claim(self, node: str, queue: str, seq: int, limit: int, calls_only: bool = False) -> None:
-        expected = self.server.claim(node, queue, seq, limit, self.now, self.flow, calls_only)
+        expected = self.server.claiming.claim(node, queue, seq, limit, self.now, self.flow, calls_only)
         answer = drive(self.stores[node].claim(queue, seq, limit, self.flow, calls_only=calls_only))
         assert [g.spec.id for g in expected.grants] == [g.spec.id for g in answer.grants]
         for ours, theirs in zip(expected.grants, answer.grants, strict=True):
@@ -289,7 +291,7 @@ class StoreMachine(RuleBasedStateMachine):
         """A plain job that is claimed at once: what most other steps begin with."""
         raw = msgspec.Raw(msgspec.msgpack.encode(1))
         requests = [Enqueue(spec=JobSpec(WIRE_VERSION, job, "p", "s", raw, "n1"), queue="p") for job in ids]
-        self.same(self.server.enqueue(requests, self.now), drive(self.stores["n1"].enqueue(requests)))
+        self.both_enqueue(requests)
         self._claim_next(node, "p", 2)
 
     @precondition(lambda self: self.active())
@@ -299,13 +301,13 @@ class StoreMachine(RuleBasedStateMachine):
         raw = msgspec.Raw(msgspec.msgpack.encode(1))
         spec = JobSpec(WIRE_VERSION, id, "p", session, raw, "n2", parent=parent)
         requests = [Enqueue(spec=spec, queue="p", again=again)]
-        self.same(self.server.enqueue(requests, self.now), drive(self.stores["n1"].enqueue(requests)))
+        self.both_enqueue(requests)
 
     @rule(id=st.sampled_from(IDS), most=st.integers(0, 2))
     def a_job_is_lost_with_its_node(self, id: str, most: int) -> None:
         raw = msgspec.Raw(msgspec.msgpack.encode(1))
         requests = [Enqueue(spec=JobSpec(WIRE_VERSION, id, "p", "", raw, "n1"), queue="p", max_stalled=most)]
-        self.same(self.server.enqueue(requests, self.now), drive(self.stores["n1"].enqueue(requests)))
+        self.both_enqueue(requests)
         self._claim_next("n3", "p", 9)
         for _ in range(3):
             # Who has not ticked for long is taken for away itself.
@@ -337,20 +339,20 @@ class StoreMachine(RuleBasedStateMachine):
         job, token, redis_token = claim
         ours = Settlement(id=job, token=token, outcome=outcome)
         theirs = msgspec.structs.replace(ours, token=redis_token)
-        self.same(self.server.settle([ours], self.now), drive(self.stores["n2"].settle([theirs])))
+        self.both_settle(ours, theirs)
 
-    @precondition(lambda self: self.server._ending)
+    @precondition(lambda self: self.server.endings.unfinished)
     @rule()
     def what_ended_jobs_had_called_ends(self) -> None:
         """To the end: which of them a call takes is not the same."""
-        while self.server.end_children(self.now):
+        while self.server.endings.end_children(self.now):
             pass
         store = self.stores["n1"]
         while drive(store._eval(scripts.END_CHILDREN, self.now, 3_600_000, "n1")):
             pass
 
     def active(self) -> list[str]:
-        return sorted(id for id, job in self.server._jobs.items() if job.status == "active")
+        return sorted(id for id, job in self.server.ledger.jobs.items() if job.status == "active")
 
     @precondition(lambda self: self.last_claims)
     @rule(data=st.data())
@@ -374,7 +376,7 @@ class StoreMachine(RuleBasedStateMachine):
     ) -> None:
         job, token, redis_token = data.draw(st.sampled_from(self.claims[-6:]))
         commit: Commit | None = None
-        record = self.server._jobs.get(job)
+        record = self.server.ledger.jobs.get(job)
         if outcome == "completed" and record is not None and record.spec.session:
             blob = msgspec.msgpack.encode(value)
             current = self.server.states.read(record.spec.session, self.now)
@@ -397,7 +399,7 @@ class StoreMachine(RuleBasedStateMachine):
         )
         theirs = msgspec.structs.replace(settlement, token=redis_token)
         for _ in range(1 + twice):
-            self.same(self.server.settle([settlement], self.now), drive(self.stores["n2"].settle([theirs])))
+            self.both_settle(settlement, theirs)
 
     @staticmethod
     def reason_for(outcome: str, record: Any) -> str:
@@ -408,13 +410,13 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(job=st.sampled_from(IDS))
     def cancel(self, job: str) -> None:
         self.same(
-            self.server.cancel(job, "unwanted", self.now),
+            self.server.jobs.cancel(job, "unwanted", self.now),
             drive(self.stores["n3"].cancel(job, "unwanted")),
         )
 
     @rule(job=st.sampled_from(IDS), node=st.sampled_from(NODES))
     def a_caller_leaves(self, job: str, node: str) -> None:
-        self.server.cancel(job, "gone", self.now, leaving=node)
+        self.server.jobs.cancel(job, "gone", self.now, leaving=node)
         store = self.stores[node]
         drive(self.client.eval(scripts.CANCEL, store._keys, (self.now, store._ttl, job, "gone", node)))
 
@@ -423,7 +425,7 @@ class StoreMachine(RuleBasedStateMachine):
     def report(self, data: st.DataObject, progress: float) -> None:
         job, token, redis_token = data.draw(st.sampled_from(self.claims[-6:]))
         self.same(
-            self.server.report(job, token, progress, self.now),
+            self.server.settling.report(job, token, progress, self.now),
             drive(self.stores["n1"].report(job, redis_token, progress)),
         )
 
@@ -431,6 +433,18 @@ class StoreMachine(RuleBasedStateMachine):
 
     def same(self, expected: object, answer: object) -> None:
         assert expected == answer
+
+    def both_enqueue(self, requests: list[Enqueue]) -> None:
+        ours = self.server.enqueuing.enqueue(requests, self.now)
+        self.same(ours, drive(self.stores["n1"].enqueue(requests)))
+
+    def both_settle(self, ours: Settlement, theirs: Settlement) -> None:
+        answers = self.server.settling.settle([ours], self.now)
+        self.same(answers, drive(self.stores["n2"].settle([theirs])))
+
+    def both_step_back(self, job: str, token: str, redis_token: str) -> None:
+        ours = self.server.settling.step_back(job, token)
+        self.same(ours, drive(self.stores["n1"].step_back(job, redis_token)))
 
     @invariant()
     def messages_are_the_same(self) -> None:
@@ -467,15 +481,15 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def jobs_are_the_same(self) -> None:
         store = self.stores["n1"]
-        self.same(self.server.view(IDS, self.now), drive(store.view(IDS)))
-        self.same(self.server.stats(QUEUES, self.now), drive(store.stats(QUEUES)))
-        self.same(sorted(self.server.active_sessions()), sorted(drive(store.active_sessions())))
+        self.same(self.server.jobs.view(IDS, self.now), drive(store.view(IDS)))
+        self.same(self.server.queues.stats(QUEUES, self.now), drive(store.stats(QUEUES)))
+        self.same(sorted(self.server.sessions.active_sessions()), sorted(drive(store.active_sessions())))
         node = NODES[self.now % len(NODES)]
-        ours, theirs = self.server.holdings(node), drive(self.stores[node].holdings())
+        ours, theirs = self.server.nodes.holdings(node), drive(self.stores[node].holdings())
         self.same(sorted(job for job, _ in ours), sorted(job for job, _ in theirs))
-        self.same(self.server.stops(SESSIONS), drive(store.stops(SESSIONS)))
+        self.same(self.server.sessions.stops(SESSIONS), drive(store.stops(SESSIONS)))
         for session in SESSIONS:
-            self.same(self.server.session_stats(session), drive(store.session_counts(session)))
+            self.same(self.server.sessions.session_counts(session), drive(store.session_counts(session)))
             self.same(self.server.states.read(session, self.now), drive(store.states.read(session)))
 
     @invariant()
@@ -526,7 +540,7 @@ class SessionMachine(StoreMachine):
 
     @rule(node=st.sampled_from(NODES), session=st.sampled_from(SESSIONS), running=st.booleans())
     def stop_session(self, node: str, session: str, running: bool) -> None:
-        spared = self.server.stop_session(node, session, running=running, refuse=0.5, now=self.now)
+        spared = self.server.sessions.stop_session(node, session, running=running, refuse=0.5, now=self.now)
         answer = drive(self.stores[node].stop_session(session, running=running, refuse=0.5))
         self.same(sorted(spared), sorted(answer))
 
@@ -546,7 +560,7 @@ class SessionMachine(StoreMachine):
     )
     def breaker(self, node: str, step: Any) -> None:
         policy = CircuitBreaker(failures=2, recovery=1.0, half_open=1)
-        ours = self.server.breaker("p", step, policy, self.now)
+        ours = self.server.breakers.step("p", step, policy, self.now)
         self.same(ours, drive(self.stores[node].breaker("p", step, policy)))
 
     # --- session states and locks -----------------------------------------------------------
@@ -629,18 +643,14 @@ class SessionMachine(StoreMachine):
 
     def _lock(self, session: str, token: str, step: str) -> None:
         node, lease = LOCKS[token]
-        states, store = self.server.states, self.stores[node].states
+        locks, store = self.server.locks, self.stores[node].states
         if step == "acquire":
-            ours = states.acquire(node, session, token, lease, self.now)
-            self.server.deliver()
+            ours = locks.acquire(node, session, token, lease, self.now)
             self.same(ours, drive(store.acquire(session, token, lease)))
         elif step == "renew":
-            self.same(
-                states.renew(session, token, lease, self.now), drive(store.renew(session, token, lease))
-            )
+            self.same(locks.renew(session, token, lease, self.now), drive(store.renew(session, token, lease)))
         else:
-            held = states.release(session, token, self.now)
-            self.server.deliver()
+            held = locks.release(session, token, self.now)
             self.same(held, drive(store.release(session, token, lease)))
 
 
@@ -657,7 +667,7 @@ class PlainMachine(StoreMachine):
             Enqueue(spec=JobSpec(WIRE_VERSION, job, "p", session, raw, "n1"), queue="p", **options)
             for job in ids
         ]
-        self.same(self.server.enqueue(requests, self.now), drive(self.stores["n1"].enqueue(requests)))
+        self.both_enqueue(requests)
 
     @rule(node=st.sampled_from(["n1", "n2"]))
     def all_there_is_is_claimed(self, node: str) -> None:
@@ -689,10 +699,9 @@ class FlowMachine(PlainMachine):
     def one_waits_for_others(self, data: st.DataObject, back: bool) -> None:
         job, token, redis_token = data.draw(st.sampled_from(self.claims[-4:]))
         if back:
-            theirs = drive(self.stores["n1"].step_back(job, redis_token))
-            self.same(self.server.step_back(job, token), theirs)
+            self.both_step_back(job, token, redis_token)
         else:
-            self.server.step_aside(job, token)
+            self.server.settling.step_aside(job, token)
             drive(self.stores["n1"].step_aside(job, redis_token))
 
     @rule(
@@ -705,21 +714,21 @@ class FlowMachine(PlainMachine):
         if not self.claims:
             return
         job, token, redis_token = self.claims[-1]
-        self.server.step_aside(job, token)
+        self.server.settling.step_aside(job, token)
         drive(self.stores["n1"].step_aside(job, redis_token))
         self._claim_next("n2", "p", 1)
-        self.same(self.server.step_back(job, token), drive(self.stores["n1"].step_back(job, redis_token)))
+        self.both_step_back(job, token, redis_token)
         self.end_last(end)
 
-    @precondition(lambda self: any(job.away for job in self.server._jobs.values()))
+    @precondition(lambda self: any(job.away for job in self.server.ledger.jobs.values()))
     @rule()
     def all_that_are_away_step_back(self) -> None:
         for job, token, redis_token in self.claims[-8:]:
-            self.same(self.server.step_back(job, token), drive(self.stores["n1"].step_back(job, redis_token)))
+            self.both_step_back(job, token, redis_token)
 
     @rule(queue=st.sampled_from(["p", "p", "q"]), on=st.sampled_from([True, False, False]))
     def pause(self, queue: str, on: bool) -> None:
-        self.server.pause(queue, on)
+        self.server.queues.pause(queue, on)
         drive(self.stores["n1"].pause(queue, on))
 
     @rule(
@@ -737,7 +746,7 @@ class TurnMachine(PlainMachine):
     @initialize()
     def the_queues_are_known(self) -> None:
         infos = [QueueInfo(queue=queue, processor=queue) for queue in QUEUES]
-        self.server.announce("n1", infos, self.now)
+        self.server.queues.announce("n1", infos, self.now)
         drive(self.stores["n1"].announce(infos))
 
     @rule(
@@ -755,7 +764,7 @@ class TurnMachine(PlainMachine):
         requests = [
             Enqueue(spec=JobSpec(WIRE_VERSION, job, "p", session, state, "n1"), **options) for job in ids
         ]
-        self.same(self.server.enqueue(requests, self.now), drive(self.stores["n1"].enqueue(requests)))
+        self.both_enqueue(requests)
 
     @precondition(lambda self: self.active())
     @rule(data=st.data(), ids=st.lists(st.sampled_from(IDS), min_size=1, max_size=3, unique=True))
@@ -768,7 +777,7 @@ class TurnMachine(PlainMachine):
             )
             for job in ids
         ]
-        self.same(self.server.enqueue(requests, self.now), drive(self.stores["n1"].enqueue(requests)))
+        self.both_enqueue(requests)
 
     @rule(flow=st.sampled_from([FREE, Flow(per_session=1)]))
     def the_limit_is_another(self, flow: Flow) -> None:
@@ -778,11 +787,11 @@ class TurnMachine(PlainMachine):
     @rule()
     def the_last_one_is_run_in_vain(self) -> None:
         job, token, redis_token = self.claims[-1]
-        record = self.server._jobs.get(job)
+        record = self.server.ledger.jobs.get(job)
         reason = "" if record is None else turn_of(record.spec)
         settlement = Settlement(id=job, token=token, outcome="conflicted", reason=reason)
         theirs = msgspec.structs.replace(settlement, token=redis_token)
-        self.same(self.server.settle([settlement], self.now), drive(self.stores["n2"].settle([theirs])))
+        self.both_settle(settlement, theirs)
 
     @rule(ids=st.lists(st.sampled_from(IDS), min_size=2, max_size=3, unique=True))
     def some_work_on_one_state(self, ids: list[str]) -> None:
@@ -791,14 +800,14 @@ class TurnMachine(PlainMachine):
             Enqueue(spec=JobSpec(WIRE_VERSION, job, "p", "s", state, "n1"), queue="p", again=True)
             for job, state in zip(ids, states, strict=False)
         ]
-        self.same(self.server.enqueue(requests, self.now), drive(self.stores["n1"].enqueue(requests)))
+        self.both_enqueue(requests)
         self._claim_next("n1", "p", 9)
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data())
     def one_commits_what_it_has_made_of_the_state(self, data: st.DataObject) -> None:
         job, token, redis_token = data.draw(st.sampled_from(self.claims[-4:]))
-        record = self.server._jobs.get(job)
+        record = self.server.ledger.jobs.get(job)
         if record is None:
             return
         blob = msgspec.msgpack.encode(token)
@@ -806,23 +815,23 @@ class TurnMachine(PlainMachine):
         commit = Commit(blob=blob, checksum=checksum(blob), expected=mark, turn=turn_of(record.spec))
         settlement = Settlement(id=job, token=token, outcome="completed", commit=commit)
         theirs = msgspec.structs.replace(settlement, token=redis_token)
-        self.same(self.server.settle([settlement], self.now), drive(self.stores["n2"].settle([theirs])))
+        self.both_settle(settlement, theirs)
 
     @rule(node=st.sampled_from(NODES))
     def a_node_begins_anew(self, node: str) -> None:
-        self.server.join(node, self.now)
+        self.server.nodes.join(node, self.now)
         drive(self.stores[node].join())
 
     @rule(session=st.sampled_from(SESSIONS), running=st.booleans())
     def a_session_stops(self, session: str, running: bool) -> None:
-        spared = self.server.stop_session("n1", session, running=running, refuse=0.0, now=self.now)
+        spared = self.server.sessions.stop_session("n1", session, running=running, refuse=0.0, now=self.now)
         answer = drive(self.stores["n1"].stop_session(session, running=running, refuse=0.0))
         self.same(sorted(spared), sorted(answer))
 
     @invariant()
     def who_stands_in_line_is_waited_for(self) -> None:
-        jobs = self.server._jobs.values()
-        for turn, lines in self.server._lines.items():
+        jobs = self.server.ledger.jobs.values()
+        for turn, lines in self.server.turns.lines.items():
             for queue, line in lines.items():
                 about_to = [
                     job
@@ -831,7 +840,7 @@ class TurnMachine(PlainMachine):
                     and job.status in ("waiting", "later")
                     and (job.place, job.spec.id) not in line
                 ]
-                assert turn in self.server._turns or about_to, (turn, queue, line)
+                assert turn in self.server.turns.holders or about_to, (turn, queue, line)
 
     @invariant()
     def turns_are_the_same(self) -> None:
@@ -840,9 +849,9 @@ class TurnMachine(PlainMachine):
         for turn in turns:
             pipe.hgetall(spell("am2z", "floor", turn))
         for turn, found in zip(turns, pipe.execute(), strict=True):
-            expected = {f"q:{queue}": "1" for queue in self.server._lines.get(turn, ())}
-            if turn in self.server._turns:
-                expected["holder"] = self.server._turns[turn]
+            expected = {f"q:{queue}": "1" for queue in self.server.turns.lines.get(turn, ())}
+            if turn in self.server.turns.holders:
+                expected["holder"] = self.server.turns.holders[turn]
             self.same(expected, {name.decode(): value.decode() for name, value in found.items()})
 
 
@@ -867,7 +876,7 @@ class CallMachine(TurnMachine):
             )
             for job in ids
         ]
-        self.same(self.server.enqueue(requests, self.now), drive(self.stores["n1"].enqueue(requests)))
+        self.both_enqueue(requests)
 
     @rule(node=st.sampled_from(NODES), limit=st.integers(1, 4))
     def calls_are_claimed(self, node: str, limit: int) -> None:
@@ -875,7 +884,7 @@ class CallMachine(TurnMachine):
 
     @rule(id=st.sampled_from(IDS))
     def a_job_waits_for_another(self, id: str) -> None:
-        self.server.call_for(id)
+        self.server.enqueuing.call_for(id)
         drive(self.stores["n1"].call_for(id))
 
     @rule(flow=st.sampled_from([FREE, FREE, *FLOWS]))
@@ -884,19 +893,19 @@ class CallMachine(TurnMachine):
 
     @rule(node=st.sampled_from(NODES))
     def a_node_serves_the_queue_no_more(self, node: str) -> None:
-        self.server.unpark(node, "p", self.now)
+        self.server.queues.unpark(node, "p", self.now)
         drive(self.stores[node].unpark("p"))
 
     @rule(on=st.sampled_from([True, False, False]))
     def pause(self, on: bool) -> None:
-        self.server.pause("p", on)
+        self.server.queues.pause("p", on)
         drive(self.stores["n1"].pause("p", on))
 
     @rule(node=st.sampled_from(NODES))
     def a_node_leaves_and_is_back(self, node: str) -> None:
-        self.server.leave(node, self.now)
+        self.server.nodes.leave(node, self.now)
         drive(self.stores[node].leave())
-        self.server.join(node, self.now)
+        self.server.nodes.join(node, self.now)
         drive(self.stores[node].join())
 
     @invariant()
@@ -904,11 +913,11 @@ class CallMachine(TurnMachine):
         for queue in QUEUES:
             waiting = {
                 job.spec.id
-                for job in self.server._jobs.values()
+                for job in self.server.ledger.jobs.values()
                 if job.depth and job.queue == queue and job.status == "waiting"
-                if not self.server._stands_in_line(job)
+                if not self.server.turns.stands_in_line(job)
             }
-            ours = [id for _, _, id in self.server._queue(queue)._by_depth]
+            ours = [id for _, _, id in self.server.ledger.queue(queue)._by_depth]
             assert set(ours) == waiting
             theirs: Any = self.connection.zrange(spell("am2z", "calls", queue), 0, -1)
             self.same(ours, [id.decode() for id in theirs])
@@ -916,8 +925,8 @@ class CallMachine(TurnMachine):
     @invariant()
     def the_same_nodes_are_parked(self) -> None:
         for queue in QUEUES:
-            lot = self.server._queue(queue).lot
-            ours = sorted(lot, key=lambda node: (lot[node], node))
+            parked = self.server.ledger.queue(queue).parked
+            ours = sorted(parked, key=lambda node: (parked[node], node))
             theirs: Any = self.connection.zrange(spell("am2z", "lot", queue), 0, -1)
             self.same(ours, [node.decode() for node in theirs])
 
@@ -940,25 +949,25 @@ class ServingMachine(PlainMachine):
     )
     def announce(self, node: str, queues: list[str], serves: bool) -> None:
         infos = [QueueInfo(queue=queue, processor=queue) for queue in queues]
-        self.server.announce(node, infos, self.now, serves=serves)
+        self.server.queues.announce(node, infos, self.now, serves=serves)
         drive(self.stores[node].announce(infos, serves=serves))
 
     @rule(node=st.sampled_from(NODES), queue=st.sampled_from(QUEUES), retire=st.booleans())
     def withdraw(self, node: str, queue: str, retire: bool) -> None:
-        self.server.withdraw(node, [queue], self.now, retire=retire)
+        self.server.queues.withdraw(node, [queue], self.now, retire=retire)
         self.stores[node].withdraw_nowait([queue], retire=retire)
 
     @rule(days=st.sampled_from([0.4, 1, 7]), node=st.sampled_from(NODES))
     def much_time_passes(self, days: float, node: str) -> None:
         self.now += round(days * 24 * 3600 * 1000)
-        self.server.join(node, self.now)
+        self.server.nodes.join(node, self.now)
         drive(self.stores[node].join())
 
     @rule(node=st.sampled_from(NODES))
     def all_but_one_are_away_for_long(self, node: str) -> None:
         for _ in range(3):
             self.now += 4_000
-            self.same(self.server.tick(node, self.now), drive(self.stores[node].tick()))
+            self.same(self.server.nodes.tick(node, self.now), drive(self.stores[node].tick()))
 
     @rule(node=st.sampled_from(NODES), queue=st.sampled_from(QUEUES))
     def nobody_is_to_know_it_and_one_submits_to_it(self, node: str, queue: str) -> None:
@@ -1005,7 +1014,7 @@ class ServingMachine(PlainMachine):
     def a_job_comes(self, id: str, queue: str) -> None:
         raw = msgspec.Raw(msgspec.msgpack.encode(1))
         request = Enqueue(spec=JobSpec(WIRE_VERSION, id, queue, "", raw, "n1"), queue=queue)
-        self.same(self.server.enqueue([request], self.now), drive(self.stores["n1"].enqueue([request])))
+        self.both_enqueue([request])
 
     @rule(node=st.sampled_from(NODES), queue=st.sampled_from(QUEUES))
     def work_is_claimed(self, node: str, queue: str) -> None:
@@ -1014,7 +1023,7 @@ class ServingMachine(PlainMachine):
     @invariant()
     def the_same_queues_are_known(self) -> None:
         for node in NODES[:2]:
-            self.same(self.server.known_queues(self.now), drive(self.stores[node].known_queues()))
+            self.same(self.server.queues.known_queues(self.now), drive(self.stores[node].known_queues()))
 
     @invariant()
     def servers_are_nodes_and_know_what_they_serve(self) -> None:
@@ -1053,7 +1062,7 @@ class KeptMachine(PlainMachine):
 
     @rule(jobs=st.lists(st.sampled_from(IDS), min_size=1, max_size=3, unique=True))
     def revive(self, jobs: list[str]) -> None:
-        self.same(self.server.revive(jobs, self.now), drive(self.stores["n1"].revive(jobs)))
+        self.same(self.server.dead_letters.revive(jobs, self.now), drive(self.stores["n1"].revive(jobs)))
 
     @rule(id=st.sampled_from(IDS))
     def one_fails_at_its_second_attempt(self, id: str) -> None:
@@ -1063,24 +1072,24 @@ class KeptMachine(PlainMachine):
             if self.claims:
                 self.end_last(outcome)
 
-    @precondition(lambda self: self.server._queue("p").dead)
+    @precondition(lambda self: self.server.ledger.queue("p").dead)
     @rule()
     def all_dead_letters_are_revived(self) -> None:
-        jobs = self.server.dead_page("p", 0, 10, self.now)
-        self.same(self.server.revive(jobs, self.now), drive(self.stores["n1"].revive(jobs)))
+        jobs = self.server.dead_letters.dead_page("p", 0, 10, self.now)
+        self.same(self.server.dead_letters.revive(jobs, self.now), drive(self.stores["n1"].revive(jobs)))
 
     @rule(jobs=st.lists(st.sampled_from(IDS), min_size=1, max_size=2, unique=True))
     def bury(self, jobs: list[str]) -> None:
-        self.same(self.server.bury(jobs, self.now), drive(self.stores["n1"].bury(jobs)))
+        self.same(self.server.dead_letters.bury(jobs, self.now), drive(self.stores["n1"].bury(jobs)))
 
     @invariant()
     def dead_letters_are_the_same(self) -> None:
         store = self.stores["n1"]
         for queue in QUEUES:
-            page = self.server.dead_page(queue, 0, 10, self.now)
+            page = self.server.dead_letters.dead_page(queue, 0, 10, self.now)
             self.same(page, drive(store.dead_page(queue, 0, 10)))
             if page:
-                self.same(self.server.dead_jobs(page, self.now), drive(store.dead_jobs(page)))
+                self.same(self.server.dead_letters.dead_jobs(page, self.now), drive(store.dead_jobs(page)))
 
 
 class NamedMachine(PlainMachine):
@@ -1102,11 +1111,11 @@ class NamedMachine(PlainMachine):
         raw = msgspec.Raw(msgspec.msgpack.encode(1))
         spec = JobSpec(WIRE_VERSION, id, processor, session, raw, "n1")
         request = Enqueue(spec=spec, queue="p", again=again and not joins, joins=joins, **options)
-        self.same(self.server.enqueue([request], self.now), drive(self.stores["n1"].enqueue([request])))
+        self.both_enqueue([request])
 
     @rule(id=st.sampled_from(IDS[:2]))
     def one_is_cancelled(self, id: str) -> None:
-        self.same(self.server.cancel(id, "why", self.now), drive(self.stores["n1"].cancel(id, "why")))
+        self.same(self.server.jobs.cancel(id, "why", self.now), drive(self.stores["n1"].cancel(id, "why")))
 
 
 @pytest.mark.parametrize(

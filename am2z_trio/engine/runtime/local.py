@@ -44,7 +44,7 @@ class LocalRuntime(Runtime):
     def unregister(self, processor: Processor[Any] | str) -> bool:
         """As `Runtime.unregister`; as there is no other node, nobody knows the processor any more."""
         removed = super().unregister(processor)
-        self._server.retire(queue_name(name_of(processor)))
+        self._server.queues.retire(queue_name(name_of(processor)))
         return removed
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""One queue of the memory server: what waits, in which order it is served, and what limits it."""
+"""One queue: what waits, in which order it is served, and what limits it."""
 
 from __future__ import annotations
 
@@ -8,86 +8,9 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import ceil
-from typing import Final
 
-
-@dataclass(slots=True)
-class Bounds:
-    """How much one operation does at most; the same as in the scripts."""
-
-    looks: int = 300
-    """What a claim may look at beside what it grants: ids that wait no more, sessions that are full."""
-    looks_of_an_end: int = 3
-    """What it counts for to end a job whose deadline has passed."""
-    unblocked: int = 100
-    """Sessions that a claim lets go on after the limit has changed."""
-    sieved: int = 600
-    """Entries that are looked at to find those of jobs that wait no more: of all lines, and of one:"""
-    sieved_per_ghost: int = 4
-    sieved_at_least: int = 32
-    trimmed: int = 200
-    """Ended jobs beyond the number that is kept which go."""
-    collected: int = 1_000
-    """Records that have had their time which go."""
-    ended: int = 100
-    """Jobs that end with the one that called them; more are ended by and by."""
-
-
-BOUNDS: Final = Bounds()
-
-
-@dataclass(slots=True)
-class Looks:
-    """How many are left to one claim."""
-
-    left: int = field(default_factory=lambda: BOUNDS.looks)
-
-
-Entry = tuple[str, int]
-"""A job's id and its generation: one that is run again under its id is another entry in its line."""
-
-
-class Line:
-    """What waits, first in first out. It may hold ghosts: entries of jobs that wait no more.
-
-    They are skipped when they are served. Where they are half of the line they are sieved out, in steps:
-    what has been looked at lies in `_sieved`, which comes before the rest.
-    """
-
-    __slots__ = ("_rest", "_sieved", "ghosts")
-
-    def __init__(self) -> None:
-        self._sieved = deque[Entry]()
-        self._rest = deque[Entry]()
-        self.ghosts = 0
-
-    def __len__(self) -> int:
-        return len(self._sieved) + len(self._rest)
-
-    def push(self, entry: Entry, *, front: bool) -> None:
-        if not front:
-            self._rest.append(entry)
-        else:
-            (self._sieved or self._rest).appendleft(entry)
-
-    def take(self, most: int) -> list[Entry]:
-        """Take out what comes first."""
-        taken = [self._sieved.popleft() for _ in range(min(most, len(self._sieved)))]
-        return taken + [self._rest.popleft() for _ in range(min(most - len(taken), len(self._rest)))]
-
-    def sieve(self, most: int, waits: Callable[[Entry], bool]) -> None:
-        """Look at some of what has not been looked at, then at what has, and drop the ghosts among them."""
-        while most > 0 and self.ghosts > 0 and len(self):
-            looked_at = min(most, len(self._rest))
-            for _ in range(looked_at):
-                entry = self._rest.popleft()
-                if waits(entry):
-                    self._sieved.append(entry)
-                else:
-                    self.ghosts -= 1
-            most -= looked_at
-            if not self._rest:
-                self._sieved, self._rest = self._rest, self._sieved
+from .bounds import BOUNDS, Looks
+from .line import Entry, Line
 
 
 @dataclass(slots=True)
@@ -129,8 +52,8 @@ class Queue:
     """Dead letters, by when they go."""
     done: dict[str, float] = field(default_factory=dict[str, float])
     """Completed jobs whose number is limited, by when they completed."""
-    lot: dict[str, tuple[bool, float]] = field(default_factory=dict[str, tuple[bool, float]])
-    """Parked nodes, those last that claim calls only, and since when."""
+    parked: dict[str, tuple[bool, float]] = field(default_factory=dict[str, tuple[bool, float]])
+    """Nodes that wait for work, each with whether it claims calls only, and since when."""
     _calls: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
     """What waits and was called by other jobs: the deepest first, then by arrival."""
     _by_depth: list[tuple[int, int, str]] = field(default_factory=list[tuple[int, int, str]])
@@ -229,22 +152,22 @@ class Queue:
         """What to look at next, taken out, as long as there is room, anything left, and looks; and whose line
         it was in: a session's, nobody's (``), or none.
 
-        Jobs without a session and every session with jobs are parties, which are served in turn; jobs
+        Jobs without a session and every session with jobs are lanes, which are served in turn; jobs
         with a priority come after all of them. Each gets its share of the room; the rest goes round.
         """
         while room() > 0 and looks.left > 0:
-            parties = len(self.ready) + bool(self.waiting)
-            if not parties:
+            lanes = len(self.ready) + bool(self.waiting)
+            if not lanes:
                 urgent = self._take_prioritised(room())
                 if not urgent:
                     return
                 yield urgent, None
                 continue
-            share = ceil(room() / parties)
+            share = ceil(room() / lanes)
             if self.waiting:
-                parties -= 1
+                lanes -= 1
                 yield self.waiting.take(min(share, room())), ""
-            for _ in range(parties):
+            for _ in range(lanes):
                 if room() <= 0 or looks.left <= 0:
                     return
                 session, _ = self.ready.popitem(last=False)

@@ -1,29 +1,20 @@
-"""Session states and locks as plain synchronous code: the executable specification of `StateStore`.
-
-Part of `server`, whose rules it keeps: no await, and time is an argument, in milliseconds.
-"""
+"""Session states: versions, what is kept of earlier ones, and when they expire."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
 from typing import Final
 
 import msgspec
 
-from am2z_trio.model.records import (
-    InboxMessage,
-    LockAnswer,
-    LockGranted,
-    StateRecord,
-    StateWrite,
-    WriteAnswer,
-)
+from am2z_trio.model.records import StateRecord, StateWrite, WriteAnswer
 from am2z_trio.store.ports import StoreSettings
+
+from .locks import Locks
 
 NOTHING: Final = StateRecord()
 RECEIPTS: Final = 64
@@ -32,23 +23,6 @@ RECEIPT_TTL: Final = 3600.0
 """Seconds a writer's receipt is kept at least, where a session has very many."""
 EXPIRED: Final = 100
 """Expired states that one sweep takes away."""
-
-
-class Fence:
-    """Numbers that only grow."""
-
-    def __init__(self) -> None:
-        self._last = 0
-
-    def __next__(self) -> int:
-        self._last += 1
-        return self._last
-
-    def above(self, now: float) -> int:
-        """The next one, not below the clock in microseconds: so that a server which has lost the end of its
-        history gives none of these out again."""
-        self._last = max(self._last + 1, int(now) * 1000)
-        return self._last
 
 
 @dataclass(slots=True)
@@ -62,36 +36,13 @@ class _Session:
     """Per node: the number of its last write, and what it became; the last to write is the last."""
 
 
-@dataclass(slots=True)
-class _Lock:
-    token: str = ""
-    fence: int = 0
-    ends: float = -inf
-    line: dict[str, tuple[str, float]] = field(default_factory=dict[str, tuple[str, float]])
-    """Token → node and lease in seconds of who waits, by arrival."""
-
-
-class MemoryStates:
-    """The sessions of a `MemoryServer`."""
-
-    def __init__(
-        self,
-        settings: StoreSettings,
-        fence: Fence,
-        *,
-        is_connected: Callable[[str], bool],
-        post: Callable[[str, InboxMessage], None],
-    ) -> None:
+class States:
+    def __init__(self, settings: StoreSettings, locks: Locks) -> None:
         self._settings = settings
-        self._fence = fence
-        self._is_connected = is_connected
-        self._post = post
+        self._locks = locks
         self._sessions: dict[str, _Session] = {}
         self._expiries: list[tuple[float, str]] = []
         """A heap of when states expire, and of when some would have."""
-        self._locks: dict[str, _Lock] = {}
-
-    # --- states -----------------------------------------------------------------------------
 
     def read(self, session: str, now: float) -> StateRecord:
         found = self._sessions.get(session)
@@ -100,7 +51,7 @@ class MemoryStates:
     def _as_of(self, session: _Session, now: float) -> StateRecord:
         """The record; an expired one keeps only its version. Taken away when somebody looks."""
         if session.expires <= now:
-            session.record = _buried(session.record)
+            session.record = _tombstone(session.record)
             session.expires = inf
             session.history.clear()
         return session.record
@@ -131,7 +82,7 @@ class MemoryStates:
                 return WriteAnswer(status="stale")
             if write.seq == receipt[0]:
                 return WriteAnswer(status="applied", current=receipt[1])
-        if write.lock and not self._holds(write.session, write.lock, now):
+        if write.lock and not self._locks.holds(write.session, write.lock, now):
             return WriteAnswer(status="fenced")
         current = self._as_of(found, now)
         if write.expected is not None and write.expected != current.mark:
@@ -196,54 +147,6 @@ class MemoryStates:
         if current.exists:
             self._expires(session, found, current.updated + ttl * 1000)
 
-    # --- locks ------------------------------------------------------------------------------
 
-    def _holds(self, session: str, token: str, now: float) -> bool:
-        lock = self._locks.get(session)
-        return lock is not None and lock.token == token and lock.ends >= now
-
-    def acquire(self, node: str, session: str, token: str, lease: float, now: float) -> LockAnswer:
-        lock = self._locks.setdefault(session, _Lock())
-        if lock.ends >= now and lock.token == token:
-            return LockAnswer(fence=lock.fence)
-        lock.line.setdefault(token, (node, lease))
-        if lock.ends < now:
-            self._hand_on(session, lock, now, asking=token)
-            if lock.token == token:
-                return LockAnswer(fence=lock.fence)
-        return LockAnswer(fence=None, wait=(lock.ends - now) / 1000)
-
-    def _hand_on(self, session: str, lock: _Lock, now: float, *, asking: str = "") -> None:
-        """Give the lock to the first in line who is there; nobody: it is free."""
-        while lock.line:
-            token = next(iter(lock.line))
-            node, lease = lock.line.pop(token)
-            if token == asking or self._is_connected(node):
-                lock.token, lock.fence, lock.ends = token, self._fence.above(now), now + lease * 1000
-                if token != asking:
-                    self._post(node, LockGranted(token, lock.fence))
-                return
-        del self._locks[session]
-
-    def renew(self, session: str, token: str, lease: float, now: float) -> bool:
-        if not self._holds(session, token, now):
-            return False
-        self._locks[session].ends = now + lease * 1000
-        return True
-
-    def release(self, session: str, token: str, now: float) -> bool:
-        lock = self._locks.get(session)
-        if lock is None:
-            return False
-        lock.line.pop(token, None)
-        held = self._holds(session, token, now)
-        if lock.token == token:
-            self._hand_on(session, lock, now)
-        return held
-
-    def drop_lock(self, session: str) -> None:
-        self._locks.pop(session, None)
-
-
-def _buried(record: StateRecord) -> StateRecord:
+def _tombstone(record: StateRecord) -> StateRecord:
     return StateRecord(version=record.version, updated=record.updated)

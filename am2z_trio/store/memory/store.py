@@ -68,18 +68,18 @@ class MemoryStore:
         self._host = host = current_host()
         self._offset = time.time() - host.now()
         self._ending = host.event()
-        self._server.connect(self._node, listener)
-        self._server.on_ending.append(self._on_ending)
+        self._server.outbox.connect(self._node, listener)
+        self._server.endings.on_ending.append(self._on_ending)
         try:
             task_status.started()
             while True:
                 await self._ending.wait()
                 self._ending = host.event()
-                while self._server.end_children(self._now()):
+                while self._server.endings.end_children(self._now()):
                     await host.checkpoint()
         finally:
-            self._server.on_ending.remove(self._on_ending)
-            self._server.disconnect(self._node)
+            self._server.endings.on_ending.remove(self._on_ending)
+            self._server.outbox.disconnect(self._node)
             self._host = None
 
     def _on_ending(self) -> None:
@@ -99,52 +99,54 @@ class MemoryStore:
 
     async def enqueue(self, jobs: Sequence[Enqueue]) -> list[EnqueueAnswer]:
         await self._checkpoint()
-        return self._server.enqueue(jobs, self._now())
+        return self._server.enqueuing.enqueue(jobs, self._now())
 
     async def claim(
         self, queue: str, seq: int, limit: int, flow: Flow = FREE, calls_only: bool = False
     ) -> ClaimAnswer:
         await self._checkpoint()
-        return self._server.claim(self._node, queue, seq, limit, self._now(), flow, calls_only)
+        return self._server.claiming.claim(self._node, queue, seq, limit, self._now(), flow, calls_only)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[SettleAnswer]:
         await self._checkpoint()
-        return self._server.settle(settlements, self._now())
+        return self._server.settling.settle(settlements, self._now())
 
     async def report(self, job: str, token: str, progress: float) -> bool:
         await self._checkpoint()
-        return self._server.report(job, token, progress, self._now())
+        return self._server.settling.report(job, token, progress, self._now())
 
     async def call_for(self, job: str) -> None:
         await self._checkpoint()
-        self._server.call_for(job)
+        self._server.enqueuing.call_for(job)
 
     async def step_aside(self, job: str, token: str) -> None:
         await self._checkpoint()
-        self._server.step_aside(job, token)
+        self._server.settling.step_aside(job, token)
 
     async def step_back(self, job: str, token: str) -> bool:
         await self._checkpoint()
-        return self._server.step_back(job, token)
+        return self._server.settling.step_back(job, token)
 
     async def cancel(self, job: str, reason: str) -> str | None:
         await self._checkpoint()
-        return self._server.cancel(job, reason, self._now())
+        return self._server.jobs.cancel(job, reason, self._now())
 
     def cancel_nowait(self, job: str, reason: str) -> None:
-        self._server.cancel(job, reason, self._now())
+        self._server.jobs.cancel(job, reason, self._now())
 
     def leave_nowait(self, job: str, reason: str) -> None:
-        self._server.cancel(job, reason, self._now(), leaving=self._node)
+        self._server.jobs.cancel(job, reason, self._now(), leaving=self._node)
 
     async def view(self, jobs: Sequence[str]) -> list[JobView | None]:
         await self._checkpoint()
-        return self._server.view(jobs, self._now())
+        return self._server.jobs.view(jobs, self._now())
 
     async def stop_session(self, session: str, *, running: bool, refuse: float) -> list[str]:
         await self._checkpoint()
         spared: list[str] = []
-        steps = self._server.stop_steps(self._node, session, running=running, refuse=refuse, clock=self._now)
+        steps = self._server.sessions.stop_steps(
+            self._node, session, running=running, refuse=refuse, clock=self._now
+        )
         for some in steps:
             spared += some
             await self._checkpoint()
@@ -152,89 +154,89 @@ class MemoryStore:
 
     async def stops(self, sessions: Sequence[str]) -> list[int]:
         await self._checkpoint()
-        return self._server.stops(sessions)
+        return self._server.sessions.stops(sessions)
 
     async def active_sessions(self) -> list[str]:
         await self._checkpoint()
-        return self._server.active_sessions()
+        return self._server.sessions.active_sessions()
 
     async def session_counts(self, session: str) -> SessionCounts:
         await self._checkpoint()
-        return self._server.session_stats(session)
+        return self._server.sessions.session_counts(session)
 
     async def breaker(self, processor: str, step: BreakerStep, policy: CircuitBreaker) -> Permit:
         await self._checkpoint()
-        return self._server.breaker(processor, step, policy, self._now())
+        return self._server.breakers.step(processor, step, policy, self._now())
 
     async def announce(self, queues: Sequence[QueueInfo], *, serves: bool = True) -> None:
         await self._checkpoint()
-        self._server.announce(self._node, queues, self._now(), serves=serves)
+        self._server.queues.announce(self._node, queues, self._now(), serves=serves)
 
     def withdraw_nowait(self, queues: Sequence[str], *, retire: bool = False) -> None:
-        self._server.withdraw(self._node, queues, self._now(), retire=retire)
+        self._server.queues.withdraw(self._node, queues, self._now(), retire=retire)
 
     async def forget_queue(self, queue: str) -> ForgetAnswer:
         await self._checkpoint()
-        return self._server.forget_queue(queue, self._now())
+        return self._server.queues.forget_queue(queue, self._now())
 
     async def known_queues(self) -> list[QueueInfo]:
         await self._checkpoint()
-        return self._server.known_queues(self._now())
+        return self._server.queues.known_queues(self._now())
 
     async def unpark(self, queue: str) -> None:
         await self._checkpoint()
-        self._server.unpark(self._node, queue, self._now())
+        self._server.queues.unpark(self._node, queue, self._now())
 
     async def dead_page(self, queue: str, offset: int, limit: int) -> list[str]:
         await self._checkpoint()
-        return self._server.dead_page(queue, offset, limit, self._now())
+        return self._server.dead_letters.dead_page(queue, offset, limit, self._now())
 
     async def dead_jobs(self, jobs: Sequence[str]) -> list[DeadJob | None]:
         await self._checkpoint()
-        return self._server.dead_jobs(jobs, self._now())
+        return self._server.dead_letters.dead_jobs(jobs, self._now())
 
     async def revive(self, jobs: Sequence[str]) -> list[ReviveAnswer]:
         await self._checkpoint()
-        return self._server.revive(jobs, self._now())
+        return self._server.dead_letters.revive(jobs, self._now())
 
     async def bury(self, jobs: Sequence[str]) -> list[bool]:
         await self._checkpoint()
-        return self._server.bury(jobs, self._now())
+        return self._server.dead_letters.bury(jobs, self._now())
 
     async def pause(self, queue: str, on: bool) -> None:
         await self._checkpoint()
-        self._server.pause(queue, on)
+        self._server.queues.pause(queue, on)
 
     async def stats(self, queues: Sequence[str]) -> list[QueueStats]:
         await self._checkpoint()
-        return self._server.stats(queues, self._now())
+        return self._server.queues.stats(queues, self._now())
 
     async def join(self) -> None:
         await self._checkpoint()
-        self._server.join(self._node, self._now(), self._grace)
+        self._server.nodes.join(self._node, self._now(), self._grace)
 
     async def leave(self) -> None:
         await self._checkpoint()
-        self._server.leave(self._node, self._now())
+        self._server.nodes.leave(self._node, self._now())
 
     def beat(self) -> None:
         """Nothing keeps the lease but the ticks."""
 
     async def renew(self, *, look_every: float) -> RenewAnswer:
         await self._checkpoint()
-        return self._server.renew(self._node, self._now(), look_every)
+        return self._server.nodes.renew(self._node, self._now(), look_every)
 
     async def tick(self, *, reap: bool = True) -> TickAnswer:
         await self._checkpoint()
-        return self._server.tick(self._node, self._now(), reap=reap)
+        return self._server.nodes.tick(self._node, self._now(), reap=reap)
 
     async def reconcile(self, claims: Sequence[tuple[str, str]]) -> list[Standing]:
         await self._checkpoint()
-        return self._server.reconcile(claims)
+        return self._server.nodes.reconcile(claims)
 
     async def holdings(self) -> list[tuple[str, str]]:
         await self._checkpoint()
-        return self._server.holdings(self._node)
+        return self._server.nodes.holdings(self._node)
 
     async def lineage(self) -> str:
         await self._checkpoint()
@@ -242,11 +244,12 @@ class MemoryStore:
 
     async def publish(self, events: Sequence[Event]) -> None:
         await self._checkpoint()
-        self._server.publish(events)
+        self._server.outbox.publish(events)
+        self._server.outbox.send()
 
     async def watch_events(self, on: bool) -> None:
         await self._checkpoint()
-        self._server.watch_events(self._node, on)
+        self._server.outbox.watch_events(self._node, on)
 
     @property
     def connections(self) -> dict[str, str]:
@@ -275,8 +278,8 @@ class _States:
         now: Callable[[], float],
     ) -> None:
         self._node = node
-        self._server = server
         self._states = server.states
+        self._locks = server.locks
         self._checkpoint = checkpoint
         self._now = now
 
@@ -298,20 +301,15 @@ class _States:
 
     async def acquire(self, session: str, token: str, lease: float) -> LockAnswer:
         await self._checkpoint()
-        answer = self._states.acquire(self._node, session, token, lease, self._now())
-        self._server.deliver()
-        return answer
+        return self._locks.acquire(self._node, session, token, lease, self._now())
 
     async def renew(self, session: str, token: str, lease: float) -> bool:
         await self._checkpoint()
-        return self._states.renew(session, token, lease, self._now())
+        return self._locks.renew(session, token, lease, self._now())
 
     async def release(self, session: str, token: str, lease: float) -> bool:
         await self._checkpoint()
-        held = self._states.release(session, token, self._now())
-        self._server.deliver()
-        return held
+        return self._locks.release(session, token, self._now())
 
     def release_nowait(self, session: str, token: str, lease: float) -> None:
-        self._states.release(session, token, self._now())
-        self._server.deliver()
+        self._locks.release(session, token, self._now())

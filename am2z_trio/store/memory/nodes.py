@@ -1,0 +1,140 @@
+"""Nodes: they take leases, and what becomes of their claims when they leave or die."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Final
+
+from am2z_trio.model.errors import JobStalledError
+from am2z_trio.model.records import STALLED, FailedJob, RenewAnswer, Standing, TickAnswer, told_of_failure
+
+from .bounds import BATCH
+from .claim import Claiming
+from .endings import Endings
+from .holdings import Holdings
+from .job import JobRecord
+from .leases import Leases
+from .ledger import Ledger
+from .queues import Queues
+from .retention import Records
+from .states import States
+
+APART: Final = 0.25
+"""Seconds between jobs that come back after they were lost with their worker for another time."""
+
+
+class Nodes:
+    def __init__(
+        self,
+        ledger: Ledger,
+        records: Records,
+        leases: Leases,
+        endings: Endings,
+        holdings: Holdings,
+        claiming: Claiming,
+        queues: Queues,
+        states: States,
+    ) -> None:
+        self._ledger = ledger
+        self._records = records
+        self._leases = leases
+        self._endings = endings
+        self._holdings = holdings
+        self._claiming = claiming
+        self._queues = queues
+        self._states = states
+
+    def join(self, node: str, now: float, grace: float | None = None) -> None:
+        self._leases.take(node, now, grace)
+
+    def leave(self, node: str, now: float) -> None:
+        self._queues.leave(node)  # first: what goes back now must wake somebody else
+        for job_id in list(self._holdings.of(node)):
+            self._holdings.return_job(self._ledger.jobs[job_id], "release", now)
+        self._holdings.drop(node)
+        self._queues.unserve_all(node, now)
+        self._leases.give_up(node)
+        self._claiming.forget(node)
+        self._ledger.deliver()
+
+    def renew(self, node: str, now: float, look_every: float) -> RenewAnswer:
+        lost = self._leases.renew(node, now)
+        if lost or not look_every:
+            return RenewAnswer(lost=lost)
+        return self._leases.turn_to_look(now, look_every)
+
+    # --- dead nodes -------------------------------------------------------------------------
+
+    def tick(self, node: str, now: float, *, reap: bool = True) -> TickAnswer:
+        self._records.collect(now)
+        lost = self._leases.renew(node, now)
+        reaped, more = 0, False
+        failed: list[FailedJob] = []
+        for name in self._leases.find_dead(now, BATCH) if reap else ():
+            if reaped < BATCH:
+                reaped += self._reap(name, now, BATCH - reaped, failed)
+            more = more or name in self._leases
+        self._queues.sweep(now)
+        self._states.expire(now)
+        self._ledger.deliver()
+        return TickAnswer(lost=lost, reaped=reaped, more=more, failed=sorted(failed, key=lambda job: job.id))
+
+    def _reap(self, name: str, now: float, most: int, failed: list[FailedJob]) -> int:
+        """Take a bounded number of jobs from a dead node; forget the node when it has none left."""
+        taken = list(itertools.islice(self._holdings.of(name), most))
+        suspects: list[JobRecord] = []
+        for job_id in taken:
+            job = self._ledger.jobs[job_id]
+            job.stalls += 1
+            if job.stalls > job.max_stalled and job.cancel_reason is None:
+                failed.append(self._fail(job, name, now))
+            elif job.stalls > 1:
+                suspects.append(job)
+            else:
+                self._holdings.take_away(job, now, name)
+        for index, job in enumerate(suspects):
+            # One by one, each time in the other order: one of them may be what kills its worker.
+            place = index if job.stalls % 2 == 0 else len(suspects) - 1 - index
+            self._holdings.take_away(job, now, name, due=now + place * APART * 1000)
+        if not self._holdings.of(name):
+            self._holdings.drop(name)
+            # Its claim numbers stay: a late duplicate may still be on its way.
+            self._queues.leave(name)
+            self._queues.unserve_all(name, now)
+            self._leases.drop(name)
+        return len(taken)
+
+    def _fail(self, job: JobRecord, node: str, now: float) -> FailedJob:
+        """It was lost with its node more often than its queue allows."""
+        self._holdings.drop_claim(job, None)
+        self._endings.end_job(job, "stall", now, reason="stalled")
+        told = told_of_failure(job.attempt, f"{JobStalledError.code}\n{STALLED}")
+        self._ledger.outbox.tell("job:failed", job, now, node, told)
+        spec = job.spec
+        return FailedJob(id=spec.id, processor=spec.processor, session=spec.session, attempt=job.attempt)
+
+    # --- claims as the store has them -------------------------------------------------------
+
+    def reconcile(self, claims: Sequence[tuple[str, str]]) -> list[Standing]:
+        answers = [self._standing(job_id, token) for job_id, token in claims]
+        self._ledger.deliver()
+        return answers
+
+    def _standing(self, job_id: str, token: str) -> Standing:
+        job, holdings = self._ledger.jobs.get(job_id), self._holdings
+        if job is None or not token:
+            return Standing(status="lost")
+        if job.token == token:
+            return Standing(status="held", cancel=job.cancel_reason)
+        if job.last_token == token:
+            return Standing(status="settled")
+        has_room = self._ledger.queue(job.queue).has_room(job.spec.session)
+        if has_room and holdings.is_resumable(job, token):
+            holdings.resume_claim(job)
+            return Standing(status="held")
+        holdings.take_stall_back(job, token)
+        return Standing(status="lost")
+
+    def holdings(self, node: str) -> list[tuple[str, str]]:
+        return list(self._holdings.of(node).items())
