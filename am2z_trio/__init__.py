@@ -78,13 +78,12 @@ from am2z_trio.model.options import (
     JobOptions,
     QueueOptions,
     RateLimit,
-    ResourceLimits,
     Retention,
     RetryPolicy,
-    RuntimeOptions,
 )
 from am2z_trio.model.records import QueueStats
 from am2z_trio.model.redis_options import RedisOptions
+from am2z_trio.model.runtime_options import ResourceLimits, RuntimeOptions
 
 __all__ = [
     "AM2ZError",

@@ -7,7 +7,8 @@ import it and tests need no set-up.
 * `records` - what travels between engine and store, and between nodes: a page a subject, one import path
 * `ids` - what a job's id looks like, and which ids a user may choose
 * `transitions` - which status a job may take from which; the sole authority
-* `options` - every public option, documented and validated where it stands
+* `options` - those of jobs and processors, `runtime_options` - those of runtimes: documented and validated
+  where they stand
 * `arguments` - names of options that there are not, and what else is wrong with a call, as one clear error
 * `redis_options` - where Redis is and how to get in
 * `events` - what the engine tells about itself while it runs

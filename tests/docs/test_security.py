@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from am2z_trio.model import limits
-from am2z_trio.model.options import RuntimeOptions
+from am2z_trio.model.runtime_options import RuntimeOptions
 from tests.conftest import RedisProcess
 
 TEXT = (Path(__file__).parents[2] / "SECURITY.md").read_text(encoding="utf-8")

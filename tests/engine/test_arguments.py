@@ -22,7 +22,7 @@ from am2z_trio import (
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.engine.runtime.state_managers import MemoryStateManager
 from am2z_trio.model.arguments import Options
-from am2z_trio.model.options import RuntimeKeywords
+from am2z_trio.model.runtime_options import RuntimeKeywords
 
 a: Any = am2z_trio
 """Without its types: it is called as a type checker would not let one."""

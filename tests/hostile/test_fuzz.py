@@ -38,8 +38,8 @@ from am2z_trio.model.codec import RecordDecoder, StateCodec, encode_record
 from am2z_trio.model.errors import ErrorRecord, error_of, record_of
 from am2z_trio.model.events import Event
 from am2z_trio.model.limits import KIB, MAX_ERROR_BYTES, MAX_PARTIAL_BYTES
-from am2z_trio.model.options import RuntimeOptions
 from am2z_trio.model.records import JobSpec, Settled, Wake
+from am2z_trio.model.runtime_options import RuntimeOptions
 from am2z_trio.store import redis as rows
 from am2z_trio.wire.resp import INCOMPLETE, error_from, new_parser
 

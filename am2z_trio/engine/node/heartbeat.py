@@ -16,8 +16,8 @@ from am2z_trio.engine.sessions.stopping import SessionStops
 from am2z_trio.engine.work.claims import Claims
 from am2z_trio.model.errors import AM2ZError, JobStalledError
 from am2z_trio.model.logs import Log
-from am2z_trio.model.options import RuntimeOptions
 from am2z_trio.model.records import STALLED, TickAnswer
+from am2z_trio.model.runtime_options import RuntimeOptions
 from am2z_trio.store.lasting import lasting
 from am2z_trio.store.ports import Store
 

@@ -50,8 +50,9 @@ from am2z_trio.engine.work.settler import Settler
 from am2z_trio.model.errors import AM2ZError, RuntimeStateError
 from am2z_trio.model.limits import MAX_TEXT_BYTES
 from am2z_trio.model.logs import Log
-from am2z_trio.model.options import RuntimeOptions, require_number
+from am2z_trio.model.options import require_number
 from am2z_trio.model.records import Grant
+from am2z_trio.model.runtime_options import RuntimeOptions
 from am2z_trio.model.telling import attempt, described, trace_of
 from am2z_trio.store.lasting import lasting
 from am2z_trio.store.ports import Store

@@ -10,8 +10,8 @@ import msgspec
 
 from am2z_trio.engine.processors.processor import Processor, name_of
 from am2z_trio.model.arguments import exact_arguments
-from am2z_trio.model.options import NodeKeywords, RuntimeOptions
 from am2z_trio.model.records import KEPT, queue_name
+from am2z_trio.model.runtime_options import NodeKeywords, RuntimeOptions
 from am2z_trio.store.memory.server import MemoryServer
 from am2z_trio.store.memory.store import MemoryStore
 from am2z_trio.store.ports import Store

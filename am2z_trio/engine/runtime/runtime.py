@@ -28,14 +28,9 @@ from am2z_trio.model.callables import require_function, require_items
 from am2z_trio.model.errors import ResourceError, RuntimeStateError
 from am2z_trio.model.ids import meant_id
 from am2z_trio.model.limits import MAX_ANY_ID_BYTES, MAX_NAME_BYTES, MAX_REASON_BYTES, MAX_SESSION_BYTES
-from am2z_trio.model.options import (
-    JobOptions,
-    RuntimeOptions,
-    require,
-    require_seconds,
-    require_text,
-)
+from am2z_trio.model.options import JobOptions, require, require_seconds, require_text
 from am2z_trio.model.records import QueueStats, plain_name, queue_name
+from am2z_trio.model.runtime_options import RuntimeOptions
 from am2z_trio.model.telling import text_of
 from am2z_trio.store.ports import Store, StoreSettings
 

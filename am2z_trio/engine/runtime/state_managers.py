@@ -7,8 +7,8 @@ from typing import Self, Unpack
 
 from am2z_trio.engine.states.manager import StateManager
 from am2z_trio.model.arguments import exact_arguments
-from am2z_trio.model.options import NodeKeywords, SharedKeywords
 from am2z_trio.model.redis_options import RedisOptions
+from am2z_trio.model.runtime_options import NodeKeywords, SharedKeywords
 
 from .local import LocalRuntime
 from .queue import QueueRuntime

@@ -11,8 +11,9 @@ from am2z_trio.engine.processors.processor import Processor
 from am2z_trio.engine.processors.registry import Registry
 from am2z_trio.model.codec import StateCodec
 from am2z_trio.model.errors import AM2ZError, ProcessorNotFoundError, TotalTimeoutError
-from am2z_trio.model.options import JobOptions, QueueOptions, RuntimeOptions, require_seconds
+from am2z_trio.model.options import JobOptions, QueueOptions, require_seconds
 from am2z_trio.model.records import QueueInfo, queue_name
+from am2z_trio.model.runtime_options import RuntimeOptions
 from am2z_trio.store.ports import Store
 
 from .request import SubmitRequest

@@ -19,7 +19,7 @@ from am2z_trio.model.errors import (
     RuntimeStateError,
 )
 from am2z_trio.model.ids import child_id, is_made, made_prefix
-from am2z_trio.model.options import JobOptions, QueueOptions, Retention, RuntimeOptions
+from am2z_trio.model.options import JobOptions, QueueOptions, Retention
 from am2z_trio.model.records import (
     NO_STATE,
     WIRE_VERSION,
@@ -29,6 +29,7 @@ from am2z_trio.model.records import (
     callers_below,
     queue_name,
 )
+from am2z_trio.model.runtime_options import RuntimeOptions
 
 from .directory import Directory, Entry
 from .request import ANY_OPTIONS, SubmitRequest, checked, limits_of
