@@ -1,4 +1,4 @@
-"""How many jobs one node runs at a time, over all its workers."""
+"""A limit on how many go on at a time, first come, first served."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from am2z_trio.concurrency import Host, Spot
 
 
 class Capacity:
-    """A limit that workers share, first come, first served; so every worker gets its turn."""
+    """So many at a time, or any number; first come, first served, so everybody who asks gets a turn."""
 
     def __init__(self, host: Host, limit: int | None) -> None:
         self._host = host

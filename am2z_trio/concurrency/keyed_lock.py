@@ -1,4 +1,4 @@
-"""Standing in line: one task per name at a time, first come, first served."""
+"""A fair lock per key: one task at a time, first come, first served."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from contextlib import asynccontextmanager
 from am2z_trio.concurrency import Host, Spot
 
 
-class Lines:
-    """A lock per name, which exists while somebody holds it. For the tasks of one node."""
+class KeyedLock:
+    """A lock per key, which exists while somebody holds it."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._waiting: dict[str, deque[Spot]] = {}
 
     @asynccontextmanager
-    async def turn(self, name: str) -> AsyncIterator[None]:
-        """Wait for one's turn; leaving the block calls the next one up. Cancelled while waiting: the
-        place is given up."""
-        await self._enter(name)
+    async def hold(self, key: str) -> AsyncIterator[None]:
+        """Wait for this key's lock, and hold it for the block. Cancelled while waiting: the place in line is
+        given up."""
+        await self._enter(key)
         try:
             yield
         finally:
-            self._leave(name)
+            self._leave(key)
 
-    async def _enter(self, name: str) -> None:
-        line = self._waiting.get(name)
+    async def _enter(self, key: str) -> None:
+        line = self._waiting.get(key)
         if line is None:
-            self._waiting[name] = deque()
+            self._waiting[key] = deque()
             return
         spot = self._host.spot()
         line.append(spot)
@@ -40,12 +40,12 @@ class Lines:
                 line.remove(spot)
             else:
                 # Called up at the very moment of being cancelled.
-                self._leave(name)
+                self._leave(key)
             raise
 
-    def _leave(self, name: str) -> None:
-        line = self._waiting[name]
+    def _leave(self, key: str) -> None:
+        line = self._waiting[key]
         if line:
             line.popleft().wake()
         else:
-            del self._waiting[name]
+            del self._waiting[key]

@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 from am2z_trio.concurrency import Host
-from am2z_trio.concurrency.keyed_lock import Lines
+from am2z_trio.concurrency.keyed_lock import KeyedLock
 from am2z_trio.engine.here import Here
 from am2z_trio.model.codec import StateCodec, checksum
 from am2z_trio.model.errors import ValidationError
@@ -21,8 +21,8 @@ class NodeStates:
         self.host = host
         self.here = Here(host)
         self.store = store
-        self.updates = Lines(host)
-        self._writes = Lines(host)
+        self.updates = KeyedLock(host)
+        self._writes = KeyedLock(host)
         self._numbers = itertools.count(1)
         self._codecs: dict[Any, StateCodec[Any]] = {}
         self._max_bytes = max_bytes
@@ -38,7 +38,7 @@ class NodeStates:
     ) -> WriteAnswer:
         """Write, or delete with no bytes. One write per session is on its way at a time, so that
         their numbers arrive in order even where the store asks for one of them again."""
-        async with self._writes.turn(session):
+        async with self._writes.hold(session):
             return await self.store.write(
                 StateWrite(
                     session=session,

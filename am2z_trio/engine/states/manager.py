@@ -157,7 +157,7 @@ class StateManager:
                 f"an update of session {session!r} inside an update of it would wait for itself"
             )
         codec = states.codec(Any if type is None else type)
-        async with states.updates.turn(session):
+        async with states.updates.hold(session):
             record = await states.store.read(session)
             conflicts = 0
             while True:
