@@ -43,6 +43,7 @@ async def plus_one(n: int) -> int:
         (Vacancies, "_ask_forever"),
         (Bus, "run"),
         (Announcements, "run"),
+        (Announcements, "run_reminder"),
         (Heartbeat, "_beat_forever"),
         (Heartbeat, "look_forever"),
     ],

@@ -159,10 +159,10 @@ def test_a_batch_of_events_is_bounded_in_bytes():
         buffer.push(Event("said", 0, data="x"), 60_000)
     sizes = []
     while len(buffer):
-        sizes.append(len(buffer.pop_batch()))
+        sizes.append(len(buffer.take(bus.BATCH)))
     assert max(sizes) <= bus.BATCH_BYTES // 60_000
     buffer.push(Event("said", 0), 10 * bus.BATCH_BYTES)
-    assert len(buffer.pop_batch()) == 1
+    assert len(buffer.take(bus.BATCH)) == 1
 
 
 async def test_why_a_job_was_cancelled_is_cut(live_node: LiveNode):

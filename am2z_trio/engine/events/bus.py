@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from math import inf
 from time import monotonic
 from typing import Any, Final
 
 from am2z_trio.concurrency import CancelScope, Host, Nursery, Spot, TaskStatus
+from am2z_trio.concurrency.batching import Batching, Verdict
 from am2z_trio.concurrency.contexts import OwnContext, in_context
 from am2z_trio.concurrency.groups import is_not_the_codes_own
 from am2z_trio.engine.here import Here
@@ -41,7 +42,6 @@ BATCH: Final = 100
 
 BATCH_BYTES: Final = 256 * KIB
 """Redis holds what it publishes for every listener, and closes one for which that is too much."""
-
 
 TELL_EVERY: Final = 1.0
 """Seconds between two lines about dropped events."""
@@ -73,11 +73,11 @@ class Buffer:
         self._bytes -= size
         return event
 
-    def pop_batch(self) -> list[Event]:
-        """The first ones: at least one, if there is one."""
+    def take(self, most: int) -> list[Event]:
+        """The first ones, of `BATCH_BYTES` together, but at least one, if there is one."""
         batch: list[Event] = []
         size = 0
-        while self._events and len(batch) < BATCH:
+        while self._events and len(batch) < most:
             size += self._events[0][1]
             if batch and size > BATCH_BYTES:
                 break
@@ -239,7 +239,7 @@ class Bus:
         self._own = OwnContext()
         self._store: Store | None = None
         self._nursery: Nursery | None = None
-        self._ring: Callable[[], None] | None = None
+        self._publishing: Batching[Event] | None = None
         self._watched = False
         self._refusal = ""
 
@@ -286,8 +286,8 @@ class Bus:
         self._outgoing.push(event, size_of(event))
         if self._outgoing.dropped > dropped:
             self._unsent.add(self._outgoing.dropped - dropped)
-        if self._ring is not None:
-            self._ring()
+        if self._publishing is not None:
+            self._publishing.ring()
 
     async def watch(self) -> None:
         """Make sure that what happens from now on is heard, if anybody here listens."""
@@ -307,57 +307,44 @@ class Bus:
     async def run(self, host: Host, store: Store, own: OwnContext, *, task_status: TaskStatus) -> None:
         """Publish and dispatch until cancelled; each handler is called in a copy of `own`."""
         self._own = own
-        bell = host.spot()
+        publishing = Batching(
+            host, self._outgoing, self._publish, self._give_up, refusal=AM2ZError, most=BATCH
+        )
         try:
             async with host.open_nursery() as nursery:
-                self._host, self._store, self._nursery, self._ring = (
-                    host,
-                    store,
-                    nursery,
-                    bell.wake,
-                )
+                self._host, self._store, self._nursery, self._publishing = host, store, nursery, publishing
                 await self.watch()
                 for subscription in self._subscriptions:
                     if subscription.handler is not None:
                         nursery.start_soon(self._handle, subscription)
                 task_status.started()
-                while True:
-                    while not self._outgoing:
-                        await bell.park()
-                    await self.watch_if_allowed()
-                    await self._publish(store)
-                    self._unsent.tell(monotonic())
+                await publishing.run()
         finally:
             self._unsent.tell(inf)
             for subscription in self._subscriptions:
                 subscription.tell_losses()
-            self._host = self._store = self._nursery = self._ring = None
+            self._host = self._store = self._nursery = self._publishing = None
             self._watched = False
 
     async def flush(self) -> None:
-        """Publish what is still waiting."""
-        if self._store is not None:
-            while self._outgoing:
-                await self._publish(self._store)
+        """Wait until what was emitted so far has been published, or given up."""
+        if self._publishing is not None:
+            await self._publishing.wait_idle()
 
-    async def _publish(self, store: Store) -> None:
-        batch = self._outgoing.pop_batch()
-        try:
-            await store.publish(batch)
-        except ValidationError as error:
-            if len(batch) > 1:
-                for event in batch:
-                    await self._publish_one(store, event)
-            else:
-                logger.error("event %s cannot be published: %s", batch[0].name, error)
-        except AM2ZError as error:
-            logger.warning("%d events could not be published: %s", len(batch), error)
+    async def _publish(self, events: list[Event]) -> None:
+        assert self._store is not None
+        self._unsent.tell(monotonic())
+        await self.watch_if_allowed()
+        await self._store.publish(events)
 
-    async def _publish_one(self, store: Store, event: Event) -> None:
-        try:
-            await store.publish([event])
-        except AM2ZError as error:
-            logger.error("event %s cannot be published: %s", event.name, error)
+    async def _give_up(self, events: Sequence[Event], error: AM2ZError) -> Verdict:
+        """An event is of the moment: those that the store refuses for now are not said later."""
+        if not isinstance(error, ValidationError):
+            logger.warning("%d events could not be published: %s", len(events), error)
+            return "over"
+        if len(events) == 1:
+            logger.error("event %s cannot be published: %s", events[0].name, error)
+        return "each"
 
     async def _handle(self, subscription: Subscription) -> None:
         host, handler = self._host, subscription.handler

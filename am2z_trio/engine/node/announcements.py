@@ -1,17 +1,19 @@
 """Tells the store which queues this node serves, and by which options they are to be filled.
 
-One task, so that the newest registration of a name is the last that is announced; it goes on where the store
-refuses for now, and says it all again when the node takes a new lease or its connection is back, as the store
-may have been emptied, have lost its end or have taken this node for dead, and from time to time, as what
-nobody announces is forgotten. What the node serves no more it says at once.
+One call at a time, so that the newest registration of a name is the last that is announced. What the store
+refuses for now is said later. All is said again when the node takes a new lease or its connection is back, as
+the store may have been emptied, have lost its end or have taken this node for dead, and from time to time, as
+what nobody announces is forgotten. What the node serves no more it says at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Final
 
 from am2z_trio.concurrency import Host
+from am2z_trio.concurrency.batching import Batching, Verdict
 from am2z_trio.engine.processors.registry import Registry
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.logs import Log
@@ -22,6 +24,19 @@ logger: Final = Log("am2z_trio.node")
 
 AGAIN_AFTER: Final = 1.0
 """Seconds after an announcement that was refused."""
+
+BATCH: Final = 100
+"""Queues per announcement; bounds the time one script holds the store."""
+
+
+class _Names(dict[str, None]):
+    """A line in which each name stands once."""
+
+    def take(self, most: int) -> list[str]:
+        names = list(islice(self, most))
+        for name in names:
+            del self[name]
+        return names
 
 
 class Announcements:
@@ -35,23 +50,30 @@ class Announcements:
         self._store = store
         self._registry = registry
         self._served = served
-        self._waiting: dict[str, None] = {}
+        self._waiting = _Names()
+        self._refused = set[str]()
+        """Those that are announced again in a moment."""
         self._under_way: list[str] = []
         """Queues of an announcement that the store has yet to answer."""
         self._withdrawn: dict[str, bool] = {}
         """Those of them that are served no more, and whether they are to be known no more."""
         self._gone: dict[str, None] = {}
         """All that were served here and are no more: as many as were ever registered."""
-        self._bell = host.spot()
-        self._done = host.event()
-        self._done.set()
+        self._batching = Batching(
+            host,
+            self._waiting,
+            self._announce,
+            self._put_off,
+            refusal=AM2ZError,
+            most=BATCH,
+            again_after=AGAIN_AFTER,
+            longest_pause=AGAIN_AFTER,
+        )
 
     def add(self, *processors: str) -> None:
         """Announce these soon, as they are registered then."""
-        self._waiting.update(dict.fromkeys(processors))
-        if processors and self._done.is_set():
-            self._done = self._host.event()
-        self._bell.wake()
+        self._waiting.update(dict.fromkeys(name for name in processors if name not in self._refused))
+        self._batching.ring()
 
     def withdraw(self, queues: Sequence[str], *, retire: bool = False) -> None:
         """These are served here no more. With `retire`, they are known by name no more if nobody serves
@@ -73,38 +95,41 @@ class Announcements:
 
     async def wait_done(self) -> None:
         """Wait until everything added so far is known to every node."""
-        await self._done.wait()
+        await self._batching.wait_idle()
 
     async def run(self) -> None:
         """Announce until cancelled."""
+        await self._batching.run()
+
+    async def run_reminder(self) -> None:
+        """Have all announced again from time to time, until cancelled."""
         while True:
-            while not self._waiting:
-                self._done.set()
-                with self._host.cancel_scope(deadline=self._host.now() + ANNOUNCE_EVERY) as pause:
-                    await self._bell.park()
-                if pause.cancelled_caught:
-                    self.add(*self._served())
-            names, self._waiting = list(self._waiting), {}
-            served = set(self._served())
-            found = [
-                registered
-                for name in names
-                if name in served and (registered := self._registry.get(name)) is not None
-            ]
-            infos = [
-                QueueInfo(queue=one.queue, processor=one.processor.name, options=one.processor.queue)
-                for one in found
-            ]
-            self._under_way = [info.queue for info in infos]
-            try:
-                if infos:
-                    await self._store.announce(infos)
-            except AM2ZError as error:
-                logger.warning("processors could not be announced, and will be later: %s", error)
-                self._waiting = dict.fromkeys([*names, *self._waiting])
-                await self._host.sleep(AGAIN_AFTER)
-            finally:
-                # It may have been announced after all that it was withdrawn.
-                self._under_way, withdrawn, self._withdrawn = [], self._withdrawn, {}
+            await self._host.sleep(ANNOUNCE_EVERY)
+            self.add(*self._served())
+
+    async def _announce(self, names: list[str]) -> None:
+        self._refused.difference_update(names)
+        served = set(self._served())
+        found = [
+            registered
+            for name in names
+            if name in served and (registered := self._registry.get(name)) is not None
+        ]
+        infos = [
+            QueueInfo(queue=one.queue, processor=one.processor.name, options=one.processor.queue)
+            for one in found
+        ]
+        self._under_way = [info.queue for info in infos]
+        try:
+            if infos:
+                await self._store.announce(infos)
+        finally:
+            # It may have been announced after all that it was withdrawn.
+            self._under_way, withdrawn, self._withdrawn = [], self._withdrawn, {}
             for queue, retire in withdrawn.items():
                 self._store.withdraw_nowait([queue], retire=retire)
+
+    async def _put_off(self, names: Sequence[str], error: AM2ZError) -> Verdict:
+        logger.warning("processors could not be announced, and will be later: %s", error)
+        self._refused.update(names)
+        return "later"

@@ -317,6 +317,7 @@ class Node:
                 await heartbeat.begin()
                 announcements, limit = self.fleet.announcements, self._options.limits.max_memory_mb
                 nursery.start_soon(lasting, host, "the task that announces", announcements.run)
+                nursery.start_soon(lasting, host, "the task that says it again", announcements.run_reminder)
                 nursery.start_soon(lasting, host, "the task that looks", heartbeat.look_forever)
                 nursery.start_soon(lasting, host, "the task that looks at rights", self.access.run)
                 if limit is not None:
