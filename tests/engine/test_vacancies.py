@@ -272,6 +272,23 @@ async def test_unregistered_on_its_last_node_a_processor_is_known_no_more(redis_
 
 
 @on_both_hosts
+async def test_what_is_unregistered_between_two_entries_is_known_no_more_from_the_second_on(
+    make_runtime,
+):
+    runtime = make_runtime()
+    runtime.register(plus_one)
+    async with runtime:
+        assert (await runtime.execute("plus_one", 1)).success
+    assert runtime.unregister(plus_one)
+    async with runtime:
+        with anyio.fail_after(30):
+            result = await runtime.execute("plus_one", 1)
+            assert isinstance(result.error, ProcessorNotFoundError)
+            runtime.register(plus_one)
+            assert (await runtime.execute("plus_one", 1)).success
+
+
+@on_both_hosts
 async def test_what_a_node_says_again_retires_nothing_that_another_has_announced_since(redis_url):
     async with (
         QueueRuntime(redis_url) as one,

@@ -11,6 +11,7 @@ from am2z_trio.engine.processors.registry import Registered, Registry
 from am2z_trio.engine.work.services import WorkerServices
 from am2z_trio.engine.work.worker import Worker
 from am2z_trio.model.logs import Log
+from am2z_trio.model.records import queue_name
 
 from .announcements import Announcements
 
@@ -51,6 +52,7 @@ class Fleet:
     def own(self, nursery: Nursery) -> None:
         """The nursery that workers are tasks of."""
         self._nursery = nursery
+        self.retire_removed()
 
     def disown(self) -> None:
         """It takes no more tasks: no worker begins any more."""
@@ -91,6 +93,10 @@ class Fleet:
                 self.workers[queue].close()
         if self._serves:
             self.announcements.withdraw(queues, retire=retire)
+
+    def retire_removed(self) -> None:
+        """Serve no more what is registered no more, also what was taken away while there was no node."""
+        self.stop_serving(*map(queue_name, self._registry.take_removed()), retire=True)
 
     def say_again(self) -> None:
         """Announce all that is served: the store may know less, or what was true some time ago."""

@@ -61,6 +61,7 @@ class Registry:
     def __init__(self, max_state_bytes: int) -> None:
         self._max_state_bytes = max_state_bytes
         self._by_name: dict[str, Registered] = {}
+        self._removed = dict[str, None]()
         self._registrations = WeakValueDictionary[str, Registration]()
 
     def add(self, processors: Iterable[Processor[Any]]) -> list[Registered]:
@@ -72,12 +73,21 @@ class Registry:
         for registered in added:
             name = registered.processor.name
             self._by_name[name] = registered
+            self._removed.pop(name, None)
             self.registration(name).current = registered
         return added
 
     def remove(self, name: str) -> Registered | None:
         self.registration(name).current = None
-        return self._by_name.pop(name, None)
+        removed = self._by_name.pop(name, None)
+        if removed is not None:
+            self._removed[name] = None
+        return removed
+
+    def take_removed(self) -> list[str]:
+        """Those that were removed since somebody asked, and not added again."""
+        removed, self._removed = self._removed, {}
+        return list(removed)
 
     def get(self, name: str) -> Registered | None:
         return self._by_name.get(name)

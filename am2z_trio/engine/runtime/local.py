@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Unpack
+from typing import Unpack
 
 import msgspec
 
-from am2z_trio.engine.processors.processor import Processor, name_of
 from am2z_trio.model.arguments import exact_arguments
-from am2z_trio.model.records import KEPT, queue_name
+from am2z_trio.model.records import KEPT
 from am2z_trio.model.runtime_options import NodeKeywords, RuntimeOptions
 from am2z_trio.store.memory.server import MemoryServer
 from am2z_trio.store.memory.store import MemoryStore
@@ -40,12 +39,6 @@ class LocalRuntime(Runtime):
         if "result_ttl" not in options:
             settings = msgspec.structs.replace(settings, unnamed_ttl=KEPT)
         self._server = MemoryServer(settings)
-
-    def unregister(self, processor: Processor[Any] | str) -> bool:
-        """As `Runtime.unregister`; as there is no other node, nobody knows the processor any more."""
-        removed = super().unregister(processor)
-        self._server.queues.retire(queue_name(name_of(processor)))
-        return removed
 
     @asynccontextmanager
     async def _open_store(self, node: str) -> AsyncIterator[Store]:

@@ -262,7 +262,7 @@ class Runtime:
 
     def unregister(self, processor: Processor[Any] | str) -> bool:
         """Forget a processor. Its running jobs end; those that wait stay for other nodes. On the last node
-        that serves it, a call of it by name is an error from then on.
+        that serves it, a call of it by name is an error from then on, or from when the runtime is entered.
 
         Returns whether it was known.
         """
@@ -270,7 +270,7 @@ class Runtime:
         name = name_of(processor)
         removed = self._registry.remove(name)
         if self._node is not None:
-            self._node.fleet.stop_serving(queue_name(name), retire=removed is not None)
+            self._node.fleet.retire_removed()
             self._node.submissions.directory.forget(name)
         if removed is not None and self._node is not None:
             self._node.emitter.emit("processor:unregistered", processor=name)

@@ -67,12 +67,6 @@ class Queues:
                 if retire and not self._workers(known, now):
                     known.is_retired = True
 
-    def retire(self, queue: str) -> None:
-        """The queue is known by name no more: for a server with one node, entered or not."""
-        known = self._announced.get(queue)
-        if known is not None:
-            known.is_retired = True
-
     def leave(self, node: str) -> None:
         """The node is woken for no queue any more."""
         for queue in self._ledger.queues.values():
