@@ -17,7 +17,7 @@ import msgspec
 import pytest
 import trio
 import trio.testing
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from am2z_trio.engine.states.access import NodeStates
@@ -409,13 +409,18 @@ MUTANTS: dict[str, tuple[Patch, Callable[..., None], Any]] = {
 def test_the_mutant_dies(name, monkeypatch, request):
     patch, explored, programs = MUTANTS[name]
     patch(monkeypatch)
+    # That it dies is enough; how it dies is shrunk for who asks: that takes minutes on a busy machine.
+    shown = request.config.getoption("--mutant") == name
+    phases = [Phase.generate, Phase.shrink] if shown else [Phase.generate]
 
-    @settings(QUICK, max_examples=2_000, derandomize=True, database=None, report_multiple_bugs=False)
+    @settings(
+        QUICK, max_examples=2_000, derandomize=True, database=None, report_multiple_bugs=False, phases=phases
+    )
     @given(st.data(), programs)
     def survives(data, programs):
         explored(data, programs)
 
     with pytest.raises((AssertionError, StateConflictError)) as found:
         survives()
-    if request.config.getoption("--mutant") == name:
+    if shown:
         print("\n".join(getattr(found.value, "__notes__", [])), found.value)
