@@ -49,7 +49,7 @@ REMEMBERED: Final = 64
 MOST_FRAMES: Final = 20
 """Of the place that is told."""
 
-_ENGINE: Final = str(Path(__file__).parent)
+_ENGINE: Final = str(Path(__file__).parents[1])
 _HOSTS: Final = (str(Path("trio", "_core", "_run.py")), str(Path("asyncio", "events.py")))
 _TASKS: Final = ("task", "self")
 """What a host calls the task that it runs, in the frame that does, and where that is."""
