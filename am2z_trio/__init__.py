@@ -29,8 +29,8 @@ from am2z_trio.engine.runtime.connection import ConnectionManager, Health
 from am2z_trio.engine.runtime.dead_letters import DeadLetter, DeadLetters
 from am2z_trio.engine.runtime.local import LocalRuntime
 from am2z_trio.engine.runtime.queue import QueueRuntime
-from am2z_trio.engine.runtime.runtime import RuntimeStats, SessionStats
 from am2z_trio.engine.runtime.state_managers import MemoryStateManager, RedisStateManager
+from am2z_trio.engine.runtime.stats import RuntimeStats, SessionStats
 from am2z_trio.engine.runtime.workers import WorkerManager
 from am2z_trio.engine.sessions.session import Session
 from am2z_trio.engine.states.locks import SessionLock

@@ -13,6 +13,7 @@ import pytest
 from am2z_trio import ConfigurationError, Event, LocalRuntime, RuntimeStateError, processor
 from am2z_trio.engine.events import bus
 from am2z_trio.engine.events.bus import Bus, Subscription
+from am2z_trio.engine.events.filters import Filters
 from am2z_trio.engine.events.subscriptions import Subscriptions
 from am2z_trio.model.limits import MAX_BUFFER_BYTES
 
@@ -392,7 +393,7 @@ async def test_dropped_events_are_told_once_a_second_and_all_of_them(caplog, mon
 @pytest.mark.parametrize("handler", [None, print], ids=["stream", "handler"])
 async def test_what_a_slow_reader_loses_is_told_once_a_second(caplog, monkeypatch, handler):
     monkeypatch.setattr(bus, "BUFFER", 10)
-    clock, one = Clock(), Subscription("said:*", handler)
+    clock, one = Clock(), Subscription(Filters("said:*"), handler)
     monkeypatch.setattr(bus, "monotonic", clock.now)
     for n in range(500):
         clock.time = n / 250
@@ -417,7 +418,7 @@ async def test_what_is_dropped_after_a_last_word_is_told_too(caplog, monkeypatch
 
 
 async def test_large_events_are_bounded_in_bytes_and_told(caplog):
-    one = Subscription("said")
+    one = Subscription(Filters("said"))
     for n in range(100):
         one.push(Event("said", 0, data=n), MAX_BUFFER_BYTES // 10)
     assert one.dropped == 90

@@ -28,6 +28,7 @@ from am2z_trio.model.logs import Log
 from am2z_trio.model.telling import attempt, trace_of
 from am2z_trio.store.ports import Store
 
+from .filters import Filters
 from .subscriptions import Subscriptions
 
 logger: Final = Log("am2z_trio.events")
@@ -120,17 +121,8 @@ class Losses:
 class Subscription:
     """Events that match a pattern, of one session or job if it asks for one, in order."""
 
-    def __init__(
-        self,
-        pattern: str,
-        handler: Handler | None = None,
-        *,
-        session: str | None = None,
-        job: str | None = None,
-    ) -> None:
-        self.pattern = pattern
-        self.session = session
-        self.job = job
+    def __init__(self, filters: Filters, handler: Handler | None = None) -> None:
+        self.pattern, self.session, self.job = filters
         self.handler = handler
         self.scope: CancelScope | None = None
         self.closed = False
@@ -250,8 +242,9 @@ class Bus:
         if subscription.handler is not None and self._nursery is not None:
             self._nursery.start_soon(self._handle, subscription)
 
-    def off(self, pattern: str, handler: Handler | None, session: str | None, job: str | None) -> int:
+    def off(self, filters: Filters, handler: Handler | None) -> int:
         """Drop the handlers of this pattern, all of them or those that fit; how many there were."""
+        pattern, session, job = filters
         gone = [
             one
             for one in self._subscriptions.of_pattern(pattern)
