@@ -244,7 +244,7 @@ def chaos(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Compare with the peers; numbers are this machine's. Takes minutes."""
+    """Compare with the peers: an hour, or minutes with `nox -s bench -- --short`; `-- --help` says more."""
     session.install("-e", ".[dev]")
     session.run("python", "-m", "benchmarks", *session.posargs)
 

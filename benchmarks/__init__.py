@@ -1,12 +1,16 @@
-"""What the engine costs, beside the floor: `python -m benchmarks --help`.
+"""How fast the engine is beside its peers and beside the floor: `python -m benchmarks --help`.
 
-* `__main__` - arguments; runs every contender in a process of its own, round after round
-* `contender` - one measurement, one JSON line
-* `workloads` - what is measured: noop drain, sleeping jobs, round trip, many callers
-* `floor` - the same scripts driven by a bare loop on the same wire, and tasks that only sleep
-* `jobs` - the processors, and the process that serves them
-* `scripts` - how long one script holds Redis at most, a program of its own
-* `report` - medians, spread and ratios as a table
+What one run does, from the top:
 
-Compare within one run only: rounds are interleaved, so drift hits every contender alike.
+* `__main__` - which program is meant; `arguments` - what the comparison is told
+* `compare` - who, what and in which order; keeps what was found after every step
+* `measures` - the table of what is measured; `targets` - the ratios that are to be reached
+* `stage` - one contender on one empty server: fills its queue, starts its workers, watches them
+* `processes`, `environments`, `server`, `machine` - what that stands on
+* `contenders` - who is measured, each with its worker, its client, its versions and its settings; ours are
+  `jobs`, and `floor` is the bare loop
+* `results` - the record, as JSON; `page` and `plot` are made of it
+
+Beside it, programs of their own: `scripts` (how long one script holds Redis at most), `sessions`, `states`,
+`compositions`. Compare within one run only: its rounds are interleaved, so drift hits every contender alike.
 """

@@ -11,7 +11,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -80,7 +80,7 @@ async def serve(url: str) -> None:
         await anyio.sleep_forever()
 
 
-async def main(rounds: int, calls: int) -> None:
+async def compare(rounds: int, calls: int) -> None:
     times: dict[tuple[str, str], list[float]] = {}
     async with open_embedded_server() as server:
         for _ in range(rounds):
@@ -98,7 +98,7 @@ async def main(rounds: int, calls: int) -> None:
         print(json.dumps(row))
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.compositions",
         description=__doc__,
@@ -107,8 +107,12 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--calls", type=int, default=300, help="calls of each per round (300)")
     parser.add_argument("--serve", metavar="URL", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.serve:
         anyio.run(serve, options.serve, backend="trio")
     else:
-        anyio.run(main, options.rounds, options.calls, backend="trio")
+        anyio.run(compare, options.rounds, options.calls, backend="trio")
+
+
+if __name__ == "__main__":
+    main()

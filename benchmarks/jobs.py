@@ -3,53 +3,73 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import msgspec
 
-from am2z_trio import LocalRuntime, QueueOptions, QueueRuntime, processor
-from am2z_trio.engine.runtime.runtime import Runtime
+from am2z_trio import Composition, Processor, QueueOptions, QueueRuntime, chain, parallel, processor
+from benchmarks.contenders import tally
+from benchmarks.contenders.contender import CONCURRENCY, NAP
 
-CONCURRENCY: Final = 100
-NAP: Final = 0.01
+QUEUE: Final = QueueOptions(concurrency=CONCURRENCY)
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """About 100 bytes."""
+    """Encoded, about as long as its text and 15 bytes more."""
 
     text: str
     number: int
 
 
-PAYLOAD: Final = Payload("x" * 90, 1)
+def make(size: int) -> Payload:
+    """About so many bytes."""
+    return Payload("x" * max(size - 20, 1), 1)
 
 
-@processor(queue=QueueOptions(concurrency=CONCURRENCY))
+PAYLOAD: Final = make(100)
+
+
+@processor(queue=QUEUE)
 async def noop(payload: Payload) -> Payload:
+    tally.began()
+    tally.ended()
     return payload
 
 
-@processor(queue=QueueOptions(concurrency=CONCURRENCY))
+@processor(queue=QUEUE)
 async def nap(payload: Payload) -> Payload:
+    tally.began()
     await anyio.sleep(NAP)
+    tally.ended()
     return payload
 
 
-def open_runtime(url: str, *, workers: bool) -> Runtime:
-    """Make the runtime over Redis at `url`, or in memory for an empty one."""
-    return QueueRuntime(url, workers=workers) if url else LocalRuntime()
+def _part(name: str) -> Processor[Payload]:
+    async def part(payload: Payload) -> Payload:
+        return payload
+
+    return processor(name=name, queue=QUEUE)(part)
+
+
+PARTS: Final = [_part("first"), _part("second"), _part("third")]
+COMPOSED: Final[dict[str, Composition[Payload]]] = {
+    "chain of 3": chain("chain", PARTS),
+    "parallel of 3": parallel("parallel", PARTS),
+}
+JOBS: Final[dict[str, Processor[Any]]] = {"noop": noop, "nap": nap}
 
 
 async def serve(url: str) -> None:
+    """Serve until the process is ended, and print a line when it begins."""
     async with QueueRuntime(url) as runtime:
-        runtime.register(noop, nap)
+        runtime.register(*JOBS.values())
+        runtime.register_many(COMPOSED.values())
         await runtime.sync_processors()
         print("ready", flush=True)
-        # The owner closes our standard input when it is done.
-        await anyio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
+        await anyio.sleep_forever()
 
 
 if __name__ == "__main__":
-    anyio.run(partial(serve, sys.argv[1]), backend=sys.argv[2])
+    place, host, *_ = [*sys.argv[1:], "trio"]
+    anyio.run(serve, place, backend=host)

@@ -156,7 +156,8 @@ class Probe:
 
     def _cpu(self) -> float:
         found: Any = self.connection.info("cpu")
-        return sum(found.get(f"used_cpu_{kind}_main_thread", 0.0) for kind in ("user", "sys")) * 1000
+        seconds: float = sum(found.get(f"used_cpu_{kind}_main_thread", 0.0) for kind in ("user", "sys"))
+        return seconds * 1000
 
     async def call(self, *args: Any) -> Any:
         return self.connection.execute_command(*args)
@@ -574,7 +575,7 @@ def render(rounds: Sequence[dict[str, list[Call]]]) -> str:
     return table(("operation", "longest script", "calls", "worst ms", "cpu ms", "most commands"), rows)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scripts", description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="all sizes times this (1)")
     parser.add_argument(
@@ -583,7 +584,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=OPERATIONS, metavar="STEP", help=", ".join(OPERATIONS))
     parser.add_argument("--redis-binary", metavar="PATH", help="server program; default: the embedded one")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every operation's worst call here")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
 
     async def run() -> list[dict[str, list[Call]]]:
         async with open_embedded_server(binary=options.redis_binary) as server:

@@ -15,7 +15,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -170,10 +170,11 @@ async def host(url: str, admin: redis.Redis) -> dict[str, Any]:
     }
 
 
-async def main(rounds: int, counts: list[int]) -> None:
+async def measure(rounds: int, counts: list[int]) -> None:
     def say(what: str, figures: dict[str, Any]) -> None:
         print(json.dumps({"what": what, **figures}), file=sys.stderr, flush=True)
 
+    runtime: Runtime
     async with LocalRuntime() as runtime:
         runtime.register(hold)
         say("stop, in memory", await stop(runtime, last_stop, rounds))
@@ -199,7 +200,7 @@ async def main(rounds: int, counts: list[int]) -> None:
                     say("many in memory", await many(runtime, None, count))
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.sessions",
         description=__doc__,
@@ -208,8 +209,12 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=30, help="stops of each kind (30)")
     parser.add_argument("--sessions", type=int, nargs="+", default=[500, 10_000], help="how many (500 10000)")
     parser.add_argument("--serve", metavar="URL", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.serve:
         anyio.run(serve, options.serve, backend="trio")
     else:
-        anyio.run(main, options.rounds, options.sessions, backend="trio")
+        anyio.run(measure, options.rounds, options.sessions, backend="trio")
+
+
+if __name__ == "__main__":
+    main()

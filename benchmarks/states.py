@@ -12,7 +12,7 @@ import hashlib
 import json
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import anyio
@@ -51,7 +51,8 @@ async def ours(url: str, what: str, state: Any, count: int, callers: int) -> flo
 
 
 async def theirs(url: str, what: str, state: Any, count: int, callers: int) -> float:
-    client = redis_py.Redis.from_url(url, max_connections=callers + 1)
+    # redis-py types its commands in part only.
+    client: Any = redis_py.Redis.from_url(url, max_connections=callers + 1)
     encode, decode = msgspec.msgpack.encode, msgspec.msgpack.decode
 
     def packed(value: Any, version: int) -> dict[str, Any]:
@@ -91,7 +92,7 @@ async def theirs(url: str, what: str, state: Any, count: int, callers: int) -> f
     return figure
 
 
-async def main(rounds: int, count: int) -> list[dict[str, Any]]:
+async def measure(rounds: int, count: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     async with open_embedded_server() as server:
         for size in (100, 100_000):
@@ -122,11 +123,17 @@ def run(contender: Any, backend: str, arguments: Any) -> float:
     return figure
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.states",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--count", type=int, default=3_000, help="operations per round")
-    options = parser.parse_args()
-    anyio.run(main, options.rounds, options.count, backend="asyncio")
+    options = parser.parse_args(arguments)
+    anyio.run(measure, options.rounds, options.count, backend="asyncio")
+
+
+if __name__ == "__main__":
+    main()

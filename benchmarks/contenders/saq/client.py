@@ -1,0 +1,35 @@
+"""SAQ's client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from saq import Queue
+
+from benchmarks.contenders import driver
+
+
+class Client(driver.Client):
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        self._queue = Queue.from_url(self.url)
+        await self._queue.connect()
+        yield
+        await self._queue.disconnect()
+
+    async def submit(self, job: str, payload: Any) -> None:
+        await self._queue.enqueue(job, payload=payload)
+
+    async def call(self, job: str, payload: Any) -> Any:
+        asked = await self._queue.enqueue(job, payload=payload)
+        # It listens for the job's messages (`Queue.apply` looks at intervals), and may miss the last one.
+        while not asked.completed:
+            with suppress(TimeoutError):
+                await asked.refresh(until_complete=1)
+        return asked.result
+
+
+if __name__ == "__main__":
+    driver.run(Client(driver.url()))
