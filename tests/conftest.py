@@ -40,7 +40,7 @@ settings.register_profile("fuzz", settings.get_profile("ci"), max_examples=2_000
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
 
 # A start takes some 20 ms. What is waited for beyond that is a machine with other things to do.
-_PATIENCE: Final = 20.0
+_PATIENCE: Final = 60.0
 
 
 class RedisProcess:

@@ -78,7 +78,8 @@ class Processes:
         return worker
 
     def _wait_serving(self, worker: Process, serves: Callable[[], bool]) -> None:
-        wait_until(lambda: serves() or worker.ended(), "the worker to serve")
+        # A Python process with all its imports, beside as many others as there are tests at a time.
+        wait_until(lambda: serves() or worker.ended(), "the worker to serve", patience=100)
         assert serves(), worker.log.read_text(encoding="utf-8")
 
     def kill_all(self) -> None:

@@ -176,6 +176,10 @@ async def hang_once(world: World) -> None:
     await world.hang(1)
 
 
+async def pause(world: World) -> None:
+    await world.runtime.pause(plus_one)
+
+
 async def fail(world: World) -> None:
     await world.runtime.execute(fails, 1)
 
@@ -245,12 +249,18 @@ async def execute_with_fallback(world: World) -> None:
     assert (await world.runtime.execute(falls_back, 1)).unwrap() == 2
 
 
-@operation()
+@operation(pause)
 async def execute_the_last_of_a_key(world: World) -> None:
     options = JobOptions(debounce="k", delay=0.01)
     first = await world.runtime.submit(plus_one, 1, options=options)
-    assert (await world.runtime.execute(plus_one, 2, options=options)).unwrap() == 3
-    assert not (await first.result()).success
+
+    async def last() -> None:
+        assert (await world.runtime.execute(plus_one, 2, options=options)).unwrap() == 3
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(last)
+        assert not (await first.result()).success
+        await world.runtime.resume(plus_one)
 
 
 @operation(fail)

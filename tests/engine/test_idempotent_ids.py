@@ -89,7 +89,7 @@ async def test_a_caller_that_goes_takes_nobody_elses_job_away(redis_url, redis_s
             with anyio.CancelScope() as scope:
                 if how == "deadline":
                     # Long enough for the store to know of the other.
-                    scope.deadline = anyio.current_time() + 0.5
+                    scope.deadline = anyio.current_time() + 1.5
                 else:
                     scope.deadline = anyio.current_time() + 20
                     tasks.start_soon(cancel_soon, scope)
@@ -122,13 +122,16 @@ async def test_the_last_caller_that_goes_takes_the_job_along_but_not_one_that_wa
     gated = Gated()
     async with make_runtime() as runtime:
         runtime.register(gated.processor)
-        with anyio.move_on_after(0.05):
-            async with anyio.create_task_group() as tasks:
-                for _ in range(2):
-                    tasks.start_soon(lambda: runtime.execute(gated.processor, 1, job_id="a"))
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                tasks.start_soon(lambda: runtime.execute(gated.processor, 1, job_id="a"))
+            await until(lambda: gated.runs == [1])
+            tasks.cancel_scope.cancel()
         job = await runtime.submit(gated.processor, 2, job_id="b")
-        with anyio.move_on_after(0.05):
-            await runtime.execute(gated.processor, 2, job_id="b")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: runtime.execute(gated.processor, 2, job_id="b"))
+            await until(lambda: gated.runs == [1, 2] and runtime.get_stats().waiting_callers == 1)
+            tasks.cancel_scope.cancel()
         # What was cancelled is run anew at once when it is asked for again.
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: runtime.execute(gated.processor, 3, job_id="a"))
