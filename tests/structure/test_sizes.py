@@ -38,8 +38,6 @@ EXCEPTIONS: Final[dict[str, int]] = {
     "model/options.py": 435,
     "store/lua/claim.lua": 415,
     "store/lua/jobs.lua": 712,
-    "store/ports.py": 456,
-    "store/ports.py:Store": 307,
     "store/redis.py": 995,
     "store/redis.py:RedisStore": 652,
     "testing/conformance/nodes.py": 491,

@@ -1,23 +1,9 @@
-"""The seam: what the engine asks of a store.
-
-One engine runs over two stores. Each method is one atomic step; its docstring names the
-*linearization point*, the instant at which everybody sees it as done. `memory` takes it between
-two awaits; `redis` takes it when the script runs. Every method is replay-safe: called again with
-the same arguments it changes nothing more and gives the earlier answer, which is why a lost reply
-is never a lost or doubled job. All raise `NetworkError` where the store cannot be reached before
-the caller's own deadline; cancelling a call leaves its outcome unknown to the caller and the store
-consistent.
-
-`am2z_trio.testing.conformance` is the contract as tests; both stores pass it.
-"""
+"""What the engine asks of a store, by subject; `Store` is the sum."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from math import inf
+from collections.abc import Sequence
 from typing import Literal, Protocol
-
-import msgspec
 
 from am2z_trio.concurrency import TaskStatus
 from am2z_trio.model.errors import AM2ZError
@@ -31,9 +17,7 @@ from am2z_trio.model.records import (
     EnqueueAnswer,
     Flow,
     ForgetAnswer,
-    InboxMessage,
     JobView,
-    LockAnswer,
     Permit,
     QueueInfo,
     QueueStats,
@@ -42,45 +26,11 @@ from am2z_trio.model.records import (
     SettleAnswer,
     Settlement,
     Standing,
-    StateRecord,
-    StateWrite,
     TickAnswer,
-    WriteAnswer,
 )
 
-
-class Listener(Protocol):
-    """The node a store speaks to. Its methods are called from the store's tasks and never wait."""
-
-    def on_message(self, message: InboxMessage) -> None:
-        """An inbox message: an outcome, a wake-up, a request to cancel."""
-        ...
-
-    def on_event(self, event: Event) -> None:
-        """An event of some node; only while events are watched."""
-        ...
-
-    def on_reconnect(self) -> None:
-        """The store was out of reach and is back: messages may have been missed."""
-        ...
-
-
-class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The store's own periods and sizes."""
-
-    lease: float = 10.0
-    """Seconds after its last renewal at which a node's claims may be given to others."""
-    result_ttl: float = 3600.0
-    """Seconds the record of an ended job is kept."""
-    unnamed_ttl: float = inf
-    """In memory: seconds the record of one is kept whose id nobody has chosen, if that is less."""
-    disconnect_grace: float = 1.0
-    """Seconds without a subscriber on its inbox after which a node counts as dead; each node's own counts."""
-    state_ttl: float | None = None
-    """Seconds after its last write at which a session's state expires; `None`: never."""
-    state_history: int = 0
-    """Earlier states that are kept per session."""
-
+from .listener import Listener
+from .states import StateStore
 
 BreakerStep = Literal["enter", "succeed", "fail"]
 ReviveAnswer = Literal["queued", "stopped", "gone", "unreadable"]
@@ -88,77 +38,8 @@ ReviveAnswer = Literal["queued", "stopped", "gone", "unreadable"]
 left of its record that could be run."""
 
 
-class StateStore(Protocol):
-    """Session states and the locks on sessions."""
-
-    async def read(self, session: str) -> StateRecord:
-        """The session's state; version 0 if there never was one. An expired state is as if deleted.
-
-        Raises `StateIntegrityError` if the bytes do not match the checksum, or one of them is missing.
-        """
-        ...
-
-    async def write(self, write: StateWrite) -> WriteAnswer:
-        """Compare and write, in one step; jobs that complete in the session do the same.
-
-        Checked in this order, before anything is written: this number seen before → the earlier
-        answer, or `stale`; not the lock's holder, or its lease has passed → `fenced`; not the
-        expected mark → `conflict`. Deleting where there is no state is `applied` and changes nothing.
-
-        Linearization point: the version is in the session's record.
-        """
-        ...
-
-    async def set_ttl(self, session: str, ttl: float) -> None:
-        """Let the session's state expire `ttl` seconds after its last write; `inf`: never."""
-        ...
-
-    async def history(self, session: str) -> list[StateRecord]:
-        """The newest states, newest first, as many as `state_history` says; none once it is deleted."""
-        ...
-
-    async def acquire(self, session: str, token: str, lease: float) -> LockAnswer:
-        """Take the session's lock for `lease` seconds, or a place in line for it.
-
-        The line is first come, first served; who waits hears `LockGranted`, and asks again when the
-        present holder's lease has passed (the same token keeps its place, or its lock).
-
-        Linearization point: token and fencing number are in the lock's record.
-        """
-        ...
-
-    async def renew(self, session: str, token: str, lease: float) -> bool:
-        """Let the lock's lease run for `lease` seconds from now; `False` if it is lost."""
-        ...
-
-    async def release(self, session: str, token: str, lease: float) -> bool:
-        """Give the lock, or the place in line, back; the next in line gets it and hears of it.
-
-        `lease` is what it was acquired with. Returns whether the lock was still held.
-        """
-        ...
-
-    def release_nowait(self, session: str, token: str, lease: float) -> None:
-        """`release` without waiting for the answer: what a cancelled task can still do."""
-        ...
-
-
-class Store(Protocol):
-    """Jobs, queues and nodes of one namespace, seen from one node."""
-
-    @property
-    def states(self) -> StateStore:
-        """The namespace's session states, seen from the same node."""
-        ...
-
-    async def run(self, listener: Listener, *, task_status: TaskStatus) -> None:
-        """Serve until cancelled; `started()` once the node's inbox is open.
-
-        Raises one `NetworkError` or `ConfigurationError` if the store cannot be used at all.
-        """
-        ...
-
-    # --- jobs -------------------------------------------------------------------------------
+class Jobs(Protocol):
+    """Jobs come in, go out to nodes, and are settled by them."""
 
     async def enqueue(self, jobs: Sequence[Enqueue]) -> list[EnqueueAnswer]:
         """Accept jobs, in order. A known id is `dup`, with its outcome if it has ended; if it has
@@ -263,7 +144,33 @@ class Store(Protocol):
         """Look at jobs; `None` where there is no record (never enqueued, or retention passed)."""
         ...
 
-    # --- sessions ---------------------------------------------------------------------------
+
+class DeadLetters(Protocol):
+    """Jobs that have failed for good, and are kept."""
+
+    async def dead_page(self, queue: str, offset: int, limit: int) -> list[str]:
+        """Ids of the queue's dead letters, the last to go first: by default that is the newest."""
+        ...
+
+    async def dead_jobs(self, jobs: Sequence[str]) -> list[DeadJob | None]:
+        """Look at dead letters; `None` for what is none."""
+        ...
+
+    async def revive(self, jobs: Sequence[str]) -> list[ReviveAnswer]:
+        """Queue dead letters again, each as if it had just come: a first attempt, no deadline, nobody who
+        waits. Two calls never queue the same one twice.
+
+        Linearization point per job: its id is in its queue. One parked node is woken per job.
+        """
+        ...
+
+    async def bury(self, jobs: Sequence[str]) -> list[bool]:
+        """Drop dead letters: payloads go at once, outcomes a minute later. Returns which were any."""
+        ...
+
+
+class Sessions(Protocol):
+    """Jobs of one session are counted, and stopped together."""
 
     async def stop_session(self, session: str, *, running: bool, refuse: float) -> list[str]:
         """End the session's jobs on every node as cancelled, for `SESSION_STOPPED`; what asks for
@@ -289,11 +196,17 @@ class Store(Protocol):
         """The session's jobs that have not ended; a large number is not counted in one step."""
         ...
 
+
+class Breakers(Protocol):
+    """Circuits, which all nodes share."""
+
     async def breaker(self, processor: str, step: BreakerStep, policy: CircuitBreaker) -> Permit:
-        """One step of the processor's circuit breaker, as `policy.breaker` says; the circuit is shared."""
+        """One step of the processor's circuit breaker, as `policy.breaker` says."""
         ...
 
-    # --- queues -----------------------------------------------------------------------------
+
+class Queues(Protocol):
+    """Which there are, who serves them, and what is in them."""
 
     async def announce(self, queues: Sequence[QueueInfo], *, serves: bool = True) -> None:
         """This node serves these queues from now on, or still does: until it withdraws, leaves or is taken
@@ -322,27 +235,7 @@ class Store(Protocol):
         ...
 
     async def unpark(self, queue: str) -> None:
-        """This node no longer serves the queue: leave its lot, and pass a wake-up on."""
-        ...
-
-    async def dead_page(self, queue: str, offset: int, limit: int) -> list[str]:
-        """Ids of the queue's dead letters, the last to go first: by default that is the newest."""
-        ...
-
-    async def dead_jobs(self, jobs: Sequence[str]) -> list[DeadJob | None]:
-        """Look at dead letters; `None` for what is none."""
-        ...
-
-    async def revive(self, jobs: Sequence[str]) -> list[ReviveAnswer]:
-        """Queue dead letters again, each as if it had just come: a first attempt, no deadline, nobody who
-        waits. Two calls never queue the same one twice.
-
-        Linearization point per job: its id is in its queue. One parked node is woken per job.
-        """
-        ...
-
-    async def bury(self, jobs: Sequence[str]) -> list[bool]:
-        """Drop dead letters: payloads go at once, outcomes a minute later. Returns which were any."""
+        """This node no longer serves the queue: it is parked there no more, and a wake-up is passed on."""
         ...
 
     async def pause(self, queue: str, on: bool) -> None:
@@ -357,7 +250,9 @@ class Store(Protocol):
         """Counts per queue, each read in one step."""
         ...
 
-    # --- nodes ------------------------------------------------------------------------------
+
+class Nodes(Protocol):
+    """Leases, and claims as the store has them."""
 
     async def join(self) -> None:
         """Take a lease, so as to claim. What it holds it keeps; `reconcile` says what that is."""
@@ -415,7 +310,9 @@ class Store(Protocol):
         """
         ...
 
-    # --- events -----------------------------------------------------------------------------
+
+class Events(Protocol):
+    """What is told to all nodes, and kept nowhere."""
 
     async def publish(self, events: Sequence[Event]) -> None:
         """Tell every node that watches events."""
@@ -425,12 +322,28 @@ class Store(Protocol):
         """Start or stop hearing events; returns when it is in force."""
         ...
 
+
+class Store(Jobs, DeadLetters, Sessions, Breakers, Queues, Nodes, Events, Protocol):
+    """All of one namespace, seen from one node."""
+
+    @property
+    def states(self) -> StateStore:
+        """The namespace's session states, seen from the same node."""
+        ...
+
+    async def run(self, listener: Listener, *, task_status: TaskStatus) -> None:
+        """Serve until cancelled; `started()` once the node's inbox is open.
+
+        Raises one `NetworkError` or `ConfigurationError` if the store cannot be used at all.
+        """
+        ...
+
+    # --- health -----------------------------------------------------------------------------
+
     async def lineage(self) -> str:
         """Names the store's history: another one once it was emptied, or may have lost its end, since the
         server was started anew or another one has taken its place."""
         ...
-
-    # --- health -----------------------------------------------------------------------------
 
     @property
     def connections(self) -> dict[str, str]:
@@ -450,7 +363,3 @@ class Store(Protocol):
         """The error that names what the store's access rules do not let this node do any more; `None` if it
         may do all it needs, as it could when `run` began. Changes nothing."""
         ...
-
-
-StoreFactory = Callable[[str], Store]
-"""Makes the store of one node, given the node's id."""
