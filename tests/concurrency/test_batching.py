@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
+import anyio.lowlevel
 import pytest
 import trio
 import trio.testing
@@ -44,13 +45,15 @@ class Peer:
         self._busy = iter(busy)
         self._slow = iter(slow)
         self._under_way = False
-        self.batching = Batching(host, self.line, self._send, self._judge, refusal=RefusedError, most=MOST)
+        self.batching = Batching(
+            host, self.line, self._send, self._judge, self._taken, refusal=RefusedError, most=MOST
+        )
 
     def add(self, *items: int) -> None:
         self.line.extend(items)
         self.batching.ring()
 
-    async def _send(self, batch: list[int]) -> None:
+    async def _send(self, batch: list[int]) -> str:
         assert not self._under_way, "two calls at a time"
         assert 1 <= len(batch) <= MOST
         self._under_way = True
@@ -64,9 +67,13 @@ class Peer:
                 raise BusyError
             if self._bad.intersection(batch):
                 raise RefusedError
-            self.taken += batch
+            return "yes"
         finally:
             self._under_way = False
+
+    def _taken(self, batch: Sequence[int], answer: str) -> None:
+        assert answer == "yes"
+        self.taken += batch
 
     async def _judge(self, batch: Sequence[int], error: RefusedError) -> Verdict:
         if isinstance(error, BusyError):
@@ -202,16 +209,44 @@ def test_what_was_put_off_is_sent_when_due_although_the_line_never_ends() -> Non
 
 
 @pytest.mark.anyio
-async def test_an_error_that_is_no_refusal_ends_it() -> None:
+async def test_a_line_of_which_nobody_wants_anything_any_more_costs_no_call() -> None:
+    class Unwanted(Fifo[int]):
+        def take(self, most: int) -> list[int]:
+            return [item for item in super().take(most) if item > 2]
+
+    peer = Peer(current_host())
+    peer.line = Unwanted()
+    peer.batching = Batching(
+        peer.host, peer.line, peer._send, peer._judge, peer._taken, refusal=RefusedError, most=MOST
+    )
+    async with running(peer):
+        peer.add(1, 2)
+        await peer.batching.wait_idle()
+        assert peer.calls == []
+        peer.add(1, 2, 3, 4, 5)
+        await peer.batching.wait_idle()
+        assert peer.calls == [[3, 4], [5]]
+
+
+@pytest.mark.anyio
+async def test_an_error_that_is_no_refusal_ends_it_and_so_does_any_of_what_hears_the_answer() -> None:
     peer = Peer(current_host())
 
     async def fail(_: list[int]) -> None:
         raise LookupError("a bug")
 
-    batching = Batching(peer.host, peer.line, fail, peer._judge, refusal=RefusedError, most=MOST)
+    async def send(_: list[int]) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    def refuse(_: Sequence[int], __: None) -> None:
+        raise BusyError
+
     peer.line.append(1)
     with pytest.raises(LookupError, match="a bug"):
-        await batching.run()
+        await Batching(peer.host, peer.line, fail, peer._judge, refusal=RefusedError, most=MOST).run()
+    peer.line.append(2)
+    with pytest.raises(BusyError):
+        await Batching(peer.host, peer.line, send, peer._judge, refuse, refusal=RefusedError, most=MOST).run()
 
 
 @pytest.mark.anyio

@@ -66,8 +66,7 @@ class Announcements:
             self._put_off,
             refusal=AM2ZError,
             most=BATCH,
-            again_after=AGAIN_AFTER,
-            longest_pause=AGAIN_AFTER,
+            pauses=(AGAIN_AFTER, AGAIN_AFTER),
         )
 
     def add(self, *processors: str) -> None:

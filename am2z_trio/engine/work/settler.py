@@ -13,12 +13,11 @@ never be accepted: its job is settled as failed instead, with an error that says
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Sequence
-from math import inf
-from typing import Final
+from collections.abc import Awaitable, Sequence
+from typing import Final, NoReturn
 
 from am2z_trio.concurrency import Host, TaskStatus
+from am2z_trio.concurrency.batching import Batching, Fifo, Verdict
 from am2z_trio.engine.claim import Claim
 from am2z_trio.model.codec import NIL, encode_record
 from am2z_trio.model.errors import (
@@ -31,7 +30,13 @@ from am2z_trio.model.errors import (
     record_of,
 )
 from am2z_trio.model.logs import Log
-from am2z_trio.model.records import WIRE_VERSION, ResultRecord, Settlement, reason_of_failure
+from am2z_trio.model.records import (
+    WIRE_VERSION,
+    ResultRecord,
+    SettleAnswer,
+    Settlement,
+    reason_of_failure,
+)
 from am2z_trio.model.telling import cut, text_of
 from am2z_trio.store.ports import Store
 
@@ -54,74 +59,45 @@ class Settler:
     """The node's settlements. Bounded by its claims: each has at most one settlement here."""
 
     def __init__(self, host: Host, store: Store, node: str) -> None:
-        self._host = host
         self._store = store
         self._node = node
-        self._pending: deque[Entry] = deque()
-        self._refused: list[Entry] = []
+        self._line = Fifo[Entry]()
+        self._batching = Batching(
+            host,
+            self._line,
+            self._settle,
+            self._refused,
+            self._settled,
+            refusal=AM2ZError,
+            most=BATCH,
+            pauses=(RETRY_AFTER, LONGEST_RETRY),
+        )
         self.refusal = ""
         """Why the store refuses settlements now; empty if it takes them."""
         self.completed = self.failed = 0
         """Jobs that this node has settled so."""
-        self._tries = 0
-        self._again_at = inf
-        self._bell = host.spot()
-        self._in_flight = 0
-        self._idle = host.event()
-        self._idle.set()
 
     def submit(self, claim: Claim | None, settlement: Settlement) -> None:
         """Settle soon. Synchronous, so that a cancelled task can hand its job back.
 
         Without a claim: a job that was granted to this node and that it cannot run.
         """
-        self._pending.append((claim, settlement))
-        if self._idle.is_set():
-            self._idle = self._host.event()
-        self._bell.wake()
+        self._line.append((claim, settlement))
+        self._batching.ring()
 
     async def wait_idle(self) -> None:
         """Wait until everything submitted so far has been answered."""
-        while self._pending or self._in_flight or self._refused:
-            await self._idle.wait()
+        await self._batching.wait_idle()
 
-    async def run(self, *, task_status: TaskStatus) -> None:
+    def run(self, *, task_status: TaskStatus) -> Awaitable[NoReturn]:
+        """Settle until cancelled. Here and below no coroutine of its own: each is resumed for every job."""
         task_status.started()
-        pending = self._pending
-        while True:
-            while not pending:
-                await self._wait()
-            batch = [pending.popleft() for _ in range(min(len(pending), BATCH))]
-            self._in_flight = len(batch)
-            await self._settle(batch)
-            self._in_flight = 0
+        return self._batching.run()
 
-    async def _wait(self) -> None:
-        """Wait for a settlement, or until those that were refused are due."""
-        if not self._refused:
-            self._tries, self._again_at = 0, inf
-            self._idle.set()
-            await self._bell.park()
-            return
-        with self._host.cancel_scope(deadline=self._again_at):
-            await self._bell.park()
-        if self._host.now() >= self._again_at:
-            again, self._refused, self._again_at = self._refused, [], inf
-            self._pending.extendleft(reversed(again))
+    def _settle(self, batch: Sequence[Entry]) -> Awaitable[list[SettleAnswer]]:
+        return self._store.settle([settlement for _, settlement in batch])
 
-    async def _settle(self, batch: Sequence[Entry]) -> None:
-        try:
-            answers = await self._store.settle([settlement for _, settlement in batch])
-        except AM2ZError as error:
-            if not _may_be_its_content(error):
-                self._put_off(batch, error)
-            elif len(batch) > 1:
-                # One of them may be at fault; the others must not suffer.
-                for entry in batch:
-                    await self._settle([entry])
-            else:
-                await self._settle_as_failed(batch[0], error)
-            return
+    def _settled(self, batch: Sequence[Entry], answers: Sequence[SettleAnswer]) -> None:
         if self.refusal:
             logger.warning("the store takes settlements again")
             self.refusal = ""
@@ -133,20 +109,25 @@ class Settler:
             if claim is not None:
                 claim.settled(settlement, answer)
 
-    async def _settle_as_failed(self, entry: Entry, error: AM2ZError) -> None:
+    async def _refused(self, batch: Sequence[Entry], error: AM2ZError) -> Verdict:
+        if not _may_be_its_content(error):
+            return self._put_off(batch, error)
+        if len(batch) > 1:
+            return "each"
+        return await self._settle_as_failed(batch[0], error)
+
+    async def _settle_as_failed(self, entry: Entry, error: AM2ZError) -> Verdict:
         """The store does not take it as it is. Its token settles once, so if it was taken after all, the
         answer says so."""
         claim, settlement = entry
         small = self._unstorable(claim, settlement, error)
         if small is None:
-            self._put_off([entry], error)
-            return
+            return self._put_off([entry], error)
         try:
             (answer,) = await self._store.settle([small])
         except AM2ZError:
             # So it is not what it holds.
-            self._put_off([entry], error)
-            return
+            return self._put_off([entry], error)
         if answer.status == "applied":
             logger.error(
                 "job %s has failed, since its outcome cannot be stored: %s",
@@ -159,8 +140,9 @@ class Settler:
             self.completed += 1
         if claim is not None:
             claim.settled(settlement if answer.status == "replay" else small, answer)
+        return "over"
 
-    def _put_off(self, batch: Sequence[Entry], error: AM2ZError) -> None:
+    def _put_off(self, batch: Sequence[Entry], error: AM2ZError) -> Verdict:
         if error.message != self.refusal:
             # Once, however many jobs it is about and however often they are sent again.
             self.refusal = error.message
@@ -169,10 +151,7 @@ class Settler:
                 text_of(batch[0][1].id),
                 error,
             )
-        self._refused.extend(batch)
-        if self._again_at == inf:
-            self._again_at = self._host.now() + min(LONGEST_RETRY, RETRY_AFTER * 2 ** min(self._tries, 20))
-            self._tries += 1
+        return "later"
 
     def _unstorable(self, claim: Claim | None, settlement: Settlement, error: AM2ZError) -> Settlement | None:
         """The smallest settlement that ends the job; `None` where this one is as small."""
