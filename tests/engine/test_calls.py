@@ -27,7 +27,7 @@ from am2z_trio import (
     parallel,
     processor,
 )
-from am2z_trio.engine.execution.breakers import Circuits
+from am2z_trio.engine.execution.breakers import Breakers
 from am2z_trio.engine.node import memory_watch
 from am2z_trio.model.records import NO_STATE, JobSpec, callers_below
 from am2z_trio.store import keys
@@ -416,13 +416,13 @@ async def test_a_job_that_is_cancelled_before_its_fallback_begins_does_not_run_i
     telling, go = anyio.Event(), anyio.Event()
     ran: list[int] = []
 
-    async def tell(circuits: Circuits, failed: Any, error: Any) -> None:
+    async def tell(breakers: Breakers, failed: Any, error: Any) -> None:
         # A round trip to the store: the processor has failed, and its fallback has yet to begin.
         if isinstance(error, ProcessorExecutionError):
             telling.set()
             await go.wait()
 
-    monkeypatch.setattr(Circuits, "tell", tell)
+    monkeypatch.setattr(Breakers, "tell", tell)
 
     @processor
     async def plan_b(n: int) -> int:

@@ -32,7 +32,8 @@ from am2z_trio import (
     ValidationError,
     processor,
 )
-from am2z_trio.engine.execution.executor import Executor
+from am2z_trio.engine.execution.attempt import Attempt
+from am2z_trio.engine.execution.settlements import Settlements
 
 from .conftest import LiveNode, the_error
 
@@ -610,12 +611,12 @@ async def test_whatever_else_goes_wrong_the_job_ends_with_an_error_of_constant_s
 
     async with live_node(odd, calls) as runtime:
         with monkeypatch.context() as patch:
-            completed = Executor._completed
+            completed = Settlements.completed
 
-            def fails_for_odd(self: Executor, grant: Any, *rest: Any) -> Any:
-                return (fails if grant.spec.processor == "odd" else completed)(self, grant, *rest)
+            def fails_for_odd(self: Settlements, attempt: Attempt, output: Any) -> Any:
+                return (fails if attempt.processor.name == "odd" else completed)(self, attempt, output)
 
-            patch.setattr(Executor, "_completed", fails_for_odd)
+            patch.setattr(Settlements, "completed", fails_for_odd)
             results = [await runtime.execute(odd, 1), *await runtime.execute_many(calls, [0, 1])]
         for result in results:
             assert the_error(result).message == "an error that cannot be described: Mute"

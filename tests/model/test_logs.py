@@ -75,8 +75,8 @@ def test_no_module_has_a_logger_of_its_own() -> None:
     with_own = [
         str(path.relative_to(root)) for path in root.rglob("*.py") if "getLogger(" in path.read_text()
     ]
-    # The executor's is for what processors log themselves, the command's for what nobody else shows.
-    assert sorted(with_own) == ["cli/log.py", "engine/execution/executor.py", "model/logs.py"]
+    # That of contexts is for what processors log themselves, the command's for what nobody else shows.
+    assert sorted(with_own) == ["cli/log.py", "engine/execution/contexts.py", "model/logs.py"]
 
 
 @given(st.text())

@@ -22,11 +22,6 @@ constructor without `self`."""
 EXCEPTIONS: Final[dict[str, int]] = {
     "cli/main.py:_parser": 68,
     "cli/run.py:run_lines": 64,
-    "engine/execution/calls.py:Calls._run_inline": 53,
-    "engine/execution/executor.py": 879,
-    "engine/execution/executor.py:Executor": 547,
-    "engine/execution/executor.py:Executor.__init__()": 9,
-    "engine/execution/executor.py:Executor._run": 62,
     "engine/processors/compose.py": 543,
     "engine/processors/context.py:Context.__init__()": 13,
     "engine/processors/processor.py:Processor.__init__": 78,

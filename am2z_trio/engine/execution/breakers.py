@@ -9,7 +9,7 @@ from am2z_trio.model.errors import AM2ZError, CircuitOpenError
 from am2z_trio.model.logs import Log
 from am2z_trio.store.ports import Store
 
-logger: Final = Log("am2z_trio.circuits")
+logger: Final = Log("am2z_trio.breakers")
 
 NO_REMEDY: Final = ("cancelled", "validation", "configuration")
 """Categories of errors that another processor would meet as well."""
@@ -18,8 +18,8 @@ NO_FAULT: Final = (*NO_REMEDY, "business")
 """Categories of errors that say nothing about whether the processor works."""
 
 
-class Circuits:
-    """Asks and tells the circuits that all nodes share."""
+class Breakers:
+    """A node's side of the circuits that all nodes share."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from am2z_trio.concurrency import Host
 from am2z_trio.engine.claim import Claim
+from am2z_trio.engine.events.emitter import Emitter
 from am2z_trio.engine.processors.context import CallRequest, Context
 from am2z_trio.engine.processors.processor import name_of
 from am2z_trio.engine.processors.registry import Registered, Registry
@@ -26,9 +27,7 @@ from am2z_trio.model.errors import (
 from am2z_trio.model.ids import inline_id
 from am2z_trio.model.limits import MAX_CALLS
 from am2z_trio.model.options import JobOptions, require, require_seconds
-from am2z_trio.model.records import Grant, ResultRecord, Settlement, callers_below, told_of_failure
-
-Tell = Callable[[str, Any, Grant], None]
+from am2z_trio.model.records import ResultRecord, Settlement, callers_below, told_of_failure
 
 
 class Run(Protocol):
@@ -39,7 +38,7 @@ class Run(Protocol):
     ) -> Settlement | None: ...
 
 
-_decode_result = RecordDecoder[ResultRecord](ResultRecord)
+_decode_result: Final = RecordDecoder[ResultRecord](ResultRecord)
 
 
 class Calls:
@@ -50,7 +49,7 @@ class Calls:
         host: Host,
         submissions: Submissions,
         registry: Registry,
-        tell: Tell,
+        emitter: Emitter,
         *,
         is_closed: Callable[[], bool],
     ) -> None:
@@ -58,7 +57,7 @@ class Calls:
         self._host = host
         self._submissions = submissions
         self._registry = registry
-        self._tell = tell
+        self._emitter = emitter
         self._is_closed = is_closed
 
     async def call(self, run: Run, claim: Claim, request: CallRequest, context: Context) -> Any:
@@ -118,6 +117,8 @@ class Calls:
             return root.stop.kind != "cancelled"
         return self._is_closed()
 
+    # --- inline -----------------------------------------------------------------------------
+
     async def _run_inline(self, run: Run, claim: Claim, request: CallRequest, context: Context) -> Any:
         name = name_of(request.processor)
         registered = self._registry.get(name)
@@ -126,22 +127,21 @@ class Calls:
                 f"{name!r} is not registered on this node, so it cannot be run inline",
                 context={"processor": name},
             )
-        root = claim.root
+        child = self._inline_claim(claim, request, registered)
+        settlement = await self._try_until_settled(run, child, registered, context.state)
+        return registered.codec.decode(_outcome(settlement).state)
+
+    def _inline_claim(self, claim: Claim, request: CallRequest, registered: Registered) -> Claim:
+        """A job within a job: no store knows it, and it ends with what it is part of."""
+        root, name = claim.root, registered.processor.name
         depth = self._submissions.preparation.depth_below(claim.grant)
         if request.state is None:
             raise ConfigurationError(f"{name!r} was called inline without a state")
-        require(
-            request.options is None or isinstance(request.options, JobOptions),
-            "options",
-            request.options,
-            "must be JobOptions",
-        )
-        timeout = request.timeout
+        given, timeout = request.options, request.timeout
+        require(given is None or isinstance(given, JobOptions), "options", given, "must be JobOptions")
         if timeout is not None:
             timeout = require_seconds("timeout", timeout, zero=False)
-        options = (request.options or ANY_OPTIONS).over(registered.processor.queue.default_job_options)
-        child = Claim(claim.grant, claim.holder, self._host.now())
-        child.root, child.path = root, f"{claim.path}{request.key}/"
+        options = (given or ANY_OPTIONS).over(registered.processor.queue.default_job_options)
         spec = msgspec.structs.replace(
             claim.grant.spec,
             id=inline_id(root.grant.spec.id, f"{claim.path}{request.key}"),
@@ -156,21 +156,29 @@ class Calls:
             parent=root.grant.spec.id,
         )
         grant = msgspec.structs.replace(claim.grant, spec=spec, attempt=1, remaining=None)
+        child = Claim(grant, claim.holder, self._host.now())
+        child.root, child.path = root, f"{claim.path}{request.key}/"
+        return child
+
+    async def _try_until_settled(
+        self, run: Run, child: Claim, registered: Registered, stored: JobState
+    ) -> Settlement:
+        """All its attempts, right here; each is told as those of other jobs are."""
         while True:
-            child.grant = grant
-            self._tell("job:started", {"attempt": grant.attempt}, grant)
-            settlement = await run(child, registered, stored=context.state)
+            grant = child.grant
+            self._emitter.emit_of_job("job:started", {"attempt": grant.attempt}, grant.spec)
+            settlement = await run(child, registered, stored=stored)
             assert settlement is not None
             child.holder.look_back(child, settlement)
-            if settlement.outcome != "retry":
-                break
-            self._tell("job:retrying", told_of_failure(grant.attempt, settlement.reason), grant)
+            retried = settlement.outcome == "retry"
+            failed = retried or settlement.outcome == "failed"
+            told = told_of_failure(grant.attempt, settlement.reason if failed else "")
+            event = "job:retrying" if retried else f"job:{settlement.outcome}"
+            self._emitter.emit_of_job(event, told, grant.spec)
+            if not retried:
+                return settlement
             await self._host.sleep(settlement.delay)
-            grant = msgspec.structs.replace(grant, attempt=grant.attempt + 1)
-        failed = settlement.outcome == "failed"
-        told = told_of_failure(grant.attempt, settlement.reason if failed else "")
-        self._tell(f"job:{settlement.outcome}", told, grant)
-        return registered.codec.decode(_outcome(settlement).state)
+            child.grant = msgspec.structs.replace(grant, attempt=grant.attempt + 1)
 
 
 def _too_many(root: Claim) -> ResourceError:

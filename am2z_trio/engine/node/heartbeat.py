@@ -9,7 +9,7 @@ from math import inf
 from typing import Final
 
 from am2z_trio.concurrency import Host
-from am2z_trio.engine.execution.executor import log_failure
+from am2z_trio.engine.execution.failures import log_failure
 from am2z_trio.engine.execution.threads import Threads
 from am2z_trio.engine.processors.registry import Registry
 from am2z_trio.engine.sessions.stopping import SessionStops

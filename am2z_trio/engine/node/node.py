@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from am2z_trio.concurrency import CancelScope, Host, Nursery, TaskStatus, current_host
 from am2z_trio.concurrency.capacity import Capacity
@@ -28,9 +28,11 @@ from am2z_trio.concurrency.contexts import OwnContext
 from am2z_trio.concurrency.groups import Block, is_an_error, unwrapped
 from am2z_trio.engine.events.bus import Bus
 from am2z_trio.engine.events.emitter import Emitter
-from am2z_trio.engine.execution.breakers import Circuits
+from am2z_trio.engine.execution.breakers import Breakers
 from am2z_trio.engine.execution.calls import Calls
+from am2z_trio.engine.execution.contexts import Contexts
 from am2z_trio.engine.execution.executor import Executor
+from am2z_trio.engine.execution.settlements import Settlements
 from am2z_trio.engine.execution.threads import Threads
 from am2z_trio.engine.here import Here
 from am2z_trio.engine.processors.registry import Registry
@@ -50,8 +52,6 @@ from am2z_trio.engine.work.settler import Settler
 from am2z_trio.model.errors import AM2ZError, RuntimeStateError
 from am2z_trio.model.limits import MAX_TEXT_BYTES
 from am2z_trio.model.logs import Log
-from am2z_trio.model.options import require_number
-from am2z_trio.model.records import Grant
 from am2z_trio.model.runtime_options import RuntimeOptions
 from am2z_trio.model.telling import attempt, described, trace_of
 from am2z_trio.store.lasting import lasting
@@ -144,18 +144,17 @@ class Node:
     def _worker_services(self) -> WorkerServices:
         host, store = self.host, self.store
         calls = Calls(
-            host, self.submissions, self._registry, self._tell_of, is_closed=lambda: self.sessions.closed
+            host, self.submissions, self._registry, self.emitter, is_closed=lambda: self.sessions.closed
         )
         executor = Executor(
             host,
-            self.id,
-            self.states,
-            Circuits(store),
             self._own_context,
+            self.states,
+            Breakers(store),
             self.threads,
             calls,
-            emit=self._emit,
-            report=self._report,
+            Contexts(self.id, self.emitter, store, calls),
+            Settlements(self.id),
         )
         return WorkerServices(
             host=host,
@@ -343,14 +342,3 @@ class Node:
     def _is_refused(self) -> bool:
         """Whether the store refuses what this node asks for now."""
         return self.settler.refusal != "" or self.fleet.is_refused or self.store.was_denied
-
-    # --- what jobs may ask for --------------------------------------------------------------
-
-    def _tell_of(self, name: str, data: Any, grant: Grant) -> None:
-        self.emitter.emit_of_job(name, data, grant.spec)
-
-    def _emit(self, name: str, data: Any, grant: Grant) -> None:
-        self.emitter.emit_for_user(name, data, grant.spec)
-
-    async def _report(self, grant: Grant, progress: float) -> None:
-        await self.store.report(grant.spec.id, grant.token, require_number("progress", progress))

@@ -20,7 +20,7 @@ from typing import Final
 from am2z_trio.concurrency import CancelScope, Nursery, Spot, TaskStatus
 from am2z_trio.concurrency.groups import is_an_error, is_not_the_codes_own
 from am2z_trio.engine.claim import Claim, Stop
-from am2z_trio.engine.execution.executor import conflicted, released
+from am2z_trio.engine.execution.settlements import conflicted, released
 from am2z_trio.engine.processors.registry import Registered, Registration
 from am2z_trio.engine.sessions.hosted import HostedSession, SessionWorker
 from am2z_trio.model.errors import AM2ZError
@@ -393,7 +393,7 @@ class Worker:
             if job.reason not in self._newer:
                 self._newer.add(job.reason)
                 logger.warning("jobs of %s are left to newer nodes: %s", self.queue, job.reason)
-            self._settler.submit(None, self._executor.leave_to_newer(job))
+            self._settler.submit(None, self._executor.settlements.leave_to_newer(job))
         if not grants:
             return
         self._prefetch.claimed(now - began)
@@ -413,7 +413,7 @@ class Worker:
 
     def _refuse(self, job: Unreadable) -> None:
         logger.error("job %s of %s is a dead letter: %s", text_of(job.id), self.queue, job.reason)
-        self._settler.submit(None, self._executor.refuse(job))
+        self._settler.submit(None, self._executor.settlements.refuse(job))
 
     def _release_buffer(self) -> None:
         while self._buffer:
@@ -532,7 +532,7 @@ class Worker:
     def _drop(self, claim: Claim) -> None:
         """End a job that is to stop before its code has begun."""
         self._give_back_capacity(claim)
-        settlement = self._executor.unbegun(claim)
+        settlement = self._executor.settlements.unbegun(claim)
         if settlement is None:
             self._let_go(claim)
         else:
@@ -601,7 +601,7 @@ class Worker:
             self._on_failure(raised)
             return None
         if session is not None and session.cancel_scope.cancel_called:
-            return self._executor.session_stopped(claim)
+            return self._executor.settlements.session_stopped(claim)
         if self._claims.failing:
             self._claims.forsaken = True
             return None

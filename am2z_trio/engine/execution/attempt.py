@@ -1,0 +1,115 @@
+"""One run of a claimed job: what it is given, what bounds it, and when it began."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any, Final
+
+import msgspec
+
+from am2z_trio.engine.claim import Claim
+from am2z_trio.engine.processors.registry import Registered
+from am2z_trio.engine.states.job_state import JobState
+from am2z_trio.model.errors import ValidationError
+from am2z_trio.model.integrity import verified
+from am2z_trio.model.options import RetryPolicy
+from am2z_trio.model.records import NO_STATE
+
+ONE_ATTEMPT: Final = RetryPolicy(max_attempts=1)
+
+
+class Attempt:
+    """One run of one claim. Its times are the host's, but for `started`."""
+
+    __slots__ = (
+        "claim",
+        "ends",
+        "grant",
+        "processor",
+        "registered",
+        "remaining",
+        "started",
+        "state",
+        "stored",
+        "timeout",
+    )
+
+    def __init__(
+        self,
+        claim: Claim,
+        registered: Registered,
+        began: float,
+        started: float,
+        stored: JobState | None = None,
+    ) -> None:
+        self.claim = claim
+        self.grant = grant = claim.grant
+        self.registered = registered
+        self.processor = processor = registered.processor
+        self.stored = stored
+        """The session's state as this run sees it, if it may read or write it."""
+        self.state: Any = None
+        """What its code is given, once it is decoded."""
+        self.started = started
+        """When it began, by the clock on the wall."""
+        claim.began = began
+        claim.called = 0
+        timeout = grant.spec.timeout
+        self.timeout = processor.timeout if timeout is None else timeout
+        self.remaining = inf if grant.remaining is None else claim.since + grant.remaining - began
+        """Seconds that the deadline of its caller leaves it from its beginning on."""
+        self.ends = began + (self.remaining if self.timeout is None else min(self.timeout, self.remaining))
+        """When its code is cancelled; `inf` for never."""
+
+    @property
+    def deadline(self) -> float:
+        """When nobody waits for it any more."""
+        return self.claim.began + self.remaining
+
+    @property
+    def taken(self) -> float:
+        """Seconds that its code ran."""
+        return self.claim.ended - self.claim.began
+
+    def read_input(self) -> Any:
+        """The state it works on: what its caller gave, or what its session has stored."""
+        grant, codec = self.grant, self.registered.codec
+        if grant.spec.state != NO_STATE:
+            return codec.decode(grant.spec.state)
+        session = grant.spec.session
+        if grant.stored is None or not grant.stored.exists:
+            raise ValidationError(
+                f"session {session!r} has no stored state yet; give one to the first execute",
+                context={"session": session},
+            )
+        return codec.decode(verified(grant.stored, session).blob)
+
+    def unchanged(self) -> Any:
+        """The state of a job that has returned `None`: what it was given, which it must have left alone."""
+        given, codec = self.read_input(), self.registered.codec
+        if codec.encode(self.state) != codec.encode(given):
+            processor = self.grant.spec.processor
+            raise ValidationError(
+                f"{processor!r} has changed its state in place and returned None, which says that nothing "
+                "changes: return the state, or leave it as it is",
+                context={"processor": processor, "job": self.grant.spec.id},
+            )
+        return given
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """The processor's policy with the job's own numbers in it."""
+        spec = self.grant.spec
+        policy = self.processor.retry
+        if spec.attempts is None and spec.backoff is None:
+            return policy or ONE_ATTEMPT
+        # When to try again says nothing of how often.
+        base = policy or msgspec.structs.replace(RetryPolicy(), max_attempts=1)
+        backoff = base.backoff if spec.backoff is None else spec.backoff
+        return msgspec.structs.replace(
+            base,
+            max_attempts=base.max_attempts if spec.attempts is None else spec.attempts,
+            backoff=backoff,
+            max_backoff=max(base.max_backoff, backoff),
+            backoff_multiplier=base.backoff_multiplier if spec.multiplier is None else spec.multiplier,
+        )
