@@ -20,9 +20,10 @@ Floors, each importing only those below: `cli` and `testing`, `engine`, `store`,
 `policy`, `model`, `concurrency`. Their docstrings are the architecture pages.
 """
 
-from am2z_trio.engine.processors.compose import Composition, Payload, batch, chain, parallel, route
+from am2z_trio.engine.processors.compose import Composition, batch, chain, parallel, route
 from am2z_trio.engine.processors.context import Context
 from am2z_trio.engine.processors.decorator import processor
+from am2z_trio.engine.processors.plans import Payload
 from am2z_trio.engine.processors.processor import Processor
 from am2z_trio.engine.processors.result import ProcessorResult
 from am2z_trio.engine.runtime.connection import ConnectionManager, Health

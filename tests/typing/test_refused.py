@@ -236,7 +236,7 @@ BEFORE = """
 from typing import Any
 
 import am2z_trio as a
-from am2z_trio.engine.processors.compose import ChainPlan
+from am2z_trio.engine.processors.plans import ChainPlan
 
 
 async def double(n: int) -> int:

@@ -4,5 +4,6 @@
   along with it; `decorator`, `@processor`
 * `context` - what such a function sees besides its state; `result` - how a job of one has ended
 * `registry` - those that this node runs
-* `compose`, `merge` - processors made of processors
+* `compose` - processors made of processors; `plans` - what they are made of, and how that is carried out;
+  `merge` - what parts side by side make of one state
 """

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import (
-    Any,
-    Concatenate,
-    Generic,
-    TypeVar,
-)
+from typing import Any, Concatenate, Generic, TypeVar
 
 from am2z_trio.model.arguments import exact_arguments
 from am2z_trio.model.callables import (
@@ -96,56 +91,27 @@ class Processor(Generic[S]):
         yields = is_generator(fn) or is_async_generator(fn) or is_context_manager(fn)
         require(not yields, "Processor.fn", fn, "must be a function that returns its state, and yields none")
         self.fn = fn
-        self.name = name_of_function(fn) if name is None else name
-        require(
-            isinstance(self.name, str) and len(self.name) <= MAX_NAME,
-            "Processor.name",
-            self.name,
-            f"must be a text of 1 to {MAX_NAME} characters",
-        )
-        self.name = require_text("Processor.name", self.name, most=MAX_NAME_BYTES)
+        self.name = _checked(name_of_function(fn) if name is None else name)
         require(isinstance(description, str), "Processor.description", description, "must be a text")
         self.description = description or inspect.getdoc(fn) or ""
         if timeout is not None:
             timeout = require_seconds("Processor.timeout", timeout, zero=False)
+        for field, value, kind, rule in (
+            ("Processor.retry", retry, RetryPolicy, "must be a RetryPolicy"),
+            ("Processor.queue", queue, QueueOptions, "must be QueueOptions"),
+            ("Processor.breaker", breaker, CircuitBreaker, "must be a CircuitBreaker"),
+            ("Processor.fallback", fallback, Processor, "must be a processor"),
+        ):
+            require(value is None or isinstance(value, kind), field, value, rule)
         self.timeout = timeout
-        require(
-            retry is None or isinstance(retry, RetryPolicy),
-            "Processor.retry",
-            retry,
-            "must be a RetryPolicy",
-        )
         self.retry = retry
-        require(
-            queue is None or isinstance(queue, QueueOptions),
-            "Processor.queue",
-            queue,
-            "must be QueueOptions",
-        )
         self.queue = queue or QueueOptions()
-        require(
-            breaker is None or isinstance(breaker, CircuitBreaker),
-            "Processor.breaker",
-            breaker,
-            "must be a CircuitBreaker",
-        )
         self.breaker = breaker
-        require(
-            fallback is None or isinstance(fallback, Processor),
-            "Processor.fallback",
-            fallback,
-            "must be a processor",
-        )
         self.fallback = fallback
         needed = require_items("Processor.depends_on", depends_on, "processors")
         self.depends_on = (*needed, *([] if fallback is None else [fallback]))
-        for dependency in self.depends_on:
-            require(
-                isinstance(dependency, Processor),
-                "Processor.depends_on",
-                dependency,
-                "must be processors",
-            )
+        for one in self.depends_on:
+            require(isinstance(one, Processor), "Processor.depends_on", one, "must be processors")
         self.is_async = gives_coroutine(fn)
         shape = shape_of(fn, self.name)
         self.takes_context = shape.context is not None
@@ -163,6 +129,12 @@ def name_of(processor: Processor[Any] | str) -> str:
         return processor.name
     require(isinstance(processor, str), "processor", processor, "must be a processor or its name")
     return require_text("processor", processor, most=MAX_NAME_BYTES)
+
+
+def _checked(name: object) -> str:
+    short = isinstance(name, str) and len(name) <= MAX_NAME
+    require(short, "Processor.name", name, f"must be a text of 1 to {MAX_NAME} characters")
+    return require_text("Processor.name", name, most=MAX_NAME_BYTES)
 
 
 def unfit(name: str, error: ValidationError) -> ConfigurationError:
