@@ -33,8 +33,6 @@ EXCEPTIONS: Final[dict[str, int]] = {
     "store/lua/jobs.lua": 712,
     "store/redis.py": 995,
     "store/redis.py:RedisStore": 652,
-    "testing/conformance/nodes.py": 491,
-    "testing/conformance/nodes.py:NodeCases": 477,
     "wire/client.py": 557,
     "wire/client.py:RedisClient": 453,
     "wire/client.py:RedisClient.run": 51,

@@ -20,17 +20,18 @@ What a case works with:
 
 The cases, by what they are about:
 
-* `jobs` - accepted once, kept as given, served in order
-* `claims` - who is granted what, also when it asks twice
-* `settling` - progress and outcomes; tokens and replays
-* `states` - session states, and the commits to them
-* `locks` - writes from outside of jobs, and the locks they may be made under
+* `enqueue` - accepted once, kept as given, served in order
+* `claim` - who is granted what, also when it asks twice
+* `settle` - progress and outcomes; tokens and replays
+* `states` - session states: commits to them, and writes from outside of jobs
+* `locks` - on sessions
 * `sessions` - served in turn, counted, stopped; jobs that call others
 * `breakers` - circuits that all nodes share
-* `cancelling` - jobs that are not wanted any more
+* `cancel` - jobs that are not wanted any more
 * `waking` - who hears that there is work
 * `queues` - which there are, and what is in them
-* `nodes` - leases, and what becomes of the claims of a node that dies or leaves
+* `nodes` - leases, and what a node that leaves hands back
+* `losses` - what becomes of the claims of a node that seems dead
 * `events` - what is told to those who watch
 * `flow` - limits and pauses
 * `turns` - jobs that work on one session's state, one after the other
@@ -47,18 +48,19 @@ from am2z_trio.concurrency import current_host
 from .bench import SETTINGS, START_MS, Backend, Bench, Clock, Node, Outcome
 from .breakers import BreakerCases
 from .builders import commit, job, settled, timeless, version
-from .cancelling import CancelCases
-from .claims import ClaimCases
+from .cancel import CancelCases
+from .claim import ClaimCases
 from .dead_letters import DeadLetterCases
+from .enqueue import EnqueueCases
 from .events import EventCases
 from .flow import FlowCases
 from .hostile import HOSTILE, HostileTextCases
-from .jobs import JobCases
 from .locks import LockCases
+from .losses import LossCases
 from .nodes import NodeCases
 from .queues import QueueCases
 from .sessions import SessionCases
-from .settling import SettlingCases
+from .settle import SettleCases
 from .states import StateCases
 from .turns import TurnCases
 from .waking import WakingCases
@@ -84,9 +86,9 @@ __all__ = [
 
 
 class StoreConformance(
-    JobCases,
+    EnqueueCases,
     ClaimCases,
-    SettlingCases,
+    SettleCases,
     StateCases,
     LockCases,
     SessionCases,
@@ -94,6 +96,7 @@ class StoreConformance(
     WakingCases,
     QueueCases,
     NodeCases,
+    LossCases,
     EventCases,
     FlowCases,
     TurnCases,

@@ -17,6 +17,7 @@ from am2z_trio.model.records import (
     JobSpec,
     Settled,
     StateRecord,
+    StateWrite,
 )
 
 
@@ -76,3 +77,11 @@ def settled(
 def ids_of(grants: Sequence[Grant]) -> list[str]:
     """Whose grants they are, in their order."""
     return [grant.spec.id for grant in grants]
+
+
+def write(seq: int, text: str, *, expected: StateRecord | None = None, lock: str = "") -> StateWrite:
+    """The next state of session `s`, or its deletion."""
+    blob = msgspec.msgpack.encode(text) if text else b""
+    mark = None if expected is None else expected.mark
+    sum = checksum(blob) if blob else ""
+    return StateWrite(session="s", seq=seq, blob=blob, checksum=sum, expected=mark, lock=lock)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from am2z_trio.model.codec import checksum
 from am2z_trio.model.errors import StateIntegrityError
-from am2z_trio.model.records import SettleAnswer, Settlement
+from am2z_trio.model.records import SettleAnswer, Settlement, StateRecord, WriteAnswer
 
 from .bench import Bench, Outcome
-from .builders import commit, job, timeless, version
+from .builders import commit, job, timeless, version, write
+
+
+def told(answer: WriteAnswer) -> tuple[str, StateRecord | None]:
+    return answer.status, timeless(answer.current)
 
 
 class StateCases:
@@ -101,3 +107,61 @@ class StateCases:
             pass
         else:
             raise AssertionError("a state that does not match its checksum was returned")
+
+    # --- from outside of jobs ---------------------------------------------------------------
+
+    async def test_a_write_compares_and_counts(self, bench: Bench) -> None:
+        states = (await bench.node()).store.states
+        one, two = version(1, "one"), version(2, "two")
+        assert (await states.write(write(1, "one", expected=version(0)))).status == "applied"
+        assert told(await states.write(write(2, "x", expected=version(0)))) == ("conflict", one)
+        # Another state that was the first one is not this one.
+        assert told(await states.write(write(3, "x", expected=version(1, "other")))) == ("conflict", one)
+        assert (await states.write(write(4, "two", expected=one))).status == "applied"
+        assert timeless(await states.read("s")) == two
+
+    async def test_a_write_that_arrives_again_changes_nothing(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        first = await a.store.states.write(write(7, "one"))
+        assert await a.store.states.write(write(7, "one")) == first
+        # Numbers are each node's own.
+        await b.store.states.write(write(7, "two"))
+        assert await a.store.states.write(write(7, "one")) == first
+        await a.store.states.write(write(8, "three"))
+        assert (await a.store.states.write(write(7, "one"))).status == "stale"
+        assert await b.state() == version(3, "three")
+
+    async def test_versions_outlive_a_deletion(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.states.write(write(1, "one"))
+        assert (await a.store.states.write(write(2, ""))).status == "applied"
+        assert (await a.state(), (await a.state()).exists) == (version(2), False)
+        # There is nothing to delete any more: nothing changes.
+        await a.store.states.write(write(3, ""))
+        await a.store.states.write(write(4, "two"))
+        assert await a.state() == version(3, "two")
+
+    async def test_a_state_is_deleted_once(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.states.write(write(1, "one"))
+        await a.store.states.write(write(2, "two"))
+        assert (await a.store.states.write(write(3, "", expected=version(2, "two")))).status == "applied"
+        assert told(await a.store.states.write(write(4, "", expected=version(2, "two")))) == (
+            "conflict",
+            version(3),
+        )
+
+    async def test_a_state_expires_after_its_last_write(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.states.write(write(1, "one"))
+        await a.store.states.set_ttl("s", 5.0)
+        bench.clock.advance(4.0)
+        await a.store.states.write(write(2, "two"))
+        bench.clock.advance(4.999)
+        assert (await a.state()).exists
+        bench.clock.advance(0.001)
+        assert not (await a.state()).exists
+        await a.store.states.write(write(3, "three"))
+        await a.store.states.set_ttl("s", inf)
+        bench.clock.advance(1e6)
+        assert await a.state() == version(3, "three")

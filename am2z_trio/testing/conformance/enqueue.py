@@ -10,7 +10,7 @@ from .bench import Bench
 from .builders import ids_of, job, settled
 
 
-class JobCases:
+class EnqueueCases:
     """What becomes of a job from its enqueue until somebody claims it."""
 
     async def test_an_accepted_job_is_granted_as_it_was_given(self, bench: Bench) -> None:

@@ -8,7 +8,7 @@ from .bench import Bench, Outcome
 from .builders import commit, ids_of, job, settled, version
 
 
-class SettlingCases:
+class SettleCases:
     """How a claim ends, what is left of it, and who may not end it."""
 
     # --- settle -----------------------------------------------------------------------------
