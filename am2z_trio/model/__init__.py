@@ -3,7 +3,7 @@
 Pure data. Nothing in this room awaits, reads a clock or opens a file, so every other room may
 import it and tests need no set-up.
 
-* `errors` - what can go wrong, and what a program needs to react
+* `errors` - what can go wrong, and what a program needs to react; `error_records` - how that travels
 * `records` - what travels between engine and store, and between nodes: a page a subject, one import path
 * `ids` - what a job's id looks like, and which ids a user may choose
 * `transitions` - which status a job may take from which; the sole authority

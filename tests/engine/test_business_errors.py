@@ -20,7 +20,7 @@ from am2z_trio import (
     chain,
     processor,
 )
-from am2z_trio.model.errors import error_of, record_of
+from am2z_trio.model.error_records import error_of, record_of
 
 pytestmark = pytest.mark.anyio
 

@@ -35,7 +35,7 @@ from am2z_trio.engine.execution.verdict import (
 )
 from am2z_trio.engine.processors.registry import Registered
 from am2z_trio.model.codec import RecordDecoder, checksum, encode_record
-from am2z_trio.model.errors import record_of
+from am2z_trio.model.error_records import record_of
 from am2z_trio.model.limits import MAX_HISTORY_BYTES
 from am2z_trio.model.records import (
     DEADLINE,

@@ -35,7 +35,7 @@ from am2z_trio import (
     ValidationError,
 )
 from am2z_trio.model.codec import RecordDecoder, StateCodec, encode_record
-from am2z_trio.model.errors import ErrorRecord, error_of, record_of
+from am2z_trio.model.error_records import ErrorRecord, error_of, record_of
 from am2z_trio.model.events import Event
 from am2z_trio.model.limits import KIB, MAX_ERROR_BYTES, MAX_PARTIAL_BYTES
 from am2z_trio.model.records import JobSpec, Settled, Wake

@@ -25,7 +25,7 @@ from am2z_trio import (
 from am2z_trio.engine.events import bus
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.model.codec import encode_record
-from am2z_trio.model.errors import error_of, record_of
+from am2z_trio.model.error_records import error_of, record_of
 from am2z_trio.model.events import Event
 from am2z_trio.model.limits import (
     KIB,

@@ -7,7 +7,7 @@ import pytest
 
 from am2z_trio import AM2ZError, BusinessError, NetworkError, ProcessorExecutionError
 from am2z_trio.model.codec import RecordDecoder, encode_record
-from am2z_trio.model.errors import ErrorRecord, error_of, record_of
+from am2z_trio.model.error_records import ErrorRecord, error_of, record_of
 from am2z_trio.model.transitions import TERMINAL, IllegalTransitionError, follow
 
 decode = RecordDecoder[ErrorRecord](ErrorRecord)

@@ -16,7 +16,8 @@ from am2z_trio.engine.processors.context import CallRequest
 from am2z_trio.engine.processors.registry import Registered
 from am2z_trio.engine.states.access import NodeStates
 from am2z_trio.engine.states.job_state import JobState
-from am2z_trio.model.errors import AM2ZError, indescribable, record_of, sound
+from am2z_trio.model.error_records import indescribable, record_of, sound
+from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.limits import KIB
 from am2z_trio.model.logs import Log
 from am2z_trio.model.records import Settlement

@@ -6,16 +6,15 @@ from itertools import islice
 from typing import Final, cast
 
 from am2z_trio.concurrency.groups import leaves, parts_of
+from am2z_trio.model.error_records import ErrorRecord, sound
 from am2z_trio.model.errors import (
     AM2ZError,
     DeadlineExceededError,
-    ErrorRecord,
     JobCancelledError,
     ProcessorExecutionError,
     ProcessorTimeoutError,
     SessionStoppedError,
     StateConflictError,
-    sound,
 )
 from am2z_trio.model.limits import KIB, MAX_TEXT_BYTES
 from am2z_trio.model.logs import Log, attributes

@@ -10,7 +10,8 @@ import msgspec
 
 from am2z_trio.engine.claim import Claim
 from am2z_trio.model import codec
-from am2z_trio.model.errors import ErrorRecord, PayloadTooLargeError, ValidationError, record_of
+from am2z_trio.model.error_records import ErrorRecord, record_of
+from am2z_trio.model.errors import PayloadTooLargeError, ValidationError
 from am2z_trio.model.limits import KIB, MAX_HISTORY_BYTES
 from am2z_trio.model.records import (
     SESSION_STOPPED,

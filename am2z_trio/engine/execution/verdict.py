@@ -10,13 +10,12 @@ from typing import Final
 
 import msgspec
 
+from am2z_trio.model.error_records import ErrorRecord, record_of
 from am2z_trio.model.errors import (
     AM2ZError,
     CircuitOpenError,
     DeadlineExceededError,
-    ErrorRecord,
     SessionStoppedError,
-    record_of,
     seconds_in,
 )
 from am2z_trio.model.limits import MAX_REASON_BYTES

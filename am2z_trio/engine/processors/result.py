@@ -8,7 +8,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from am2z_trio.model.errors import AM2ZError, noted
+from am2z_trio.model.error_records import noted
+from am2z_trio.model.errors import AM2ZError
 
 S = TypeVar("S")
 

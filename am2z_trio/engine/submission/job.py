@@ -12,6 +12,7 @@ from am2z_trio.engine.claim import aside
 from am2z_trio.engine.here import Here
 from am2z_trio.engine.processors.result import ProcessorResult, ResultMetadata, failed_result
 from am2z_trio.model.codec import NIL, RecordDecoder, StateCodec
+from am2z_trio.model.error_records import error_of
 from am2z_trio.model.errors import (
     AM2ZError,
     DeadlineExceededError,
@@ -20,7 +21,6 @@ from am2z_trio.model.errors import (
     JobStalledError,
     SessionStoppedError,
     ValidationError,
-    error_of,
 )
 from am2z_trio.model.records import (
     DEADLINE,

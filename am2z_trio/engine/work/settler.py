@@ -20,6 +20,7 @@ from am2z_trio.concurrency import Host, TaskStatus
 from am2z_trio.concurrency.batching import Batching, Fifo, Verdict
 from am2z_trio.engine.claim import Claim
 from am2z_trio.model.codec import NIL, encode_record
+from am2z_trio.model.error_records import record_of
 from am2z_trio.model.errors import (
     AccessDeniedError,
     AM2ZError,
@@ -27,7 +28,6 @@ from am2z_trio.model.errors import (
     ServerReplyError,
     UnknownOutcomeError,
     ValidationError,
-    record_of,
 )
 from am2z_trio.model.logs import Log
 from am2z_trio.model.records import (

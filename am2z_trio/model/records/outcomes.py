@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ..errors import ErrorRecord
+from ..error_records import ErrorRecord
 from ..limits import MAX_REASON_BYTES
 from ..telling import cut
 from ..transitions import Terminal
