@@ -80,7 +80,7 @@ class InFlight:
         )
         self.leaving.before(request)
         self._waiters.add(waiter)
-        self._outgoing.append(waiter)
+        self._outgoing.append(waiter, request)
         if limits is not None:
             self._vacancies.watch(waiter, limits)
         return waiter

@@ -17,6 +17,7 @@ from typing import Final
 from am2z_trio.concurrency import Host
 from am2z_trio.model.errors import AM2ZError, UnknownOutcomeError
 from am2z_trio.model.logs import Log
+from am2z_trio.model.records import Enqueue
 from am2z_trio.store.ports import Store
 
 from .history import History
@@ -51,7 +52,7 @@ class Looking:
         waiters: Waiters,
         history: History,
         *,
-        send_again: Callable[[Waiter], None],
+        send_again: Callable[[Waiter, Enqueue], None],
         also: Callable[[list[Waiter]], Awaitable[None]],
     ) -> None:
         """`send_again` is told of a job that the store has lost; `also` is awaited in each round, with those
@@ -161,7 +162,7 @@ class Looking:
         if waiter.request is not None and waiter.history != self._history.name:
             logger.warning("job %s went with the store's memory: it is sent again", waiter.id)
             waiter.state = "in line"
-            self._send_again(waiter)
+            self._send_again(waiter, waiter.request)
             return
         self._waiters.remove(waiter)
         waiter.resolve(

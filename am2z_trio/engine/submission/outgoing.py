@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NoReturn
 
 from am2z_trio.concurrency import Host
+from am2z_trio.concurrency.batching import Batching, Fifo, Verdict
 from am2z_trio.model.errors import (
     AM2ZError,
     ConfigurationError,
@@ -28,6 +28,22 @@ BATCH: Final = 100
 """Jobs per enqueue call; bounds the time one script holds the store."""
 
 ABANDONED: Final = "its caller went away while it was submitted"
+
+
+Sending = tuple[Waiter, Enqueue]
+
+
+class _Line(Fifo[Sending]):
+    """Those that nobody has abandoned meanwhile."""
+
+    def take(self, most: int) -> list[Sending]:
+        batch: list[Sending] = []
+        while self and len(batch) < most:
+            sending = self.popleft()
+            if sending[0].state == "in line":
+                sending[0].state = "being sent"
+                batch.append(sending)
+        return batch
 
 
 class Outgoing:
@@ -52,56 +68,47 @@ class Outgoing:
         self._leaving = leaving
         self._before_send = before_send
         self._read_soon = read_soon
-        self._line: deque[Waiter] = deque()
-        self._bell = host.spot()
+        self._line = _Line()
+        self._batching = Batching(
+            host, self._line, self._send, self._refused, self._taken, refusal=AM2ZError, most=BATCH
+        )
 
-    def append(self, waiter: Waiter) -> None:
+    def append(self, waiter: Waiter, request: Enqueue) -> None:
         """Send its job soon."""
-        self._line.append(waiter)
-        self._bell.wake()
+        waiter.in_doubt = False
+        self._line.append((waiter, request))
+        self._batching.ring()
 
     def forget_all(self) -> None:
         self._line.clear()
 
-    async def run(self) -> None:
-        line = self._line
-        while True:
-            while not line:
-                await self._bell.park()
-            await self._before_send()
-            batch: list[Waiter] = []
-            while line and len(batch) < BATCH:
-                waiter = line.popleft()
-                if waiter.state == "in line":
-                    waiter.state = "being sent"
-                    batch.append(waiter)
-            if batch:
-                await self._send(batch)
+    def run(self) -> Awaitable[NoReturn]:
+        return self._batching.run()
 
-    async def _send(self, batch: list[Waiter], *, in_doubt: bool = False) -> None:
-        """`in_doubt`: the store may have taken these, or may do so yet, so a refusal is no verdict."""
-        requests: list[Enqueue] = []
-        for waiter in batch:
-            assert waiter.request is not None
-            requests.append(waiter.request)
-        try:
-            history = self._history.name or await self._history.ask()
-            answers = await self._store.enqueue(requests)
-        except AM2ZError as error:
-            unknown = isinstance(error, UnknownOutcomeError)
-            in_doubt = in_doubt or unknown or bool(error.context.get("in_doubt"))
-            if len(batch) > 1:
-                # One of them may be at fault; the others must not suffer.
-                for waiter in batch:
-                    await self._send([waiter], in_doubt=in_doubt)
-                return
-            self._waiters.remove(batch[0])
-            if in_doubt and not unknown:
-                why = f"the job may have been accepted, or not, when it was sent first: {error.message}"
-                error = UnknownOutcomeError(why, cause=error)
-            batch[0].resolve(error)
-            return
-        for waiter, request, answer in zip(batch, requests, answers, strict=True):
+    async def _send(self, batch: list[Sending]) -> tuple[str, list[EnqueueAnswer]]:
+        await self._before_send()
+        history = self._history.name or await self._history.ask()
+        return history, await self._store.enqueue([request for _, request in batch])
+
+    async def _refused(self, batch: Sequence[Sending], error: AM2ZError) -> Verdict:
+        unknown = isinstance(error, UnknownOutcomeError)
+        if unknown or error.context.get("in_doubt"):
+            for waiter, _ in batch:
+                waiter.in_doubt = True
+        if len(batch) > 1:
+            # One of them may be at fault; the others must not suffer.
+            return "each"
+        ((waiter, _),) = batch
+        self._waiters.remove(waiter)
+        if waiter.in_doubt and not unknown:
+            why = f"the job may have been accepted, or not, when it was sent first: {error.message}"
+            error = UnknownOutcomeError(why, cause=error)
+        waiter.resolve(error)
+        return "over"
+
+    def _taken(self, batch: Sequence[Sending], answered: tuple[str, list[EnqueueAnswer]]) -> None:
+        history, answers = answered
+        for (waiter, request), answer in zip(batch, answers, strict=True):
             self._on_answer(waiter, request, answer, history)
 
     def _on_answer(self, waiter: Waiter, request: Enqueue, answer: EnqueueAnswer, history: str) -> None:

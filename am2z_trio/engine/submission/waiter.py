@@ -42,6 +42,7 @@ class Waiter:
         "gave_up",
         "history",
         "id",
+        "in_doubt",
         "known",
         "limits",
         "look",
@@ -80,6 +81,8 @@ class Waiter:
         self.shared = shared
         """Its id was chosen by the user: the job may be somebody else's, too."""
         self.state: Literal["in line", "being sent", "sent", "joined", "abandoned"] = "in line"
+        self.in_doubt = False
+        """The store may have taken the job, or may do so yet: a refusal is no verdict on it."""
         self.known = False
         """The store had the job already, from another caller or from an earlier run of this one."""
         self.history = ""
