@@ -22,7 +22,6 @@ constructor without `self`."""
 EXCEPTIONS: Final[dict[str, int]] = {
     "cli/main.py:_parser": 68,
     "cli/run.py:run_lines": 64,
-    "engine/processors/context.py:Context.__init__()": 13,
     "engine/processors/processor.py:Processor.__init__()": 10,
     "engine/work/worker.py": 634,
     "engine/work/worker.py:Worker": 564,

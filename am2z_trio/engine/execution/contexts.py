@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from threading import get_ident
 from typing import Any, Final
 
@@ -14,10 +13,10 @@ import anyio.from_thread
 from am2z_trio.concurrency import CancelScope
 from am2z_trio.engine.claim import Claim
 from am2z_trio.engine.events.emitter import Emitter
-from am2z_trio.engine.processors.context import Context, Meta
+from am2z_trio.engine.processors.context import CallRequest, Context, Meta
+from am2z_trio.engine.processors.result import Done
 from am2z_trio.model.logs import JobLog, attributes
 from am2z_trio.model.options import require_number
-from am2z_trio.model.records import JobSpec
 from am2z_trio.store.ports import Store
 
 from .attempt import Attempt
@@ -40,45 +39,52 @@ class Contexts:
 
     def of(self, attempt: Attempt, scope: CancelScope, run: Run) -> Context:
         """Of a run under this scope; `run` runs what it calls inline."""
-        grant, claim = attempt.grant, attempt.claim
+        grant = attempt.grant
         spec = grant.spec
+        meta = Meta(
+            attempt=grant.attempt,
+            deliveries=grant.deliveries,
+            started_at=datetime.fromtimestamp(attempt.started, UTC),
+            node=self._node,
+        )
         assert attempt.stored is not None
         return Context(
-            processor=spec.processor,
-            session_id=spec.session or None,
-            execution_id=spec.id,
-            call_depth=spec.depth,
-            callers=spec.callers,
-            meta=Meta(
-                attempt=grant.attempt,
-                deliveries=grant.deliveries,
-                started_at=datetime.fromtimestamp(attempt.started, UTC),
-                node=self._node,
-            ),
+            spec,
+            meta,
+            attempt.stored,
+            _Services(attempt.claim, run, self._calls, self._emitter, self._store),
             cancel_scope=scope,
-            state=attempt.stored,
             log=JobLog(logger, attributes(processor=spec.processor, job=spec.id, session=spec.session)),
-            emit=self._emit_of(spec),
-            report=self._report_of(claim.root),
-            call=partial(self._calls.call, run, claim),
-            call_each=partial(self._calls.call_each, claim),
         )
 
-    def _emit_of(self, spec: JobSpec) -> Callable[[str, Any], None]:
-        loop, emitter = get_ident(), self._emitter
 
-        def emit(event: str, data: Any = None) -> None:
-            if get_ident() != loop:
-                # Everything of a node lives in its event loop.
-                anyio.from_thread.run_sync(emitter.emit_for_user, event, data, spec)
-            else:
-                emitter.emit_for_user(event, data, spec)
+class _Services:
+    """What one run asks of its node, in the name of its job."""
 
-        return emit
+    __slots__ = ("_calls", "_claim", "_emitter", "_loop", "_run", "_store")
 
-    def _report_of(self, root: Claim) -> Callable[[float], Awaitable[None]]:
-        async def report(progress: float) -> None:
-            grant = root.grant
-            await self._store.report(grant.spec.id, grant.token, require_number("progress", progress))
+    def __init__(self, claim: Claim, run: Run, calls: Calls, emitter: Emitter, store: Store) -> None:
+        self._claim = claim
+        self._run = run
+        self._calls = calls
+        self._emitter = emitter
+        self._store = store
+        self._loop = get_ident()
 
-        return report
+    def emit(self, event: str, data: Any = None) -> None:
+        emit, spec = self._emitter.emit_for_user, self._claim.grant.spec
+        if get_ident() != self._loop:
+            # Everything of a node lives in its event loop.
+            anyio.from_thread.run_sync(emit, event, data, spec)
+        else:
+            emit(event, data, spec)
+
+    async def report(self, progress: float) -> None:
+        grant = self._claim.root.grant
+        await self._store.report(grant.spec.id, grant.token, require_number("progress", progress))
+
+    async def call(self, request: CallRequest, context: Context) -> Any:
+        return await self._calls.call(self._run, self._claim, request, context)
+
+    async def call_each(self, many: int, call_of: Callable[[int], CallRequest], done: Done) -> None:
+        await self._calls.call_each(self._claim, many, call_of, done)

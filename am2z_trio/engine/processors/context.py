@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -16,6 +16,7 @@ from am2z_trio.model.errors import RuntimeStateError
 from am2z_trio.model.ids import call_key
 from am2z_trio.model.limits import MAX_KEY_BYTES
 from am2z_trio.model.options import JobOptions, require_text
+from am2z_trio.model.records import JobSpec
 
 from .processor import Processor
 from .result import Done
@@ -58,8 +59,24 @@ class CallRequest(NamedTuple):
     inline: bool = False
 
 
-CallEach = Callable[[int, Callable[[int], CallRequest], Done], Awaitable[None]]
-"""As `Context.call_each`."""
+class Services(Protocol):
+    """What a run asks of the node it is on."""
+
+    def emit(self, event: str, data: Any = None) -> None:
+        """Publish an event in the name of the job."""
+        ...
+
+    async def report(self, progress: float) -> None:
+        """Record progress."""
+        ...
+
+    async def call(self, request: CallRequest, context: Context) -> Any:
+        """Run another job and return what it returned, or raise its error."""
+        ...
+
+    async def call_each(self, many: int, call_of: Callable[[int], CallRequest], done: Done) -> None:
+        """As `Context.call_each`."""
+        ...
 
 
 class JobRuntime:
@@ -75,13 +92,10 @@ class Context(RunContext):
     """One run of one job. Not to be used after the processor has returned."""
 
     __slots__ = (
-        "_call",
-        "_call_each",
         "_callers",
         "_calls",
-        "_emit",
         "_nursery",
-        "_report",
+        "_services",
         "call_depth",
         "cancel_scope",
         "execution_id",
@@ -94,28 +108,21 @@ class Context(RunContext):
 
     def __init__(
         self,
-        *,
-        processor: str,
-        session_id: str | None,
-        execution_id: str,
-        call_depth: int,
-        callers: list[str],
+        spec: JobSpec,
         meta: Meta,
-        cancel_scope: CancelScope,
         state: JobState,
+        services: Services,
+        *,
+        cancel_scope: CancelScope,
         log: logging.LoggerAdapter[logging.Logger],
-        emit: Callable[[str, Any], None],
-        report: Callable[[float], Awaitable[None]],
-        call: Callable[..., Awaitable[Any]],
-        call_each: CallEach,
     ) -> None:
-        self.processor = processor
+        self.processor = spec.processor
         """Name of the processor that runs."""
-        self.session_id = session_id
+        self.session_id = spec.session or None
         """The job's session, or `None`."""
-        self.execution_id = execution_id
+        self.execution_id = spec.id
         """The job's id in full, with its session's part (`@alice/order-17`): the same for every attempt."""
-        self.call_depth = call_depth
+        self.call_depth = spec.depth
         """How many jobs are above this one."""
         self.meta = meta
         self.cancel_scope = cancel_scope
@@ -125,11 +132,8 @@ class Context(RunContext):
         self.log = log
         """A logger that adds `processor`, `job` and `session` to each record, escaped as in the engine's own:
         a format may name them."""
-        self._callers = callers
-        self._emit = emit
-        self._report = report
-        self._call = call
-        self._call_each = call_each
+        self._callers = spec.callers
+        self._services = services
         self._calls = 0
         self._nursery: Nursery | None = None
 
@@ -151,12 +155,12 @@ class Context(RunContext):
 
     @property
     def runtime(self) -> JobRuntime:
-        return JobRuntime(self._emit)
+        return JobRuntime(self._services.emit)
 
     def emit(self, event: str, data: Any = None) -> None:
         """Publish an event to every node that listens; as `runtime.emit`."""
         require_stack()
-        self._emit(event, data)
+        self._services.emit(event, data)
 
     @property
     def nursery(self) -> Nursery:
@@ -201,7 +205,7 @@ class Context(RunContext):
         else:
             key = call_key(require_text("key", key, most=MAX_KEY_BYTES))
         request = CallRequest(processor, state, key, session, timeout, options, inline)
-        return cast(S, await self._call(request, self))
+        return cast(S, await self._services.call(request, self))
 
     async def call_each(self, many: int, call_of: Callable[[int], CallRequest], done: Done) -> None:
         """What `parallel` and `batch` are made of: so many calls, none of them inline, in this one task.
@@ -209,10 +213,10 @@ class Context(RunContext):
         `done(n, result)` is told of each as it ends, and answers whether the others are still waited for; if
         not, they are cancelled, and this returns.
         """
-        await self._call_each(many, call_of, done)
+        await self._services.call_each(many, call_of, done)
 
     async def update_progress(self, progress: float) -> None:
         """Record progress, 0 to 1 or any other finite number. Refused silently when the job was taken
         away."""
         require_stack()
-        await self._report(progress)
+        await self._services.report(progress)
