@@ -139,10 +139,16 @@ async def test_rate_limit_rpm_is_a_limit_per_minute(make_runtime):
 
     async with make_runtime() as runtime:
         runtime.register(rare)
-        with anyio.move_on_after(0.3) as scope:
-            await runtime.execute_many(rare, [1, 2, 3])
-        assert scope.cancelled_caught
-        stats = (await runtime.get_queue_stats())["rare"]
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(runtime.execute_many, rare, [1, 2, 3])
+            with anyio.fail_after(20):
+                while (stats := (await runtime.get_queue_stats())["rare"]).completed < 2:
+                    await anyio.sleep(0.01)
+            assert (stats.active, stats.waiting + stats.delayed) == (0, 1)
+            tasks.cancel_scope.cancel()
+        with anyio.fail_after(20):
+            while (stats := (await runtime.get_queue_stats())["rare"]).cancelled < 1:
+                await anyio.sleep(0.01)
         assert (stats.completed, stats.cancelled) == (2, 1)
 
 
