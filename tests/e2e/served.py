@@ -152,8 +152,12 @@ limits.register(limited)
 poisoned = QueueRuntime(REDIS)
 poisoned.register(handle)
 
-runtime = QueueRuntime(REDIS, lease=1, shutdown_grace=20)
+runtime = QueueRuntime(REDIS, shutdown_grace=20)
 runtime.register(double, first_hangs, first_hangs_in_thread, slow_plus_one, deaf_plus_one, held)
+
+# A frozen worker's connections stand: it is missed when its lease is over. Longer than a busy machine pauses.
+freezes = QueueRuntime(REDIS, lease=3, shutdown_grace=20)
+freezes.register(first_hangs, deaf_plus_one)
 
 idle = QueueRuntime(REDIS)
 

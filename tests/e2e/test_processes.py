@@ -183,12 +183,12 @@ async def kill_with_claims(server: RedisProcess, worker: Process) -> None:
 
 
 async def test_a_frozen_worker_cannot_write_any_more(redis_url, redis_server, processes, tmp_path: Path):
-    frozen = processes.worker()
+    frozen = processes.worker(target="served:freezes")
     async with QueueRuntime(redis_url, workers=False) as client:
         async with calling(client, "deaf_plus_one", 10, session="counter") as call:
             await until((tmp_path / "started-1").exists, "the job to start")
             frozen.signal(signal.SIGSTOP)
-            processes.worker()
+            processes.worker(target="served:freezes")
             assert (await call.result()).unwrap() == 11
         assert effects(redis_server, "counter") == (1, 11)
         # The zombie's job ends the moment it wakes, and is settled with the token it has.
@@ -207,14 +207,14 @@ async def test_a_frozen_worker_cannot_write_any_more(redis_url, redis_server, pr
 async def test_a_zombie_that_hears_of_its_loss_stops_its_job(
     redis_url, redis_server, processes, tmp_path: Path
 ):
-    frozen = processes.worker()
+    frozen = processes.worker(target="served:freezes")
     async with (
         QueueRuntime(redis_url, workers=False) as client,
         calling(client, "first_hangs", [], session="counter") as call,
     ):
         await until((tmp_path / "started-1").exists, "the job to start")
         frozen.signal(signal.SIGSTOP)
-        heir = processes.worker()
+        heir = processes.worker(target="served:freezes")
         expected = ["attempt 1", "delivery 2", str(heir.process.pid)]
         assert (await call.result()).unwrap() == expected
         frozen.signal(signal.SIGCONT)
