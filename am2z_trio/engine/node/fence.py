@@ -50,8 +50,11 @@ class Fence:
             self._is_down = False
 
     def cut_off(self) -> None:
-        """The connection was closed, and the store sees that."""
-        self._cut_at = self._host.now()
+        """The connection was closed, and the store sees that.
+
+        So may each new one be that is taken meanwhile; the store misses this node from the first on.
+        """
+        self._cut_at = min(self._cut_at, self._host.now())
         self._bell.wake()
 
     def back(self) -> None:
