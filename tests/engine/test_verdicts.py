@@ -29,7 +29,7 @@ from am2z_trio.engine.execution.verdict import (
     Failed,
     Released,
     Retried,
-    error_of,
+    error_of_run,
     falls_back,
     judge,
 )
@@ -109,14 +109,14 @@ def test_an_attempt_is_bounded_by_its_timeout_and_by_what_its_caller_leaves_it()
 )
 def test_a_scope_that_has_caught_says_by_its_bounds_why(bounds: dict[str, Any], kind: type[AM2ZError]):
     attempt = an_attempt(**bounds)
-    assert type(error_of(attempt, None, caught=True, now=BEGAN + 0.5)) is kind
-    assert type(error_of(attempt, BusinessError("x"), caught=True, now=BEGAN + 0.5)) is kind
+    assert type(error_of_run(attempt, None, caught=True, now=BEGAN + 0.5)) is kind
+    assert type(error_of_run(attempt, BusinessError("x"), caught=True, now=BEGAN + 0.5)) is kind
 
 
 def test_an_error_after_the_deadline_is_that_it_came_too_late():
     attempt, own = an_attempt(remaining=6), BusinessError("x")
-    assert error_of(attempt, own, caught=False, now=BEGAN + 0.9) is own
-    late = error_of(attempt, own, caught=False, now=BEGAN + 1.0)
+    assert error_of_run(attempt, own, caught=False, now=BEGAN + 0.9) is own
+    late = error_of_run(attempt, own, caught=False, now=BEGAN + 1.0)
     assert isinstance(late, DeadlineExceededError)
     assert late.__cause__ is own
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 
 import am2z_trio
-from am2z_trio import LocalRuntime, QueueRuntime, processor
+from am2z_trio import LocalRuntime, Processor, QueueRuntime, batch, chain, parallel, processor
 from am2z_trio.store import scripts
 from am2z_trio.wire.scripts import Script
 
@@ -111,23 +111,69 @@ def commands(admin: Any) -> Counter[str]:
     return Counter({name.removeprefix("cmdstat_"): int(found["calls"]) for name, found in stats.items()})
 
 
+async def fewest_commands(redis_server: Any, job: Callable[[], Awaitable[None]]) -> Counter[str]:
+    """What the job costs Redis that meets nothing else."""
+    found = list[Counter[str]]()
+    with redis_server.client() as admin:
+        for _ in range(JOBS):
+            before = commands(admin)
+            await job()
+            found.append(commands(admin) - before)
+    fewest = min(found, key=lambda counts: counts.total())
+    fewest.pop("info", None)
+    return fewest
+
+
+def calls_of(fewest: Counter[str]) -> int:
+    return sum(count for name, count in fewest.items() if name in ("evalsha", "fcall"))
+
+
 @pytest.mark.trio
 async def test_a_job_costs_redis_few_commands(redis_url, redis_server):
     async with QueueRuntime(redis_url) as runtime:
         runtime.register(double)
         for _ in range(5):
             await lone(runtime)
-        found = list[Counter[str]]()
-        with redis_server.client() as admin:
-            for _ in range(JOBS):
-                before = commands(admin)
-                await lone(runtime)
-                found.append(commands(admin) - before)
-    fewest = min(found, key=lambda counts: counts.total())
-    fewest.pop("info", None)
-    calls = sum(count for name, count in fewest.items() if name in ("evalsha", "fcall"))
-    assert calls <= 3, sorted(fewest.items())
+        fewest = await fewest_commands(redis_server, lambda: lone(runtime))
+    assert calls_of(fewest) <= 3, sorted(fewest.items())
     assert fewest.total() <= 46, sorted(fewest.items())
+
+
+def named(name: str) -> Processor[int]:
+    @processor(name=name)
+    async def part(state: int) -> int:
+        return state + 1
+
+    return part
+
+
+A, B, C = named("a"), named("b"), named("c")
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize(
+    ("composition", "most"),
+    [
+        # Each of its own costs what a lone job does, one after the other.
+        (chain("of three", [A, B, C]), 12),
+        # Those that are side by side go in one call, are claimed in one per queue, and settled in one.
+        (parallel("side by side", [A, B, C], merge=lambda _, results: sum(results)), 8),
+        (parallel("side by side in one queue", [A, A, A], merge=lambda _, results: sum(results)), 6),
+        (batch("of many in one queue", A, range(20), merge=lambda _, results: sum(results)), 7),
+    ],
+    ids=lambda given: getattr(given, "name", None),
+)
+async def test_the_parts_of_a_composition_share_their_calls(redis_url, redis_server, composition, most):
+    async with QueueRuntime(redis_url) as runtime:
+        runtime.register(composition)
+
+        async def job() -> None:
+            (await runtime.execute(composition, 1)).unwrap()
+
+        for _ in range(5):
+            await job()
+        fewest = await fewest_commands(redis_server, job)
+    assert calls_of(fewest) <= most, sorted(fewest.items())
 
 
 SCRIPT_BYTES: Final = {"CLAIM": 45_605, "ENQUEUE": 32_504, "SETTLE": 35_536}

@@ -31,7 +31,7 @@ from .failures import as_error, left_open, log_attempt, moved_too_often
 from .invoke import Invoker
 from .settlements import Settlements
 from .threads import Threads
-from .verdict import Failed, Retried, error_of, falls_back, judge
+from .verdict import Failed, Retried, error_of_run, falls_back, judge
 
 logger: Final = Log("am2z_trio.jobs")
 
@@ -160,7 +160,7 @@ class Executor:
         if claim.stop is not None and (caught or error is not None):
             return Ending(None, error, stopped=True)
         if caught or error is not None:
-            error = error_of(attempt, error, caught=caught, now=self._now())
+            error = error_of_run(attempt, error, caught=caught, now=self._now())
         if processor.breaker is not None:
             await self._breakers.tell(processor, error)
         return Ending(output, error, stopped=False)
@@ -192,7 +192,7 @@ class Executor:
             error = worse
         finally:
             claim.scope = None
-        error = error_of(attempt, error, caught=False, now=self._now())
+        error = error_of_run(attempt, error, caught=False, now=self._now())
         return Ending(None, error, stopped=claim.stop is not None)
 
     # --- its end ----------------------------------------------------------------------------
@@ -307,5 +307,5 @@ class Executor:
         """A plain job has ended with this error; without one, it was cancelled."""
         stopped = attempt.claim.stop is not None
         if not stopped:
-            error = error_of(attempt, error, caught=caught, now=self._now())
+            error = error_of_run(attempt, error, caught=caught, now=self._now())
         return self._settle_unfinished(attempt, error, stopped=stopped)

@@ -61,7 +61,7 @@ Verdict = Failed | Retried | Cancelled | Released | None
 """Of a run that did not complete; `None`: its claim is lost, and nothing is to be said of it."""
 
 
-def error_of(attempt: Attempt, error: AM2ZError | None, *, caught: bool, now: float) -> AM2ZError:
+def error_of_run(attempt: Attempt, error: AM2ZError | None, *, caught: bool, now: float) -> AM2ZError:
     """The error of a run that nobody has stopped: it failed with one, or the scope it ran under has `caught`
     its cancellation."""
     name, timeout = attempt.processor.name, attempt.timeout
