@@ -21,7 +21,7 @@ Measure this tree beside other job queues, each in an environment of its own, on
 without persistence. The first run installs them: minutes, once, below --environments.
 
   python -m benchmarks --short            does it all work, and roughly how fast is it: minutes
-  python -m benchmarks --output DIR       everything: about an hour, on a machine that does nothing else
+  python -m benchmarks --output DIR       everything: an hour or more, on a machine that does nothing else
   python -m benchmarks --only noop --contender am2z_trio floor --rounds 5           one question
   python -m benchmarks page DIR           make table and plot anew from DIR/results.json
 

@@ -19,7 +19,7 @@ from .arguments import Options, parse
 from .contenders.contender import Contender
 from .contenders.field import FIELD
 from .environments import Environment, NotInstalledError, prepare
-from .machine import about, load
+from .machine import about, is_busy, load
 from .measures import MEASURES
 from .page import page
 from .plot import plot
@@ -59,6 +59,8 @@ def main(arguments: Sequence[str]) -> int:
             "rounds": f"{options.rounds}, interleaved",
             "load at the beginning": load(),
         }
+        if is_busy():
+            say(f"note: the machine is busy (load {load()}): these figures will be worth little", error=True)
         try:
             run(options, cells, environments, server.url, results)
         except KeyboardInterrupt:

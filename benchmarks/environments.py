@@ -58,7 +58,10 @@ def prepare(contender: Contender, directory: Path) -> Environment:
     home = directory / f"{contender.folder}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
     done = home / "installed.json"
     if done.is_file():
-        return Environment(**json.loads(done.read_text()))
+        made = Environment(**json.loads(done.read_text()))
+        # The interpreter that it was made with may be gone.
+        if shutil.which(made.python or made.node):
+            return made
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     try:

@@ -11,12 +11,13 @@ import msgspec
 from am2z_trio import Composition, Processor, QueueOptions, QueueRuntime, chain, parallel, processor
 from benchmarks.contenders import tally
 from benchmarks.contenders.contender import CONCURRENCY, NAP
+from benchmarks.contenders.driver import text
 
 QUEUE: Final = QueueOptions(concurrency=CONCURRENCY)
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """Encoded, about as long as its text and 15 bytes more."""
+    """Encoded, about 15 bytes more than its text."""
 
     text: str
     number: int
@@ -24,7 +25,7 @@ class Payload(msgspec.Struct, frozen=True):
 
 def make(size: int) -> Payload:
     """About so many bytes."""
-    return Payload("x" * max(size - 20, 1), 1)
+    return Payload(text(size - 20), 1)
 
 
 PAYLOAD: Final = make(100)

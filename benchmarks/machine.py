@@ -26,6 +26,11 @@ def about(server: EmbeddedServer) -> dict[str, str]:
     }
 
 
+def is_busy() -> bool:
+    """Whether somebody else wants so much of it that figures would be theirs, too."""
+    return os.getloadavg()[0] > (os.cpu_count() or 1) / 4
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

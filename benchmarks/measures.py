@@ -99,6 +99,8 @@ def drain(
     }
     if last.done.processes != workers:
         figures["workers that ran jobs"] = last.done.processes
+    if last.done.jobs > there:
+        figures["runs too many"] = last.done.jobs - there
     return figures
 
 
@@ -110,6 +112,7 @@ def enqueue(stage: Stage, jobs: int) -> Figures:
     return {
         "one caller/s": alone["jobs"] / alone["seconds"],
         "100 callers/s": many["jobs"] / many["seconds"],
+        "client µs/job": many["cpu"] / many["jobs"] * 1e6,
     }
 
 
@@ -191,7 +194,11 @@ MEASURES: Final[dict[str, Measure]] = {
         says="Each job by a call of its own; nobody runs them.",
         run=enqueue,
         jobs=10_000,
-        figures={"one caller/s": RATE, "100 callers/s": RATE},
+        figures={
+            "one caller/s": RATE,
+            "100 callers/s": RATE,
+            "client µs/job": Figure(unit="µs", more_is_better=False),
+        },
         short=True,
         takes=everybody,
     ),

@@ -46,15 +46,22 @@ class Tally:
         with self._lock:
             if self._pid == os.getpid():
                 return
-            path = Path(os.environ[TALLY], str(os.getpid()))
-            path.write_bytes(bytes(FORMAT.size))
-            with path.open("r+b") as file:
-                self._file = mmap.mmap(file.fileno(), FORMAT.size)
-            # Several workers begin together, however long each took to start: this stops the whole process.
-            until = time.monotonic() + GATE
-            while len(list(path.parent.iterdir())) < int(os.environ[WORKERS]) and time.monotonic() < until:
-                time.sleep(0.001)
+            if TALLY in os.environ:
+                self._open(Path(os.environ[TALLY]))
+            else:
+                # A worker that somebody has started by hand: nobody reads it.
+                self._file = bytearray(FORMAT.size)
             self._count, self._first, self._pid = 0, time.monotonic_ns(), os.getpid()
+
+    def _open(self, directory: Path) -> None:
+        path = directory / str(os.getpid())
+        path.write_bytes(bytes(FORMAT.size))
+        with path.open("r+b") as file:
+            self._file = mmap.mmap(file.fileno(), FORMAT.size)
+        # Several workers begin together, however long each took to start: this stops the whole process.
+        until = time.monotonic() + GATE
+        while len(list(directory.iterdir())) < int(os.environ[WORKERS]) and time.monotonic() < until:
+            time.sleep(0.001)
 
 
 _mine: Final = Tally()

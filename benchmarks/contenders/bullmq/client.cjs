@@ -20,9 +20,21 @@ const { values: told, positionals } = parseArgs({
 });
 const jobs = Number(told.jobs);
 const callers = Number(told.callers);
-const payload = { text: 'x'.repeat(Math.max(Number(told.size) - 20, 1)), number: 1 };
+const payload = { text: text(Number(told.size) - 20), number: 1 };
 const queue = new Queue('benchmark', { connection });
 const now = () => Number(process.hrtime.bigint()) / 1e9;
+
+// Letters, always the same, that do not compress well.
+function text(size) {
+  const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
+  let state = 1;
+  let made = '';
+  while (made.length < Math.max(size, 1)) {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+    made += letters[(state >>> 16) % letters.length];
+  }
+  return made;
+}
 
 function turns(left) {
   const until = now() + LONGEST;
@@ -44,11 +56,14 @@ async function together(task) {
 
 async function enqueue() {
   const turn = turns(jobs);
+  const cpu = process.cpuUsage();
   const began = now();
   await together(async () => {
     while (turn.take()) await queue.add(told.job, payload);
   });
-  return { jobs: turn.taken, seconds: now() - began };
+  const seconds = now() - began;
+  const used = process.cpuUsage(cpu);
+  return { jobs: turn.taken, seconds, cpu: (used.user + used.system) / 1e6 };
 }
 
 async function bulk() {

@@ -12,7 +12,7 @@ CONTENDER = Contender(
     settings={
         "concurrency": f"{CONCURRENCY} a process",
         "prefetch": "none",
-        "acknowledged": "when the job has ended; a lost worker's jobs are swept (default)",
+        "acknowledged": "when the job has ended; a lost worker's jobs are swept, and run again (retries=3)",
         "results": "kept for 10 min (default)",
         "encoding": "JSON (default)",
         "event loop": "asyncio",

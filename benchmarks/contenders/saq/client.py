@@ -10,6 +10,9 @@ from saq import Queue
 
 from benchmarks.contenders import driver
 
+RETRIES = 3
+"""By default a job that was lost with its worker is not run again."""
+
 
 class Client(driver.Client):
     @asynccontextmanager
@@ -20,14 +23,16 @@ class Client(driver.Client):
         await self._queue.disconnect()
 
     async def submit(self, job: str, payload: Any) -> None:
-        await self._queue.enqueue(job, payload=payload)
+        await self._queue.enqueue(job, payload=payload, retries=RETRIES)
 
     async def call(self, job: str, payload: Any) -> Any:
-        asked = await self._queue.enqueue(job, payload=payload)
+        asked = await self._queue.enqueue(job, payload=payload, retries=RETRIES)
         # It listens for the job's messages (`Queue.apply` looks at intervals), and may miss the last one.
         while not asked.completed:
             with suppress(TimeoutError):
                 await asked.refresh(until_complete=1)
+        if asked.error:
+            raise RuntimeError(asked.error)
         return asked.result
 
 
