@@ -9,8 +9,8 @@ from anyio.abc import TaskStatus
 
 from am2z_trio.concurrency.groups import unwrapped
 from am2z_trio.engine.runtime.runtime import Runtime
+from am2z_trio.model.checks import require_seconds
 from am2z_trio.model.errors import ConfigurationError
-from am2z_trio.model.options import require_seconds
 
 from .display import say
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from am2z_trio.model.checks import require
 from am2z_trio.model.errors import ConfigurationError
-from am2z_trio.model.options import require
 
 
 class Package(NamedTuple):

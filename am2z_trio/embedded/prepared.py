@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import Final, Self
 from urllib.parse import quote
 
+from am2z_trio.model.checks import require
 from am2z_trio.model.errors import ConfigurationError
-from am2z_trio.model.options import require
 
 STOP_GRACE: Final = 5
 """Whole seconds (POSIX `sleep`) between TERM and KILL. TERM writes an append-only file out first."""

@@ -14,8 +14,8 @@ import anyio
 import msgspec
 from anyio.abc import Process
 
+from am2z_trio.model.checks import require_seconds
 from am2z_trio.model.errors import ConfigurationError, NetworkError
-from am2z_trio.model.options import require_seconds
 
 from .find import check_package, find_server, version_of
 from .prepared import NO_CONFIG, STOP_GRACE, PreparedServer

@@ -7,11 +7,12 @@ import it and tests need no set-up.
 * `records` - what travels between engine and store, and between nodes: a page a subject, one import path
 * `ids` - what a job's id looks like, and which ids a user may choose
 * `transitions` - which status a job may take from which; the sole authority
-* `options` - those of jobs and processors, `runtime_options` - those of runtimes: documented and validated
-  where they stand
-* `arguments` - names of options that there are not, and what else is wrong with a call, as one clear error
-* `redis_options` - where Redis is and how to get in
+* `options` - those of jobs and processors; `runtime_options` - those of runtimes; `redis_options` - where
+  Redis is and how to get in: documented and validated where they stand
+* `arguments` - how a call is made: names that there are not; `checks` - what a value must be; `callables` -
+  what a function must be; `types` - what a state's type must be
+* `limits` - how large what a user can size may be
 * `events` - what the engine tells about itself while it runs
-* `logs` - what it says to a person, and where
-* `codec` - bytes to values and back, with a size limit and one clear error; `types` - which types it is for
+* `logs` - what it says to a person, and where; `telling` - what a user's objects say for themselves
+* `codec` - bytes to values and back, with a size limit and one clear error; `integrity` - what was changed
 """

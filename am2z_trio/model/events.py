@@ -34,9 +34,9 @@ from typing import Any, Final
 
 import msgspec
 
+from .checks import require, require_text
 from .codec import plain_copy
 from .limits import MAX_EVENT_BYTES, MAX_NAME_BYTES
-from .options import require, require_text
 
 OWN: Final = ("job:", "session:", "worker:", "queue:", "processor:", "runtime:", "connection:")
 """How the names of the engine's own events begin."""

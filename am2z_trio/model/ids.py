@@ -21,8 +21,8 @@ import re
 import secrets
 from typing import Final
 
+from .checks import require
 from .limits import KIB, MAX_JOB_ID_BYTES, MAX_KEY_BYTES
-from .options import require
 from .records import plain_name
 
 MAX_CHARACTERS: Final = MAX_JOB_ID_BYTES // 4

@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from .arguments import Options
-from .options import keep, require, require_count, require_seconds
+from .checks import keep, require, require_count, require_seconds
 
 
 class RedisOptions(Options, frozen=True, kw_only=True):

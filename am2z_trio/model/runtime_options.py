@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TypedDict
 
 from .arguments import Options
+from .checks import keep, require, require_count, require_number, require_seconds, require_text
 from .codec import DEFAULT_MAX_BYTES
 from .limits import MAX_NODE_BYTES
-from .options import keep, require, require_count, require_number, require_seconds, require_text
 
 
 class ResourceLimits(Options, frozen=True, kw_only=True):

@@ -26,7 +26,6 @@ EXCEPTIONS: Final[dict[str, int]] = {
     "engine/work/worker.py": 634,
     "engine/work/worker.py:Worker": 564,
     "engine/work/worker.py:Worker._serve": 56,
-    "model/options.py": 435,
     "store/lua/claim.lua": 415,
     "store/lua/jobs.lua": 712,
     "store/redis.py": 995,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from am2z_trio.model.checks import require_text
 from am2z_trio.model.limits import MAX_ANY_ID_BYTES, MAX_NAME_BYTES, MAX_SESSION_BYTES
-from am2z_trio.model.options import require_text
 
 
 class Filters(NamedTuple):

@@ -18,12 +18,13 @@ from am2z_trio.engine.processors.result import Done
 from am2z_trio.engine.states.job_state import JobState
 from am2z_trio.engine.submission.request import ANY_OPTIONS, Asked, SubmitRequest
 from am2z_trio.engine.submission.submissions import MOST_REPEATS, Submissions, was_given_up
+from am2z_trio.model.checks import require, require_seconds
 from am2z_trio.model.codec import RecordDecoder
 from am2z_trio.model.error_records import error_of
 from am2z_trio.model.errors import ConfigurationError, ResourceError
 from am2z_trio.model.ids import inline_id
 from am2z_trio.model.limits import MAX_CALLS
-from am2z_trio.model.options import JobOptions, require, require_seconds
+from am2z_trio.model.options import JobOptions
 from am2z_trio.model.records import ResultRecord, Settlement, callers_below, told_of_failure
 
 

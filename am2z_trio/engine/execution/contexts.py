@@ -15,8 +15,8 @@ from am2z_trio.engine.claim import Claim
 from am2z_trio.engine.events.emitter import Emitter
 from am2z_trio.engine.processors.context import CallRequest, Context, Meta
 from am2z_trio.engine.processors.result import Done
+from am2z_trio.model.checks import require_number
 from am2z_trio.model.logs import JobLog, attributes
-from am2z_trio.model.options import require_number
 from am2z_trio.store.ports import Store
 
 from .attempt import Attempt

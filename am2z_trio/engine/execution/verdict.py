@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from am2z_trio.model.checks import MAX_SECONDS
 from am2z_trio.model.error_records import ErrorRecord, record_of
 from am2z_trio.model.errors import (
     AM2ZError,
@@ -20,7 +21,7 @@ from am2z_trio.model.errors import (
 )
 from am2z_trio.model.limits import MAX_REASON_BYTES
 from am2z_trio.model.logs import Log
-from am2z_trio.model.options import MAX_SECONDS, RetryPolicy
+from am2z_trio.model.options import RetryPolicy
 from am2z_trio.model.records import DEADLINE, SESSION_STOPPED, Grant
 from am2z_trio.model.telling import cut, trace_of
 from am2z_trio.policy.retry import backoff_delay, wants_retry

@@ -15,8 +15,9 @@ import msgspec
 
 from am2z_trio.model.arguments import exact_arguments
 from am2z_trio.model.callables import require_function
+from am2z_trio.model.checks import require
 from am2z_trio.model.limits import MAX_CALLS
-from am2z_trio.model.options import QueueOptions, RetryPolicy, require
+from am2z_trio.model.options import QueueOptions, RetryPolicy
 
 from .plans import BatchPlan, ChainPlan, ParallelPlan, Payload, Plan, RoutePlan, run
 from .processor import Processor

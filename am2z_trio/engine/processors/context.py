@@ -12,10 +12,11 @@ import msgspec
 from am2z_trio.concurrency import CancelScope, Nursery
 from am2z_trio.concurrency.stack import require_stack
 from am2z_trio.engine.states.job_state import JobState
+from am2z_trio.model.checks import require_text
 from am2z_trio.model.errors import RuntimeStateError
 from am2z_trio.model.ids import call_key
 from am2z_trio.model.limits import MAX_KEY_BYTES
-from am2z_trio.model.options import JobOptions, require_text
+from am2z_trio.model.options import JobOptions
 from am2z_trio.model.records import JobSpec
 
 from .processor import Processor

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from am2z_trio.model.checks import require
 from am2z_trio.model.errors import ConfigurationError, DuplicateProcessorError
-from am2z_trio.model.options import require
 
 from .processor import Processor
 

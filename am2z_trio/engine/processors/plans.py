@@ -17,6 +17,7 @@ import msgspec
 
 from am2z_trio.model.arguments import Options
 from am2z_trio.model.callables import awaited
+from am2z_trio.model.checks import keep, require_text
 from am2z_trio.model.errors import (
     AM2ZError,
     ParallelError,
@@ -25,7 +26,6 @@ from am2z_trio.model.errors import (
     ValidationError,
 )
 from am2z_trio.model.limits import KIB, MAX_SESSION_BYTES
-from am2z_trio.model.options import keep, require_text
 from am2z_trio.model.telling import attempt, class_of, cut, text_of
 
 from .context import CallRequest, Context

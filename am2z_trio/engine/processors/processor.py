@@ -16,17 +16,11 @@ from am2z_trio.model.callables import (
     require_items,
     result_of,
 )
+from am2z_trio.model.checks import require, require_seconds, require_text
 from am2z_trio.model.codec import StateCodec
 from am2z_trio.model.errors import ConfigurationError, ValidationError
 from am2z_trio.model.limits import MAX_NAME_BYTES
-from am2z_trio.model.options import (
-    CircuitBreaker,
-    QueueOptions,
-    RetryPolicy,
-    require,
-    require_seconds,
-    require_text,
-)
+from am2z_trio.model.options import CircuitBreaker, QueueOptions, RetryPolicy
 from am2z_trio.model.telling import attempt
 from am2z_trio.model.types import why_unfit
 

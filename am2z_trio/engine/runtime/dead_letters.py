@@ -12,10 +12,10 @@ import msgspec
 from am2z_trio.engine.processors.processor import Processor, name_of
 from am2z_trio.engine.submission.job import read_result, time_of
 from am2z_trio.model.callables import require_function
+from am2z_trio.model.checks import require_count, require_text
 from am2z_trio.model.codec import StateCodec
 from am2z_trio.model.errors import AM2ZError, JobNotFoundError, SessionStoppedError, ValidationError
 from am2z_trio.model.limits import MAX_ANY_ID_BYTES
-from am2z_trio.model.options import require_count, require_text
 from am2z_trio.model.records import NO_STATE, DeadJob, queue_name
 from am2z_trio.store.ports import Store
 

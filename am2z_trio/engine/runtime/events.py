@@ -11,8 +11,8 @@ from am2z_trio.engine.events.filters import Filters, checked
 from am2z_trio.engine.submission.job import Job
 from am2z_trio.engine.submission.request import require_session
 from am2z_trio.model.callables import require_function
+from am2z_trio.model.checks import require
 from am2z_trio.model.ids import meant_id
-from am2z_trio.model.options import require
 
 from .life import Life
 

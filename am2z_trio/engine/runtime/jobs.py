@@ -9,8 +9,9 @@ from am2z_trio.engine.processors.processor import Processor, name_of
 from am2z_trio.engine.processors.result import ProcessorResult
 from am2z_trio.engine.submission.job import Job
 from am2z_trio.engine.submission.request import SubmitRequest
+from am2z_trio.model.checks import require, require_text
 from am2z_trio.model.limits import MAX_REASON_BYTES, MAX_SESSION_BYTES
-from am2z_trio.model.options import JobOptions, require, require_text
+from am2z_trio.model.options import JobOptions
 from am2z_trio.model.records import JobView
 from am2z_trio.model.telling import text_of
 

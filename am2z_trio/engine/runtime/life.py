@@ -14,8 +14,8 @@ from am2z_trio.engine.events.bus import Bus
 from am2z_trio.engine.here import Here
 from am2z_trio.engine.node.node import Node
 from am2z_trio.engine.processors.registry import Registry
+from am2z_trio.model.checks import require_seconds
 from am2z_trio.model.errors import RuntimeStateError
-from am2z_trio.model.options import require_seconds
 from am2z_trio.model.records import plain_name
 from am2z_trio.model.runtime_options import RuntimeOptions
 from am2z_trio.store.ports import Store, StoreSettings

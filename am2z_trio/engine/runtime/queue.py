@@ -8,7 +8,7 @@ from typing import Unpack
 
 from am2z_trio.embedded.server import open_embedded_server
 from am2z_trio.model.arguments import exact_arguments
-from am2z_trio.model.options import require
+from am2z_trio.model.checks import require
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.model.runtime_options import RuntimeKeywords, RuntimeOptions
 from am2z_trio.store.ports import Store

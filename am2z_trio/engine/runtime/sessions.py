@@ -12,7 +12,7 @@ from am2z_trio.engine.sessions.session import Session
 from am2z_trio.engine.states.manager import StateManager
 from am2z_trio.engine.submission.request import require_session
 from am2z_trio.model.callables import require_items
-from am2z_trio.model.options import require, require_seconds
+from am2z_trio.model.checks import require, require_seconds
 from am2z_trio.model.runtime_options import RuntimeOptions
 
 from .jobs import JobMethods

@@ -15,9 +15,9 @@ import msgspec
 
 from am2z_trio.concurrency.stack import require_stack
 from am2z_trio.model.callables import called
+from am2z_trio.model.checks import require, require_count, require_seconds, require_text
 from am2z_trio.model.errors import RuntimeStateError, StateConflictError, ValidationError
 from am2z_trio.model.limits import MAX_SESSION_BYTES
-from am2z_trio.model.options import require, require_count, require_seconds, require_text
 from am2z_trio.model.records import StateRecord, WriteAnswer
 
 from .access import NodeStates

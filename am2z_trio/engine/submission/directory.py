@@ -9,9 +9,10 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from am2z_trio.concurrency import Host
 from am2z_trio.engine.processors.processor import Processor
 from am2z_trio.engine.processors.registry import Registry
+from am2z_trio.model.checks import require_seconds
 from am2z_trio.model.codec import StateCodec
 from am2z_trio.model.errors import AM2ZError, ProcessorNotFoundError, TotalTimeoutError
-from am2z_trio.model.options import JobOptions, QueueOptions, require_seconds
+from am2z_trio.model.options import JobOptions, QueueOptions
 from am2z_trio.model.records import QueueInfo, queue_name
 from am2z_trio.model.runtime_options import RuntimeOptions
 from am2z_trio.store.ports import Store

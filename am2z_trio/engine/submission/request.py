@@ -9,10 +9,11 @@ from typing import Any, Final
 import msgspec
 
 from am2z_trio.engine.processors.processor import Processor
+from am2z_trio.model.checks import require, require_seconds, require_text
 from am2z_trio.model.errors import ConfigurationError
 from am2z_trio.model.ids import chosen_id
 from am2z_trio.model.limits import MAX_SESSION_BYTES
-from am2z_trio.model.options import JobOptions, require, require_seconds, require_text
+from am2z_trio.model.options import JobOptions
 from am2z_trio.model.records import Grant
 
 from .waiter import Limits

@@ -7,8 +7,9 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from ..checks import MAX_SECONDS
 from ..limits import MAX_CALLERS, MAX_CALLERS_BYTES
-from ..options import MAX_SECONDS, Retention
+from ..options import Retention
 from ..transitions import Status
 from .names import plain_name
 from .outcomes import Settled

@@ -12,7 +12,7 @@ from typing import Final, Literal, cast
 
 import msgspec
 
-from am2z_trio.model.options import require, require_count, require_seconds
+from am2z_trio.model.checks import require, require_count, require_seconds
 
 Direction = Literal["requests", "replies"]
 Directions = Literal["requests", "replies", "both"]

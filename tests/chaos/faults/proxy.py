@@ -16,8 +16,8 @@ import anyio
 from anyio.abc import TaskGroup
 
 from am2z_trio.concurrency.groups import unwrapped
+from am2z_trio.model.checks import require
 from am2z_trio.model.errors import NetworkError
-from am2z_trio.model.options import require
 from am2z_trio.model.redis_options import RedisOptions
 
 from .frames import FrameScanner
