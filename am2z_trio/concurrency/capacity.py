@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 
 from am2z_trio.concurrency import Host, Spot
+
+Taker = Callable[[], bool]
+"""Called when there is room; returns whether it takes it."""
 
 
 class Capacity:
@@ -14,25 +19,36 @@ class Capacity:
         self._host = host
         self._free = limit
         self.is_limited = limit is not None
-        self._waiting: deque[Spot] = deque()
+        self._waiting: deque[Taker] = deque()
+
+    def take(self) -> bool:
+        """Take room if there is some and nobody waits for it."""
+        if self._free is None:
+            return True
+        if not self._free or self._waiting:
+            return False
+        self._free -= 1
+        return True
+
+    def line_up(self, taker: Taker) -> None:
+        """Have `taker` called once, in its turn."""
+        self._waiting.append(taker)
 
     async def acquire(self, *, first: bool = False) -> None:
         """Wait for room; `first`: before those who wait already. Not a checkpoint where there is room."""
-        if self._free is None:
-            return
-        if self._free and not self._waiting:
-            self._free -= 1
+        if self.take():
             return
         spot = self._host.spot()
+        taker = partial(_wake, spot)
         if first:
-            self._waiting.appendleft(spot)
+            self._waiting.appendleft(taker)
         else:
-            self._waiting.append(spot)
+            self._waiting.append(taker)
         try:
             await spot.park()
         except BaseException:
-            if spot in self._waiting:
-                self._waiting.remove(spot)
+            if taker in self._waiting:
+                self._waiting.remove(taker)
             else:
                 self.release()
             raise
@@ -40,7 +56,12 @@ class Capacity:
     def release(self) -> None:
         if self._free is None:
             return
-        if self._waiting:
-            self._waiting.popleft().wake()
-        else:
-            self._free += 1
+        while self._waiting:
+            if self._waiting.popleft()():
+                return
+        self._free += 1
+
+
+def _wake(spot: Spot) -> bool:
+    spot.wake()
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TypedDict
 
 from .arguments import Options
@@ -14,7 +15,8 @@ class ResourceLimits(Options, frozen=True, kw_only=True):
     """What one node takes on. Beyond it, it refuses with a `ResourceError` that gives both figures."""
 
     max_sessions: int | None = None
-    """Sessions that may be open on this node at a time."""
+    """Sessions that may be open on this node at a time. One that nobody holds open and that has no job makes
+    room; where there is none such, no more are opened, and a job of another one is run all the same."""
     max_queue_size: int = 0
     """Jobs that may wait in a processor's queue, on all nodes together, for one more to be accepted
     from here; 0: any number."""
@@ -68,6 +70,10 @@ class RuntimeOptions(Options, frozen=True, kw_only=True):
     """Seconds after its last write at which a session's state expires; `None`: never."""
     state_history: int = 0
     """Newest states that are kept per session, for `runtime.state.history`."""
+    session_idle: float = 60.0
+    """Seconds for which a session stays on this node, with its workers, that nobody holds open and that has
+    had no job; `inf`: until it is stopped, 0: no longer than it has one. Its state stays in any case. At
+    `max_sessions` the one that has had none for longest makes room."""
     max_state_bytes: int = DEFAULT_MAX_BYTES
     """Largest encoded state accepted, in either direction."""
     max_conflicts: int = 10
@@ -102,6 +108,8 @@ class RuntimeOptions(Options, frozen=True, kw_only=True):
         keep(self, "result_ttl", require_seconds("result_ttl", self.result_ttl, zero=False))
         if self.state_ttl is not None:
             keep(self, "state_ttl", require_seconds("state_ttl", self.state_ttl, zero=False))
+        if self.session_idle != inf:
+            keep(self, "session_idle", require_seconds("session_idle", self.session_idle))
         keep(self, "state_history", require_count("state_history", self.state_history, least=0, most=1000))
         keep(
             self,
@@ -123,6 +131,7 @@ class NodeKeywords(TypedDict, total=False):
     result_ttl: float
     state_ttl: float | None
     state_history: int
+    session_idle: float
     max_state_bytes: int
     max_conflicts: int
     max_call_depth: int

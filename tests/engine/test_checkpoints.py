@@ -450,7 +450,7 @@ def test_cancelled_after_any_step(name, where, request):
         async with QueueRuntime(url, **OPTIONS) if url else LocalRuntime(**OPTIONS) as runtime:
             runtime.register(*ALL)
             await runtime.state.set("s", 0)
-            while tasks()["am2z_trio.engine.work.worker.Worker.run"] < len(ALL):
+            while tasks()["am2z_trio.engine.work.feeder.Feeder.run"] < len(ALL):
                 await trio.sleep(0.001)
             world = World(runtime)
             for steps in range(1, MOST_STEPS):

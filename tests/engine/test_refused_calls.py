@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from am2z_trio import QueueOptions, processor
-from am2z_trio.engine.work import worker
+from am2z_trio.engine.work import feeder
 from am2z_trio.model.errors import ServerReplyError, UnknownOutcomeError
 from am2z_trio.model.records import ClaimAnswer, Enqueue, EnqueueAnswer
 from tests.engine.conftest import MakeRuntime
@@ -59,7 +59,7 @@ async def test_of_jobs_that_are_sent_together_only_the_refused_one_fails(
 async def test_a_refused_claim_is_tried_again_and_told_once(
     make_runtime: MakeRuntime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(worker, "CLAIM_AGAIN_AFTER", 0.001)
+    monkeypatch.setattr(feeder, "CLAIM_AGAIN_AFTER", 0.001)
     caplog.set_level(logging.WARNING, "am2z_trio.worker")
     async with make_runtime() as runtime:
         runtime.register(double)

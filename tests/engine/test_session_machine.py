@@ -73,6 +73,10 @@ PROGRAMS = st.lists(
 )
 
 
+IDLE = st.sampled_from([0, 0.07])
+"""Seconds for which a session stays that has nothing to do."""
+
+
 class BoomError(Exception):
     """What fails a session's block."""
 
@@ -100,8 +104,8 @@ class MortalStore(MemoryStore):
 
 
 class MortalRuntime(LocalRuntime):
-    def __init__(self, server: MemoryServer) -> None:
-        super().__init__(shutdown_grace=0.1)
+    def __init__(self, server: MemoryServer, idle: float) -> None:
+        super().__init__(shutdown_grace=0.1, session_idle=idle)
         self._server = server
         self.store: MortalStore | None = None
 
@@ -114,12 +118,13 @@ class MortalRuntime(LocalRuntime):
 class Memory:
     """Nodes on one server in memory; time is virtual."""
 
-    def __init__(self) -> None:
+    def __init__(self, idle: float) -> None:
         self.server = MemoryServer()
+        self.idle = idle
 
     @asynccontextmanager
     async def node(self, ruin: list[Callable[[], Any]]) -> AsyncIterator[Runtime]:
-        runtime = MortalRuntime(self.server)
+        runtime = MortalRuntime(self.server, self.idle)
         async with runtime:
             assert runtime.store is not None
             ruin.append(runtime.store.die)
@@ -140,8 +145,9 @@ class Memory:
 class Real:
     """Nodes on Redis, each behind a proxy of its own."""
 
-    def __init__(self, server: RedisProcess) -> None:
+    def __init__(self, server: RedisProcess, idle: float) -> None:
         self.server = server
+        self.idle = idle
 
     @asynccontextmanager
     async def node(self, ruin: list[Callable[[], Any]]) -> AsyncIterator[Runtime]:
@@ -153,7 +159,8 @@ class Real:
                 await proxy.reset_all()
 
             ruin.append(cut_off)
-            yield await stack.enter_async_context(QueueRuntime(proxy.url, shutdown_grace=0.1))
+            runtime = QueueRuntime(proxy.url, shutdown_grace=0.1, session_idle=self.idle)
+            yield await stack.enter_async_context(runtime)
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
         with trio.move_on_after(10):
@@ -478,11 +485,11 @@ EXAMPLES = settings(
 
 
 @settings(EXAMPLES, max_examples=300)
-@given(PROGRAMS)
-def test_sessions_in_memory(program):
+@given(PROGRAMS, IDLE)
+def test_sessions_in_memory(program, idle):
     async def main() -> None:
         with trio.fail_after(3_600):
-            await Machine(Memory()).run(program)
+            await Machine(Memory(idle)).run(program)
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
@@ -492,13 +499,13 @@ def test_sessions_on_redis(redis_server, monkeypatch):
     monkeypatch.setattr(node_module, "SIGN_OFF_TIMEOUT", 0.02)
 
     @settings(EXAMPLES, max_examples=60)
-    @given(PROGRAMS)
-    def survives(program: list[Step]) -> None:
+    @given(PROGRAMS, IDLE)
+    def survives(program: list[Step], idle: float) -> None:
         redis_server.call("FLUSHALL")
 
         async def main() -> None:
             with trio.fail_after(90):
-                await Machine(Real(redis_server)).run(program)
+                await Machine(Real(redis_server, idle)).run(program)
 
         trio.run(main)
 

@@ -64,8 +64,9 @@ class Slow:
                 await self.changed.wait()
 
 
-async def test_an_open_session_executes_and_waits_for_what_was_submitted(make_runtime):
-    async with make_runtime() as runtime:
+@pytest.mark.parametrize("idle", [0, 60])
+async def test_an_open_session_executes_and_waits_for_what_was_submitted(make_runtime, idle):
+    async with make_runtime(session_idle=idle) as runtime:
         async with runtime.session("alice", processors=[plus_one]) as session:
             assert (await session.execute(plus_one, 1)).unwrap() == 2
             assert [r.state for r in await session.execute_many(plus_one, [5, 6])] == [6, 7]
@@ -74,7 +75,7 @@ async def test_an_open_session_executes_and_waits_for_what_was_submitted(make_ru
             assert "alice" in await runtime.get_active_sessions()
         assert await job.status() == "completed"
         assert (await runtime.state.get("alice", int)).state == 11
-        assert await runtime.get_active_sessions() == []
+        assert await runtime.get_active_sessions() == (["alice"] if idle else [])
         assert (await runtime.execute_in_session(plus_one, 1, "alice")).unwrap() == 2
 
 

@@ -68,8 +68,10 @@ async def deadline_of(runtime: Runtime, plain: Any, timeout: float | None = None
 
 
 def slots(runtime: Runtime, name: str) -> int:
-    (worker,) = (one for one in runtime.node.fleet._at_work if one.processor == name)
-    return worker._slots
+    (feeder,) = (one for one in runtime.node.fleet._at_work if one.processor == name)
+    worker = feeder.delivery.worker("")
+    assert worker is not None
+    return worker.slots
 
 
 async def test_one_task_runs_all_of_them_under_one_scope(make_runtime, shared: bool):

@@ -17,8 +17,8 @@ from am2z_trio.engine.submission.leaving import Leaving
 from am2z_trio.engine.submission.looking import Looking
 from am2z_trio.engine.submission.outgoing import Outgoing
 from am2z_trio.engine.submission.vacancies import Vacancies
+from am2z_trio.engine.work.feeder import Feeder
 from am2z_trio.engine.work.settler import Settler
-from am2z_trio.engine.work.worker import Worker
 from am2z_trio.wire.client import RedisClient
 
 pytestmark = pytest.mark.anyio
@@ -95,14 +95,14 @@ async def test_a_store_that_ends_takes_the_node_down_with_one_error(make_runtime
 
 async def test_a_worker_that_ends_is_reported_and_replaced(make_runtime, monkeypatch, caplog):
     monkeypatch.setattr("am2z_trio.engine.node.fleet.REPLACED_AFTER", 0.2)
-    real, fed = Worker._feed, list[Worker]()
+    real, fed = Feeder._feed, list[Feeder]()
 
-    async def feed(self: Worker) -> None:
+    async def feed(self: Feeder) -> None:
         fed.append(self)
         if len(fed) > 1:
             await real(self)
 
-    monkeypatch.setattr(Worker, "_feed", feed)
+    monkeypatch.setattr(Feeder, "_feed", feed)
     with caplog.at_level(logging.ERROR, "am2z_trio"), anyio.fail_after(20):
         async with make_runtime() as runtime:
             runtime.register(plus_one)

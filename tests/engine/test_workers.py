@@ -25,7 +25,7 @@ from am2z_trio import (
 )
 from am2z_trio.engine.node import announcements
 from am2z_trio.engine.runtime.runtime import Runtime
-from am2z_trio.engine.work.worker import Worker
+from am2z_trio.engine.work.feeder import Feeder
 from am2z_trio.testing.events import expect_event
 from tests.conftest import RedisProcess
 
@@ -46,16 +46,16 @@ def of_size(max_size: int) -> Processor[int]:
 @pytest.mark.trio
 async def test_a_worker_without_a_free_slot_sleeps_although_a_delayed_job_is_due(autojump_clock, monkeypatch):
     looks = 0
-    real = Worker._want
+    real = Feeder._want
 
-    def want(worker: Worker) -> int:
+    def want(feeder: Feeder) -> int:
         nonlocal looks
         looks += 1
         # In virtual time, one that spins would do so for ever.
         assert looks < 1000, "it spins"
-        return real(worker)
+        return real(feeder)
 
-    monkeypatch.setattr(Worker, "_want", want)
+    monkeypatch.setattr(Feeder, "_want", want)
     order: list[int] = []
 
     @processor

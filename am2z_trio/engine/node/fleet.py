@@ -8,8 +8,9 @@ from typing import Final
 from am2z_trio.concurrency import Host, Nursery
 from am2z_trio.engine.events.emitter import Emitter
 from am2z_trio.engine.processors.registry import Registered, Registry
+from am2z_trio.engine.work.feeder import Feeder
 from am2z_trio.engine.work.services import WorkerServices
-from am2z_trio.engine.work.worker import Worker
+from am2z_trio.model.errors import RuntimeStateError
 from am2z_trio.model.logs import Log
 from am2z_trio.model.records import queue_name
 
@@ -40,9 +41,9 @@ class Fleet:
         self._emitter = emitter
         self._services = services
         self._nursery: Nursery | None = None
-        self.workers: dict[str, Worker] = {}
+        self.workers: dict[str, Feeder] = {}
         """By queue: those that serve now. One that was replaced may still let its jobs end."""
-        self._at_work: set[Worker] = set()
+        self._at_work: set[Feeder] = set()
         self._fallen: set[str] = set()
         """Processors whose worker has ended by itself, while there is no other."""
         self._one_has_ended = host.event()
@@ -79,11 +80,21 @@ class Fleet:
         if serving is not None and not serving.closing:
             serving.wake()
             return
-        worker = self.workers[queue] = Worker(
+        worker = self.workers[queue] = Feeder(
             self._services, registered, self._registry.registration(name), self._on_unparked
         )
         self._at_work.add(worker)
         self._nursery.start_soon(self._work, worker, name=f"worker {name}")
+
+    def pin_worker(self, processor: str, session: str) -> None:
+        """Have a worker of this processor, which is registered here, in a session."""
+        registered = self._registry.get(processor)
+        assert registered is not None
+        self.serve(registered)
+        feeder = self.workers.get(registered.queue)
+        if feeder is None:
+            raise RuntimeStateError("this runtime works no queue off: it was made with workers=False")
+        feeder.pin_worker(session)
 
     def stop_serving(self, *queues: str, retire: bool = False) -> None:
         """Claim no more of these queues; running jobs end by themselves. With `retire`, those that nobody
@@ -103,7 +114,7 @@ class Fleet:
         if self._nursery is not None:
             self.announcements.say_again()
 
-    def _on_unparked(self, worker: Worker) -> None:
+    def _on_unparked(self, worker: Feeder) -> None:
         """A worker has taken the node off its queue. Another one that serves it by now parks anew."""
         serving = self.workers.get(worker.queue)
         if serving is not None and serving is not worker:
@@ -111,7 +122,7 @@ class Fleet:
 
     # --- their tasks ------------------------------------------------------------------------
 
-    async def _work(self, worker: Worker) -> None:
+    async def _work(self, worker: Feeder) -> None:
         try:
             async with self._host.open_nursery() as nursery:
                 await nursery.start(worker.run)
@@ -126,7 +137,7 @@ class Fleet:
         if not worker.closed:
             await self._replace(worker)
 
-    async def _replace(self, worker: Worker) -> None:
+    async def _replace(self, worker: Feeder) -> None:
         """A worker has ended and nobody had asked it to: say so, and start another."""
         logger.error("the worker of %r has ended by itself; another one is started", worker.processor)
         self._fallen.add(worker.processor)
@@ -149,7 +160,7 @@ class Fleet:
         """Wait until no worker is at work."""
         await self.wait_until(lambda: not self._at_work)
 
-    def is_at_work(self, worker: Worker) -> bool:
+    def is_at_work(self, worker: Feeder) -> bool:
         """Whether it has not ended: it serves, or lets its jobs end."""
         return worker in self._at_work
 

@@ -10,7 +10,8 @@ Node.open()
 │  ├─ announcements
 │  └─ heartbeat, fence, watches
 └─ sessions          cancelled at once with the host
-   └─ (shared)
+   ├─ feeder …
+   └─ session …       those that jobs name, and one for all that name none
       └─ worker … ─ slot ─ job
 ```
 """
@@ -103,7 +104,8 @@ class Node:
         directory = Directory(host, options, registry, store, shared=shared)
         self.preparation = Preparation(host, node_id, options, directory)
         self.submissions = Submissions(host, self.in_flight, directory, self.preparation)
-        self.sessions = Sessions(host, self._on_session_cancelled)
+        most = options.limits.max_sessions
+        self.sessions = Sessions(host, self._on_session_cancelled, idle=options.session_idle, most=most)
         self.stops = SessionStops(host, store, self.sessions, self.in_flight, self.emitter)
         self.opening = self._make_opening()
         self.claims = Claims()
@@ -138,7 +140,6 @@ class Node:
             self.preparation,
             self.store.states,
             self.emitter,
-            most=self._options.limits.max_sessions,
         )
 
     def _worker_services(self) -> WorkerServices:
@@ -219,7 +220,8 @@ class Node:
             await self._sessions_over.wait()
         if patience.cancelled_caught:
             # One of them may shield itself, and wait for this very drain.
-            logger.error("%d jobs were cancelled and do not end", self.fleet.busy)
+            running = sum(claim.is_running for claim in self.claims.all())
+            logger.error("%d jobs were cancelled and do not end", running)
         self._stopped.set()
 
     async def _run_sessions(self, *, task_status: TaskStatus) -> None:

@@ -70,7 +70,7 @@ class SessionMethods(JobMethods, ProcessorMethods):
         await self._running().stops.stop(id, grace)
 
     async def get_active_sessions(self) -> list[str]:
-        """Ids of the sessions that are open on this node or have jobs on any, in no order."""
+        """Ids of the sessions on this node, idle ones included, or with jobs on any, in no order."""
         node = self._running()
         return list(dict.fromkeys([*node.sessions.ids(), *await node.store.active_sessions()]))
 

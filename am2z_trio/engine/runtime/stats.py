@@ -38,6 +38,16 @@ class RuntimeStats(msgspec.Struct, frozen=True, kw_only=True):
     """Threads of plain functions whose jobs have ended before them."""
 
 
+class SessionWorkerStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One processor's worker in a session on this node, for as long as it is there."""
+
+    running: int
+    """Jobs whose code runs now."""
+    completed: int
+    failed: int
+    """Jobs that have failed for good."""
+
+
 class SessionStats(msgspec.Struct, frozen=True, kw_only=True):
     """One session in figures. The first three count its jobs on all nodes."""
 
@@ -48,9 +58,11 @@ class SessionStats(msgspec.Struct, frozen=True, kw_only=True):
     running_here: int
     """Jobs of it whose code runs on this node."""
     workers_here: int
-    """Processors that have run for it on this node since it is here."""
+    """Processors that have a worker in it on this node."""
     version: int
     """Of its state."""
+    workers: Mapping[str, SessionWorkerStats] = {}
+    """Those workers, by processor."""
 
 
 class FigureMethods(Life):
@@ -92,12 +104,19 @@ class FigureMethods(Life):
         node = self._running()
         counts = await node.store.session_counts(id)
         hosted = node.sessions.get(id)
+        workers = [] if hosted is None else list(hosted.workers.values())
         return SessionStats(
             session=id,
             waiting=counts.waiting,
             active=counts.active,
             delayed=counts.delayed,
-            running_here=0 if hosted is None else hosted.running,
-            workers_here=0 if hosted is None else len(hosted.workers),
+            running_here=sum(worker.running for worker in workers),
+            workers_here=len(workers),
             version=(await node.states.store.read(id)).version,
+            workers={
+                worker.processor: SessionWorkerStats(
+                    running=worker.running, completed=worker.completed, failed=worker.failed
+                )
+                for worker in workers
+            },
         )

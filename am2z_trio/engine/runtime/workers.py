@@ -17,8 +17,9 @@ from am2z_trio.model.records import queue_name
 class WorkerManager:
     """The workers of this node: one per processor, and one per processor in each session that is here.
 
-    A processor's worker claims; what it claims of a session is run by the session's worker, in the
-    session's nursery.
+    What this node claims of a session is run by the session's worker, a task of the session's nursery; all
+    else is run by the processor's. A session's worker is there from its first job, or from
+    `create_session_worker`, for as long as the session is.
     """
 
     def __init__(
@@ -51,8 +52,8 @@ class WorkerManager:
     async def stop_worker(self, processor: Processor[Any] | str, session: str | None = None) -> bool:
         """Stop one worker of this node and wait until it has ended; `False` if there is none.
 
-        A processor's worker claims no more and lets its running jobs end; registering the processor
-        again starts a new one. A session's worker has its running jobs cancelled.
+        With a processor's no more of its jobs are claimed, and those that run end, in sessions, too;
+        registering the processor again starts a new one. A session's worker has its running jobs cancelled.
         """
         node, queue = self._running(), queue_name(name_of(processor))
         if not self.has_worker(processor, session):
@@ -67,7 +68,7 @@ class WorkerManager:
         stopped = hosted.take_worker(queue)
         assert stopped is not None
         node.claims.cancel_all(session, queue, Stop("cancelled", "its worker was stopped"))
-        await stopped.wait_idle()
+        await stopped.wait_over()
         return True
 
     async def stop_all(self) -> int:
@@ -84,7 +85,8 @@ class WorkerManager:
         return count
 
     def create_session_worker(self, processor: Processor[Any] | str, session: str) -> None:
-        """Have a worker for this processor in this session, until the session is stopped."""
+        """Have a worker for this processor in this session, until the session or the processor's worker is
+        stopped. A `RuntimeStateError` with `workers=False`."""
         session = require_session(session)
         if isinstance(processor, Processor):
             if self._registry.get(processor.name) is None:
@@ -95,7 +97,7 @@ class WorkerManager:
             )
         node = self._running()
         node.opening.require_room(session)
-        node.sessions.open(session).pin(queue_name(name_of(processor)))
+        node.fleet.pin_worker(name_of(processor), session)
 
     async def stop_session_workers(self, session: str) -> int:
         """Stop the session, which here is one cancel of its scope. Returns how many workers it had here."""

@@ -1,132 +1,158 @@
-"""One session on this node: a nursery that owns its jobs, so stopping it is one cancel of its scope."""
+"""One session on this node: a nursery that owns its workers, so stopping it is one cancel of its scope."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
-from am2z_trio.concurrency import CancelScope, Host, Nursery
-
-Start = Callable[..., Awaitable[Any]]
+from am2z_trio.concurrency import CancelScope, Event, Host, Nursery
 
 
-class SessionWorker:
-    """A processor's part of a session on this node."""
+class SessionWorker(Protocol):
+    """What works in a session for one processor: something to run and to cancel."""
 
-    __slots__ = ("_host", "_idle", "pinned", "queue", "running")
+    processor: str
+    queue: str
+    closed: bool
+    """It takes no more jobs."""
+    pinned: bool
+    """Asked for by itself, not only by a job: it keeps the session here."""
+    running: int
+    """Jobs of it that run now, or are about to."""
+    completed: int
+    failed: int
+    """Jobs of it that have ended so."""
 
-    def __init__(self, host: Host, queue: str) -> None:
-        self.queue = queue
-        self.running = 0
-        """Jobs of it that run now."""
-        self.pinned = False
-        """Asked for by itself, not only by a job: it keeps the session here."""
-        self._host = host
-        self._idle = host.event()
+    async def run(self) -> None:
+        """Its task: until it is closed and its last job has ended, or until it is cancelled."""
+        ...
 
-    def left(self) -> None:
-        """One of its jobs has ended."""
-        self.running -= 1
-        if not self.running:
-            self._idle.set()
-            self._idle = self._host.event()
+    def close(self) -> None:
+        """Take no more jobs; end when those that run have."""
+        ...
 
-    async def wait_idle(self) -> None:
-        """Wait until none of its jobs runs."""
-        if self.running:
-            await self._idle.wait()
+    async def wait_over(self) -> None:
+        """Wait until it has ended."""
+        ...
 
 
 class HostedSession:
-    """One session on this node."""
+    """One session on this node; `""` is that of all jobs that name none."""
 
     __slots__ = (
         "_bell",
+        "_busy",
         "_early",
         "_host",
+        "_is_over",
         "_nursery",
+        "_on_rest",
         "_over",
         "_watchers",
         "cancel_scope",
         "closed",
         "holders",
         "id",
-        "running",
         "seen_stop",
+        "stays",
         "stopped",
         "workers",
     )
 
-    def __init__(self, host: Host, id: str) -> None:
+    def __init__(self, host: Host, id: str, on_rest: Callable[[HostedSession, bool], None]) -> None:
+        """`on_rest(session, rests)` is called when it has nothing to do any more, and when it has again."""
         self.id: Final = id
         self.cancel_scope: Final[CancelScope] = host.cancel_scope()
-        """Cancelling it stops the session on this node: every job of it is cancelled."""
+        """Cancelling it stops the session on this node: every worker and every job of it is cancelled."""
         self.workers: dict[str, SessionWorker] = {}
-        """By queue, for every queue the session is served of."""
+        """By queue: those that are here."""
         self.holders = 0
         """How many blocks and callers keep it open."""
-        self.running = 0
         self.seen_stop = 0
         """Number of the last stop before it was opened by a block; later ones are meant for it."""
         self.stopped = False
         """Stopped by `stop`, not by its own scope alone."""
         self.closed = False
-        """It takes no more tasks: it is over, or cancelled."""
+        """It takes no more workers: it is over, or cancelled."""
+        self.stays = True
+        """It stays here for some time when it has nothing to do; not once it was stopped elsewhere."""
+        self._busy = 0
+        """Workers that have jobs."""
         self._host = host
-        self._over = host.event()
+        self._on_rest = on_rest
+        self._is_over = False
+        self._over: Event | None = None
         self._nursery: Nursery | None = None
-        self._early: list[tuple[Start, tuple[Any, ...]]] = []
+        self._early: list[SessionWorker] = []
         self._bell = host.spot()
         self._watchers: list[Callable[[], None]] = []
 
-    def start_soon(self, fn: Start, *args: Any) -> None:
-        """Run a task in the session's nursery."""
+    # --- its workers --------------------------------------------------------------------------
+
+    def add(self, worker: SessionWorker) -> None:
+        """Run a worker in the session's nursery. Not when `closed`."""
+        self.workers[worker.queue] = worker
         if self._nursery is None:
-            self._early.append((fn, args))
+            self._early.append(worker)
         else:
-            self._nursery.start_soon(fn, *args, name=f"session {self.id:.40}")
+            self._start(worker)
 
-    def worker(self, queue: str) -> SessionWorker:
-        """The session's worker for a queue, made on first use."""
-        worker = self.workers.get(queue)
-        if worker is None:
-            worker = self.workers[queue] = SessionWorker(self._host, queue)
-        return worker
+    def _start(self, worker: SessionWorker) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(self._run_worker, worker, name=f"{worker.queue} worker")
 
-    def enter(self, queue: str) -> SessionWorker:
-        """A job of this queue begins to run here; whoever it is tells `leave` with what this returns."""
-        worker = self.worker(queue)
-        self.running += 1
-        worker.running += 1
-        return worker
+    async def _run_worker(self, worker: SessionWorker) -> None:
+        try:
+            await worker.run()
+        finally:
+            if self.workers.get(worker.queue) is worker:
+                del self.workers[worker.queue]
+            if worker.pinned:
+                self.let_go()
 
-    def leave(self, worker: SessionWorker) -> None:
-        """A job has ended."""
-        self.running -= 1
-        worker.left()
-        self._perhaps_over()
-
-    def pin(self, queue: str) -> None:
-        """Have a worker for this queue although it may have no jobs."""
-        worker = self.worker(queue)
+    def pin(self, worker: SessionWorker) -> None:
+        """Keep the worker, and the session with it, although it may have no jobs."""
         if not worker.pinned:
             worker.pinned = True
             self.hold()
 
     def take_worker(self, queue: str) -> SessionWorker | None:
-        """Take a worker away; a job that begins later gets a new one."""
+        """Close a worker; a job that begins later gets a new one."""
         worker = self.workers.pop(queue, None)
-        if worker is not None and worker.pinned:
-            self.let_go()
+        if worker is not None:
+            worker.close()
         return worker
+
+    # --- whether it has anything to do ----------------------------------------------------------
+
+    def begins(self) -> None:
+        """A worker that had no job has been given one."""
+        self._busy += 1
+        if self._busy == 1 and not self.holders:
+            self._on_rest(self, False)
+
+    def rests(self) -> None:
+        """A worker has no job left."""
+        self._busy -= 1
+        self._perhaps_rest()
 
     def hold(self) -> None:
         """Keep the session here although it may have no jobs."""
         self.holders += 1
+        self.stays = True
+        if self.holders == 1 and not self._busy:
+            self._on_rest(self, False)
 
     def let_go(self) -> None:
+        """Keep it here no more."""
         self.holders -= 1
-        self._perhaps_over()
+        self._perhaps_rest()
+
+    def _perhaps_rest(self) -> None:
+        if not (self._busy or self.holders or self.closed or self.cancel_scope.cancel_called):
+            self._on_rest(self, True)
+
+    # --- its end ------------------------------------------------------------------------------
 
     def on_cancel(self, watcher: Callable[[], None]) -> None:
         """Call `watcher` when the session's scope has been cancelled."""
@@ -143,35 +169,35 @@ class HostedSession:
         for watcher in self._watchers:
             watcher()
 
+    def end(self) -> None:
+        """End it where it has nothing to do: nobody hears of that."""
+        self.closed = True
+        for worker in self.workers.values():
+            worker.close()
+        self._bell.wake()
+
     async def wait_over(self) -> None:
         """Wait until no task of the session is left here."""
-        await self._over.wait()
+        if not self._is_over:
+            self._over = self._over or self._host.event()
+            await self._over.wait()
 
-    @property
-    def is_over(self) -> bool:
-        return not self.running and not self.holders and not self._early
-
-    def _perhaps_over(self) -> None:
-        if self.is_over:
-            self._bell.wake()
-
-    async def run(self, forget: Callable[[HostedSession], None]) -> None:
-        """Own the session's tasks until it is over; `forget` is called before new jobs could be lost."""
+    async def run(self) -> None:
+        """Own the session's workers until it is ended or cancelled."""
         try:
             with self.cancel_scope:
                 async with self._host.open_nursery() as self._nursery:
                     try:
-                        early, self._early = self._early, []
-                        for fn, args in early:
-                            self.start_soon(fn, *args)
-                        while not self.is_over:
-                            await self._bell.park()
-                        forget(self)
+                        while self._early:
+                            self._start(self._early.pop())
+                        await self._bell.park()
+                        self._nursery.cancel_scope.cancel()
                     finally:
                         self.closed = True
         finally:
-            forget(self)
-            self._over.set()
+            self._is_over = True
+            if self._over is not None:
+                self._over.set()
             if self.cancel_scope.cancel_called:
                 for watcher in self._watchers:
                     watcher()

@@ -9,7 +9,7 @@ from typing import Final
 from am2z_trio.concurrency import Host
 from am2z_trio.engine.events.emitter import Emitter
 from am2z_trio.engine.submission.preparation import Preparation
-from am2z_trio.model.errors import ResourceError, RuntimeStateError, SessionStoppedError
+from am2z_trio.model.errors import RuntimeStateError, SessionStoppedError
 from am2z_trio.store.ports import StateStore
 
 from .hosted import HostedSession
@@ -31,16 +31,13 @@ class SessionOpening:
         preparation: Preparation,
         states: StateStore,
         emitter: Emitter,
-        most: int | None,
     ) -> None:
-        """At most `most` sessions may be open at once."""
         self._host = host
         self._sessions = sessions
         self._stops = stops
         self._preparation = preparation
         self._states = states
         self._emitter = emitter
-        self._most = most
 
     @asynccontextmanager
     async def block(self, id: str, ttl: float | None) -> AsyncIterator[HostedSession]:
@@ -94,12 +91,4 @@ class SessionOpening:
                 f"session {id!r} is being stopped: it can be opened anew when that is over",
                 context={"session": id},
             )
-        if self._most is None or len(self._sessions) < self._most or self._sessions.get(id) is not None:
-            return
-        # One that is over is still here until its last task has ended.
-        held = len(self._sessions.ids())
-        if held >= self._most:
-            raise ResourceError(
-                f"{held} sessions are open on this node, the limit is {self._most} (max_sessions)",
-                context={"sessions": held, "limit": self._most},
-            )
+        self._sessions.require_room_for(id)

@@ -92,11 +92,14 @@ class SessionStops:
                 self._in_flight.unwatch(waiter)
 
     def on_stopped(self, session: str, number: int) -> None:
-        """It was stopped from elsewhere. Its jobs hear of it one by one, so this is for who holds it open."""
+        """It was stopped from elsewhere. Its jobs hear of it one by one, so this is for who holds it open;
+        where nobody does, it is here no longer than they are."""
         hosted = self._sessions.get(session)
-        if hosted is None or not hosted.holders or session in self._drains:
+        if hosted is None or session in self._drains:
             return
-        if number > hosted.seen_stop:
+        if not hosted.holders:
+            self._sessions.dismiss(hosted)
+        elif number > hosted.seen_stop:
             hosted.stop()
 
     async def last_stop(self, session: str) -> int:

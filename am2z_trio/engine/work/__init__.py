@@ -1,7 +1,9 @@
 """One queue worked off.
 
-* `worker` - claims jobs for free slots, and runs them there or in their session
-* `services` - what all workers of a node share
+* `feeder` - claims a queue's jobs, of whatever sessions: a service of the node, and part of none
+* `delivery` - hands what was claimed to the worker of its session; `places` - for how many there is room
+* `worker` - a processor in a session, as a task of the session's nursery; `slots` - its tasks, which run jobs
+* `services` - what all of them share
 * `claims` - every job that this node holds
 * `settler` - settlements on their way to the store
 * `hogs` - sees jobs that keep the event loop to themselves

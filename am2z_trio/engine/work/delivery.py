@@ -1,0 +1,227 @@
+"""The last step of feeding: what was claimed goes to the worker of its session, in the order of claims."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from am2z_trio.engine.claim import Claim
+from am2z_trio.engine.execution.settlements import released
+from am2z_trio.engine.processors.registry import Registered, Registration
+from am2z_trio.model.records import SettleAnswer, Settlement
+from am2z_trio.policy.prefetch import Prefetch
+
+from .hogs import LATE
+from .places import Places
+from .services import WorkerServices
+from .slots import Owner
+from .worker import Worker
+
+GIVEN_AT_ONCE: Final = 2
+"""Jobs of one worker that are given to slots ahead of their turn. Each that begins has the next one given:
+all the slots that are needed start soon, and work that is done within one step starts no more than these."""
+
+STRANDED: Final = 0.5
+"""Seconds a job may lie in the buffer while every slot is busy before it goes back to its queue."""
+
+
+class Delivery:
+    """The claimed jobs of one queue: those that wait for a place, and those that have one."""
+
+    def __init__(
+        self,
+        services: WorkerServices,
+        registered: Registered,
+        registration: Registration,
+        on_change: Callable[[], None],
+    ) -> None:
+        """`on_change` is called when more may be claimed than before."""
+        self.places = Places(services, registration, self._on_places)
+        self.prefetch = Prefetch()
+        self.buffer: deque[Claim] = deque()
+        """Those that wait for a place; who adds some delivers or releases them."""
+        self.unsettled = 0
+        """Claims of it that the store has not yet settled."""
+        self.jobs_run = 0
+        self._services = services
+        self._registered = registered
+        self._registration = registration
+        self._on_change = on_change
+        self._workers: dict[str, Worker] = {}
+        """By session."""
+        self._lined_up = False
+
+    def release(self) -> None:
+        """Hand back what waits for a place."""
+        while self.buffer:
+            claim = self.buffer.popleft()
+            self._services.settler.submit(claim, released(claim))
+
+    def release_stranded(self) -> None:
+        """Give back claimed jobs that have waited for a place for too long: others may be free."""
+        if self.buffer and self._services.host.now() - self.buffer[0].since > STRANDED:
+            self.prefetch.ran(STRANDED * 100)
+            self.release()
+
+    def settled(self, claim: Claim, answer: SettleAnswer) -> None:
+        """The store has settled it."""
+        worker = self._workers.get(claim.grant.spec.session)
+        if worker is not None:
+            worker.count(answer)
+        self.let_go(claim)
+
+    def let_go(self, claim: Claim) -> None:
+        """It is settled, or ours no more."""
+        self._services.claims.remove(claim)
+        self.unsettled -= 1
+
+    # --- the workers --------------------------------------------------------------------------
+
+    def worker(self, session: str) -> Worker | None:
+        """The worker of this session, if it is here."""
+        return self._workers.get(session)
+
+    def open_worker(self, session: str) -> Worker:
+        """The worker of this session, opened on first use; to be given something, or pinned, at once."""
+        worker = self._workers.get(session)
+        if worker is None or worker.closed:
+            hosted = self._services.sessions.open(session)
+            worker = Worker(self._services, self, hosted, self._registered, self._forget)
+            self._workers[session] = worker
+            hosted.add(worker)
+        return worker
+
+    def _forget(self, worker: Worker) -> None:
+        if self._workers.get(worker.session.id) is worker:
+            del self._workers[worker.session.id]
+
+    def close_workers(self) -> None:
+        """They take no more jobs, and end."""
+        for worker in self._workers.values():
+            worker.close()
+
+    # --- a job's way --------------------------------------------------------------------------
+
+    def deliver(self) -> None:
+        """Give what has a place to the workers, to each a few ahead of their turn."""
+        buffer, workers = self.buffer, self._workers
+        while buffer:
+            worker = workers.get(buffer[0].grant.spec.session)
+            if worker is not None and worker.given >= GIVEN_AT_ONCE:
+                return
+            claim = self._take()
+            if claim is None:
+                return
+            self._give(claim)
+
+    def _give(self, claim: Claim) -> None:
+        session = claim.grant.spec.session
+        worker = self._workers.get(session)
+        if worker is None or worker.closed:
+            worker = self.open_worker(session)
+        worker.give(claim)
+
+    def _take(self, *, has_room: bool = False) -> Claim | None:
+        """The next job that can begin, with its place. `has_room`: there is room for it in the node's
+        capacity, taken already."""
+        buffer, places, registered = self.buffer, self.places, self._registration.current
+        capacity, sessions = self._services.capacity, self._services.sessions
+        if registered is None:
+            self.release()
+            return None
+        concurrency = registered.processor.queue.concurrency
+        while buffer and places.busy - places.away < concurrency:
+            if capacity.is_limited and not has_room and not capacity.take():
+                self._line_up()
+                return None
+            has_room = False
+            claim = buffer.popleft()
+            places.busy += 1
+            claim.counts = capacity.is_limited
+            session = claim.grant.spec.session
+            if not (sessions.closed or (session and sessions.is_stopping(session))):
+                return claim
+            self._turn_away(claim)
+        return None
+
+    def _line_up(self) -> None:
+        if not self._lined_up:
+            self._lined_up = True
+            self._services.capacity.line_up(self._on_room)
+
+    def _on_room(self) -> bool:
+        """There is room in the node's capacity; returns whether it was taken."""
+        self._lined_up = False
+        registered, places = self._registration.current, self.places
+        if (
+            not self.buffer
+            or registered is None
+            or places.busy - places.away >= registered.processor.queue.concurrency
+        ):
+            return False
+        claim = self._take(has_room=True)
+        if claim is not None:
+            self._give(claim)
+        self.deliver()
+        return True
+
+    def _turn_away(self, claim: Claim) -> None:
+        """End a job that has a place before its code has begun, or hand it back."""
+        session = claim.grant.spec.session
+        if claim.stop is not None or (session and self._services.sessions.is_stopping(session)):
+            self.ended(claim, self._services.executor.settlements.unbegun(claim))
+        else:
+            self.ended(claim, released(claim))
+
+    def begins(self, claim: Claim) -> Registered | None:
+        """A job that was given to a slot gets its turn: how it is run. `None` if it is not, and has ended."""
+        services, session, registered = self._services, claim.grant.spec.session, self._registration.current
+        if (
+            registered is None
+            or claim.stop is not None
+            or (session and (services.sessions.closed or services.sessions.is_stopping(session)))
+            or (not registered.processor.is_async and services.executor.threads.is_full)
+        ):
+            self._turn_away(claim)
+            registered = None
+        if self.buffer:
+            self.deliver()
+        return registered
+
+    def ended(self, claim: Claim, settlement: Settlement | None) -> None:
+        """The job takes no place any more; `None` settles nothing."""
+        if claim.is_running:
+            claim.is_running = False
+            seconds = claim.ended - claim.began
+            self.prefetch.ran(seconds)
+            self.jobs_run += 1
+            if seconds > LATE:
+                self._services.hogs.ended(claim, settlement)
+        places = self.places
+        places.busy -= 1
+        if claim.counts or places.returning:
+            places.leave(claim)
+        if settlement is not None:
+            self._services.settler.submit(claim, settlement)
+        elif not self._services.claims.forsaken:
+            # A forsaken one stays with the claims: nobody is to take it for a stray.
+            self.let_go(claim)
+        self._on_change()
+
+    def next_for(self, owner: Owner) -> Claim | None:
+        """A job of this worker has ended: the next one, where that is its, too; any other is given to whom
+        it is for."""
+        following = self._take() if self.buffer else None
+        if following is not None:
+            if not owner.closed and following.grant.spec.session == owner.session.id:
+                return following
+            self._give(following)
+        owner.running -= 1
+        if not owner.running and (owner.closed or owner.session.id):
+            owner.rests()
+        return None
+
+    def _on_places(self) -> None:
+        self.deliver()
+        self._on_change()

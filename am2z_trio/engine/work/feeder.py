@@ -1,0 +1,277 @@
+"""A feeder: claims the jobs of one queue for this node, as many as there are places for.
+
+And a few ahead where the work is short (`policy.prefetch`). When the store has nothing, the node is parked
+there and the feeder sleeps until a wake-up arrives or the next delayed job is due: nothing polls. Where as
+many jobs wait for others as may (`QueueOptions.max_waiting_parents`), the feeder claims only what other jobs
+wait for: these are always begun, so whatever waits gets on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from math import inf
+from typing import Final
+
+from am2z_trio.concurrency import TaskStatus
+from am2z_trio.concurrency.groups import is_an_error
+from am2z_trio.engine.claim import Claim
+from am2z_trio.engine.execution.settlements import conflicted
+from am2z_trio.engine.processors.registry import Registered, Registration
+from am2z_trio.model.errors import AM2ZError
+from am2z_trio.model.logs import Log
+from am2z_trio.model.records import FREE, ClaimAnswer, SettleAnswer, Settlement, Unreadable
+from am2z_trio.model.telling import text_of
+
+from .delivery import Delivery
+from .services import WorkerServices
+
+logger: Final = Log("am2z_trio.worker")
+
+CLAIM_AGAIN_AFTER: Final = 0.5
+"""Seconds after a claim the store refused (an error reply, not a lost connection)."""
+
+MOST_AT_ONCE: Final = 200
+"""Jobs per claim; bounds the time one script holds the store."""
+
+
+class Feeder:
+    """Serves one queue on one node: a task of the node's tree, part of no session.
+
+    It is the holder of the claims it makes, until they are settled.
+    """
+
+    def __init__(
+        self,
+        services: WorkerServices,
+        registered: Registered,
+        registration: Registration,
+        on_unparked: Callable[[Feeder], None],
+    ) -> None:
+        self.queue = registered.queue
+        self.processor = registered.processor.name
+        self.delivery = Delivery(services, registered, registration, self._on_change)
+        self.refusal = ""
+        """Why the store refuses claims now; empty if it grants them."""
+        self.held_back = False
+        """Claim nothing for now; what is claimed runs."""
+        self._services = services
+        self._registration = registration
+        self._on_unparked = on_unparked
+        self._parked = False
+        self._calls_only = False
+        self._woken = False
+        self._due = inf
+        self._claiming = False
+        self._closing = self._closed = False
+        self._bell = services.host.spot()
+        self._newer: set[str] = set()
+
+    # --- told from outside, synchronously ---------------------------------------------------
+
+    def wake(self) -> None:
+        """The queue has work, or may have: claim again."""
+        self._woken = True
+        self._parked = False
+        self._bell.wake()
+
+    def close(self) -> None:
+        """Claim no more, hand back what waits for a place, end when the running jobs have."""
+        self._closing = self._closed = True
+        self.delivery.release()
+        self._bell.wake()
+
+    @property
+    def closing(self) -> bool:
+        return self._closing
+
+    @property
+    def closed(self) -> bool:
+        """Whether anybody has asked it to end."""
+        return self._closed
+
+    @property
+    def busy(self) -> int:
+        """Jobs whose code runs now, those included that wait for another job."""
+        return self.delivery.places.busy
+
+    @property
+    def jobs_run(self) -> int:
+        return self.delivery.jobs_run
+
+    def pin_worker(self, session: str) -> None:
+        """Have a worker in this session, until the session is stopped."""
+        worker = self.delivery.open_worker(session)
+        worker.session.pin(worker)
+
+    def release_stranded(self) -> None:
+        """Give back claimed jobs that have waited for a place for too long: others may be free."""
+        self.delivery.release_stranded()
+
+    # --- the holder of its claims -------------------------------------------------------------
+
+    @property
+    def stops_when_cut_off(self) -> bool:
+        """Whether its jobs must not go on while others may be given them."""
+        registered = self._registration.current
+        return registered is not None and registered.processor.queue.stop_when_cut_off
+
+    def away(self, claim: Claim, uncalled: str = "") -> AbstractAsyncContextManager[None]:
+        """Around waiting for other jobs: this one takes no place then."""
+        return self.delivery.places.given_up(claim, uncalled)
+
+    async def stay_aside(self, claim: Claim) -> None:
+        """The limits of the queue do not count a job that waits for others."""
+        await self.delivery.places.stay_aside(claim)
+
+    def look_back(self, claim: Claim, settlement: Settlement | None) -> None:
+        """A job, or one within it, has run: say so if that was for longer than a scope should have let it."""
+        self._services.hogs.ended(claim, settlement)
+
+    def on_settled(self, claim: Claim, settlement: Settlement, answer: SettleAnswer) -> None:
+        """The store has answered."""
+        services = self._services
+        if answer.status == "conflict":
+            # The claim stands; it is run again in its turn, which is a start like any other.
+            if claim.grant.conflicts >= services.max_conflicts:
+                services.settler.submit(claim, services.executor.conflict_exhausted(claim))
+            else:
+                services.settler.submit(claim, conflicted(claim))
+            return
+        if answer.status == "fenced" and settlement.outcome not in ("cancelled", "released", "conflicted"):
+            logger.warning("job %s was taken away; what it did here is dropped", settlement.id)
+            # By another node, or by whatever has changed its record: then it is ours, and nobody knows it.
+            services.claims.has_strays = True
+        self.delivery.settled(claim, answer)
+        self._on_change()
+
+    def _on_change(self) -> None:
+        """There may be more to claim than before, or less to wait for."""
+        waits = self._parked or self._claiming
+        if not waits or self._closing or (self._calls_only and not self.delivery.places.has_many_away):
+            self._bell.wake()
+
+    # --- its task -----------------------------------------------------------------------------
+
+    async def run(self, *, task_status: TaskStatus) -> None:
+        """Serve until closed or cancelled; cancelled jobs are handed back through the settler."""
+        try:
+            task_status.started()
+            await self._feed()
+            while self.busy or self.delivery.unsettled:
+                await self._bell.park()
+        except BaseException as raised:
+            if is_an_error(raised, self._services.host):
+                self._services.claims.failing = True
+            raise
+        finally:
+            self._closing = True
+            self.delivery.release()
+            self.delivery.close_workers()
+            self._services.claims.has_strays = self._services.claims.has_strays or self._claiming
+
+    async def _feed(self) -> None:
+        host, bell, store, claims = (
+            self._services.host,
+            self._bell,
+            self._services.store,
+            self._services.claims,
+        )
+        places = self.delivery.places
+        while not self._closing:
+            want = self._want()
+            if self._parked and (host.now() >= self._due or (self._calls_only and not places.has_many_away)):
+                self._parked = False
+            if want <= 0 or self._parked:
+                with host.cancel_scope(deadline=self._due if self._parked else inf):
+                    await bell.park()
+                continue
+            self._parked = self._woken = False
+            began, registered = host.now(), self._registration.current
+            flow = FREE if registered is None else registered.flow
+            self._calls_only = calls_only = places.has_called and places.has_many_away
+            self._claiming = True
+            seq = claims.begin()
+            try:
+                answer = await store.claim(self.queue, seq, want, flow, calls_only)
+                # Before the claims hear that this call is over: they may know who is to stop.
+                self._claiming = False
+                self._take(answer, want, began)
+                self.refusal = ""
+            except AM2ZError as error:
+                self._claiming = False
+                if error.message != self.refusal:
+                    # Once, however often it is tried again.
+                    self.refusal = error.message
+                    logger.error("claiming from %s failed, and is tried again: %s", self.queue, error)
+                claims.has_strays = True
+                await host.sleep(CLAIM_AGAIN_AFTER)
+                continue
+            finally:
+                claims.end(seq)
+        try:
+            await store.unpark(self.queue)
+        except AM2ZError as error:
+            logger.warning(
+                "node could not leave queue %s, and is taken off it when it is woken: %s", self.queue, error
+            )
+        self._on_unparked(self)
+
+    def _want(self) -> int:
+        registered, services, delivery = self._registration.current, self._services, self.delivery
+        if registered is None or self.held_back or services.claims.on_hold:
+            return 0
+        if not registered.processor.is_async and services.executor.threads.is_full:
+            return 0
+        places = delivery.places
+        options = registered.processor.queue
+        ahead = delivery.prefetch.ahead(options.concurrency)
+        free = options.concurrency + ahead - (places.busy - places.away) - len(delivery.buffer)
+        # Work that settles more slowly than it runs must not pile up.
+        most = min(free, 2 * (options.concurrency + ahead) - (delivery.unsettled - places.away), MOST_AT_ONCE)
+        if places.has_called and not places.has_many_away:
+            # All of it may come to wait for others.
+            most = min(
+                most, options.most_waiting_parents + options.concurrency - places.busy - len(delivery.buffer)
+            )
+        return most
+
+    def _take(self, answer: ClaimAnswer, want: int, began: float) -> None:
+        host, services, delivery = self._services.host, self._services, self.delivery
+        now = host.now()
+        if answer.lost:
+            self._parked, self._due = True, inf
+            services.on_lost()
+            return
+        grants = answer.grants
+        if len(grants) + len(answer.unreadable) + len(answer.newer) < want and not answer.stale:
+            # A wake-up may have come in between the claim and this task's turn: then claim again.
+            self._parked = not self._woken
+            self._due = inf if answer.next_due is None else now + answer.next_due
+        for job in answer.unreadable:
+            self._refuse(job)
+        for job in answer.newer:
+            if job.reason not in self._newer:
+                self._newer.add(job.reason)
+                logger.warning("jobs of %s are left to newer nodes: %s", self.queue, job.reason)
+            services.settler.submit(None, services.executor.settlements.leave_to_newer(job))
+        if not grants:
+            return
+        delivery.prefetch.claimed(now - began)
+        for grant in grants:
+            if grant.spec.processor != self.processor:
+                reason = f"it is in the queue of {self.processor!r}, and a job of {grant.spec.processor!r}"
+                self._refuse(Unreadable(id=grant.spec.id, token=grant.token, reason=reason))
+            else:
+                claim = Claim(grant, self, now)
+                services.claims.add(claim)
+                delivery.buffer.append(claim)
+                delivery.unsettled += 1
+        if self._closing:
+            delivery.release()
+        else:
+            delivery.deliver()
+
+    def _refuse(self, job: Unreadable) -> None:
+        logger.error("job %s of %s is a dead letter: %s", text_of(job.id), self.queue, job.reason)
+        self._services.settler.submit(None, self._services.executor.settlements.refuse(job))

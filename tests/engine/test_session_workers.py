@@ -1,0 +1,379 @@
+"""Sessions own their workers: how long they are here, what they run in, and what is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from math import inf
+from typing import Any
+
+import anyio
+import pytest
+import trio
+import trio.lowlevel
+import trio.testing
+
+from am2z_trio import (
+    Context,
+    LocalRuntime,
+    Processor,
+    QueueOptions,
+    QueueRuntime,
+    ResourceError,
+    ResourceLimits,
+    RuntimeStateError,
+    processor,
+)
+from am2z_trio.engine.runtime.runtime import Runtime
+
+on_both_hosts = pytest.mark.anyio
+
+ONE = QueueOptions(concurrency=1)
+
+
+@processor(queue=QueueOptions(concurrency=50))
+async def plus_one(n: int) -> int:
+    return n + 1
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with anyio.fail_after(20):
+        while not condition():
+            await anyio.sleep(0.002)
+
+
+def here(runtime: Runtime) -> list[str]:
+    return sorted(runtime.node.sessions.ids())
+
+
+# --- how long one is here -------------------------------------------------------------------------
+
+
+@on_both_hosts
+async def test_a_session_and_its_worker_stay_after_its_last_job_until_it_is_stopped(make_runtime):
+    async with make_runtime(session_idle=inf) as runtime:
+        runtime.register(plus_one)
+        assert (await runtime.execute(plus_one, 1, session="alice")).unwrap() == 2
+        assert runtime.workers.has_worker(plus_one, "alice")
+        assert runtime.workers.get_worker_count() == 2
+        assert await runtime.get_active_sessions() == ["alice"]
+        await runtime.stop_session("alice")
+        assert not runtime.workers.has_worker(plus_one, "alice")
+        assert runtime.workers.get_worker_count() == 1
+        assert await runtime.get_active_sessions() == []
+        # The same id can be used anew.
+        assert (await runtime.execute(plus_one, session="alice")).unwrap() == 3
+
+
+@on_both_hosts
+async def test_a_session_without_jobs_goes_after_a_while_and_its_state_stays(make_runtime):
+    async with make_runtime(session_idle=0.05) as runtime:
+        runtime.register(plus_one)
+        for n in range(3):
+            result = await runtime.execute(plus_one, 0 if n == 0 else None, session="alice")
+            assert result.unwrap() == n + 1
+            await until(lambda: not here(runtime))
+            assert not runtime.workers.has_worker(plus_one, "alice")
+            assert await runtime.get_active_sessions() == []
+
+
+@pytest.mark.trio
+async def test_sessions_go_one_by_one_as_long_after_their_last_job_as_they_may_stay(autojump_clock):
+    async with LocalRuntime(session_idle=10) as runtime:
+        runtime.register(plus_one)
+        for name in ("a", "b", "c"):
+            await runtime.execute(plus_one, 1, session=name)
+            await trio.sleep(3)
+        # Now 9, 6 and 3 seconds ago.
+        await runtime.execute(plus_one, 1, session="b")
+        assert here(runtime) == ["a", "b", "c"]
+        await trio.sleep(1.5)
+        assert here(runtime) == ["b", "c"]
+        await trio.sleep(6)
+        assert here(runtime) == ["b"]
+        async with runtime.session("b"):
+            await trio.sleep(1000)
+        await trio.sleep(9.5)
+        assert here(runtime) == ["b"]
+        await trio.sleep(1)
+        assert here(runtime) == []
+
+
+@pytest.mark.trio
+async def test_a_session_is_here_for_as_long_as_a_job_of_it_runs(autojump_clock):
+    @processor
+    async def slow(n: int) -> int:
+        await trio.sleep(100)
+        return n
+
+    async with LocalRuntime(session_idle=1) as runtime:
+        runtime.register(slow)
+        job = await runtime.submit(slow, 1, session="alice")
+        await trio.sleep(99)
+        assert here(runtime) == ["alice"]
+        assert (await job.result()).unwrap() == 1
+        await trio.sleep(0.5)
+        assert here(runtime) == ["alice"]
+        await trio.sleep(1)
+        assert here(runtime) == []
+
+
+@on_both_hosts
+async def test_a_session_that_is_stopped_elsewhere_is_here_no_more(redis_url):
+    async with QueueRuntime(redis_url, workers=False) as client, QueueRuntime(redis_url) as node:
+        node.register(plus_one)
+        await node.sync_processors()
+        for name in ("alice", "bob"):
+            assert (await client.execute(plus_one, 1, session=name)).unwrap() == 2
+        assert here(node) == ["alice", "bob"]
+        await client.stop_session("alice")
+        await until(lambda: here(node) == ["bob"])
+        assert (await client.execute(plus_one, session="alice")).unwrap() == 3
+
+
+@on_both_hosts
+async def test_a_processor_that_is_unregistered_takes_its_workers_with_it(make_runtime):
+    async with make_runtime() as runtime:
+        runtime.register(plus_one)
+        for _ in range(3):
+            assert (await runtime.execute(plus_one, 1, session="alice")).unwrap() == 2
+            runtime.workers.create_session_worker(plus_one, "alice")
+            runtime.unregister(plus_one)
+            await until(lambda: not runtime.workers.has_worker(plus_one, "alice"))
+            assert here(runtime) == ["alice"]
+            runtime.register(plus_one)
+
+
+# --- as many as may be ----------------------------------------------------------------------------
+
+
+@on_both_hosts
+async def test_the_session_without_jobs_for_longest_makes_room_for_another(make_runtime):
+    async with make_runtime(limits=ResourceLimits(max_sessions=2)) as runtime:
+        runtime.register(plus_one)
+        for name in ("a", "b", "a"):
+            await runtime.execute(plus_one, 1, session=name)
+        async with runtime.session("c"):
+            assert here(runtime) == ["a", "c"]
+            # A job's session, too.
+            await runtime.execute(plus_one, 1, session="d")
+            assert here(runtime) == ["c", "d"]
+            assert (await runtime.execute(plus_one, session="a")).unwrap() == 3
+            assert here(runtime) == ["a", "c"]
+
+
+@on_both_hosts
+async def test_where_all_sessions_are_busy_or_held_one_more_is_refused_with_the_figures(make_runtime):
+    running, go_on = anyio.Event(), anyio.Event()
+
+    @processor
+    async def waits(n: int) -> int:
+        running.set()
+        await go_on.wait()
+        return n
+
+    async with make_runtime(limits=ResourceLimits(max_sessions=3)) as runtime:
+        runtime.register(waits, plus_one)
+        runtime.workers.create_session_worker(plus_one, "pinned")
+        job = await runtime.submit(waits, 1, session="busy")
+        await running.wait()
+        async with runtime.session("held"):
+            with pytest.raises(
+                ResourceError, match="3 sessions are open on this node, the limit is 3"
+            ) as refused:
+                async with runtime.session("one more"):
+                    pass
+            assert refused.value.context == {"sessions": 3, "limit": 3}
+            with pytest.raises(ResourceError, match="the limit is 3"):
+                runtime.workers.create_session_worker(plus_one, "one more")
+            # A job is run all the same, and its session makes room first.
+            assert (await runtime.execute(plus_one, 1, session="job")).unwrap() == 2
+            assert here(runtime) == ["busy", "held", "job", "pinned"]
+            go_on.set()
+            assert (await job.result()).unwrap() == 1
+            await until(lambda: runtime.get_stats().claimed == 0)
+        async with runtime.session("one more"):
+            assert "one more" in here(runtime)
+            assert "pinned" in here(runtime)
+
+
+# --- what its jobs run in -------------------------------------------------------------------------
+
+
+@on_both_hosts
+async def test_jobs_of_a_session_share_a_task_and_no_two_sessions_do(make_runtime):
+    tasks = dict[str, set[int]]()
+
+    @processor(queue=ONE)
+    async def noted(n: int, ctx: Context) -> int:
+        tasks.setdefault(ctx.session_id or "", set()).add(anyio.get_current_task().id)
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(noted)
+        for _ in range(3):
+            for session in ("a", "b", None):
+                assert (await runtime.execute(noted, 1, session=session)).success
+        assert sorted(map(len, tasks.values())) == [1, 1, 1]
+        assert len(set.union(*tasks.values())) == 3
+
+
+@pytest.mark.trio
+async def test_the_tasks_of_a_session_are_below_its_nursery_and_one_worker_per_processor():
+    found = dict[str, list[str]]()
+
+    async def body(n: int, ctx: Context) -> int:
+        names, task = list[str](), trio.lowlevel.current_task()
+        while task.parent_nursery is not None:
+            names.append(task.name)
+            task = task.parent_nursery.parent_task
+        found[f"{ctx.processor} {ctx.session_id}"] = names
+        return n
+
+    one, two = (Processor(body, name=name, state_type=int) for name in ("one", "two"))
+    async with LocalRuntime() as runtime:
+        runtime.register(one, two)
+        for which in (one, two):
+            await runtime.execute(which, 1, session="alice")
+            await runtime.execute(which, 1)
+    assert found["one alice"][:3] == ["one slot", "one worker", "session alice"]
+    assert found["two alice"][:3] == ["two slot", "two worker", "session alice"]
+    assert found["one None"][:3] == ["one slot", "one worker", "no session"]
+
+
+@pytest.mark.trio
+async def test_a_session_without_jobs_costs_three_tasks():
+    @processor(queue=QueueOptions(concurrency=100))
+    async def meets(n: int) -> int:
+        await trio.testing.wait_all_tasks_blocked()
+        return n
+
+    async with LocalRuntime() as runtime:
+        runtime.register(meets)
+        await runtime.execute_many(meets, range(10), session="first")
+        await trio.testing.wait_all_tasks_blocked()
+        before = trio.lowlevel.current_statistics().tasks_living
+        for n in range(20):
+            # Ten at once, for which its worker has grown.
+            await runtime.execute_many(meets, range(10), session=f"s{n}")
+        await trio.testing.wait_all_tasks_blocked()
+        assert trio.lowlevel.current_statistics().tasks_living - before == 3 * 20
+
+
+@on_both_hosts
+async def test_the_jobs_of_all_sessions_together_keep_to_the_concurrency(make_runtime):
+    running, most = 0, 0
+
+    @processor(queue=QueueOptions(concurrency=4))
+    async def counted(n: int) -> int:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await anyio.sleep(0.001)
+        running -= 1
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(counted)
+        async with anyio.create_task_group() as tasks:
+            for session in (None, "a", "b", "c", "d", "e"):
+                tasks.start_soon(partial(runtime.execute_many, counted, range(20), session=session))
+    assert most == 4
+
+
+@on_both_hosts
+async def test_the_node_runs_no_more_than_it_may_in_whatever_sessions(make_runtime):
+    running = most = 0
+
+    def enters() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+
+    async def body(n: int, ctx: Context) -> int:
+        nonlocal running
+        enters()
+        await anyio.sleep(0.001)
+        if n == 7:
+            # Its room is another's meanwhile.
+            running -= 1
+            await ctx.call("one", 1)
+            enters()
+        running -= 1
+        return n
+
+    one, two = (Processor(body, name=name, state_type=int) for name in ("one", "two"))
+    async with make_runtime(max_running=3) as runtime:
+        runtime.register(one, two)
+        async with anyio.create_task_group() as tasks:
+            for which in (one, two):
+                for session in (None, "a", "b", "c"):
+                    tasks.start_soon(partial(runtime.execute_many, which, range(10), session=session))
+        await until(lambda: runtime.get_stats().claimed == 0)
+        assert runtime.get_stats().running == 0
+    assert most == 3
+
+
+@on_both_hosts
+async def test_a_pure_client_has_no_workers_for_a_session(redis_url):
+    async with QueueRuntime(redis_url, workers=False) as client:
+        client.register(plus_one)
+        with pytest.raises(RuntimeStateError, match="workers=False"):
+            client.workers.create_session_worker(plus_one, "alice")
+        assert client.workers.get_worker_count() == 0
+        assert here(client) == []
+
+
+@on_both_hosts
+async def test_a_worker_that_is_wanted_for_a_session_serves_its_processor_again(make_runtime):
+    async with make_runtime() as runtime:
+        runtime.register(plus_one)
+        assert await runtime.workers.stop_worker(plus_one)
+        runtime.workers.create_session_worker(plus_one, "alice")
+        assert runtime.workers.has_worker(plus_one)
+        assert runtime.workers.has_worker(plus_one, "alice")
+        assert (await runtime.execute(plus_one, 1, session="alice")).unwrap() == 2
+
+
+def test_how_long_a_session_stays_is_a_number_of_seconds():
+    for wrong in (-1, "1", None, float("nan"), -inf):
+        with pytest.raises(Exception, match="session_idle"):
+            LocalRuntime(session_idle=wrong)  # type: ignore[arg-type]
+    _: Any = LocalRuntime(session_idle=0), LocalRuntime(session_idle=inf)
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+@on_both_hosts
+async def test_a_sessions_figures_tell_what_its_workers_have_done_per_processor(make_runtime):
+    running, go_on = anyio.Event(), anyio.Event()
+
+    @processor
+    async def fails(n: int) -> int:
+        raise ValueError("no")
+
+    @processor
+    async def waits(n: int) -> int:
+        running.set()
+        await go_on.wait()
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(plus_one, fails, waits)
+        assert (await runtime.get_session_stats("alice")).workers == {}
+        for n in range(3):
+            await runtime.execute(plus_one, n, session="alice")
+        await runtime.execute(plus_one, 1, session="bob")
+        await runtime.execute(fails, 1, session="alice")
+        job = await runtime.submit(waits, 1, session="alice")
+        await running.wait()
+        await until(lambda: runtime.get_stats().claimed == 1)
+        stats = await runtime.get_session_stats("alice")
+        assert (stats.running_here, stats.workers_here) == (1, 3)
+        told = {name: (one.running, one.completed, one.failed) for name, one in stats.workers.items()}
+        assert told == {"plus_one": (0, 3, 0), "fails": (0, 0, 1), "waits": (1, 0, 0)}
+        go_on.set()
+        await job.result()
+        await runtime.stop_session("alice")
+        assert (await runtime.get_session_stats("alice")).workers == {}
