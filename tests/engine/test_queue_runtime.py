@@ -311,22 +311,27 @@ async def test_processors_are_announced_again_when_the_store_was_emptied(redis_u
 
 
 async def test_each_job_that_ends_is_a_sign_of_life(redis_url, redis_server, monkeypatch):
-    monkeypatch.setattr("am2z_trio.store.lease.BUDGET", 0.8)
-    lease_stands: list[bool] = []
+    monkeypatch.setattr("am2z_trio.store.lease.BUDGET", 0.4)
+    lease, budget = 3.0, 1.2
+    begun: list[float] = []
+    ends: list[float] = []
 
-    @processor(queue=QueueOptions(concurrency=8))
+    @processor(queue=QueueOptions(concurrency=50))
     async def hog(n: int) -> int:
         # All of them run in one turn of the loop, and none leaves it a moment.
-        time.sleep(0.3)
-        now = time.time() * 1000
-        lease_stands.append(redis_server.call("ZCOUNT", keys.spell("am2z", "nodes"), now, "+inf") == 1)
+        begun.append(time.time())
+        if not ends or ends[-1] < begun[0] + budget + lease:
+            time.sleep(0.3)
+            ((_, deadline),) = redis_server.call("ZRANGE", keys.spell("am2z", "nodes"), 0, 0, "WITHSCORES")
+            ends.append(deadline / 1000)
         return n
 
-    async with QueueRuntime(redis_url, lease=1.0) as runtime:
+    async with QueueRuntime(redis_url, lease=lease) as runtime:
         runtime.register(hog)
-        for result in await runtime.execute_many(hog, range(8)):
+        for result in await runtime.execute_many(hog, range(50)):
             result.unwrap()
-    assert lease_stands == [True] * 8
+    # It was renewed when the loop had been silent for longer than it may, but for the jobs that ended.
+    assert ends[-1] >= begun[0] + budget + lease
 
 
 async def test_a_backlog_of_large_jobs_is_worked_off_in_answers_of_some_megabytes(redis_url):

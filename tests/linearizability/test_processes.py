@@ -146,6 +146,6 @@ async def test_a_killed_holder_frees_the_lock_within_its_lease(redis_url: str) -
             await holder.stdout.receive()
             holder.kill()
             async with RedisStateManager(redis_url) as states:
-                with anyio.fail_after(5):
+                with anyio.fail_after(20):
                     async with states.lock("frozen") as lock:
                         assert await lock.read() == "mine"
