@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .contenders.field import OURS
+from .contenders.field import BASE, OURS
 from .measures import MEASURES, Figure, Measure
 from .results import Results, Spread, summary_of
 from .targets import TARGETS
@@ -54,9 +54,26 @@ def _measured(results: Results, name: str, measure: Measure) -> Iterator[str]:
                 row[-1] += _beside(results, name, figure, contender)
         rows.append(row)
     yield from markdown(("", *(_heading(figure, about) for figure, about in shown.items())), rows)
+    yield from _in_short(results, name, measure)
     others = [one for one in results.contenders(name) if results.failure(name, one)]
     for contender in others:
         yield f"\n{contender}: {summary_of(str(results.failure(name, contender)))[:500]}"
+
+
+def _in_short(results: Results, name: str, measure: Measure) -> Iterator[str]:
+    """Our ratios of the first figure, in a sentence."""
+    figure, about = next(iter(measure.figures.items()))
+    best = results.best_of_python(name, figure, more_is_better=about.more_is_better)
+    others = (
+        {BASE.name: BASE.name} if best is None else {BASE.name: BASE.name, f"{best}, best of Python": best}
+    )
+    told = [
+        f"to {label} {ratio:.2f}"
+        for label, other in others.items()
+        if (ratio := results.ratio(name, figure, other)) is not None
+    ]
+    if told:
+        yield f"\nOurs in {figure}: {', '.join(told)}."
 
 
 def _any(results: Results, measure: str, figure: str) -> bool:

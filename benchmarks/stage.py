@@ -205,14 +205,20 @@ class Workers:
 
 
 def heard(admin: Admin, seconds: float) -> int:
-    """How many commands clients send to the server in so many seconds; not what scripts run."""
+    """How many commands clients send to the server in so many seconds."""
     where = admin.connection_pool.connection_kwargs
+    told = bytearray()
     with socket.create_connection((where["host"], where["port"])) as connection:
         connection.sendall(b"MONITOR\r\n")
-        until, lines, left = time.monotonic() + seconds, 0, b""
+        until = time.monotonic() + seconds
         while (rest := until - time.monotonic()) > 0:
             connection.settimeout(rest)
             with suppress(TimeoutError):
-                *whole, left = (left + connection.recv(65536)).split(b"\r\n")
-                lines += sum(line.startswith(b"+") and b" lua] " not in line for line in whole)
-    return lines - 1
+                told += connection.recv(65536)
+    return sent(bytes(told))
+
+
+def sent(told: bytes) -> int:
+    """How many commands of clients are in what MONITOR has told; those that scripts run are none."""
+    lines = told.split(b"\r\n")
+    return sum(line.startswith(b"+") and line != b"+OK" and b" lua] " not in line for line in lines)

@@ -68,6 +68,7 @@ def test_the_page_shows_everybody_and_what_it_is_compared_with(results: Results)
     assert rows["**am2z_trio**"] == "4,000 (2,000–6,000)"
     assert rows["bullmq"] == "1,000 (1,000–1,000) ×4.00"
     assert rows["saq"] == "100 (90–110) ×40"
+    assert "Ours in jobs/s: to bullmq 4.00, to saq, best of Python 40.00." in shown
     assert "![](plot.svg)" in shown
     assert "saq 1.2.3" in shown
     assert "installed: a 1" in shown

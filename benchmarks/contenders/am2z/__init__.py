@@ -8,6 +8,7 @@ SETTINGS = {
     "acknowledged": "when the job has ended, in one step with its result; a lost worker's jobs run again",
     "results": "kept for 1 h (default)",
     "encoding": "msgpack, checked against the job's type",
+    "in bulk": f"{CONCURRENCY} callers at once, as what they submit goes out together",
 }
 
 

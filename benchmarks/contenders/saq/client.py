@@ -10,6 +10,8 @@ from saq import Queue
 
 from benchmarks.contenders import driver
 
+LOOK = 0.1
+"""Seconds after which a caller that has heard nothing looks for itself."""
 RETRIES = 3
 """By default a job that was lost with its worker is not run again."""
 
@@ -30,7 +32,7 @@ class Client(driver.Client):
         # It listens for the job's messages (`Queue.apply` looks at intervals), and may miss the last one.
         while not asked.completed:
             with suppress(TimeoutError):
-                await asked.refresh(until_complete=1)
+                await asked.refresh(until_complete=LOOK)
         if asked.error:
             raise RuntimeError(asked.error)
         return asked.result
