@@ -18,7 +18,7 @@ has grown beyond a limit, and replies count, too.
 * `connection` - one connection, from greeting to loss
 * `handshake` - the greeting, and whether this server can be trusted with jobs
 * `holes` - servers that somebody can take over
-* `client` - reconnects, resubscribes, sends again what may be sent again
+* `client` - reconnects, resubscribes, sends again what may be sent again; `backlog` - what that is
 * `scripts` - a Lua script and its digest
 
 The wire knows nothing of jobs.

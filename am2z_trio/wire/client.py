@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import inf
@@ -19,13 +18,12 @@ from am2z_trio.model.errors import (
     AuthenticationError,
     NetworkError,
     ServerReplyError,
-    UnknownOutcomeError,
     UnsupportedServerError,
     ValidationError,
 )
-from am2z_trio.model.logs import Log
 from am2z_trio.model.redis_options import RedisOptions
 
+from .backlog import Backlog
 from .connection import UNSENT, Call, Connection, ConnectionLostError
 from .handshake import greet
 from .resp import ELSEWHERE, NOT_APPLIED, Argument, ReplyError, code_of, error_from, pack
@@ -48,17 +46,6 @@ here and there at different times, but nobody waits for ever."""
 FAREWELL: Final = 0.5
 """Seconds that closing waits for the last bytes to leave: a cancel sent on the way out, say. A local
 write takes microseconds; only a peer that has stopped reading can use this up."""
-
-SUSPECT: Final = 2
-"""Connections in a row that have broken while a call was in flight, after which it is sent alone."""
-
-GUILTY: Final = 3
-"""The same, after which the call fails: the last connection it has broken all alone."""
-
-DEADLY: Final = 8
-"""Times that the server may go down with a call in flight before that counts against the call."""
-
-logger: Final = Log("am2z_trio.wire")
 
 State = Literal["ready", "disconnected", "error"]
 
@@ -85,12 +72,6 @@ class RedisClient:
     After a reconnect, calls whose fate is unknown are sent again byte for byte if they are
     `replay_safe` (all of our scripts are), else they raise `UnknownOutcomeError`. Calls that were
     never written are sent in any case. A cancelled caller's call is not sent again.
-
-    A call may itself be what breaks the connection: the server ends one on which a request or an answer
-    has more bytes than it allows. So what was in flight when two connections in a row broke is sent one by
-    one, each call alone on the line, before anything else; the one with which the third connection breaks
-    fails with `UnknownOutcomeError`, and those behind it are sent. A server that went down itself did so for
-    its own reasons, up to a number of times.
 
     Where the server refuses the user (it was deleted, say) for `REFUSED_PATIENCE` seconds, calls raise
     `AuthenticationError` or `AccessDeniedError`, those of unknown outcome, too; attempts go on.
@@ -137,16 +118,13 @@ class RedisClient:
         self._spot = self._host.spot
         self._connection: Connection | None = None
         self._sent = 0
-        # Grows with the callers that wait, and with what is sent without waiting while cut off.
-        self._backlog: deque[Call] = deque()
+        self._backlog = Backlog(options.display)
         self._channels: dict[bytes, None] = {}
         self._scripts: dict[str, Script] = {}
         self._postponed: list[Call] = []
         self._put_off = self._host.spot()
         self._leaving = ""
         self._pausing = self._host.spot()
-        self._closed = False
-        self._doom: AM2ZError | None = None
 
     @property
     def commands_sent(self) -> int:
@@ -209,7 +187,7 @@ class RedisClient:
 
     def doom(self, error: AM2ZError) -> None:
         """The server is gone for good: what has no answer when `run` ends fails with this error."""
-        self._doom = error
+        self._backlog.doom = error
 
     def renew(self, why: str) -> None:
         """Connect anew, since the name may lead elsewhere by now; not before what is in flight has been
@@ -246,10 +224,8 @@ class RedisClient:
     def _submit(self, call: Call) -> None:
         if self._connection is not None:
             self._connection.send(call)
-        elif not self._closed:
-            self._backlog.append(call)
         else:
-            self._fail(call)
+            self._backlog.append(call)
 
     def _know(self, script: Script) -> None:
         """Have a script loaded before its first call, and after every reconnect."""
@@ -287,7 +263,7 @@ class RedisClient:
             call.refused_at = min(call.refused_at, now)
             if now - call.refused_at >= self.options.call_timeout:
                 if doubtful:
-                    self._fail(call)
+                    self._backlog.fail(call)
                 return doubtful
         call.tries += 1
         call.breaks = 0
@@ -356,17 +332,21 @@ class RedisClient:
                     if isinstance(refused, AuthenticationError | AccessDeniedError):
                         refused_at = min(refused_at, self._host.now())
                         if self._host.now() - refused_at >= REFUSED_PATIENCE:
-                            self._refuse_backlog(refused)
+                            self._backlog.refuse(refused)
                 # A connection that breaks as soon as it stands must not be renewed at full speed.
                 attempt = 1 if ready_at and self._host.now() - ready_at > LONGEST_PAUSE else attempt + 1
                 ready_at = 0.0
-                self._pausing = self._host.spot()
-                self._set(self.state, "reconnecting", attempt, text)
-                pause = _pause(FIRST_PAUSE, LONGEST_PAUSE, attempt)
-                with self._host.cancel_scope(deadline=self._host.now() + pause):
-                    await self._pausing.park()
+                await self._wait_to_try(attempt, text)
         finally:
-            self._close()
+            self.state = "disconnected"
+            self._backlog.close()
+
+    async def _wait_to_try(self, attempt: int, error: str) -> None:
+        self._pausing = self._host.spot()
+        self._set(self.state, "reconnecting", attempt, error)
+        pause = _pause(FIRST_PAUSE, LONGEST_PAUSE, attempt)
+        with self._host.cancel_scope(deadline=self._host.now() + pause):
+            await self._pausing.park()
 
     def _set(self, state: State, name: Any, attempt: int, error: str = "") -> None:
         self.state = state
@@ -392,7 +372,10 @@ class RedisClient:
                         self._set("disconnected", "connected", attempt)
                         await self._greet(connection)
                         subscriptions = self._resume(connection)
-                        await self._catch_up(connection)
+                        await self._backlog.send(connection)
+                        # Without a checkpoint between, so that no call can slip in.
+                        self._connection = connection
+                        self._leaving = ""
                         for subscribed in subscriptions:
                             reply = await subscribed.park()
                             if isinstance(reply, Exception):
@@ -410,7 +393,8 @@ class RedisClient:
                     await stream.aclose()
             self._connection = None
             self._sent += connection.sent
-            self._keep(connection.take_unanswered())
+            postponed, self._postponed = self._postponed, []
+            self._backlog.keep(postponed, connection.take_unanswered())
 
     async def _greet(self, connection: Connection) -> None:
         patience = self._host.cancel_scope(deadline=self._host.now() + self.options.connect_timeout)
@@ -418,7 +402,7 @@ class RedisClient:
             greeting = await greet(connection, self.options, self._name)
             restarted = self.server and greeting.run_id and self.server != greeting.run_id
             self.version, self.server, self.in_cluster, self.history, self.holes = greeting
-            self._judge(restarted=bool(restarted))
+            self._backlog.judge(restarted=bool(restarted))
         if patience.cancelled_caught:
             raise NetworkError(
                 f"{self.options.display} accepted the connection and did not answer within "
@@ -442,91 +426,6 @@ class RedisClient:
             connection.send(load)
             load.dropped = True
         return subscriptions
-
-    async def _catch_up(self, connection: Connection) -> None:
-        """Send what has waited, in its order, suspects one by one. No call can slip in between."""
-        backlog = self._backlog
-        while backlog:
-            if backlog[0].breaks >= SUSPECT and not backlog[0].dropped:
-                await connection.drain()
-                connection.send(backlog.popleft())
-                await connection.drain()
-            else:
-                call = backlog.popleft()
-                if not call.dropped:
-                    connection.send(call)
-        self._connection = connection
-        self._leaving = ""
-
-    def _keep(self, unanswered: list[Call]) -> None:
-        """Sort what the lost connection leaves: sent again later, or of unknown outcome."""
-        postponed, self._postponed = self._postponed, []
-        keep = [call for call in postponed if not call.dropped]
-        for call in unanswered:
-            # Who is guilty of the break is said when the server is there again, or another one.
-            if call.sent_at == UNSENT or call.replay_safe:
-                keep.append(call)
-            else:
-                self._fail(call)
-        self._backlog.extendleft(reversed(keep))
-
-    def _judge(self, *, restarted: bool) -> None:
-        """Fail the calls that have broken too many connections of one and the same server."""
-        for call in [call for call in self._backlog if call.breaks]:
-            if restarted:
-                call.deaths += 1
-                if call.deaths < DEADLY:
-                    call.breaks = min(call.breaks, SUSPECT)
-            if call.breaks >= GUILTY:
-                self._backlog.remove(call)
-                self._fail(call)
-
-    def _fail(self, call: Call) -> None:
-        """Tell a call's waiter that nothing more will come."""
-        if call.breaks >= GUILTY:
-            logger.error("%s has broken the connection to %s", call.describe(), self.options.display)
-        if call.spot is None:
-            return
-        error: AM2ZError
-        if self._doom is not None:
-            error = self._doom
-        elif call.sent_at == UNSENT and not call.in_doubt:
-            error = NetworkError(
-                f"{call.name} was not sent: the connection to {self.options.display} has been closed",
-                retryable=False,
-            )
-        elif call.breaks >= GUILTY:
-            error = UnknownOutcomeError(
-                f"the connection to {self.options.display} broke each of the {call.breaks} times when "
-                f"{call.describe()} was sent, in the end alone: it may have been applied, or not. Perhaps "
-                "it, or its answer, has more bytes than the server allows",
-                context={"breaks": call.breaks, "bytes": len(call.packed)},
-            )
-        else:
-            error = UnknownOutcomeError(
-                f"the connection to {self.options.display} was lost before {call.name} was answered: "
-                "it may have been applied, or not"
-                + ("; since then the server's memory is full" if call.refused_at < inf else "")
-            )
-        call.spot.wake(error)
-
-    def _refuse_backlog(self, error: AM2ZError) -> None:
-        """Tell whoever waits; what nobody waits for is still sent when it can be."""
-        backlog, self._backlog = self._backlog, deque()
-        for call in backlog:
-            if call.spot is None:
-                self._backlog.append(call)
-            elif call.in_doubt:
-                context = {**error.context, "in_doubt": True}
-                call.spot.wake(type(error)(error.message, context=context, cause=error))
-            else:
-                call.spot.wake(error)
-
-    def _close(self) -> None:
-        self.state = "disconnected"
-        self._closed = True
-        while self._backlog:
-            self._fail(self._backlog.popleft())
 
 
 def _ignore(_channel: bytes, _payload: bytes) -> None:

@@ -27,9 +27,8 @@ EXCEPTIONS: Final[dict[str, int]] = {
     "store/lua/jobs.lua": 712,
     "store/redis.py": 995,
     "store/redis.py:RedisStore": 652,
-    "wire/client.py": 557,
-    "wire/client.py:RedisClient": 453,
-    "wire/client.py:RedisClient.run": 51,
+    "wire/client.py": 456,
+    "wire/client.py:RedisClient": 365,
 }
 
 
