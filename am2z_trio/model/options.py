@@ -268,8 +268,8 @@ class QueueOptions(Options, frozen=True, kw_only=True):
     were lost with it, so that one that kills its worker takes no others with it."""
     stalled_interval: float = 0.3
     """Seconds between two looks for jobs that were lost with their worker. All nodes together look, one at a
-    time, as often as the shortest of their processors says: a dead process is found so long after its
-    `disconnect_grace`, a frozen one so long after its lease."""
+    time, as often as the shortest of their processors says (0.75 s where no other node holds a job): a dead
+    process is found so long after its `disconnect_grace`, a frozen one so long after its lease."""
     default_job_options: JobOptions = JobOptions()
     """For what a job's own options leave open."""
     stop_when_cut_off: bool = False

@@ -1,19 +1,23 @@
 """Keeps a node's lease from a thread, for as long as the event loop gives a sign of life.
 
 A job that hogs the loop for longer than a lease must not lose its claims, and a loop that is dead
-must. So a thread with a blocking connection of its own renews the lease, and looks at a beat that
-the loop's tick and every job that ends update: without a beat for the budget, which is that of one
-job, it stops. This is redis-py's job: it needs no event loop.
+must. So a thread with a blocking connection of its own renews the lease where the loop has not for a third of
+it, and looks at a beat that the loop's tick and every job that ends update: without a beat for the budget,
+which is that of one job, it stops. This is redis-py's job: it needs no event loop.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio
 import redis
 
+from am2z_trio.concurrency import current_host
+from am2z_trio.model.errors import RuntimeStateError
 from am2z_trio.model.logs import Log
 from am2z_trio.model.redis_options import RedisOptions
 
@@ -27,6 +31,9 @@ logger: Final = Log("am2z_trio.lease")
 
 BUDGET: Final = 6.0
 """Leases the loop may be silent for: so long may one job keep it to itself. Then it counts as dead."""
+
+LOOKS: Final = 6
+"""Looks per lease at whether the loop has renewed it: between two, half of one is over at most."""
 
 
 class LeaseKeeper:
@@ -48,6 +55,11 @@ class LeaseKeeper:
         self._clock = clock
         self._stopped = threading.Event()
         self._last_beat = time.monotonic()
+        self._renewed_at = self._used_at = -inf
+
+    def renewed(self, asked_at: float) -> None:
+        """The loop has renewed the lease itself, and asked for that then (`time.monotonic`)."""
+        self._renewed_at = asked_at
 
     def beat(self) -> None:
         """The event loop is alive, and gets on. Called from the loop."""
@@ -60,14 +72,30 @@ class LeaseKeeper:
     def stopped(self) -> bool:
         return self._stopped.is_set()
 
+    async def run_in_thread(self) -> None:
+        """Lend a thread to `run`, until cancelled."""
+        try:
+            # The thread is let go at cancellation: it ends at its next look, and writes nothing that
+            # a node which has left could notice. The process does not wait for that.
+            await current_host().run_in_thread(self.run, lambda: None, anyio.CapacityLimiter(1))
+            if not self.stopped:
+                raise RuntimeStateError("the thread that keeps this node's lease has ended by itself")
+        finally:
+            self.stop()
+
     def run(self) -> None:
-        """Renew every third of a lease until stopped, or until the beat has been away too long."""
+        """Renew what the loop does not until stopped, or until the beat has been away too long."""
         connection = _connect(self._options, patience=self._lease / 3)
         try:
-            while not self._stopped.wait(self._lease / 3):
-                if time.monotonic() - self._last_beat > BUDGET * self._lease:
+            while not self._stopped.wait(self._lease / LOOKS):
+                now = time.monotonic()
+                # Once per lease in any case: a connection that nobody uses may have been cut unnoticed.
+                if now - self._renewed_at < self._lease / 3 and now - self._used_at < self._lease:
+                    continue
+                if now - self._last_beat > BUDGET * self._lease:
                     logger.error("the event loop of %s is silent: its lease is no longer renewed", self._node)
                     continue
+                self._used_at = now
                 try:
                     connection.eval(
                         RENEW.source,
@@ -76,10 +104,10 @@ class LeaseKeeper:
                         str(0 if self._clock is None else self._clock()),
                         self._node,
                         str(int(self._lease * 1000)),
-                        "0",
                         "",
                         "",
                     )
+                    self._renewed_at = now
                 except (redis.RedisError, OSError) as error:
                     # The next round tries again, and where the name leads then: a primary may have become a
                     # replica. The lease is what bounds how long that may go on.

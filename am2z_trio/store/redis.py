@@ -9,7 +9,6 @@ from itertools import chain
 from math import isfinite
 from typing import Any, Final, Literal, TypeVar, cast
 
-import anyio
 import msgspec
 
 from am2z_trio.concurrency import Nursery, TaskStatus, current_host
@@ -283,15 +282,9 @@ class RedisStore:
         self._nursery.start_soon(self._lend_thread, self._keeper)
 
     async def _lend_thread(self, keeper: LeaseKeeper) -> None:
-        """Lend a thread to the lease keeper until cancelled."""
         try:
-            # The thread is let go at cancellation: it ends at its next look, and writes nothing that
-            # a node which has left could notice. The process does not wait for that.
-            await current_host().run_in_thread(keeper.run, lambda: None, anyio.CapacityLimiter(1))
-            if not keeper.stopped:
-                raise RuntimeStateError("the thread that keeps this node's lease has ended by itself")
+            await keeper.run_in_thread()
         finally:
-            keeper.stop()
             self._keeper = None
 
     # --- what arrives -----------------------------------------------------------------------
@@ -642,36 +635,40 @@ class RedisStore:
 
     async def renew(self, *, look_every: float) -> RenewAnswer:
         self.beat()
-        every = milliseconds(look_every)
-        lost, look, wait, still, step = await self._renew(every, b"", None)
+        began = time.monotonic()
+        answer, still, step = await self._renew(look_every, b"", None)
         if still:
             # Whoever has seen how the server's clock runs says how much time has passed.
-            lost, look, wait, *_ = await self._renew(every, still, step)
-        return RenewAnswer(lost=bool(lost), look=bool(look), wait=wait / 1000)
+            answer, *_ = await self._renew(look_every, still, step)
+        if self._keeper is not None and not answer.lost:
+            self._keeper.renewed(began)
+        return answer
 
     async def _renew(
-        self, every: int, still: bytes, step: float | None
-    ) -> tuple[int, int, int, bytes, float | None]:
+        self, look_every: float, still: bytes, step: float | None
+    ) -> tuple[RenewAnswer, bytes, float | None]:
         sent = self._witness.now()
-        told = "" if step is None else str(round(step))
-        lost, look, wait, server, still = await self._eval(
-            scripts.RENEW, self._clock, self._node, self._lease, every, still, told
-        )
-        return lost, look, wait, still, self._witness.note(server, sent)
+        first = (self._clock, self._node, self._lease, still, "" if step is None else str(round(step)))
+        if not look_every:
+            lost, server, still = await self._eval(scripts.RENEW, *first)
+            answer = RenewAnswer(lost=bool(lost))
+        else:
+            lost, server, still, wait, looked, *found = await self._eval(
+                scripts.BEAT, *first, milliseconds(look_every), self._ttl, self._grace, BATCH, SWEPT
+            )
+            answer = RenewAnswer(
+                lost=bool(lost), wait=wait / 1000, found=self._found(0, *found) if looked else None
+            )
+        return answer, still, self._witness.note(server, sent)
 
     async def tick(self, *, reap: bool = True) -> TickAnswer:
         self.beat()
-        lost, reaped, more, ending, failed = await self._eval(
-            scripts.TICK,
-            self._clock,
-            self._ttl,
-            self._node,
-            self._lease,
-            self._grace,
-            BATCH,
-            SWEPT,
-            1 if reap else 0,
-        )
+        args = (self._clock, self._ttl, self._node, self._lease, self._grace, BATCH, SWEPT, int(reap))
+        return self._found(*await self._eval(scripts.TICK, *args))
+
+    def _found(
+        self, lost: int, reaped: int, more: int, ending: int, failed: list[tuple[bytes, bytes, bytes, int]]
+    ) -> TickAnswer:
         if ending and not self._ending and self._nursery is not None:
             self._ending = True
             self._nursery.start_soon(self._end_children)

@@ -30,7 +30,7 @@ SCRIPTS: Final = {
     "claim": scripts.CLAIM,
     "settle": scripts.SETTLE,
     "enqueue": scripts.ENQUEUE,
-    "tick": scripts.TICK,
+    "beat": scripts.BEAT,
     "join": scripts.JOIN,
 }
 POINTS: Final = (

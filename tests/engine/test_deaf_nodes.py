@@ -77,13 +77,15 @@ async def test_a_deaf_node_is_not_taken_for_dead(redis_url, redis_server, monkey
                 await anyio.sleep(0.001)
             # Whoever it is given to would run it, too.
             other.register(wait)
-            tick = other.node.store.tick
+            renew = other.node.store.renew
 
             async def count(**options: Any) -> Any:
-                ran.append("look")
-                return await tick(**options)
+                answer = await renew(**options)
+                if answer.found is not None:
+                    ran.append("look")
+                return answer
 
-            monkeypatch.setattr(other.node.store, "tick", count)
+            monkeypatch.setattr(other.node.store, "renew", count)
             async with deafened(deaf, redis_server, monkeypatch):
                 while len(ran) < 4:
                     await anyio.sleep(0.01)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import AsyncExitStack
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -169,13 +171,67 @@ async def test_a_node_looks_for_lost_jobs_as_often_as_its_processors_say(
 
     async def nothing(n: int) -> None: ...
 
-    async with LocalRuntime() as runtime:
+    @processor(queue=QueueOptions(stalled_interval=100))
+    async def long(n: int) -> None:
+        looked.clear()
+        await trio.sleep(30)
+
+    server = MemoryServer()
+    async with _on(server) as runtime, _on(server) as other:
         for number, interval in enumerate(intervals):
             queue = QueueOptions(stalled_interval=interval)
             runtime.register(processor(name=f"p{number}", queue=queue)(nothing))
+        other.register(long)
+        await other.execute(long, 1)
+        found = list(looked)
+        # Nothing can be found where no other node holds a job.
+        looked.clear()
         await trio.sleep(30)
     # The last wait before a look is at least 50 ms.
-    assert all(looks <= round(b - a, 3) <= looks + 0.05 for a, b in pairwise(looked[1:]))
+    assert all(looks <= round(b - a, 3) <= looks + 0.05 for a, b in pairwise(found[1:]))
+    assert all(max(looks, 0.75) <= round(b - a, 3) <= 1 + looks for a, b in pairwise(looked))
+
+
+class Asked(MemoryStore):
+    """Counts what its node asks of it: each is a command on Redis."""
+
+    def __init__(self, node: str, server: MemoryServer) -> None:
+        super().__init__(node, server)
+        self.asked = Counter[str]()
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if callable(found) and not name.startswith("_") and name not in ("beat", "run"):
+            self.asked[name] += 1
+        return found
+
+
+@pytest.mark.parametrize(
+    ("processors", "nodes", "workers"), [(1, 1, True), (10, 1, True), (1, 3, True), (0, 1, False)]
+)
+async def test_an_idle_node_asks_its_store_for_little(
+    autojump_clock, monkeypatch, processors: int, nodes: int, workers: bool
+):
+    async def nothing(n: int) -> None: ...
+
+    monkeypatch.setattr("am2z_trio.engine.runtime.local.MemoryStore", Asked)
+    server = MemoryServer()
+    async with AsyncExitStack() as stack:
+        entered = [_on(server) for _ in range(nodes)]
+        for runtime in entered:
+            runtime._options = msgspec.structs.replace(runtime._options, workers=workers)
+            runtime.register(*(processor(name=f"p{number}")(nothing) for number in range(processors)))
+            await stack.enter_async_context(runtime)
+            await trio.sleep(0.1)
+        stores = [cast(Asked, runtime.node.store) for runtime in entered]
+        if processors:
+            assert (await entered[0].execute("p0", 1)).success
+        for store in stores:
+            store.asked.clear()
+        await trio.sleep(60)
+        for store in stores:
+            # Two a second, a third of one by the connection that hears and a tenth by the lease's thread.
+            assert store.asked.total() <= 60 * (2 - 1 / 3 - 1 / 10), store.asked
 
 
 async def test_in_memory_a_processor_that_was_taken_away_is_known_no_more(autojump_clock):

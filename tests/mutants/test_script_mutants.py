@@ -196,9 +196,13 @@ MUTANTS = {
     "what is run in vain takes no turn": Mutant(
         ("SETTLE",), "if reason ~= '' then redis.call('HSET', job_key(id), 'turn', reason) end", ""
     ),
-    "every node looks": Mutant(("RENEW",), "if due <= now then look = 1 end", "look = 1"),
-    "who looked last says when the next look is": Mutant(
-        ("RENEW",), "look == 1 or due > now + every", "look == 1"
+    "every node looks": Mutant(("BEAT",), "local looks = due <= now", "local looks = true"),
+    "who looked last says when the next look is": Mutant(("BEAT",), "looks or due > now + every", "looks"),
+    "what other nodes hold is looked after no sooner": Mutant(
+        ("BEAT",), "if other ~= node and redis.call('EXISTS', active_key(other)) == 1 then", "if false then"
+    ),
+    "a suspect is looked at no sooner": Mutant(
+        ("BEAT",), "if calm and redis.call('EXISTS', suspects_key()) == 0 then", "if calm then"
     ),
     "a queue with jobs is known no more": Mutant(
         ("FORGET_QUEUE",), "left == 0 and workers == 0", "workers == 0"

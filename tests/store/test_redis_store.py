@@ -28,7 +28,7 @@ from am2z_trio.model.options import Retention
 from am2z_trio.model.records import Enqueue, QueueInfo, Settled, Settlement, Standing, Wake, plain_name
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store import keys, lease
-from am2z_trio.store.lease import LeaseKeeper
+from am2z_trio.store.lease import LOOKS, LeaseKeeper
 from am2z_trio.store.ports import StoreSettings
 from am2z_trio.store.redis import RedisStore
 from am2z_trio.testing.conformance import HOSTILE, SETTINGS, Bench, Clock, Node, commit, job, version
@@ -607,6 +607,35 @@ async def test_the_thread_does_not_bring_a_lost_lease_back(redis_url, redis_serv
             keeper.stop()
         score = redis_server.call("ZSCORE", key("nodes"), "a")
         assert (score if score is None else float(score)) == lost
+
+
+async def test_the_thread_leaves_to_the_loop_what_that_renews(redis_url, redis_server):
+    def renewals() -> int:
+        return int(redis_server.call("INFO", "commandstats").get("cmdstat_eval", {"calls": 0})["calls"])
+
+    redis_server.call("ZADD", key("nodes"), 1, "a")
+    keeper = await _keeper(redis_server, 0.6)
+    before, looked, look = renewals(), 0, keeper._stopped.wait
+
+    def wait(seconds: float | None = None) -> bool:
+        nonlocal looked
+        looked += 1
+        keeper.beat()
+        if looked < 30:
+            keeper.renewed(time.monotonic())
+        return look(seconds)
+
+    keeper._stopped.wait = wait  # type: ignore[assignment, method-assign]
+    async with anyio.create_task_group() as group:
+        group.start_soon(anyio.to_thread.run_sync, keeper.run)
+        while looked < 30:
+            await anyio.sleep(0.01)
+        # Once per lease, so that the connection is there when it is needed.
+        renewed = renewals() - before
+        while renewals() == before + renewed:
+            await anyio.sleep(0.01)
+        keeper.stop()
+    assert 1 <= renewed <= 30 // LOOKS + 1
 
 
 async def test_the_thread_outlives_a_lost_connection(redis_url, redis_server):

@@ -25,8 +25,8 @@ EXCEPTIONS: Final[dict[str, int]] = {
     "engine/processors/processor.py:Processor.__init__()": 10,
     "store/lua/claim.lua": 415,
     "store/lua/jobs.lua": 712,
-    "store/redis.py": 995,
-    "store/redis.py:RedisStore": 652,
+    "store/redis.py": 992,
+    "store/redis.py:RedisStore": 650,
     "wire/client.py": 456,
     "wire/client.py:RedisClient": 365,
 }

@@ -14,9 +14,9 @@ from am2z_trio.engine.execution.threads import Threads
 from am2z_trio.engine.processors.registry import Registry
 from am2z_trio.engine.sessions.stopping import SessionStops
 from am2z_trio.engine.work.claims import Claims
-from am2z_trio.model.errors import AM2ZError, JobStalledError
+from am2z_trio.model.errors import AM2ZError, JobStalledError, NetworkError
 from am2z_trio.model.logs import Log
-from am2z_trio.model.records import STALLED, TickAnswer
+from am2z_trio.model.records import STALLED, RenewAnswer, TickAnswer
 from am2z_trio.model.runtime_options import RuntimeOptions
 from am2z_trio.store.lasting import lasting
 from am2z_trio.store.ports import Store
@@ -206,7 +206,7 @@ class Heartbeat:
         """Renew the lease, before anything else; returns whether the store has answered within its time."""
         looks = self._options.workers and self._host.now() >= self._look_for_dead_at
         with self.fence.asking():
-            answer = await self.lease.renew(self._registry.stalled_interval if looks else 0.0)
+            answer = await self._renew_and_look(self._registry.stalled_interval if looks else 0.0)
         if answer is None:
             # Whoever was away itself cannot tell who is dead: all may be on their way back.
             self._settle_in()
@@ -214,9 +214,21 @@ class Heartbeat:
         self._wait = answer.wait
         if answer.lost and self._options.workers:
             self.on_lost()
-        elif answer.look:
+        elif answer.found is not None and _tell_of(answer.found).more:
             self._look_bell.wake()
         return True
+
+    async def _renew_and_look(self, every: float) -> RenewAnswer | None:
+        try:
+            return await self.lease.renew(every)
+        except NetworkError:
+            raise
+        except AM2ZError as error:
+            if not every:
+                raise
+            # To look may be refused where to renew is not (by the server's access rules, say).
+            logger.warning("looking for dead nodes and stuck queues failed: %s", error)
+        return await self.lease.renew(0.0)
 
     async def _look(self) -> None:
         """Pass stray wake-ups on, and ask for stops that were not heard of."""
@@ -229,18 +241,18 @@ class Heartbeat:
     # --- what all nodes share ---------------------------------------------------------------
 
     async def look_forever(self) -> None:
-        """When it is this node's turn, look after what all nodes share; beside the beats, which renew."""
+        """Where a look has left something to do, go on with it; beside the beats, which renew."""
         while True:
             await self._look_bell.park()
             try:
                 # Not once the node signs off: nothing of it shall come after that.
-                while not self._scope.cancel_called and _has_looked(await self._store.tick()).more:
+                while not self._scope.cancel_called and _tell_of(await self._store.tick()).more:
                     pass
             except AM2ZError as error:
                 logger.warning("looking for dead nodes and stuck queues failed: %s", error)
 
 
-def _has_looked(answer: TickAnswer) -> TickAnswer:
+def _tell_of(answer: TickAnswer) -> TickAnswer:
     """Say which jobs have failed that no worker can speak for any more."""
     for job in answer.failed:
         log_failure(job, JobStalledError.code, STALLED)

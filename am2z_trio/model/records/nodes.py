@@ -5,17 +5,6 @@ from __future__ import annotations
 import msgspec
 
 
-class RenewAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """How a node's lease stands."""
-
-    lost: bool
-    """It is gone: this node was reaped, or Redis was emptied. It must join again."""
-    look: bool = False
-    """It is this node's turn to look after what all nodes share: to `tick`."""
-    wait: float = 1.0
-    """Seconds after which to renew again, at the latest."""
-
-
 class FailedJob(msgspec.Struct, frozen=True, kw_only=True):
     """Which job has failed, and at which attempt."""
 
@@ -36,3 +25,14 @@ class TickAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Dead nodes have more jobs, or more states have expired: call again at once."""
     failed: list[FailedJob] = []
     """Those of them that have failed for good, as they were lost once too often (`STALLED`); by id."""
+
+
+class RenewAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """How a node's lease stands."""
+
+    lost: bool
+    """It is gone: this node was reaped, or Redis was emptied. It must join again."""
+    found: TickAnswer | None = None
+    """What it has found, if it was its turn to look after what all nodes share."""
+    wait: float = 1.0
+    """Seconds after which to renew again, at the latest."""

@@ -6,7 +6,6 @@ import heapq
 from dataclasses import dataclass
 from typing import Final
 
-from am2z_trio.model.records import RenewAnswer
 from am2z_trio.store.ports import StoreSettings
 
 from .outbox import Outbox
@@ -22,6 +21,10 @@ RENEWED: Final = 1.0
 
 FEW: Final = 10
 """Nodes of which each asks when the next look is due; of more, one does anyway."""
+
+SOONEST: Final = 0.05
+LATEST: Final = 1.0
+"""Seconds between two beats of a node, at least and at most."""
 
 DYING: Final = -1.0
 """Where a lease ends whose node is dead, and has jobs that are yet to be taken from it."""
@@ -83,14 +86,28 @@ class Leases:
 
     # --- who looks --------------------------------------------------------------------------
 
-    def turn_to_look(self, now: float, every: float) -> RenewAnswer:
-        """Whether it is up to the node that asks, and when it may ask again."""
+    def others(self, node: str) -> list[str]:
+        """The other nodes that have joined, if they are few."""
+        return [name for name in self._leases if name != node] if self.are_few else []
+
+    @property
+    def are_few(self) -> bool:
+        return len(self._leases) <= FEW
+
+    def turn_to_look(self, now: float, every: float) -> bool:
+        """Whether it is up to the node that asks."""
         look = self._look_at <= now
         if look or self._look_at > now + every * 1000:
             self._look_at = now + every * 1000
-        if len(self._leases) > FEW:
-            return RenewAnswer(lost=False, look=look)
-        return RenewAnswer(lost=False, look=look, wait=min(max((self._look_at - now) / 1000, 0.05), 1.0))
+        return look
+
+    def wait(self, now: float, every: float, *, calm: bool) -> float:
+        """Seconds after which the node that has asked is to ask again."""
+        if calm and all(lease.gone_since is None for lease in self._leases.values()):
+            return min(every, LATEST)
+        if self.are_few:
+            return min(max((self._look_at - now) / 1000, SOONEST), LATEST)
+        return LATEST
 
     # --- who is dead ------------------------------------------------------------------------
 

@@ -23,6 +23,9 @@ from .states import States
 APART: Final = 0.25
 """Seconds between jobs that come back after they were lost with their worker for another time."""
 
+CALM: Final = 0.75
+"""Seconds between two looks of a node while no other node holds a claim, at least."""
+
 
 class Nodes:
     def __init__(
@@ -59,10 +62,15 @@ class Nodes:
         self._ledger.deliver()
 
     def renew(self, node: str, now: float, look_every: float) -> RenewAnswer:
-        lost = self._leases.renew(node, now)
-        if lost or not look_every:
+        leases, every = self._leases, look_every
+        lost = leases.renew(node, now)
+        if lost or not every:
             return RenewAnswer(lost=lost)
-        return self._leases.turn_to_look(now, look_every)
+        calm = leases.are_few and not any(map(self._holdings.of, leases.others(node)))
+        if calm:
+            every = max(every, CALM)
+        found = self.tick(node, now) if leases.turn_to_look(now, every) else None
+        return RenewAnswer(lost=False, found=found, wait=leases.wait(now, every, calm=calm))
 
     # --- dead nodes -------------------------------------------------------------------------
 

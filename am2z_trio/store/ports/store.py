@@ -267,16 +267,17 @@ class Nodes(Protocol):
         ...
 
     async def renew(self, *, look_every: float) -> RenewAnswer:
-        """Renew the lease, if this node has one, keep the time by which everything is due, and hear whether
-        it is this node's turn to look (`tick`).
+        """Renew the lease, if this node has one, keep the time by which everything is due, and look where it
+        is this node's turn (`tick`).
 
         All nodes together look once in `look_every` seconds, the shortest that any of them says, and when a
-        node that seems dead has had its grace; 0: this node does not look.
+        node that seems dead has had its grace; 0: this node does not look. One beside which no other holds a
+        claim asks and looks every 0.75 s at most, if there are few.
         """
         ...
 
     async def tick(self, *, reap: bool = True) -> TickAnswer:
-        """Renew the lease, give dead nodes' jobs back to their queues (if `reap`), wake stuck queues.
+        """Renew the lease, and look now: give dead nodes' jobs back (if `reap`), wake stuck queues.
 
         A node is dead when its lease has passed, or when nobody has listened to its inbox for its
         `disconnect_grace`; but nobody is for a while after a node was heard whose own lease was in its last

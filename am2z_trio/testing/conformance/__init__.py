@@ -32,6 +32,7 @@ The cases, by what they are about:
 * `queues` - which there are, and what is in them
 * `nodes` - leases, and what a node that leaves hands back
 * `losses` - what becomes of the claims of a node that seems dead
+* `looking` - whose turn it is to look after what all nodes share
 * `events` - what is told to those who watch
 * `flow` - limits and pauses
 * `turns` - jobs that work on one session's state, one after the other
@@ -56,6 +57,7 @@ from .events import EventCases
 from .flow import FlowCases
 from .hostile import HOSTILE, HostileTextCases
 from .locks import LockCases
+from .looking import LookingCases
 from .losses import LossCases
 from .nodes import NodeCases
 from .queues import QueueCases
@@ -97,6 +99,7 @@ class StoreConformance(
     QueueCases,
     NodeCases,
     LossCases,
+    LookingCases,
     EventCases,
     FlowCases,
     TurnCases,

@@ -52,52 +52,6 @@ class NodeCases:
         assert (await a.store.tick()).lost is False
         assert ids_of(await a.claim(1)) == ["k"]
 
-    async def test_nodes_take_turns_to_look(self, bench: Bench) -> None:
-        nodes = [await bench.node(name) for name in "abc"]
-
-        async def looks(*every: float) -> list[bool]:
-            answers = [
-                await node.store.renew(look_every=each) for node, each in zip(nodes, every, strict=True)
-            ]
-            assert not any(answer.lost for answer in answers)
-            assert all(0 < answer.wait <= 1 for answer in answers)
-            return [answer.look for answer in answers]
-
-        assert await looks(0, 0.5, 0.5) == [False, True, False]
-        assert await looks(0.5, 0.5, 0.5) == [False, False, False]
-        bench.clock.advance(0.4)
-        assert await looks(0.5, 0.5, 0.5) == [False, False, False]
-        bench.clock.advance(0.1)
-        assert await looks(0.5, 0.5, 0.5) == [True, False, False]
-        # The one that wants it most often counts, whoever looked last.
-        bench.clock.advance(0.5)
-        assert await looks(10, 10, 0.2) == [True, False, False]
-        bench.clock.advance(0.2)
-        assert await looks(10, 10, 0.2) == [True, False, False]
-
-    async def test_a_suspect_is_looked_at_when_its_grace_is_over(self, bench: Bench) -> None:
-        a, b = await bench.node("a"), await bench.node("b")
-        await bench.crash(a)
-        assert (await b.store.renew(look_every=10)).look is True
-        await b.store.tick()
-        bench.clock.advance(SETTINGS.disconnect_grace - 0.001)
-        answer = await b.store.renew(look_every=10)
-        assert (answer.look, answer.wait) == (False, 0.05)
-        bench.clock.advance(0.001)
-        assert (await b.store.renew(look_every=10)).look is True
-
-    async def test_a_suspect_that_leaves_is_suspected_no_more(self, bench: Bench) -> None:
-        a, b = await bench.node("a"), await bench.node("b")
-        await bench.crash(a)
-        await b.store.tick()
-        back = await bench.connect("a")
-        await back.store.leave()
-        await back.stop()
-        # Nobody needs to look for it soon.
-        await b.store.renew(look_every=100)
-        answer = await b.store.renew(look_every=100)
-        assert (answer.look, answer.wait) == (False, 1)
-
     async def test_a_lease_is_renewed_and_a_lost_one_is_not(self, bench: Bench) -> None:
         a, b = await bench.node("a"), await bench.node("b")
         await a.store.enqueue([job("j")])

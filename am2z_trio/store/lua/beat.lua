@@ -1,0 +1,52 @@
+-- `renew`, and where it is this node's turn, look after what all nodes share: one call per beat of a node.
+--
+-- KEYS     anchor
+-- ARGV     clock, node, lease ms, what `clock` held when this node found it strange (or ''), by how many ms the
+--          server's clock was set since (or '' if the node does not know), how often to look in ms, result ttl ms,
+--          own disconnect grace ms, most nodes, jobs and states, most queues
+-- RETURNS  {1 if the lease is gone, the server's clock, what `clock` holds if the time stands still: nobody looks
+--          then, ms after which to beat again, 1 if this node has looked, and then what `tick` answers behind its
+--          first}
+-- INVARIANT  as `renewal` and `looking` say. All nodes together look as often as the one that wants it most often,
+--          however many they are. A node beside others that hold no claims looks less often: what such a one claims
+--          and loses before the next look is found by that.
+
+local FEW, SOONEST_MS, CALM_MS, LATEST_MS = 10, 50, 750, 1000
+
+local node, every = ARGV[2], tonumber(ARGV[6])
+redis.call('HDEL', suspects_key(), node)
+local now, still, server = keep_clock(ARGV[1], node, ARGV[4], tonumber(ARGV[5]))
+local lost = renew_lease(node, now, tonumber(ARGV[3]))
+if lost == 1 or still ~= '' then return { lost, server, still, LATEST_MS, 0 } end
+
+-- One more than a few is enough to know.
+local nodes = redis.call('ZRANGE', nodes_key(), 0, FEW)
+local few, calm = #nodes <= FEW, true
+for _, other in ipairs(nodes) do
+  if other ~= node and redis.call('EXISTS', active_key(other)) == 1 then calm = false end
+end
+calm = calm and few
+if calm then every = math.max(every, CALM_MS) end
+
+local due = number(redis.call('GET', look_key()), now)
+local looks = due <= now
+if looks or due > now + every then
+  due = now + every
+  redis.call('SET', look_key(), whole(due), 'PX', LOOK_MS)
+end
+local reaped, more, failed = 0, 0, {}
+if looks then
+  reaped, more, failed = look_after_all(now, ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), true)
+  finish()
+  due = number(redis.call('GET', look_key()), due)
+end
+
+-- Of many nodes one asks soon anyway. A suspect is looked at as soon as its grace is over.
+local wait = LATEST_MS
+if calm and redis.call('EXISTS', suspects_key()) == 0 then
+  wait = math.min(every, LATEST_MS)
+elseif few then
+  wait = math.min(math.max(due - now, SOONEST_MS), LATEST_MS)
+end
+if not looks then return { lost, server, still, wait, 0 } end
+return { lost, server, still, wait, 1, reaped, more, redis.call('EXISTS', ending_key()), failed }
