@@ -35,7 +35,7 @@ from am2z_trio.engine.runtime.runtime import Runtime
 
 MOST_STEPS = 2_000
 
-OPTIONS: dict[str, Any] = {"max_running": 6, "state_history": 2, "shutdown_grace": 0.01}
+OPTIONS: dict[str, Any] = {"max_running": 6, "state_history": 2, "shutdown_grace": 0.01, "session_idle": 0}
 
 
 @processor(queue=QueueOptions(concurrency=3))
@@ -129,11 +129,11 @@ class World:
 
 
 def tasks() -> Counter[str]:
-    """The tasks there are, by name; but for a worker's slots, which stay."""
+    """The tasks there are, by name; but for workers and their slots, which stay as long as their session."""
     found = Counter[str]()
 
     def add(task: Any) -> None:
-        if not task.name.endswith(" slot"):
+        if not task.name.endswith((" slot", " worker")):
             found[task.name] += 1
         for nursery in task.child_nurseries:
             for child in nursery.child_tasks:

@@ -236,13 +236,14 @@ async def test_the_tasks_of_a_session_are_below_its_nursery_and_one_worker_per_p
         for which in (one, two):
             await runtime.execute(which, 1, session="alice")
             await runtime.execute(which, 1)
-    assert found["one alice"][:3] == ["one slot", "one worker", "session alice"]
-    assert found["two alice"][:3] == ["two slot", "two worker", "session alice"]
-    assert found["one None"][:3] == ["one slot", "one worker", "no session"]
+    assert found["one alice"][:2] == ["one worker", "session alice"]
+    assert found["two alice"][:2] == ["two worker", "session alice"]
+    assert found["one None"][:2] == ["one worker", "no session"]
 
 
 @pytest.mark.trio
-async def test_a_session_without_jobs_costs_three_tasks():
+@pytest.mark.parametrize(("at_once", "tasks"), [(1, 2), (10, 3)])
+async def test_a_session_without_jobs_keeps_few_tasks(at_once: int, tasks: int):
     @processor(queue=QueueOptions(concurrency=100))
     async def meets(n: int) -> int:
         await trio.testing.wait_all_tasks_blocked()
@@ -254,10 +255,10 @@ async def test_a_session_without_jobs_costs_three_tasks():
         await trio.testing.wait_all_tasks_blocked()
         before = trio.lowlevel.current_statistics().tasks_living
         for n in range(20):
-            # Ten at once, for which its worker has grown.
-            await runtime.execute_many(meets, range(10), session=f"s{n}")
+            await runtime.execute_many(meets, range(at_once), session=f"s{n}")
         await trio.testing.wait_all_tasks_blocked()
-        assert trio.lowlevel.current_statistics().tasks_living - before == 3 * 20
+        # Its own, its worker's, and one more where that had to grow.
+        assert trio.lowlevel.current_statistics().tasks_living - before <= tasks * 20
 
 
 @on_both_hosts

@@ -46,9 +46,14 @@ class Owner(Protocol):
     given: int
     """Of these, those that wait for their turn."""
     idle: list[Slot]
-    """Those that have none, to be given one."""
+    """Slots that have none, to be given one."""
     most_idle: float
-    """How many of them stay."""
+    """So many of them stay, and the first in any case."""
+
+    @property
+    def first(self) -> Slot:
+        """The worker's own task."""
+        ...
 
     def rests(self) -> None:
         """The last job that it had has ended; need not be told of a worker that is open and of no session."""
@@ -64,10 +69,10 @@ class Slot:
 
     __slots__ = ("_owner", "_registered", "_services", "_source", "claim", "is_given", "spot")
 
-    def __init__(self, services: WorkerServices, source: Source, owner: Owner, claim: Claim) -> None:
-        self.claim: Claim | None = claim
+    def __init__(self, services: WorkerServices, source: Source, owner: Owner, claim: Claim | None) -> None:
+        self.claim = claim
         """The job it has in hand."""
-        self.is_given = True
+        self.is_given = claim is not None
         """It was given that, and has not had its turn since."""
         self.spot = services.host.spot()
         """Where it waits while it has none."""
@@ -114,7 +119,7 @@ class Slot:
         while True:
             claim = self.claim
             if claim is None:
-                if len(owner.idle) >= owner.most_idle:
+                if len(owner.idle) >= owner.most_idle and owner.first is not self:
                     return False
                 owner.idle.append(self)
                 await spot.park()

@@ -16,14 +16,14 @@ from .services import WorkerServices
 from .slots import Slot, Source
 
 KEPT_IDLE: Final = 1
-"""Slots that a session's worker keeps while it has nothing to do; there may be very many sessions."""
+"""Slots beside the first that a session's worker keeps while they have nothing to do; there may be very many
+sessions."""
 
 
 class Worker:
-    """A task of its session's nursery, and the parent of its slots: as many as it needs."""
+    """A task of its session's nursery: its first slot, and the parent of as many more as it needs."""
 
     __slots__ = (
-        "_bell",
         "_early",
         "_is_over",
         "_nursery",
@@ -34,6 +34,7 @@ class Worker:
         "closed",
         "completed",
         "failed",
+        "first",
         "given",
         "idle",
         "most_idle",
@@ -68,14 +69,14 @@ class Worker:
         """Jobs that have ended so."""
         self.idle: list[Slot] = []
         self.most_idle = KEPT_IDLE if session.id else inf
-        self.slots = 0
-        """Tasks that it has."""
+        self.slots = 1
+        """Tasks that it has, its own included."""
         self._services = services
         self._source = source
         self._on_over = on_over
-        self._bell = services.host.spot()
         self._nursery: Nursery | None = None
-        self._early: list[Slot] = []
+        self.first = Slot(services, source, self, None)
+        self._early: tuple[Slot, ...] = ()
         self._is_over = False
         self._over: Event | None = None
 
@@ -84,11 +85,11 @@ class Worker:
         try:
             async with self._services.host.open_nursery() as self._nursery:
                 try:
-                    while self._early:
-                        self._start(self._early.pop())
-                    while self.running or not self.closed:
-                        await self._bell.park()
-                    self._nursery.cancel_scope.cancel()
+                    for slot in self._early:
+                        self._start(slot)
+                    self._early = ()
+                    self._perhaps_end()
+                    await self.first.run()
                 finally:
                     # From now on the nursery takes no more slots.
                     self.closed = True
@@ -108,13 +109,15 @@ class Worker:
             slot = self.idle.pop()
             slot.claim, slot.is_given = claim, True
             slot.spot.wake()
-            return
-        self.slots += 1
-        slot = Slot(self._services, self._source, self, claim)
-        if self._nursery is None:
-            self._early.append(slot)
+        elif self._nursery is None and self.first.claim is None:
+            self.first.claim, self.first.is_given = claim, True
         else:
-            self._start(slot)
+            self.slots += 1
+            slot = Slot(self._services, self._source, self, claim)
+            if self._nursery is None:
+                self._early += (slot,)
+            else:
+                self._start(slot)
 
     def _start(self, slot: Slot) -> None:
         assert self._nursery is not None
@@ -123,7 +126,11 @@ class Worker:
     def close(self) -> None:
         """Take no more jobs; end when those that run have."""
         self.closed = True
-        self._bell.wake()
+        self._perhaps_end()
+
+    def _perhaps_end(self) -> None:
+        if self.closed and not self.running and self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
 
     def count(self, answer: SettleAnswer) -> None:
         """A job of it has been settled."""
@@ -144,8 +151,7 @@ class Worker:
         """The last job that it had has ended."""
         if self.session.id:
             self.session.rests()
-        if self.closed:
-            self._bell.wake()
+        self._perhaps_end()
 
     def left(self, slot: Slot) -> None:
         """The slot's task ends."""
