@@ -37,7 +37,7 @@ from am2z_trio.model.records import (
 )
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store import scripts
-from am2z_trio.store.keys import anchor, spell
+from am2z_trio.store.keys import anchor, spell, spelled_out
 from am2z_trio.store.ports import StoreSettings
 from am2z_trio.store.redis import RedisStore
 from am2z_trio.wire.scripts import Script
@@ -69,8 +69,9 @@ PLACEHOLDER: Final = "i" * 9
 
 FILL: Final = Script(
     "fill",
-    scripts.assembled(
-        """
+    spelled_out(
+        scripts.BUNDLER.assembled(
+            """
 local letter, first, last, before, after = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local queue, skey, status, parent, priority = ARGV[6], ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[10])
 local own_sessions, own_queues, fields = ARGV[11] == '1', ARGV[12] == '1', cmsgpack.unpack(ARGV[13])
@@ -105,7 +106,7 @@ for _, name in ipairs(counts_order) do
   for of, by in pairs(counts[name]) do redis.call('HINCRBY', meta_key(name), of, by) end
 end
 """.replace("START", str(START_MS)),
-        "jobs",
+        )
     ),
 )
 """Makes records and queues as the scripts do, many at a time."""

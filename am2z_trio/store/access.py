@@ -40,6 +40,10 @@ WIRE: Final = (
 CLUSTER: Final = ("cluster|keyslot", "cluster|myid", "cluster|slots")
 """What a node of a Redis Cluster is asked as well; refused, a warning says so."""
 
+FUNCTIONS: Final = ("fcall", "function|delete", "function|list", "function|load")
+"""By which a server makes the scripts once, not at every call, and old versions of them go. Who may not do
+this runs them as scripts, and nobody misses it."""
+
 CHANNELS: Final = ("inbox", "stops", "events")
 
 _CALL: Final = re.compile(r"\b(?:redis|server)\.p?call\('([A-Z]+)'(?:, '(NUMSUB)')?")
@@ -82,13 +86,14 @@ _EMPTY_BATCH: Final = msgspec.Raw(b"\xa1\x90")
 Word = Argument | msgspec.Raw
 
 
-def least_acl(prefix: str = "am2z", *, cluster: bool = False) -> list[str]:
+def least_acl(prefix: str = "am2z", *, cluster: bool = False, functions: bool = True) -> list[str]:
     """The rules of a user who may do what this namespace needs, and no more.
 
-    For `ACL SETUSER`, or a line of an ACL file, of Redis 6.2 and later and of Valkey. Workers, clients and
-    state managers need the same.
+    For `ACL SETUSER`, or a line of an ACL file, of Redis 7.0 and later and of Valkey; with `functions=False`
+    of Redis 6.2, which has none and refuses rules about them. Workers, clients and state managers need the
+    same.
     """
-    commands = sorted({*IN_SCRIPTS, *WIRE, *(CLUSTER if cluster else ())})
+    commands = sorted({*IN_SCRIPTS, *WIRE, *(CLUSTER if cluster else ()), *(FUNCTIONS if functions else ())})
     nothing = ("resetkeys", "resetchannels", "-@all")
     return [*nothing, *_keys(prefix), _channels(prefix), *(f"+{command}" for command in commands)]
 

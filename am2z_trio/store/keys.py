@@ -1,12 +1,13 @@
 """The only place where a key is spelled.
 
 All keys of a namespace begin with its *anchor*, `{prefix:0}`: a hash tag, so that on Redis Cluster
-they share one slot and every script stays within it. A script gets the anchor as its only key and
-builds the others by functions that are rendered here, from the same table.
+they share one slot and every script stays within it. A script gets the anchor and the `guard` as its keys,
+and builds the others as it is told here, from the same table. Neither exists: a cluster refuses who asks for
+several keys of a slot that is on its way to another node, until all of it is there.
 
 | key | type | holds |
 |---|---|---|
-| `job:<id>` | hash | spec, status, queue, claim (node, token), attempt, counts, outcome |
+| `job:<id>` | hash | spec, status, queue, origin, session; claim; outcome; what only some have, and `more` |
 | `children:<id>` | set | ids of the jobs it has called |
 | `doomed:<number>` | set | ids of what a job that has ended had called, and has yet to end with it |
 | `ending` | list | numbers of these sets, the job, why, and until when outcomes are kept |
@@ -57,6 +58,7 @@ builds the others by functions that are rendered here, from the same table.
 | `breaker:<p>` | hash | state of a processor's circuit breaker |
 | `fence` | string | counts claims and locks: first half of a token, fencing number |
 | `lineage` | string | first half of this history's name: another one once the server was emptied |
+| `guard` | – | the second key of every script; there is none |
 | `probe` | string | exists within one script only, which tries what the server lets this user do |
 | `spoilt:<key>` | any | what stood where something else belongs, for a week: see `spoilt.lua` |
 | `stopped` | zset | sessions that were stopped lately, by the number of their last stop |
@@ -121,6 +123,7 @@ TEMPLATES: Final = {
     "breaker": "breaker:%s",
     "fence": "fence",
     "lineage": "lineage",
+    "guard": "guard",
     "probe": "probe",
     "spoilt": "spoilt:%s",
     "stopped": "stopped",
@@ -134,23 +137,46 @@ def anchor(prefix: str) -> str:
     return f"{{{prefix}:0}}"
 
 
+def script_keys(prefix: str) -> tuple[str, str]:
+    """The keys of every script."""
+    return anchor(prefix), spell(prefix, "guard")
+
+
 def spell(prefix: str, kind: str, name: str = "") -> str:
     """One key."""
     template = TEMPLATES[kind]
     return f"{anchor(prefix)}:{template % name if '%s' in template else template}"
 
 
-def lua_functions(source: str) -> str:
-    """Lua: `<kind>_key(name)` for every kind that `source` asks for, on the anchor in `KEYS[1]`.
+def spelled_out(source: str) -> str:
+    """Lua with `<kind>_key(name)` replaced by the key itself, on the anchor: `(anchor .. ':job:' .. (name))`.
 
-    Not for all: a script may have 200 local names.
+    Once, when a script is made, and not by a function for every kind, made anew by every call.
     """
-    lines = ["local anchor = KEYS[1]"]
-    for kind, template in TEMPLATES.items():
-        if not re.search(rf"\b{kind}_key\(", source):
+    parts, done = list[str](), 0
+    for found in _KEY.finditer(source):
+        if found.start() < done:
             continue
-        before, _, after = template.partition("%s")
+        end = _closing(source, found.end())
+        name = spelled_out(source[found.end() : end])
+        before, named, after = TEMPLATES[found[1]].partition("%s")
         tail = f" .. '{after}'" if after else ""
-        body = f"anchor .. ':{before}' .. name{tail}" if "%s" in template else f"anchor .. ':{template}'"
-        lines.append(f"local function {kind}_key(name) return {body} end")
-    return "\n".join(lines)
+        parts += [
+            source[done : found.start()],
+            f"(anchor .. ':{before}' .. ({name}){tail})" if named else f"(anchor .. ':{before}')",
+        ]
+        done = end + 1
+    return "".join((*parts, source[done:]))
+
+
+_KEY: Final = re.compile(rf"\b({'|'.join(TEMPLATES)})_key\(")
+
+
+def _closing(source: str, start: int) -> int:
+    """Where the parenthesis closes that was opened before `start`."""
+    depth = 1
+    for found in re.compile(r"'(?:\\.|[^'\\\n])*'|[()]").finditer(source, start):
+        depth += {"(": 1, ")": -1}.get(found[0], 0)
+        if depth == 0:
+            return found.start()
+    raise ValueError(f"a parenthesis is not closed: {source[start - 20 : start + 20]!r}")

@@ -21,7 +21,7 @@ from am2z_trio.model.errors import RuntimeStateError
 from am2z_trio.model.logs import Log
 from am2z_trio.model.redis_options import RedisOptions
 
-from .keys import anchor
+from .keys import script_keys
 from .scripts import RENEW
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class LeaseKeeper:
         clock: Callable[[], int | str] | None = None,
     ) -> None:
         self._options = options
-        self._anchor = anchor(prefix)
+        self._keys = script_keys(prefix)
         self._node = node
         self._lease = lease
         self._clock = clock
@@ -99,8 +99,8 @@ class LeaseKeeper:
                 try:
                     connection.eval(
                         RENEW.source,
-                        1,
-                        self._anchor,
+                        len(self._keys),
+                        *self._keys,
                         str(0 if self._clock is None else self._clock()),
                         self._node,
                         str(int(self._lease * 1000)),

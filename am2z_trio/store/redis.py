@@ -6,14 +6,13 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain
-from math import isfinite
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
 from am2z_trio.concurrency import Nursery, TaskStatus, current_host
 from am2z_trio.concurrency.groups import unwrapped
-from am2z_trio.model.codec import NIL, RecordDecoder, encode_record
+from am2z_trio.model.codec import encode_record
 from am2z_trio.model.errors import (
     AccessDeniedError,
     AM2ZError,
@@ -24,12 +23,9 @@ from am2z_trio.model.errors import (
 )
 from am2z_trio.model.events import Event
 from am2z_trio.model.logs import Log
-from am2z_trio.model.options import CircuitBreaker, QueueOptions, Retention
+from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
     FREE,
-    NO_STATE,
-    UNREADABLE,
-    WIRE_VERSION,
     ClaimAnswer,
     DeadJob,
     Enqueue,
@@ -37,9 +33,6 @@ from am2z_trio.model.records import (
     FailedJob,
     Flow,
     ForgetAnswer,
-    Grant,
-    InboxMessage,
-    JobSpec,
     JobView,
     Permit,
     QueueInfo,
@@ -48,29 +41,24 @@ from am2z_trio.model.records import (
     SessionCounts,
     SessionStopped,
     SettleAnswer,
-    Settled,
     Settlement,
-    SpecHead,
     Standing,
     TickAnswer,
-    Unreadable,
-    debounce_name,
     plain_name,
-    turn_of,
 )
 from am2z_trio.model.redis_options import RedisOptions
-from am2z_trio.model.transitions import TERMINAL, UNDER_WAY, Terminal
 from am2z_trio.wire.client import ConnectionEvent, RedisClient
 from am2z_trio.wire.resp import Argument
 from am2z_trio.wire.scripts import Script
 
-from . import scripts
+from . import arguments, rows, scripts
 from .access import Probe
-from .keys import anchor, spell
+from .bundle import LIBRARIES
+from .keys import anchor, script_keys, spell
 from .lasting import lasting
 from .lease import LeaseKeeper
 from .ports import BreakerStep, Listener, ReviveAnswer, StateStore, StoreSettings
-from .redis_states import RedisStates, milliseconds, require_text, state_record
+from .redis_states import RedisStates, milliseconds, require_text
 from .witness import Witness
 
 logger: Final = Log("am2z_trio.store")
@@ -87,21 +75,15 @@ STOPPED: Final = 50
 RECORDS: Final = 200
 """Most records of one call; more are several calls."""
 
+KEPT_LIBRARIES: Final = 8
+"""Libraries of functions of other versions that are kept side by side: about 100 KB each."""
+
 ENDING_PAUSE: Final = 0.005
 """Seconds between two calls that end what many jobs' parents had called."""
 
 REQUEST_BYTES: Final = 1024 * 1024
 """Bytes of payloads in one call, and at most one payload more: some milliseconds of a script."""
 T = TypeVar("T")
-
-_decode_inbox: Final = RecordDecoder[list[InboxMessage]](list[InboxMessage])
-_decode_message: Final = RecordDecoder[InboxMessage](InboxMessage)
-_decode_events: Final = RecordDecoder[list[Event]](list[Event])
-_decode_event: Final = RecordDecoder[Event](Event)
-_decode_batch: Final = RecordDecoder[list[msgspec.Raw]](list[msgspec.Raw])
-_decode_head: Final = RecordDecoder[SpecHead](SpecHead)
-_decode_options: Final = RecordDecoder[QueueOptions](QueueOptions)
-_decode_spec: Final = RecordDecoder[JobSpec](JobSpec)
 
 
 class RedisStore:
@@ -134,7 +116,7 @@ class RedisStore:
         self._options = options
         self._settings = settings
         self._prefix = prefix
-        self._keys = (anchor(prefix),)
+        self._keys = script_keys(prefix)
         self._probe = Probe(prefix)
         self._inbox = spell(prefix, "inbox", node).encode()
         self._stops = spell(prefix, "stops").encode()
@@ -189,6 +171,7 @@ class RedisStore:
                     if commands.in_cluster:
                         await self._require_slot(commands)
                     missing = await self._missing(commands)
+                    await self._forget_libraries(commands)
                     await nursery.start(lasting, host, "the connection that hears", pushes.run)
                     self._commands, self._pushes, self._nursery = commands, pushes, nursery
                     self._keep_together("pushes")
@@ -254,6 +237,20 @@ class RedisStore:
             return missing
         return [*self._probe.missing(await commands.eval(scripts.PROBE, (), self._probe.arguments)), *missing]
 
+    async def _forget_libraries(self, commands: RedisClient) -> None:
+        """Libraries of other versions go where there are many. Nobody asks who uses them: who still does
+        teaches the server his own anew, and runs scripts meanwhile."""
+        if not commands.programs.has_functions:
+            return
+        try:
+            listed = await commands.call("FUNCTION", "LIST", "LIBRARYNAME", f"{LIBRARIES}*")
+            names = {one[b"library_name"].decode() for one in listed} - {scripts.LIBRARY.name}
+            for name in names if len(names) >= KEPT_LIBRARIES else ():
+                await commands.call("FUNCTION", "DELETE", name)
+        except ServerReplyError as error:
+            # Or somebody else was quicker.
+            logger.debug("the libraries of other versions stay: %s", error)
+
     async def lacking(self) -> AM2ZError | None:
         if self._commands is None:
             raise self._not_running()
@@ -294,11 +291,11 @@ class RedisStore:
         if listener is None:
             return
         if channel in (self._inbox, self._stops):
-            for message in _messages(payload, _decode_inbox, _decode_message):
+            for message in rows.messages(payload, rows.decode_inbox, rows.decode_message):
                 if not isinstance(message, SessionStopped) or message.by != self._node:
                     listener.on_message(message)
         elif channel == self._events:
-            for event in _messages(payload, _decode_events, _decode_event):
+            for event in rows.messages(payload, rows.decode_events, rows.decode_event):
                 listener.on_event(event)
 
     def _on_connection(self, which: Literal["commands", "pushes"], event: ConnectionEvent) -> None:
@@ -367,9 +364,9 @@ class RedisStore:
         time, or `REQUEST_BYTES` hold, and the rest again where it has answered the first ones only.
 
         `sizes` are the bytes of each record's payloads; without them, all are small."""
-        rows = list[Any]()
-        while len(rows) < len(records):
-            start = len(rows)
+        answers = list[Any]()
+        while len(answers) < len(records):
+            start = len(answers)
             end = min(len(records), start + RECORDS)
             if sum(sizes[start:end]) > REQUEST_BYTES:
                 size, most = 0, end
@@ -377,8 +374,8 @@ class RedisStore:
                 while end < most and size < REQUEST_BYTES:
                     size += sizes[end]
                     end += 1
-            rows += await self._eval(script, *first, *chain.from_iterable(records[start:end]))
-        return rows
+            answers += await self._eval(script, *first, *chain.from_iterable(records[start:end]))
+        return answers
 
     def _send(self, script: Script, args: Sequence[Argument]) -> None:
         if self._commands is not None:
@@ -391,35 +388,10 @@ class RedisStore:
         return f"t{self._given_clock()}" if self._server_clock else self._given_clock()
 
     async def enqueue(self, jobs: Sequence[Enqueue]) -> list[EnqueueAnswer]:
-        records: list[tuple[Argument, ...]] = []
-        for job in jobs:
-            spec = job.spec
-            require_text(spec.id)
-            require_text(spec.session)
-            record: tuple[Argument, ...] = (
-                spec.id,
-                job.queue,
-                encode_record(spec),
-                spec.processor,
-                spec.session,
-                plain_name(spec.session) if spec.session else "",
-                spec.origin,
-                job.priority,
-                milliseconds(job.delay),
-                -1 if job.deadline is None else max(0, milliseconds(job.deadline)),
-                job.max_stalled,
-                "" if spec.state != NO_STATE else "=" if spec.parent else f"={turn_of(spec)}",
-                job.max_size,
-                spec.parent,
-                spec.depth or "",
-                _again(job),
-                debounce_name(job) if job.debounce else "",
-                _keep(job),
-            )
-            records.append(record)
+        records = list(map(arguments.of_enqueue, jobs))
         sizes = [len(job.spec.state) for job in jobs]
         answers = await self._eval_records(scripts.ENQUEUE, (self._clock, self._ttl), records, sizes)
-        return [_enqueue_answer(job.spec.id, row) for job, row in zip(jobs, answers, strict=True)]
+        return [rows.enqueue_answer(job.spec.id, row) for job, row in zip(jobs, answers, strict=True)]
 
     async def claim(
         self, queue: str, seq: int, limit: int, flow: Flow = FREE, calls_only: bool = False
@@ -440,51 +412,14 @@ class RedisStore:
             flow.per_session,
             1 if calls_only else 0,
         )
-        kind = answer[0]
-        if kind != b"ok":
-            return ClaimAnswer(grants=[], lost=kind == b"lost", stale=kind == b"stale")
-        due = answer[1]
-        grants: list[Grant] = []
-        unreadable: list[Unreadable] = []
-        newer: list[Unreadable] = []
-        for row in answer[2:]:
-            try:
-                grants.append(_grant(*row))
-            except ValidationError as error:
-                version = _version_of(row[0])
-                if version > WIRE_VERSION:
-                    reason, kind = f"they are of version {version}, this node reads {WIRE_VERSION}", newer
-                else:
-                    reason, kind = error.message, unreadable
-                kind.append(
-                    Unreadable(id=_text(row[6]), token=row[1].decode(), reason=reason, deliveries=row[3])
-                )
-        return ClaimAnswer(
-            grants=grants, unreadable=unreadable, newer=newer, next_due=None if due < 0 else due / 1000
-        )
+        return rows.claim_answer(answer)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[SettleAnswer]:
-        records: list[tuple[Argument, ...]] = []
-        for settlement in settlements:
-            commit = settlement.commit
-            record: tuple[Argument, ...] = (
-                settlement.id if settlement.id.isascii() else _bytes(settlement.id),
-                settlement.token,
-                settlement.outcome,
-                settlement.result,
-                settlement.reason,
-                milliseconds(settlement.delay),
-            )
-            if commit is None:
-                record += ("", "", "", "", "")
-            else:
-                version, sha = ("", "") if commit.expected is None else commit.expected
-                record += (f"={commit.turn}", version, sha, commit.checksum, commit.blob)
-            records.append(record)
+        records = list(map(arguments.of_settlement, settlements))
         first = (self._clock, self._ttl, *self._states.commit_arguments)
         sizes = [len(one.result) + (0 if one.commit is None else len(one.commit.blob)) for one in settlements]
         answers = await self._eval_records(scripts.SETTLE, first, records, sizes)
-        return [_settle_answer(row) for row in answers]
+        return [rows.settle_answer(row) for row in answers]
 
     async def report(self, job: str, token: str, progress: float) -> bool:
         return bool(await self._eval(scripts.REPORT, self._clock, job, token, repr(float(progress))))
@@ -499,8 +434,8 @@ class RedisStore:
         return bool(await self._eval(scripts.STEP_BACK, self._clock, job, token))
 
     async def cancel(self, job: str, reason: str) -> str | None:
-        before = await self._eval(scripts.CANCEL, self._clock, self._ttl, _bytes(job), reason)
-        return None if before is None else _text(before)
+        before = await self._eval(scripts.CANCEL, self._clock, self._ttl, arguments.as_argument(job), reason)
+        return None if before is None else rows.text(before)
 
     def cancel_nowait(self, job: str, reason: str) -> None:
         self._send(scripts.CANCEL, (self._clock, self._ttl, job, reason))
@@ -509,8 +444,8 @@ class RedisStore:
         self._send(scripts.CANCEL, (self._clock, self._ttl, job, reason, self._node))
 
     async def view(self, jobs: Sequence[str]) -> list[JobView | None]:
-        rows = await self._eval_records(scripts.VIEW, (), [(_bytes(job),) for job in jobs])
-        return [_view(job, row) if row else None for job, row in zip(jobs, rows, strict=True)]
+        found = await self._eval_records(scripts.VIEW, (), [(arguments.as_argument(id),) for id in jobs])
+        return [rows.job_view(job, row) if row else None for job, row in zip(jobs, found, strict=True)]
 
     async def stop_session(self, session: str, *, running: bool, refuse: float) -> list[str]:
         require_text(session)
@@ -528,7 +463,7 @@ class RedisStore:
                 1 if running else 0,
                 milliseconds(refuse),
             )
-            spared.update(_text(job) for job in left)
+            spared.update(rows.text(job) for job in left)
             if cursor == b"0":
                 return list(spared)
 
@@ -539,7 +474,7 @@ class RedisStore:
         found, cursor = list[str](), b"0"
         while True:
             cursor, *page = await self._eval(scripts.SESSIONS, cursor, 1000)
-            found += [_text(session) for session in page]
+            found += [rows.text(session) for session in page]
             if cursor == b"0":
                 return list(dict.fromkeys(found))
 
@@ -585,7 +520,7 @@ class RedisStore:
         while True:
             page = await self._eval(scripts.QUEUES, self._clock, offset, BATCH)
             offset += len(page)
-            found += [info for row in page if (info := _queue_info(*row)) is not None]
+            found += [info for row in page if (info := rows.queue_info(*row)) is not None]
             if len(page) < BATCH:
                 return found
 
@@ -600,25 +535,27 @@ class RedisStore:
 
     async def dead_page(self, queue: str, offset: int, limit: int) -> list[str]:
         ids = await self._eval(scripts.DEAD_PAGE, self._clock, queue, offset, limit)
-        return [_text(job) for job in ids]
+        return [rows.text(job) for job in ids]
 
     async def dead_jobs(self, jobs: Sequence[str]) -> list[DeadJob | None]:
-        rows = await self._eval_records(scripts.DEAD_JOBS, (), [(_bytes(job),) for job in jobs])
-        return [_dead_job(job, row) if row else None for job, row in zip(jobs, rows, strict=True)]
+        found = await self._eval_records(scripts.DEAD_JOBS, (), [(arguments.as_argument(id),) for id in jobs])
+        return [rows.dead_job(job, row) if row else None for job, row in zip(jobs, found, strict=True)]
 
     async def revive(self, jobs: Sequence[str]) -> list[ReviveAnswer]:
-        answers = await self._eval(scripts.REVIVE, self._clock, secrets.token_hex(8), *map(_bytes, jobs))
+        answers = await self._eval(
+            scripts.REVIVE, self._clock, secrets.token_hex(8), *map(arguments.as_argument, jobs)
+        )
         return [answer.decode() for answer in answers]
 
     async def bury(self, jobs: Sequence[str]) -> list[bool]:
-        return [bool(answer) for answer in await self._eval(scripts.BURY, *map(_bytes, jobs))]
+        return [bool(answer) for answer in await self._eval(scripts.BURY, *map(arguments.as_argument, jobs))]
 
     async def pause(self, queue: str, on: bool) -> None:
         await self._eval(scripts.PAUSE, queue, 1 if on else 0)
 
     async def stats(self, queues: Sequence[str]) -> list[QueueStats]:
-        rows = await self._eval_records(scripts.STATS, (self._clock,), [(queue,) for queue in queues])
-        return [_stats(*row) for row in rows]
+        found = await self._eval_records(scripts.STATS, (self._clock,), [(queue,) for queue in queues])
+        return [rows.queue_stats(*row) for row in found]
 
     async def join(self) -> None:
         await self._eval(scripts.JOIN, self._clock, self._node, self._lease, self._grace)
@@ -677,8 +614,9 @@ class RedisStore:
             reaped=reaped,
             more=bool(more),
             failed=[
-                FailedJob(id=_text(id), processor=_text(processor), session=_text(session), attempt=attempt)
-                for id, processor, session, attempt in sorted(failed)
+                FailedJob(id=id, processor=processor, session=session, attempt=attempt)
+                for *texts, attempt in sorted(failed)
+                for id, processor, session in (map(rows.text, texts),)
             ],
         )
 
@@ -697,8 +635,8 @@ class RedisStore:
         answers: list[Standing] = []
         for start in range(0, len(claims), BATCH):
             pairs = [part for claim in claims[start : start + BATCH] for part in claim]
-            rows = await self._eval(scripts.RECONCILE, self._clock, *pairs)
-            answers += [_standing(*row) for row in rows]
+            found = await self._eval(scripts.RECONCILE, self._clock, *pairs)
+            answers += [rows.standing(*row) for row in found]
         return answers
 
     async def holdings(self) -> list[tuple[str, str]]:
@@ -707,12 +645,12 @@ class RedisStore:
             cursor, *page = await self._eval(scripts.HOLDINGS, self._node, cursor, 1000)
             found.update(zip(page[::2], page[1::2], strict=True))
             if cursor == b"0":
-                return [(_text(job), _text(token)) for job, token in found.items()]
+                return [(rows.text(job), rows.text(token)) for job, token in found.items()]
 
     async def lineage(self) -> str:
         client, name = self._commands, await self._eval(scripts.LINEAGE, secrets.token_hex(8))
         assert client is not None
-        return f"{_text(name)} {client.history or client.server}"
+        return f"{rows.text(name)} {client.history or client.server}"
 
     async def publish(self, events: Sequence[Event]) -> None:
         now = int(time.time() * 1000)
@@ -754,239 +692,3 @@ class RedisStore:
             raise self._not_running()
         await self._commands.call("PING")
         await self._pushes.call("PING")
-
-
-_QUEUED: Final = EnqueueAnswer(status="queued")
-
-
-def _again(job: Enqueue) -> str:
-    if job.again:
-        return f"{secrets.token_hex(4)}{int(job.stays)}{job.input}"
-    return "=" if job.joins else ""
-
-
-_REFUSALS: Final = {
-    b"orphan": EnqueueAnswer(status="orphan"),
-    b"stopped": EnqueueAnswer(status="stopped"),
-    b"unknown": EnqueueAnswer(status="unknown"),
-}
-_APPLIED_COMPLETED: Final = SettleAnswer(status="applied", outcome="completed")
-
-
-def _text(data: bytes) -> str:
-    """A name or id that anybody may have written. Bytes that are no text survive the way back (`_bytes`)."""
-    return data.decode("utf-8", "surrogateescape")
-
-
-def _bytes(id: str) -> Argument:
-    return id if id.isascii() else id.encode("utf-8", "surrogateescape")
-
-
-def _count(data: bytes) -> int:
-    """A stored number that only informs; 0 for one that is spoilt."""
-    try:
-        return int(data)
-    except ValueError:
-        return 0
-
-
-def _messages(payload: bytes, batch: RecordDecoder[list[T]], one: RecordDecoder[T]) -> list[T]:
-    """The messages of a batch. One that cannot be read is dropped; the others are not."""
-    try:
-        return batch(payload)
-    except ValidationError as error:
-        found: list[T] = []
-        try:
-            parts = _decode_batch(payload)
-        except ValidationError:
-            logger.warning("a message that cannot be read was dropped: %s", error)
-            return found
-        for part in parts:
-            try:
-                found.append(one(part))
-            except ValidationError as wrong:
-                logger.warning("a message that cannot be read was dropped: %s", wrong)
-        return found
-
-
-def _stats(
-    waiting: int,
-    active: int,
-    completed: int,
-    failed: int,
-    later: int,
-    cancelled: int,
-    paused: int,
-    dead: int,
-    workers: int,
-) -> QueueStats:
-    return QueueStats(
-        waiting=0 if paused else waiting,
-        paused=waiting if paused else 0,
-        active=active,
-        completed=completed,
-        failed=failed,
-        delayed=later,
-        cancelled=cancelled,
-        dead=dead,
-        workers=workers,
-    )
-
-
-def _queue_info(
-    queue: bytes, processor: bytes, session: bytes, options: bytes, workers: int, known: int
-) -> QueueInfo | None:
-    try:
-        info = QueueInfo(
-            queue=queue.decode(),
-            processor=processor.decode(),
-            session=session.decode(),
-            workers=workers,
-            known=bool(known),
-        )
-    except UnicodeDecodeError as error:
-        logger.warning("the record of queue %r cannot be read: %s", queue, error)
-        return None
-    if not processor:
-        # Its record has gone, or was set aside; whoever serves it announces it anew.
-        return None
-    try:
-        return msgspec.structs.replace(info, options=_decode_options(options))
-    except AM2ZError as error:
-        # A newer version may have options that this one refuses.
-        logger.warning("the options of queue %s cannot be read: %s", info.queue, error)
-        return info
-
-
-def _enqueue_answer(job: str, row: list[bytes]) -> EnqueueAnswer:
-    if not row:
-        return _QUEUED
-    if len(row) == 1:
-        return _REFUSALS[row[0]]
-    if len(row) == 3 and row[0] == b"taken":
-        other: Any = _text(row[1])
-        return EnqueueAnswer(status="taken", other=other, processor=_text(row[2]))
-    if len(row) == 2:
-        return EnqueueAnswer(status="full", waiting=int(row[1]))
-    return EnqueueAnswer(status="dup", settled=_settled(job, *row))
-
-
-def _grant(
-    spec: bytes | None,
-    token: bytes,
-    attempt: int,
-    deliveries: int,
-    remaining: int,
-    state: list[bytes] | bytes,
-    id: bytes,
-    errors: bytes,
-    conflicts: int,
-) -> Grant:
-    # A record that has lost its spec is as unreadable as one that is spoilt.
-    read = _decode_spec(spec or b"")
-    if read.version > WIRE_VERSION:
-        raise ValidationError(f"it is of version {read.version}")
-    if read.id.encode() != id:
-        raise ValidationError(f"it is the record of job {read.id!r}")
-    return Grant(
-        spec=read,
-        token=token.decode(),
-        attempt=attempt,
-        deliveries=deliveries,
-        remaining=None if remaining < 0 else remaining / 1000,
-        errors=errors,
-        conflicts=conflicts,
-        stored=None if state == b"" else state_record(cast("list[bytes]", state)),
-    )
-
-
-def _version_of(spec: bytes | None) -> int:
-    """The version of a spec that cannot be read; 0 for one that is none."""
-    try:
-        return _decode_head(spec or b"").version
-    except ValidationError:
-        return 0
-
-
-_HELD: Final = Standing(status="held")
-
-
-def _standing(status: bytes, cancel: bytes | None = None) -> Standing:
-    if status == b"held":
-        return _HELD if cancel is None else Standing(status="held", cancel=_text(cancel))
-    return Standing(status="settled" if status == b"settled" else "lost")
-
-
-def _settle_answer(row: list[Any]) -> SettleAnswer:
-    status = row[0]
-    if status == b"applied":
-        return (
-            _APPLIED_COMPLETED
-            if row[1] == b"completed"
-            else SettleAnswer(status="applied", outcome=_text(row[1]))
-        )
-    if status == b"replay":
-        return SettleAnswer(status="replay", outcome=_text(row[1]))
-    if status == b"conflict":
-        return SettleAnswer(status="conflict", current=state_record(row[1]))
-    return SettleAnswer(status="gone" if status == b"gone" else "fenced")
-
-
-def _settled(job: str, status: bytes, reason: bytes, result: bytes) -> Settled | None:
-    name = _text(status)
-    if name not in TERMINAL:
-        return None
-    return Settled(job, cast(Terminal, name), _text(reason), msgspec.Raw(result) if result else NIL)
-
-
-def _keep(job: Enqueue) -> str:
-    """How long its record is kept, as the scripts read it."""
-    if job.on_complete is None and job.on_fail is None:
-        return ""
-    numbers: list[int] = []
-    for own in (job.on_complete or Retention(), job.on_fail or Retention()):
-        numbers.append(-1 if own.age is None else milliseconds(own.age))
-        numbers.append(-1 if own.count is None else own.count)
-    return " ".join(map(str, numbers))
-
-
-def _dead_job(job: str, row: list[bytes]) -> DeadJob:
-    spec, attempt, stalls, failed, reason, result, processor, session = row
-    try:
-        read = _decode_spec(spec)
-    except ValidationError:
-        read = None
-    settled = _settled(job, b"failed", reason, result)
-    assert settled is not None
-    return DeadJob(
-        spec=read,
-        attempt=_count(attempt),
-        stalls=_count(stalls),
-        failed=_count(failed),
-        settled=settled,
-        processor=_text(processor),
-        session=_text(session),
-    )
-
-
-def _view(job: str, row: list[bytes]) -> JobView:
-    status, attempt, deliveries, stalls, progress, reason, result, digest = row
-    name: Any = _text(status)
-    settled = _settled(job, status, reason, result)
-    if settled is None and name not in UNDER_WAY:
-        name = "failed"
-        settled = Settled(job, "failed", f"{UNREADABLE}: its status is none", NIL)
-    try:
-        done = float(progress)
-    except ValueError:
-        done = 0.0
-    return JobView(
-        id=job,
-        status=name,
-        attempt=_count(attempt),
-        deliveries=_count(deliveries),
-        stalls=_count(stalls),
-        progress=done if isfinite(done) else 0.0,
-        settled=settled,
-        input=_text(digest),
-    )

@@ -15,11 +15,11 @@ has grown beyond a limit, and replies count, too.
 
 * `stream` - TCP, TLS, Unix socket, on either host
 * `resp` - pack, parse, and what an error reply means
+* `scripts`, `programs` - scripts and libraries of functions, and what a server has been taught of them
 * `connection` - one connection, from greeting to loss
 * `handshake` - the greeting, and whether this server can be trusted with jobs
 * `holes` - servers that somebody can take over
 * `client` - reconnects, resubscribes, sends again what may be sent again; `backlog` - what that is
-* `scripts` - a Lua script and its digest
 
 The wire knows nothing of jobs.
 """

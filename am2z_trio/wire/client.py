@@ -26,6 +26,7 @@ from am2z_trio.model.redis_options import RedisOptions
 from .backlog import Backlog
 from .connection import UNSENT, Call, Connection, ConnectionLostError
 from .handshake import greet
+from .programs import Programs
 from .resp import ELSEWHERE, NOT_APPLIED, Argument, ReplyError, code_of, error_from, pack
 from .scripts import Script
 from .stream import open_stream
@@ -120,7 +121,7 @@ class RedisClient:
         self._sent = 0
         self._backlog = Backlog(options.display)
         self._channels: dict[bytes, None] = {}
-        self._scripts: dict[str, Script] = {}
+        self.programs: Final = Programs(self._teach, self._host.now)
         self._postponed: list[Call] = []
         self._put_off = self._host.spot()
         self._leaving = ""
@@ -148,16 +149,12 @@ class RedisClient:
         self._submit(Call(pack(args), None))
 
     async def eval(self, script: Script, keys: Sequence[Argument], args: Sequence[Argument]) -> Any:
-        """Run a replay-safe script by its digest; the server is taught it where it does not know it."""
-        packed = pack(("EVALSHA", script.sha1, len(keys), *keys, *args))
-        self._know(script)
-        return await self._call(Call(packed, self._spot(), True, script))
+        """Run a replay-safe script; the server is taught it where it does not know it."""
+        return await self._call(Call(self.programs.call_of(script, keys, args), self._spot(), True, script))
 
     def send_eval(self, script: Script, keys: Sequence[Argument], args: Sequence[Argument]) -> None:
         """`eval` without waiting for the answer."""
-        packed = pack(("EVALSHA", script.sha1, len(keys), *keys, *args))
-        self._know(script)
-        self._submit(Call(packed, None, True, script))
+        self._submit(Call(self.programs.call_of(script, keys, args), None, True, script))
 
     async def subscribe(self, channel: str | bytes) -> None:
         """Hear a channel, across reconnects; returns when it is in force. Refused, it is not asked for again.
@@ -227,14 +224,11 @@ class RedisClient:
         else:
             self._backlog.append(call)
 
-    def _know(self, script: Script) -> None:
-        """Have a script loaded before its first call, and after every reconnect."""
-        if script.sha1 not in self._scripts:
-            self._scripts[script.sha1] = script
-            if self._connection is not None:
-                load = Call(script.load, None)
-                load.dropped = True
-                self._connection.send(load)
+    def _teach(self, packed: bytes) -> None:
+        if self._connection is not None:
+            load = Call(packed, None)
+            load.dropped = True
+            self._connection.send(load)
 
     # --- error replies that are not the end -------------------------------------------------
 
@@ -246,6 +240,12 @@ class RedisClient:
         then may have been applied, or may be when there is memory again. So it is sent until it is known.
         """
         code = code_of(reply)
+        instead = self.programs.instead_of(call.packed, call.script, code, str(reply))
+        if instead is not None and not call.dropped:
+            call.packed = instead
+            call.sent_at = UNSENT
+            self._submit(call)
+            return True
         doubtful = code == "OOM" and call.in_doubt
         if (code not in NOT_APPLIED and not doubtful) or call.dropped:
             return False
@@ -421,8 +421,8 @@ class RedisClient:
             connection.send(subscribe)
             subscribe.dropped = True
             subscriptions.append(subscribed)
-        for script in self._scripts.values():
-            load = Call(script.load, None)
+        for program in self.programs.greeted(self.version):
+            load = Call(program, None)
             connection.send(load)
             load.dropped = True
         return subscriptions

@@ -1,8 +1,9 @@
-"""A Lua script and its digest."""
+"""A Lua script and its digest, and a library of functions."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Final
 
 from .resp import pack
@@ -11,7 +12,7 @@ from .resp import pack
 class Script:
     """A script as Redis names it: by the SHA-1 of its source, computed once."""
 
-    __slots__ = ("load", "name", "sha1", "source")
+    __slots__ = ("function", "library", "load", "name", "sha1", "source")
 
     def __init__(self, name: str, source: str) -> None:
         self.name: Final = name
@@ -20,6 +21,10 @@ class Script:
         self.sha1: Final = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
         self.load: Final = pack(("SCRIPT", "LOAD", source))
         """The packed command that teaches a server this script."""
+        self.library: Library | None = None
+        """In which it is, too: a server that has functions is asked for that one."""
+        self.function = ""
+        """What it is called there."""
 
     def with_source(self, evalsha: bytes) -> bytes:
         """Turn this script's packed EVALSHA into an EVAL with the same keys and arguments."""
@@ -28,5 +33,30 @@ class Script:
         _, _, words = pack(("EVAL", self.source)).partition(b"\r\n")
         return count + b"\r\n" + words + rest
 
+    def as_script(self, fcall: bytes) -> bytes:
+        """Turn this script's packed FCALL into an EVALSHA with the same keys and arguments."""
+        # *N $5 FCALL $<bytes> <function> and then what stays as it is.
+        count, _, _, _, _, rest = fcall.split(b"\r\n", 5)
+        _, _, words = pack(("EVALSHA", self.sha1)).partition(b"\r\n")
+        return count + b"\r\n" + words + rest
+
     def __repr__(self) -> str:
         return f"<script {self.name}>"
+
+
+class Library:
+    """Scripts as functions that a server makes once, not at every call. Its name tells its text: another text
+    has another name, so no node replaces what another one uses, and one that is gone may be taught anew."""
+
+    __slots__ = ("load", "name", "source")
+
+    def __init__(self, name: str, source: str, scripts: Iterable[Script]) -> None:
+        self.name: Final = name
+        self.source: Final = source
+        self.load: Final = pack(("FUNCTION", "LOAD", source))
+        """The packed command that teaches a server this library."""
+        for script in scripts:
+            script.library, script.function = self, f"{name}_{script.name}"
+
+    def __repr__(self) -> str:
+        return f"<library {self.name}>"

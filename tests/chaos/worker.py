@@ -65,9 +65,8 @@ class Crash:
         """Whether the call that is waited for is among these bytes."""
         if self.script is None:
             return False
-        return self.script.sha1.encode() in data or (
-            b"EVAL\r\n" in data and self.script.source.encode() in data
-        )
+        called = self.script.sha1.encode() in data or f"\r\n{self.script.function}\r\n".encode() in data
+        return called or (b"EVAL\r\n" in data and self.script.source.encode() in data)
 
 
 class CrashingStream:

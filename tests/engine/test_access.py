@@ -32,7 +32,8 @@ from tests.conftest import RedisProcess, SpawnRedis
 pytestmark = pytest.mark.anyio
 
 NOTHING = ("resetkeys", "resetchannels", "-@all")
-RULES = [rule for rule in least_acl("a") if rule not in NOTHING]
+RULES = [rule for rule in least_acl("a", functions=False) if rule not in NOTHING]
+"""Those without which nothing goes."""
 NOT_MISSED = {"+hello", "+info", "+select", "+unsubscribe"}
 """Needed by some logins only, for a better look at the server, or by other users of the store."""
 
@@ -107,12 +108,23 @@ async def use_everything(runtime: QueueRuntime) -> None:
 
 
 async def test_the_least_rights_are_enough(server: RedisProcess) -> None:
-    url = give(server, "least", *RULES)
+    url = give(server, "least", *least_acl("a", functions=server.version >= "7"))
     async with QueueRuntime(url, prefix="a", state_history=3) as runtime:
         await use_everything(runtime)
     # Nothing was refused on the way. The lease's connection says who it is, where it may.
     refused = {entry[entry.index(b"object") + 1].decode() for entry in server.call("ACL", "LOG")}
     assert refused <= {"client|setinfo"}
+
+
+async def test_who_may_not_have_functions_has_scripts(server: RedisProcess) -> None:
+    async with QueueRuntime(give(server, "scripts", *RULES), prefix="a", state_history=3) as runtime:
+        await use_everything(runtime)
+    if server.version >= "7":
+        assert server.call("FUNCTION", "LIST") == []
+        await anyio.lowlevel.checkpoint()
+        async with QueueRuntime(give(server, "some", *RULES, "+function|load"), prefix="a") as runtime:
+            runtime.register(double)
+            assert (await runtime.execute(double, 21)).unwrap() == 42
 
 
 async def test_rights_to_one_prefix_are_none_to_another(server: RedisProcess) -> None:
@@ -189,7 +201,7 @@ async def test_no_caller_waits_for_a_right_that_was_taken_away(
 
     async def one(number: int, rule: str) -> None:
         prefix, said = f"p{number}", heard.setdefault(rule, [])
-        rules = [other for other in least_acl(prefix) if other not in NOTHING]
+        rules = [other for other in least_acl(prefix, functions=False) if other not in NOTHING]
         begun, go_on = anyio.Event(), anyio.Event()
 
         @processor(name="slow")

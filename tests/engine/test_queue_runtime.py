@@ -242,7 +242,7 @@ async def test_an_unreadable_record_fails_and_blocks_nothing(redis_url, redis_se
             assert isinstance((await poison.result()).error, ValidationError)
             assert (await runtime.execute(plus_one, 5)).unwrap() == 6
     assert JobSpec.__struct_fields__[0] == "version"
-    assert WIRE_VERSION == 1
+    assert WIRE_VERSION == 2
 
 
 async def test_leaving_leaves_no_key_but_records(redis_url, redis_server):

@@ -164,12 +164,13 @@ async def test_jobs_end_once_the_access_rules_allow_it_again(spawn_redis) -> Non
         with anyio.fail_after(30):
             tasks.start_soon(call)
             await begun.wait()
-            server.call("ACL", "SETUSER", "default", "-evalsha", "-eval")
+            scripting = ["evalsha", "eval", *(["fcall"] if server.version >= "7" else [])]
+            server.call("ACL", "SETUSER", "default", *(f"-{command}" for command in scripting))
             go_on.set()
             while not runtime.node.settler.refusal:
                 await anyio.sleep(0.005)
             assert not heard
-            server.call("ACL", "SETUSER", "default", "+evalsha", "+eval")
+            server.call("ACL", "SETUSER", "default", *(f"+{command}" for command in scripting))
             while not heard:
                 await anyio.sleep(0.005)
     assert (heard, RUNS) == ([7], [7])

@@ -40,7 +40,7 @@ from am2z_trio.model.events import Event
 from am2z_trio.model.limits import KIB, MAX_ERROR_BYTES, MAX_PARTIAL_BYTES
 from am2z_trio.model.records import JobSpec, Settled, Wake
 from am2z_trio.model.runtime_options import RuntimeOptions
-from am2z_trio.store import redis as rows
+from am2z_trio.store import rows
 from am2z_trio.wire.resp import INCOMPLETE, error_from, new_parser
 
 TEXTS = st.text(st.characters(), max_size=20)  # surrogates included
@@ -240,35 +240,35 @@ def test_events(name: Any, data: Any):
         is_short(error, 10 * KIB)
         return
     assert type(event.name) is str
-    assert len(rows._messages(encode_record([event]), rows._decode_events, rows._decode_event)) == 1
+    assert len(rows.messages(encode_record([event]), rows.decode_events, rows.decode_event)) == 1
 
 
 @given(st.one_of(spoilt(SPEC), BYTES), BYTES, st.integers(), BYTES)
 def test_rows_of_jobs(spec: bytes, id: bytes, number: int, errors: bytes):
     for name in (id, b"job"):
         try:
-            grant = rows._grant(spec, b"1:a", number, number, number, b"", name, errors, 0)
+            grant = rows.grant(name, b"1:a", spec, number, number, number, b"", errors, 0)
         except ValidationError:
-            assert rows._version_of(spec) >= 0
+            assert rows.version_of(spec) >= 0
         else:
             assert grant.spec.id == "job" or grant.spec.id.encode() == id
-    letter = rows._dead_job("job", [spec, id, id, id, id, errors, id, id])
+    letter = rows.dead_job("job", [spec, id, id, id, id, errors, id, id])
     assert letter.spec is None or isinstance(letter.spec, JobSpec)
 
 
 @given(st.lists(FIELDS, min_size=8, max_size=8), st.one_of(spoilt(OPTIONS), BYTES))
 def test_rows_of_views_and_queues(fields: list[bytes], options: bytes):
-    view = rows._view("job", fields)
+    view = rows.job_view("job", fields)
     assert type(view.attempt) is type(view.stalls) is int
     assert type(view.progress) is float
-    info = rows._queue_info(fields[0], fields[1], fields[2], options, 1, 1)
+    info = rows.queue_info(fields[0], fields[1], fields[2], options, 1, 1)
     assert info is None or isinstance(info.options, QueueOptions)
 
 
 @given(st.one_of(spoilt(SETTLED), spoilt(EVENTS), BYTES))
 def test_messages(payload: bytes):
-    rows._messages(payload, rows._decode_inbox, rows._decode_message)
-    rows._messages(payload, rows._decode_events, rows._decode_event)
+    rows.messages(payload, rows.decode_inbox, rows.decode_message)
+    rows.messages(payload, rows.decode_events, rows.decode_event)
 
 
 REPLIES = (

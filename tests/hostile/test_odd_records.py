@@ -170,6 +170,9 @@ WAITING = [
     Odd("nothing but its queue", lambda r, k: (r.delete(k), r.hset(k, "queue", "echo")), SPOILT),
     Odd("no session name", lose("skey"), session="s"),
     Odd("no session", lose("session"), session="s"),
+    Odd("no word of what it has beside", lose("more")),
+    Odd("no word of what it has beside its session", lose("more"), session="s"),
+    Odd("a strange word of what it has beside", put(more=b"\xff")),
     Odd("no record", lambda r, k: r.delete(k), UnknownOutcomeError),
     # Numbers that are none.
     Odd("attempt is text", put(attempt="many"), SPOILT),
@@ -318,6 +321,7 @@ RUNNING = [
     Odd("no spec", lose("spec")),
     Odd("no origin", lose("origin")),
     Odd("no session name", lose("skey"), session="s"),
+    Odd("no word of what it has beside", lose("more"), session="s"),
     Odd("status is none", put(status="banana"), AM2ZError),
     Odd("waiting again", put(status="waiting")),
     Odd("delayed again", put(status="later")),

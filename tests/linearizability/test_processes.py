@@ -15,6 +15,7 @@ import anyio.streams.text
 import pytest
 
 from am2z_trio import LocalRuntime, QueueOptions, QueueRuntime, RedisStateManager, processor
+from am2z_trio.store.keys import spell
 from am2z_trio.testing.certificate import certify
 from am2z_trio.testing.history import load
 from am2z_trio.testing.linearizability import check
@@ -26,7 +27,8 @@ CLIENT = str(Path(__file__).with_name("client.py"))
 OPERATIONS = 1_200
 """Per process."""
 SEED = int(os.environ.get("AM2Z_SOAK_SEED", "1"))
-MATCH = b"EVALSHA"
+MATCH = spell("am2z", "guard").encode()
+"""What every call of a script has, and nothing else."""
 FAULTS = (
     DropReply(match=MATCH),
     DropRequest(match=MATCH),

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from am2z_trio.store import scripts
+from am2z_trio.store.keys import spelled_out
 from am2z_trio.wire.scripts import Script
 from tests.mutants.killers import a_case_fails, explore
 from tests.store.test_stateful import (
@@ -66,6 +67,14 @@ MUTANTS = {
         ("CLAIM",), "if seq < last[1] then return { 'stale' } end", ""
     ),
     "a known job is queued again": Mutant(("ENQUEUE",), "if known[1] and not again then", "if false then"),
+    "a plain job that is known is queued again": Mutant(
+        ("ENQUEUE",), "if server.call('EXISTS', job_key(id)) == 1 or", "if false or"
+    ),
+    "a plain job stands in no list": Mutant(("ENQUEUE",), "arrive(queue, id)", ""),
+    "what only some jobs have is not looked for": Mutant(
+        ("SETTLE", "CANCEL"), "'HSET', job_key(id), 'more', '1', ...)", "'HSET', job_key(id), ...)"
+    ),
+    "a job that is not plain counts as such": Mutant(("ENQUEUE",), "'more', '1', 'processor'", "'processor'"),
     "wake-up lost": Mutant(("ENQUEUE",), "if nobody[queue] or (no_call[queue]", "if true or (no_call[queue]"),
     "write without compare": Mutant(("WRITE_STATE",), COMPARE, "false"),
     "write: compare on version only": Mutant(("WRITE_STATE",), COMPARE, "whole(state.version) ~= version"),
@@ -167,10 +176,10 @@ MUTANTS = {
         ("SETTLE", "STEP_ASIDE"), "if flow[2] or flow[3] then freed = freed - let_back(queue) end", ""
     ),
     "a call that was claimed from among the calls is claimed from its list, too": Mutant(
-        ("CLAIM",), "if calls_only and v[1] == 'waiting' then leave_place", "if false then leave_place"
+        ("CLAIM",), "if calls_only and job.status == 'waiting' then leave_place", "if false then leave_place"
     ),
     "a call that has begun stays among the calls": Mutant(
-        ("CLAIM",), "if v[13] then leave_calls(id, v) end", ""
+        ("CLAIM",), "if job.depth then leave_calls(job) end", ""
     ),
     "a call that comes back is no call any more": Mutant(
         ("SETTLE", "LEAVE"), "front, job.skey, v[2], job.depth)", "front, job.skey, v[2])"
@@ -184,7 +193,7 @@ MUTANTS = {
         "if #others > 0 or redis.call('HEXISTS', job_key(job.id), 'stays') == 1 then",
         "if false then",
     ),
-    "two have one turn": Mutant(("CLAIM",), "(turns[v[12]] or is_taken(v[12], id))", "false"),
+    "two have one turn": Mutant(("CLAIM",), "(turns[job.turn] or is_taken(job.turn, id))", "false"),
     "a commit takes the turn from another": Mutant(("SETTLE",), "if taken or (version", "if (version"),
     "a turn is not passed on": Mutant(
         ("SETTLE", "TICK", "LEAVE", "STOP_SESSION"), "if job.turn then pass_turn(job) end", ""
@@ -208,7 +217,7 @@ MUTANTS = {
         ("FORGET_QUEUE",), "left == 0 and workers == 0", "workers == 0"
     ),
     "a job that is run again stands where it was cancelled": Mutant(
-        ("CLAIM",), "or (listed and v[9] ~= gen) then", "then"
+        ("CLAIM",), "or (listed and job.gen ~= gen) then", "then"
     ),
     "a session whose jobs were cancelled keeps its turn": Mutant(
         ("CANCEL", "STOP_SESSION"), "redis.call('ZREM', ready_key(queue), skey)", ""
@@ -324,8 +333,9 @@ def machine_for(name: str) -> type[StoreMachine]:
 def mutate(monkeypatch: pytest.MonkeyPatch, mutant: Mutant) -> None:
     for name in mutant.scripts:
         script: Script = getattr(scripts, name)
-        assert script.source.count(mutant.before) == 1, f"the mutant does not apply to {name}"
-        changed = Script(script.name, script.source.replace(mutant.before, mutant.after))
+        written = scripts.BUNDLER.written(script)
+        assert written.count(mutant.before) == 1, f"the mutant does not apply to {name}"
+        changed = Script(script.name, spelled_out(written.replace(mutant.before, mutant.after)))
         monkeypatch.setattr(scripts, name, changed)
 
 

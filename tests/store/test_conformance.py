@@ -40,10 +40,13 @@ class MemoryBackend:
 
 class RedisBackend:
     settings = SETTINGS
+    functions = True
+    """Whether its user may have functions, where the server has them."""
 
     def __init__(self, url: str, server) -> None:
         # With no more rights than are said to be needed: the contract holds with these.
-        server.call("ACL", "SETUSER", "least", "on", ">pw", *least_acl())
+        functions = self.functions and server.version >= "7"
+        server.call("ACL", "SETUSER", "least", "on", ">pw", "resetkeys", *least_acl(functions=functions))
         self.options = RedisOptions.from_url(url.replace("unix://", "unix://least:pw@"))
         self.server = server
 
@@ -70,11 +73,21 @@ def test_no_two_cases_have_one_name():
     assert len(set(CASES)) == len(CASES) >= 107
 
 
-@pytest.fixture(params=["memory", "redis"])
+class ScriptsBackend(RedisBackend):
+    """A user who may not have functions: all that is done by scripts."""
+
+    functions = False
+
+
+@pytest.fixture(params=["memory", "redis", "scripts"])
 def backend(request) -> Backend:
     if request.param == "memory":
         return MemoryBackend()
-    return RedisBackend(request.getfixturevalue("redis_url"), request.getfixturevalue("redis_server"))
+    kind = RedisBackend if request.param == "redis" else ScriptsBackend
+    server = request.getfixturevalue("redis_server")
+    if kind is ScriptsBackend and server.version < "7":
+        pytest.skip("the server has nothing but scripts")
+    return kind(request.getfixturevalue("redis_url"), server)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import time
 from collections import Counter
@@ -27,7 +28,7 @@ from am2z_trio.model.events import Event
 from am2z_trio.model.options import Retention
 from am2z_trio.model.records import Enqueue, QueueInfo, Settled, Settlement, Standing, Wake, plain_name
 from am2z_trio.model.redis_options import RedisOptions
-from am2z_trio.store import keys, lease
+from am2z_trio.store import keys, lease, scripts
 from am2z_trio.store.lease import LOOKS, LeaseKeeper
 from am2z_trio.store.ports import StoreSettings
 from am2z_trio.store.redis import RedisStore
@@ -430,7 +431,8 @@ async def test_a_node_follows_a_failover_with_all_its_connections(spawn_redis, t
             assert (await node.settle(grant)).status == "applied"
             while replica.call("PUBSUB", "NUMSUB", key("inbox", "a"))[1] == 0:
                 await anyio.sleep(0.005)
-            assert store.connections == {"commands": "ready", "pushes": "ready"}
+            while store.connections != {"commands": "ready", "pushes": "ready"}:
+                await anyio.sleep(0.005)
             # The lease thread, too: nothing else renews it here.
             await renewed(replica)
         nursery.cancel_scope.cancel()
@@ -748,3 +750,30 @@ async def test_large_states_of_sessions_count_in_their_grants(redis_url, redis_s
             await a.settle(await a.claim_one(), commit=commit("x" * 1_500_000))
         await a.store.enqueue([job(f"j{n}", session=f"s{n}", state=None) for n in range(5)])
         assert [len(await a.claim(40)) for _ in range(4)] == [2, 2, 1, 0]
+
+
+async def test_libraries_of_other_versions_stay_side_by_side_until_there_are_many(spawn_redis):
+    server = spawn_redis()
+    if server.version < "7":
+        pytest.skip("the server has no functions")
+
+    def load(*names: str) -> None:
+        for name in names:
+            text = f"#!lua name={name}\nredis.register_function('{name}_f', function() return 1 end)"
+            server.call("FUNCTION", "LOAD", text)
+
+    def known() -> set[str]:
+        found = re.findall(r"library_name'[,:] b'(\w+)'", str(server.call("FUNCTION", "LIST")))
+        return set(found)
+
+    others = [f"am2z_{number:016x}" for number in range(8)]
+    load("somebody_elses", *others[:7])
+    async with open_bench(server) as bench:
+        node = await bench.node()
+        await node.store.enqueue([job("j1")])
+        ours = scripts.LIBRARY.name
+        assert known() == {"somebody_elses", ours, *others[:7]}
+        load(others[7])
+        other = await bench.node("b")
+        assert known() == {"somebody_elses", ours}
+        assert [grant.spec.id for grant in await other.claim(1)] == ["j1"]

@@ -53,7 +53,8 @@ from am2z_trio.store.keys import anchor, spell
 from am2z_trio.store.memory.bounds import BOUNDS
 from am2z_trio.store.memory.server import MemoryServer
 from am2z_trio.store.ports import StoreSettings
-from am2z_trio.store.redis import RedisStore, _decode_inbox
+from am2z_trio.store.redis import RedisStore
+from am2z_trio.store.rows import decode_inbox
 from am2z_trio.wire.scripts import Script
 
 T = TypeVar("T")
@@ -467,7 +468,7 @@ class StoreMachine(RuleBasedStateMachine):
         """What of a message is not of the node's own doing."""
         return [
             told
-            for told in _decode_inbox(message["data"])
+            for told in decode_inbox(message["data"])
             if not isinstance(told, SessionStopped) or told.by != node
         ]
 

@@ -23,12 +23,11 @@ EXCEPTIONS: Final[dict[str, int]] = {
     "cli/main.py:_parser": 68,
     "cli/run.py:run_lines": 64,
     "engine/processors/processor.py:Processor.__init__()": 10,
-    "store/lua/claim.lua": 415,
-    "store/lua/jobs.lua": 712,
-    "store/redis.py": 992,
-    "store/redis.py:RedisStore": 650,
+    "store/lua/claim.lua": 401,
+    "store/redis.py": 694,
+    "store/redis.py:RedisStore": 606,
     "wire/client.py": 456,
-    "wire/client.py:RedisClient": 365,
+    "wire/client.py:RedisClient": 364,
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-WIRE_VERSION: Final = 1
+WIRE_VERSION: Final = 2
 """Goes up when a record changes so that an older reader would misread it."""
 
 SESSION_STOPPED: Final = "session stopped"

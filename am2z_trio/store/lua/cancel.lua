@@ -23,7 +23,7 @@ end
 if job.status == 'active' then
   -- The removal comes first: it is allowed when memory is full.
   redis.call('HDEL', job_key(job.id), 'cancel')
-  redis.call('HSET', job_key(job.id), 'cancel', ARGV[4])
+  note(job.id, 'cancel', ARGV[4])
   post(job.node, '\148' .. cmsgpack.pack('cancel', job.id, job.token, ARGV[4]))
 elseif job.status == 'waiting' or job.status == 'later' then
   cancel_unbegun(job, now, ttl, ARGV[4])

@@ -4,7 +4,8 @@
 -- ARGV     clock, node, queue, seq, limit, nonce, result ttl ms, flow: starts, per ms, set aside (1 or 0),
 --          most active, most active per session (0: not limited), 1 to take only what other jobs wait for, else 0
 -- RETURNS  {'lost'} | {'stale'} | {'ok', ms until it is worth another call or -1, grant ...}
---          grant: {spec, token, attempt, deliveries, ms to the deadline or -1, row of read_state or '', id, errors,
+--          grant: {id, token, spec} of a plain job that is granted for the first time; of any other one
+--          {id, token, spec, attempt, deliveries, ms to the deadline or -1, row of read_state or '', errors,
 --          conflicts}
 -- INVARIANT  a token is granted once: the nonce is the caller's, so a server that was rolled back and
 --          repeats counter values does not repeat tokens. The same seq gives the same grants. No window of
@@ -20,15 +21,6 @@ local LOOKS, LOOKS_OF_AN_END, UNBLOCKED = 300, 3, 100
 local flow_starts, flow_per, set_aside = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] == '1'
 local most_active, per_session, calls_only = tonumber(ARGV[11]), tonumber(ARGV[12]), ARGV[13] == '1'
 
-local function granted(id, token, v, conflicts)
-  local remaining = -1
-  if v[5] then remaining = math.max(0, number(v[5], now) - now) end
-  local session = v[6] and redis.call('HGET', job_key(id), 'skey')
-  local state = session and state_row(session, now) or ''
-  return { v[2], token, v[3] and number(v[3], 1) or 1, v[4] and number(v[4], 0) or 0, remaining, state, id, v[7] or '',
-    conflicts and number(conflicts, 0) or 0 }
-end
-
 local lease = redis.call('ZSCORE', nodes_key(), node)
 if not lease or number(lease, 0) < 0 then return { 'lost' } end
 local last = redis.call('HGET', claims_key(node), queue)
@@ -43,16 +35,16 @@ if last then
     local answer = { 'ok', #last[4] < limit and has_work(queue) and 0 or next_due(queue, now) }
     for index, id in ipairs(last[4]) do
       local token = whole(last[3] + index - 1) .. ':' .. last[2]
-      local v = redis.call('HMGET', job_key(tostring(id)), 'token', 'spec', 'attempt', 'deliveries', 'deadline', 'stored', 'errors',
-        'conflicts')
-      if v[1] == token then answer[#answer + 1] = granted(id, token, v, v[8]) end
+      if redis.call('HGET', job_key(tostring(id)), 'token') == token then
+        answer[#answer + 1] = granted(read(tostring(id)), token, now)
+      end
     end
     return answer
   end
 end
 
 promote(queue, now)
-local found, records = {}, {}
+local found, jobs = {}, {}
 
 local meta = redis.call('HMGET', meta_key(queue), 'paused', 'held', 'per_session', 'active', 'unblocking', 'sieving',
   'away', 'most_active')
@@ -171,42 +163,35 @@ end
 
 -- Counts the job among the active ones of its session, if there is room for it. If not, one with a
 -- priority goes on with its session.
-local function enter_session(id, gen)
-  local skey = redis.call('HGET', job_key(id), 'skey')
+local function enter_session(job)
+  local id, skey = job.id, job.skey
+  if not job.more then skey = server.call('HGET', job_key(id), 'skey') end
   if not skey then return true end
   if number(redis.call('HGET', running_key(queue), skey) or 0, 0) < per_session then
     redis.call('HINCRBY', running_key(queue), skey, 1)
     return true
   end
   if not calls_only or redis.call('ZREM', prio_key(queue), id) == 1 then
-    redis.call('RPUSH', wait_key(queue .. '@' .. skey), entry_of(id, gen))
+    redis.call('RPUSH', wait_key(queue .. '@' .. skey), entry_of(id, job.gen))
   end
   redis.call('ZADD', blocked_key(queue), per_session, skey)
   redis.call('ZREM', ready_key(queue), skey)
   return false
 end
 
--- Why a job cannot be granted; nil if it can.
-local function flaw_of(v)
-  if not v[2] then return 'it has no spec' end
-  if v[3] and number(v[3], 0) < 1 then return 'its attempt is no number from 1' end
-  if v[4] and number(v[4], -1) < 0 then return 'its deliveries are no number from 0' end
-  if v[5] and not number(v[5]) then return 'its deadline is no number' end
-end
-
 -- An id in a list whose record does not say that it waits here: not to be granted, and not to be lost.
-local function judge(id, v)
-  local status, of = v[1], v[10]
+local function judge(job)
+  local id, status, of = job.id, job.status, job.queue
   if not status then
     quarantine(id, queue, 'it has no status', now, ttl)
   elseif status == 'waiting' then
     if not of or of ~= queue and not redis.call('ZSCORE', queues_key(), of) then
       quarantine(id, queue, 'it names no queue that there is', now, ttl)
     elseif of == queue then
-      quarantine(id, queue, flaw_of(v), now, ttl)
+      quarantine(id, queue, flaw_of(job), now, ttl)
     else
       local told = redis.call('HMGET', job_key(id), 'priority', 'skey', 'gen')
-      put(of, id, urgency(told[1]), false, told[2], told[3], v[13])
+      put(of, id, urgency(told[1]), false, told[2], told[3], job.depth)
     end
   elseif status == 'later' then
     if not redis.call('ZSCORE', later_key(of or queue), id) then
@@ -237,18 +222,18 @@ local function give_back(entries, place, listed, skey)
 end
 
 -- What a grant takes of the answer, all but the constant part of it.
-local function size_of(id, v)
-  local size = #v[2] + (v[7] and #v[7] or 0)
-  local session = v[6] and redis.call('HGET', job_key(id), 'skey')
-  return session and size + redis.call('HSTRLEN', session_key(session), 'blob') or size
+local function size_of(job)
+  if not job.more then return #job.spec end
+  local size = #job.spec + (job.errors and #job.errors or 0)
+  return job.stored and job.skey and size + redis.call('HSTRLEN', session_key(job.skey), 'blob') or size
 end
 
 -- Turns that jobs take by this call.
 local turns = {}
 -- What was found among the calls waits there no more, and where it waited neither.
-local function leave_calls(id, v)
-  redis.call('ZREM', calls_key(queue), id)
-  if calls_only and v[1] == 'waiting' then leave_place(queue, id, redis.call('HGET', job_key(id), 'skey') or nil) end
+local function leave_calls(job)
+  redis.call('ZREM', calls_key(queue), job.id)
+  if calls_only and job.status == 'waiting' then leave_place(queue, job.id, job.skey) end
 end
 
 local expired, odd, size, is_full = {}, {}, 0, false
@@ -258,43 +243,44 @@ while #found < room and looks > 0 and not is_full do
   for place, entry in ipairs(ids) do
     local id, gen = entry, nil
     if listed then id, gen = read_entry(entry) end
-    local v = redis.call('HMGET', job_key(id), 'status', 'spec', 'attempt', 'deliveries', 'deadline', 'stored',
-      'errors', 'debounce', 'gen', 'queue', 'conflicts', 'turn', 'depth')
-    if v[1] ~= 'waiting' or taken[id] or (listed and v[9] ~= gen) then
+    local job = read(id)
+    if job.status ~= 'waiting' or taken[id] or (listed and job.gen ~= gen) then
       -- One that is taken is in a list twice, by somebody's mistake.
       looks = looks - 1
       if listed then count_ghosts(queue, skey, -1) end
-      if calls_only then leave_calls(id, v) end
-      local earlier = listed and v[9] ~= gen and BEGUN_OR_NOT[v[1]]
-      if not taken[id] and v[1] ~= 'waiting' and v[1] ~= 'cancelled' and not earlier and (v[1] or v[2] or v[10]) then
-        odd[#odd + 1] = { id, v }
+      if calls_only then leave_calls(job) end
+      local status = job.status
+      local earlier = listed and job.gen ~= gen and BEGUN_OR_NOT[status]
+      local is_there = status or job.spec or job.queue
+      if not taken[id] and status ~= 'waiting' and status ~= 'cancelled' and not earlier and is_there then
+        odd[#odd + 1] = job
       end
-    elseif v[10] ~= queue or flaw_of(v) then
-      odd[#odd + 1] = { id, v }
+    elseif job.queue ~= queue or flaw_of(job) then
+      odd[#odd + 1] = job
       taken[id] = true
-      if calls_only or v[13] then leave_calls(id, v) end
+      if calls_only or job.depth then leave_calls(job) end
       looks = looks - LOOKS_OF_AN_END
-    elseif v[5] and now > tonumber(v[5]) then
+    elseif job.deadline and now > tonumber(job.deadline) then
       expired[#expired + 1] = id
       taken[id] = true
-      if calls_only then leave_calls(id, v) end
+      if calls_only then leave_calls(job) end
       looks = looks - LOOKS_OF_AN_END
-    elseif v[12] and (turns[v[12]] or is_taken(v[12], id)) then
-      if calls_only then leave_calls(id, v) end
-      stand_in_line({ id = id, queue = queue, turn = v[12], depth = v[13] })
+    elseif job.turn and (turns[job.turn] or is_taken(job.turn, id)) then
+      if calls_only then leave_calls(job) end
+      stand_in_line(job)
       looks = looks - 2
     else
-      local bytes = size_of(id, v)
+      local bytes = size_of(job)
       if size > 0 and size + bytes > REPLY_BYTES then
         if not calls_only then give_back(ids, place, listed, skey) end
         is_full = true
         break
-      elseif per_session == 0 or enter_session(id, v[9]) then
+      elseif per_session == 0 or enter_session(job) then
         size = size + bytes
-        if v[12] then turns[v[12]] = id end
-        if v[13] then leave_calls(id, v) end
+        if job.turn then turns[job.turn] = id end
+        if job.depth then leave_calls(job) end
         found[#found + 1] = id
-        records[#records + 1] = v
+        jobs[#jobs + 1] = job
         taken[id] = true
       else
         looks, passed = looks - 1, passed + 1
@@ -309,27 +295,27 @@ if #found > 0 then
   first = redis.call('INCRBY', fence_key(), #found) - #found + 1
   local active = {}
   for index, id in ipairs(found) do
-    local v, token = records[index], whole(first + index - 1) .. ':' .. nonce
-    v[4] = (v[4] and number(v[4], 0) or 0) + 1
-    redis.call('HSET', job_key(id), 'status', 'active', 'node', node, 'token', token, 'deliveries', v[4])
+    local job, token = jobs[index], whole(first + index - 1) .. ':' .. nonce
+    job.deliveries = (job.deliveries and number(job.deliveries, 0) or 0) + 1
+    server.call('HSET', job_key(id), 'status', 'active', 'node', node, 'token', token, 'deliveries', job.deliveries)
     active[#active + 1] = id
     active[#active + 1] = token
-    if v[8] then leave_debounce({ id = id, queue = queue }, v[8]) end
-    if v[12] then redis.call('HSET', floor_key(v[12]), 'holder', id) end
+    if job.debounce then leave_debounce(job, job.debounce) end
+    if job.turn then redis.call('HSET', floor_key(job.turn), 'holder', id) end
     if #active == 1000 then
       -- `unpack` puts its values on Lua's stack, which has room for some 8,000.
       redis.call('HSET', active_key(node), unpack(active))
       active = {}
     end
-    answer[#answer + 1] = granted(id, token, v, v[11])
-    if is_heard() then tell('job:started', now, node, id, { attempt = number(v[3] or 1, 1) }) end
+    answer[#answer + 1] = granted(job, token, now)
+    if is_heard() then tell('job:started', now, node, id, { attempt = number(job.attempt or 1, 1) }) end
   end
   if #active > 0 then redis.call('HSET', active_key(node), unpack(active)) end
   count(queue, 'waiting', -#found)
   count(queue, 'active', #found)
 end
 -- What they have called ends with them, and may be among the jobs that were found: so these are active first.
-for _, one in ipairs(odd) do judge(one[1], one[2]) end
+for _, job in ipairs(odd) do judge(job) end
 for _, id in ipairs(expired) do
   local job = load(id)
   if job.status == 'waiting' then end_job(job, 'expire', now, ttl, 'deadline', '', '') end

@@ -1,13 +1,14 @@
 -- Accept jobs, in order.
 --
 -- KEYS     anchor
--- ARGV     clock, result ttl ms, then per job: id, queue, spec, processor, session, session name, origin,
---          priority, delay ms, deadline ms (-1: none), max_stalled, '=' and the turn it takes where it works on
---          stored state, or '', most jobs
---          that may wait (0: any number), parent or '', how deep it is in calls or '', to run it again if it has ended without completing,
---          a nonce of this request (8 characters), 1 if it stays when nobody waits for it, else 0, and the digest
---          of what it is given or ''; '=' to join a known job and make none; or '',
---          debounce key or '', how long its record is kept, as `retain` reads it, or ''
+-- ARGV     clock, result ttl ms, then per job: id, queue, spec, origin, and '' for a plain one; '@', session and
+--          session name for a plain one of a session; or '+' and then:
+--          processor, session, session name, priority, delay ms, deadline ms (-1: none), max_stalled, '=' and the
+--          turn it takes where it works on stored state, or '', most jobs that may wait (0: any number), parent or
+--          '', how deep it is in calls or '', to run it again if it has ended without completing, a nonce of this
+--          request (8 characters), 1 if it stays when nobody waits for it, else 0, and the digest of what it is given
+--          or ''; '=' to join a known job and make none; or '', debounce key or '', how long its record is kept, as
+--          `retain` reads it, or ''
 -- RETURNS  per job: {} accepted | {'taken', 'session', ''}, {'taken', 'processor', its processor} or
 --          {'taken', 'input', processor}: the id is that of a job that has another one | {'unknown'}: none to join
 --          | {'stopped'} its session is being stopped | {'orphan'} its parent has ended
@@ -44,136 +45,176 @@ local function other_in(known, session, processor, input)
 end
 
 local answers, size = {}, 0
-for i = 3, #ARGV, 18 do
-  local id, queue, priority, delay = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 7]), tonumber(ARGV[i + 8])
+local ACCEPTED = {}
+
+-- Jobs of a shared list stand there in their order, all at once.
+local arrivals, arrivals_order = {}, {}
+local function arrive(queue, entry)
+  local entries = arrivals[queue]
+  if not entries then
+    entries = {}
+    arrivals[queue] = entries
+    arrivals_order[#arrivals_order + 1] = queue
+  end
+  entries[#entries + 1] = entry
+end
+
+local function answer_known(id, origin, known, parent, depth, stays)
   local key = job_key(id)
-  local known = redis.call('HMGET', key, 'status', 'reason', 'result', 'origin', 'processor', 'gen', 'asked',
-    'session', 'input')
-  local replaced = replaced_by(queue, ARGV[i + 16])
-  local joins, asked, stays, input = ARGV[i + 15] == '=', '', false, ''
-  if ARGV[i + 15] ~= '' and not joins then
-    asked, stays, input = string.match(ARGV[i + 15], '^(........)(.)(.*)$')
+  if not ENDED[known[1]] and origin ~= '' and not string.find('\n' .. (known[4] or '') .. '\n', '\n' .. origin .. '\n', 1, true) then
+    -- One more node waits for this job.
+    redis.call('HSET', key, 'origin', (known[4] or '') .. '\n' .. origin)
+  end
+  if not ENDED[known[1]] and parent ~= '' and runs(parent) and redis.call('HGET', key, 'parent') == parent then
+    -- Of a parent that ended, and runs again before this one was ended with it.
+    redis.call('SADD', children_key(parent), id)
+    note(parent, 'calls', '1')
+  end
+  if stays and not ENDED[known[1]] then redis.call('HSET', key, 'stays', '1') end
+  if depth ~= '' then call_for(load(id), depth) end
+  size = size + #(known[3] or '')
+  return { known[1], known[2] or '', known[3] or '' }
+end
+
+local function accept_plain(id, queue, spec, origin, session, skey)
+  if skey == '' then
+    server.call('HSET', job_key(id), 'spec', spec, 'status', 'waiting', 'queue', queue, 'origin', origin)
+    arrive(queue, id)
+  else
+    server.call('HSET', job_key(id), 'spec', spec, 'status', 'waiting', 'queue', queue, 'origin', origin, 'session', session,
+      'skey', skey)
+    redis.call('SADD', jobs_key(skey), id)
+    redis.call('HSETNX', sessions_key(), skey, session)
+    put(queue, id, 0, false, skey)
+  end
+  count(queue, 'waiting', 1)
+  tell('job:enqueued', now, '', id)
+  return ACCEPTED
+end
+
+-- What becomes of any job; its answer.
+local function enqueue(id, queue, spec, origin, processor, session, skey, priority, delay, deadline, max_stalled, turn, most,
+  parent, depth, again, debounce, keep)
+  local key, known = job_key(id), {}
+  if server.call('EXISTS', key) == 1 then
+    known = redis.call('HMGET', key, 'status', 'reason', 'result', 'origin', 'processor', 'gen', 'asked', 'session', 'input',
+      'queue')
+    known[5] = known[5] or known[10]
+  end
+  local joins, asked, stays, input = again == '=', '', false, ''
+  if again ~= '' and not joins then
+    asked, stays, input = string.match(again, '^(........)(.)(.*)$')
     stays = stays == '1'
   end
-  local again = known[1] and asked ~= '' and asked ~= known[7] and ENDED[known[1]] and known[1] ~= 'completed'
+  again = known[1] and asked ~= '' and asked ~= known[7] and ENDED[known[1]] and known[1] ~= 'completed'
   if known[5] and not known[1] or known[1] and not (known[5] and (ENDED[known[1]] or BEGUN_OR_NOT[known[1]])) then
     -- That is no job: what is there gives way.
     known, again = { [6] = known[6] }, true
   end
-  local other = known[1] and other_in(known, ARGV[i + 4], ARGV[i + 3], again and '' or input)
+  local other = known[1] and other_in(known, session, processor, again and '' or input)
   if other then
-    answers[#answers + 1] = { 'taken', other, other ~= 'session' and known[5] or '' }
+    return { 'taken', other, other ~= 'session' and known[5] or '' }
   elseif joins and not known[1] then
-    answers[#answers + 1] = { 'unknown' }
+    return { 'unknown' }
   elseif known[1] and not again then
-    local origin = ARGV[i + 6]
-    if not ENDED[known[1]] and origin ~= '' and not string.find('\n' .. (known[4] or '') .. '\n', '\n' .. origin .. '\n', 1, true) then
-      -- One more node waits for this job.
-      redis.call('HSET', key, 'origin', (known[4] or '') .. '\n' .. origin)
-    end
-    local parent = ARGV[i + 13]
-    if not ENDED[known[1]] and parent ~= '' and runs(parent) and redis.call('HGET', key, 'parent') == parent then
-      -- Of a parent that ended, and runs again before this one was ended with it.
-      redis.call('SADD', children_key(parent), id)
-      redis.call('HSET', job_key(parent), 'calls', '1')
-    end
-    if stays and not ENDED[known[1]] then redis.call('HSET', key, 'stays', '1') end
-    if ARGV[i + 14] ~= '' then call_for(load(id), ARGV[i + 14]) end
-    answers[#answers + 1] = { known[1], known[2] or '', known[3] or '' }
-    size = size + #(known[3] or '')
-  elseif ARGV[i + 4] ~= '' and is_stopping(ARGV[i + 5], now) then
-    answers[#answers + 1] = { 'stopped' }
-  elseif ARGV[i + 13] ~= '' and not runs(ARGV[i + 13]) then
-    answers[#answers + 1] = { 'orphan' }
-  elseif ARGV[i + 12] ~= '0' and waiting_in(queue) - (replaced and 1 or 0) >= tonumber(ARGV[i + 12]) then
-    answers[#answers + 1] = { 'full', waiting_in(queue) - (replaced and 1 or 0) }
-  else
-    local gen = string.find(id, '\0', 1, true) and 0
-    if again then
-      -- What the one before has left in its list is another entry.
-      gen = number(known[6] or 0, 0) + 1
-      redis.call('ZREM', dead_key(redis.call('HGET', key, 'queue') or queue), id)
-      redis.call('DEL', key)
-    end
-    local status = delay > 0 and 'later' or 'waiting'
-    local fields = { 'spec', ARGV[i + 2], 'status', status, 'queue', queue, 'processor', ARGV[i + 3],
-      'origin', ARGV[i + 6], 'max_stalled', ARGV[i + 10] }
-    local n, skey = #fields, nil
-    if asked ~= '' then
-      -- The same request may arrive again when the job has ended.
-      fields[n + 1], fields[n + 2] = 'asked', asked
-      n = n + 2
-      if stays then
-        fields[n + 1], fields[n + 2] = 'stays', '1'
-        n = n + 2
-      end
-      if input ~= '' then
-        fields[n + 1], fields[n + 2] = 'input', input
-        n = n + 2
-      end
-    end
-    if ARGV[i + 4] ~= '' then
-      skey = ARGV[i + 5]
-      fields[n + 1], fields[n + 2], fields[n + 3], fields[n + 4] = 'session', ARGV[i + 4], 'skey', ARGV[i + 5]
-      n = n + 4
-    end
-    if priority > 0 then
-      fields[n + 1], fields[n + 2] = 'priority', priority
-      n = n + 2
-    end
-    if ARGV[i + 9] ~= '-1' then
-      fields[n + 1], fields[n + 2] = 'deadline', whole(now + tonumber(ARGV[i + 9]))
-      n = n + 2
-    end
-    if ARGV[i + 11] ~= '' then
-      fields[n + 1], fields[n + 2] = 'stored', '1'
-      if ARGV[i + 11] ~= '=' then fields[n + 3], fields[n + 4] = 'turn', string.sub(ARGV[i + 11], 2) end
-    end
-    n = #fields
-    local parent, depth = ARGV[i + 13], ARGV[i + 14]
-    if depth == '' then depth = parent ~= '' and '1' or nil end
-    if depth then
-      fields[n + 1], fields[n + 2] = 'depth', depth
-      n = n + 2
-    end
-    if parent ~= '' then
-      fields[n + 1], fields[n + 2] = 'parent', parent
-      redis.call('SADD', children_key(parent), id)
-      redis.call('HSET', job_key(parent), 'calls', '1')
-    end
-    if ARGV[i + 17] ~= '' then
-      n = #fields
-      fields[n + 1], fields[n + 2] = 'keep', ARGV[i + 17]
-    end
-    if ARGV[i + 16] ~= '' then
-      n = #fields
-      fields[n + 1], fields[n + 2] = 'debounce', ARGV[i + 16]
-    end
-    if gen then
-      n = #fields
-      fields[n + 1], fields[n + 2] = 'gen', gen
-    end
-    redis.call('HSET', key, unpack(fields))
-    if replaced then
-      cancel_unbegun(replaced, now, ttl, DEBOUNCED)
-    end
-    if ARGV[i + 16] ~= '' then
-      redis.call('SET', debounce_key(queue .. ':' .. ARGV[i + 16]), id)
-    end
-    if skey then
-      redis.call('SADD', jobs_key(skey), id)
-      redis.call('HSETNX', sessions_key(), skey, ARGV[i + 4])
-    end
-    count(queue, status, 1)
-    if status == 'later' then
-      put_later(queue, id, now + delay)
-    else
-      put(queue, id, priority, false, skey, gen, depth)
-    end
-    tell('job:enqueued', now, '', id)
-    answers[#answers + 1] = {}
+    return answer_known(id, origin, known, parent, depth, stays)
+  elseif session ~= '' and is_stopping(skey, now) then
+    return { 'stopped' }
+  elseif parent ~= '' and not runs(parent) then
+    return { 'orphan' }
   end
-  if size >= REPLY_BYTES then break end
+  local replaced = replaced_by(queue, debounce)
+  local waiting = most ~= '0' and waiting_in(queue) - (replaced and 1 or 0)
+  if waiting and waiting >= tonumber(most) then return { 'full', waiting } end
+  local gen = string.find(id, '\0', 1, true) and 0
+  if again then
+    -- What the one before has left in its list is another entry.
+    gen = number(known[6] or 0, 0) + 1
+    redis.call('ZREM', dead_key(redis.call('HGET', key, 'queue') or queue), id)
+    redis.call('DEL', key)
+  end
+  delay, priority = tonumber(delay), tonumber(priority)
+  local status = delay > 0 and 'later' or 'waiting'
+  local fields = { 'spec', spec, 'status', status, 'queue', queue, 'origin', origin, 'more', '1', 'processor', processor,
+    'max_stalled', max_stalled }
+  local n = #fields
+  local function add(name, value)
+    fields[n + 1], fields[n + 2] = name, value
+    n = n + 2
+  end
+  -- The same request may arrive again when the job has ended.
+  if asked ~= '' then add('asked', asked) end
+  if stays then add('stays', '1') end
+  if input ~= '' then add('input', input) end
+  if session ~= '' then
+    add('session', session)
+    add('skey', skey)
+  else
+    skey = nil
+  end
+  if priority > 0 then add('priority', priority) end
+  if deadline ~= '-1' then add('deadline', whole(now + tonumber(deadline))) end
+  if turn ~= '' then
+    add('stored', '1')
+    if turn ~= '=' then add('turn', string.sub(turn, 2)) end
+  end
+  if depth == '' then depth = parent ~= '' and '1' or nil end
+  if depth then add('depth', depth) end
+  if parent ~= '' then
+    add('parent', parent)
+    redis.call('SADD', children_key(parent), id)
+    note(parent, 'calls', '1')
+  end
+  if keep ~= '' then add('keep', keep) end
+  if debounce ~= '' then add('debounce', debounce) end
+  if gen then add('gen', gen) end
+  redis.call('HSET', key, unpack(fields))
+  if replaced then cancel_unbegun(replaced, now, ttl, DEBOUNCED) end
+  if debounce ~= '' then redis.call('SET', debounce_key(queue .. ':' .. debounce), id) end
+  if skey then
+    redis.call('SADD', jobs_key(skey), id)
+    redis.call('HSETNX', sessions_key(), skey, session)
+  end
+  count(queue, status, 1)
+  if status == 'later' then
+    put_later(queue, id, now + delay)
+  elseif skey or priority > 0 then
+    put(queue, id, priority, false, skey, gen, depth)
+  else
+    arrive(queue, entry_of(id, gen))
+    if depth then list_call(queue, id, depth, false) end
+  end
+  tell('job:enqueued', now, '', id)
+  return ACCEPTED
+end
+
+local i = 3
+while i <= #ARGV and size < REPLY_BYTES do
+  local id, queue, spec, origin, more = unpack(ARGV, i, i + 4)
+  i = i + 5
+  if more == '+' then
+    answers[#answers + 1] = enqueue(id, queue, spec, origin, unpack(ARGV, i, i + 13))
+    i = i + 14
+  else
+    local session, skey = '', ''
+    if more == '@' then
+      session, skey = ARGV[i], ARGV[i + 1]
+      i = i + 2
+    end
+    if server.call('EXISTS', job_key(id)) == 1 or string.find(id, '\0', 1, true) or skey ~= '' and is_stopping(skey, now) then
+      answers[#answers + 1] = enqueue(id, queue, spec, origin, queue, session, skey, '0', '0', '-1', MAX_STALLED, '', '0',
+        '', '', '', '', '')
+    else
+      answers[#answers + 1] = accept_plain(id, queue, spec, origin, session, skey)
+    end
+  end
+end
+for _, queue in ipairs(arrivals_order) do
+  local entries = arrivals[queue]
+  for first = 1, #entries, 1000 do
+    redis.call('RPUSH', wait_key(queue), unpack(entries, first, math.min(first + 999, #entries)))
+  end
+  for _ = 1, #entries do wake(queue) end
 end
 finish()
 return answers

@@ -19,7 +19,7 @@ local function revive(id)
   if number(redis.call('HGET', key, 'deliveries') or 0, -1) < 0 then redis.call('HDEL', key, 'deliveries') end
   redis.call('HDEL', key, 'reason', 'result', 'deadline', 'cancel', 'failed', 'progress', 'errors',
     'lost', 'charged', 'conflicts')
-  redis.call('HSET', key, 'status', 'waiting', 'attempt', '1', 'stalls', '0', 'origin', '', 'revived', nonce)
+  note(id, 'status', 'waiting', 'attempt', '1', 'stalls', '0', 'origin', '', 'revived', nonce)
   redis.call('PERSIST', key)
   if job.skey then
     redis.call('SADD', jobs_key(job.skey), id)

@@ -1,8 +1,8 @@
 -- End, retry or hand back claimed jobs: all effects of one job, or none.
 --
 -- KEYS     anchor
--- ARGV     clock, result ttl ms, default state ttl ms, history, then per job: id, token, outcome, result,
---          reason (for 'failed' and 'retry': the error's code, a line's end, its message; for 'conflicted': the
+-- ARGV     clock, result ttl ms, default state ttl ms, history, then per job: id, token, outcome, result, '' or
+--          '+' and then: reason (for 'failed' and 'retry': the error's code, a line's end, its message; for 'conflicted': the
 --          turn it takes from now on), delay ms, '=' and the turn it must not take away where it commits, or
 --          '', expected version ('': any), expected sha, new sha, new blob
 -- RETURNS  per job: {'gone'} | {'replay', outcome} | {'fenced'} | {'conflict', row of read_state}
@@ -14,12 +14,18 @@
 
 local now, ttl, state_ttl, history = read_clock(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 
+local APPLIED = { completed = { 'applied', 'completed' }, failed = { 'applied', 'failed' },
+  cancelled = { 'applied', 'cancelled' } }
+
 local function settle(id, token, outcome, result, reason, delay, turn, version, sha, new_sha, blob)
   local job = load(id)
   if not job then return { 'gone' } end
   delay, turn = tonumber(delay), turn ~= '' and string.sub(turn, 2)
   if token == '' then return { 'fenced' } end
-  if job.last_token == token then return { 'replay', redis.call('HGET', job_key(id), 'last_outcome') or '' } end
+  if job.last_token == token then
+    -- What ended at once has no other outcome than its status.
+    return { 'replay', redis.call('HGET', job_key(id), 'last_outcome') or job.status }
+  end
   if job.token ~= token then
     local resumable, holder = is_resumable(job, token)
     if job.status == 'active' and redis.call('HGET', active_key(job.node), id) == token then
@@ -55,8 +61,7 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
     tell('job:retrying', now, node, id, told_of_failure(job.attempt, reason))
     local status = delay > 0 and 'later' or 'waiting'
     redis.call('HDEL', job_key(id), 'node', 'token', 'away', 'conflicts')
-    redis.call('HSET', job_key(id), 'status', status, 'attempt', job.attempt + 1, 'last_token', token,
-      'last_outcome', 'retry')
+    note(id, 'status', status, 'attempt', job.attempt + 1, 'last_token', token, 'last_outcome', 'retry')
     if result ~= '' then redis.call('HSET', job_key(id), 'errors', result) end
     count(job.queue, 'active', -1)
     count(job.queue, status, 1)
@@ -79,12 +84,20 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
   if transition ~= 'cancel' then reason = '' end
   job.last_outcome = STATUS_OF[transition]
   end_job(job, transition, now, ttl, reason, result, node, told)
-  return { 'applied', job.last_outcome }
+  return APPLIED[job.last_outcome]
 end
 
-local answers, size = {}, 0
-for i = 5, #ARGV, 11 do
-  local answer = settle(unpack(ARGV, i, i + 10))
+local answers, size, i = {}, 0, 5
+while i <= #ARGV do
+  local id, token, outcome, result, more = unpack(ARGV, i, i + 4)
+  local answer
+  if more == '' then
+    answer = settle(id, token, outcome, result, '', 0, '')
+    i = i + 5
+  else
+    answer = settle(id, token, outcome, result, unpack(ARGV, i + 5, i + 11))
+    i = i + 12
+  end
   answers[#answers + 1] = answer
   if answer[1] == 'conflict' then size = size + #(answer[2][4] or '') end
   if size >= REPLY_BYTES then break end

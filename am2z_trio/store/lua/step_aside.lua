@@ -11,7 +11,7 @@ if job.away then
   redis.call('ZREM', back_key(job.queue), job.id)
   return
 end
-redis.call('HSET', job_key(job.id), 'away', '1')
+note(job.id, 'away', '1')
 count(job.queue, 'away', 1)
 if job.skey then leave_session(job.queue, job.skey) end
 finish()

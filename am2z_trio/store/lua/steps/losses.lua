@@ -1,4 +1,4 @@
--- What is lost with a node that seems to be dead, and found again when it is not. Follows the jobs.
+-- What is lost with a node that seems to be dead, and found again when it is not. Follows the claims.
 --
 -- A claim that is taken away since its node seems to be dead can be resumed by that node for as long as nobody
 -- else is granted the job: `lost` says token, number of the grant (it grows with every one) and node. `charged`

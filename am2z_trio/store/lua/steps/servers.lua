@@ -7,7 +7,7 @@
 local DEAD_AMONG, RENEWED_MS = 50, 1000
 
 -- Of the nodes whose leases end first: dead ones are among them.
-local dead_ones
+local dead_ones = nil
 local function dead_nodes(now)
   if dead_ones then return dead_ones end
   local first, silent, channels = redis.call('ZRANGE', nodes_key(), 0, DEAD_AMONG - 1, 'WITHSCORES'), {}, {}

@@ -23,7 +23,7 @@ local function unpacked(text)
   return read and type(value) == 'table' and value or nil
 end
 
-local server, type = redis, type
+local server = redis
 
 -- Takes away what the command has stumbled over.
 local function clear(said, command, key, field)
@@ -53,9 +53,9 @@ local function clear(said, command, key, field)
   end
 end
 
-local redis = setmetatable({}, { __index = server })
+-- Without this guard goes what is done, by `server.call`, to a key that the script has just read through it.
 local pcall_command = server.pcall
-function redis.call(command, ...)
+local function guarded(command, ...)
   local answer = pcall_command(command, ...)
   if type(answer) == 'table' and answer.err then
     local said = answer.err
@@ -66,3 +66,4 @@ function redis.call(command, ...)
   end
   return answer
 end
+local redis = { call = guarded }

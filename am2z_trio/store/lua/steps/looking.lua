@@ -48,7 +48,7 @@ local function look_after_all(now, ttl, grace, batch, most_queues, reaps)
       local job = load_claim(id, name)
       if job then
         reaped = reaped + 1
-        local most = number(redis.call('HGET', job_key(job.id), 'max_stalled') or 0, 0)
+        local most = number(redis.call('HGET', job_key(job.id), 'max_stalled') or MAX_STALLED, 0)
         -- The removal comes first: it is allowed when memory is full.
         redis.call('HDEL', active_key(name), job.id)
         job.stalls = redis.call('HINCRBY', job_key(job.id), 'stalls', 1)
@@ -56,7 +56,7 @@ local function look_after_all(now, ttl, grace, batch, most_queues, reaps)
           drop_claim(job, nil)
           end_job(job, 'stall', now, ttl, 'stalled', '', name)
           local v = redis.call('HMGET', job_key(job.id), 'processor', 'session')
-          failed[#failed + 1] = { job.id, v[1] or '', v[2] or '', job.attempt }
+          failed[#failed + 1] = { job.id, v[1] or job.queue, v[2] or '', job.attempt }
         elseif job.stalls > 1 then
           suspects[#suspects + 1] = job
         elseif return_job(job, nil, now, ttl) then

@@ -1,0 +1,96 @@
+"""Records to script arguments."""
+
+from __future__ import annotations
+
+import secrets
+
+from am2z_trio.model.codec import encode_record
+from am2z_trio.model.options import Retention
+from am2z_trio.model.records import NO_STATE, Enqueue, Settlement, debounce_name, plain_name, turn_of
+from am2z_trio.wire.resp import Argument
+
+from . import scripts
+from .redis_states import milliseconds, require_text
+
+
+def of_enqueue(job: Enqueue) -> tuple[Argument, ...]:
+    """What `enqueue.lua` takes of one job."""
+    spec = job.spec
+    require_text(spec.id)
+    require_text(spec.session)
+    head = (spec.id, job.queue, encode_record(spec), spec.origin)
+    plain = (
+        spec.processor == job.queue
+        and not (spec.parent or spec.depth or spec.state == NO_STATE)
+        and not (job.priority or job.delay or job.max_size or job.again or job.joins or job.debounce)
+        and job.deadline is None
+        and job.max_stalled == scripts.MAX_STALLED
+        and job.on_complete is None
+        and job.on_fail is None
+    )
+    if not plain:
+        return (*head, "+", *_more(job))
+    if spec.session:
+        return (*head, "@", spec.session, plain_name(spec.session))
+    return (*head, "")
+
+
+def of_settlement(settlement: Settlement) -> tuple[Argument, ...]:
+    """What `settle.lua` takes of one job."""
+    id, commit = settlement.id, settlement.commit
+    head = (
+        id if id.isascii() else as_argument(id),
+        settlement.token,
+        settlement.outcome,
+        settlement.result,
+    )
+    if commit is None and not settlement.reason and not settlement.delay:
+        return (*head, "")
+    more = ("+", settlement.reason, milliseconds(settlement.delay))
+    if commit is None:
+        return (*head, *more, "", "", "", "", "")
+    version, sha = ("", "") if commit.expected is None else commit.expected
+    return (*head, *more, f"={commit.turn}", version, sha, commit.checksum, commit.blob)
+
+
+def as_argument(id: str) -> Argument:
+    """An id that anybody may have written, as the bytes that it was."""
+    return id if id.isascii() else id.encode("utf-8", "surrogateescape")
+
+
+def _more(job: Enqueue) -> tuple[Argument, ...]:
+    """What is to be said of a job that is not plain."""
+    spec = job.spec
+    return (
+        spec.processor,
+        spec.session,
+        plain_name(spec.session) if spec.session else "",
+        job.priority,
+        milliseconds(job.delay),
+        -1 if job.deadline is None else max(0, milliseconds(job.deadline)),
+        job.max_stalled,
+        "" if spec.state != NO_STATE else "=" if spec.parent else f"={turn_of(spec)}",
+        job.max_size,
+        spec.parent,
+        spec.depth or "",
+        _again(job),
+        debounce_name(job) if job.debounce else "",
+        _keep(job),
+    )
+
+
+def _again(job: Enqueue) -> str:
+    if job.again:
+        return f"{secrets.token_hex(4)}{int(job.stays)}{job.input}"
+    return "=" if job.joins else ""
+
+
+def _keep(job: Enqueue) -> str:
+    """How long its record is kept, as the scripts read it."""
+    if job.on_complete is None and job.on_fail is None:
+        return ""
+    numbers: list[int] = []
+    for own in (job.on_complete or Retention(), job.on_fail or Retention()):
+        numbers.append(-1 if own.age is None else milliseconds(own.age))
+        numbers.append(-1 if own.count is None else own.count)
+    return " ".join(map(str, numbers))

@@ -1,0 +1,144 @@
+"""Puts the Lua together: what a file says behind what it shares with others, as a script or in a library.
+
+Steps are written once. In a script they are made anew by every call, so it carries those alone that it uses,
+itself or through others. In a library of functions (Redis 7.0 and later, Valkey) all are made once; only what
+a call collects is made anew, and that is told by its spelling: a name in small letters that begins with a
+plain value (`local outbox, posted = {}, {}`) is a call's own, one in capitals is a constant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Final
+
+from am2z_trio.wire.scripts import Library, Script
+
+from .keys import spelled_out
+
+_FOLDER: Final = files("am2z_trio.store") / "lua"
+GROUND: Final = ("spoilt", "clock")
+"""What all steps use, beside the agreed values."""
+
+STEPS: Final = (
+    *("values", "outbox", "parked", "line", "record", "children", "retention", "turns", "ending", "ghosts"),
+    *("leaving", "claims", "losses", "states", "grants", "servers", "registry", "absent"),
+    *("renewal", "looking"),
+)
+"""The files of steps, one concept each, behind those that they use."""
+
+LIBRARIES: Final = "am2z_"
+"""What the name of every library of ours begins with; the digest of its text follows."""
+
+# What a call begins with. The server is among it: it is another one while a library is read.
+_PLAIN: Final = r"(?:\{\}|nil|\d+|[A-Z_]+|redis|server\.pcall)"
+_OWN: Final = re.compile(rf"local (?P<names>[a-z_]\w*(?:, [a-z_]\w*)*) = (?P<values>{_PLAIN}(?:, {_PLAIN})*)")
+_CONSTANT: Final = re.compile(r"local [A-Z]")
+
+
+def read(name: str) -> str:
+    """The text of a file, without the lines that are for its reader alone."""
+    text = (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
+    return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--"))
+
+
+class Bundler:
+    """Makes scripts, and a library of those it has made. `agreed`: values that both languages agree on."""
+
+    def __init__(self, agreed: Mapping[str, int]) -> None:
+        self._agreed = "\n".join(f"local {name} = {value}" for name, value in agreed.items())
+        self._bodies: dict[str, str] = {}
+        self._written: dict[str, str] = {}
+        self._scripts: list[Script] = []
+
+    def script(self, name: str) -> Script:
+        """The script of a file."""
+        body = read(name)
+        written = self.assembled(body)
+        made = Script(name, spelled_out(written))
+        self._written[name] = written
+        self._bodies[name] = body
+        self._scripts.append(made)
+        return made
+
+    def written(self, script: Script) -> str:
+        """A script's text with keys as its author wrote them."""
+        return self._written[script.name]
+
+    def assembled(self, body: str) -> str:
+        """A script's text behind what it uses, with keys as its author wrote them.
+
+        For each name that a function takes from around it Lua looks through all names of the one around it
+        that any has taken before: so the steps stand in a function of their own, within the one of what they
+        all use. Lua has room for 200 names in one, and for 60 from outside of it.
+        """
+        ground = self._ground()
+        shared = ground + _steps()
+        wanted, used = words(body), set[int]()
+        while found := [n for n, (names, _) in enumerate(shared) if n not in used and names & wanted]:
+            used.update(found)
+            wanted.update(*(words(shared[n][1]) for n in found))
+        below = [shared[n][1] for n in sorted(used) if n < len(ground)]
+        above = [shared[n][1] for n in sorted(used) if n >= len(ground)]
+        inner = "\n".join((*above, "local function run()", body, "end", "return run()"))
+        if above:
+            inner = f"local function steps()\n{inner}\nend\nreturn steps()"
+        return "\n".join(("local anchor = KEYS[1]", *below, inner))
+
+    def library(self) -> Library:
+        """A library of all scripts made so far, which from now on know it."""
+        texts = [text for _, text in self._ground() + _steps()]
+        own = [found for text in texts if (found := _OWN.fullmatch(text))]
+        constants = [text for text in texts if _CONSTANT.match(text)]
+        rest = [text for text in texts if not _CONSTANT.match(text) and not _OWN.fullmatch(text)]
+        lines = [
+            "local loading, KEYS, ARGV, anchor = redis",
+            *constants,
+            *(f"local {one['names']}" for one in own),
+            "local function begin(keys, args)",
+            "KEYS, ARGV, anchor = keys, args, keys[1]",
+            *(f"{one['names']} = {one['values']}" for one in own),
+            "end",
+            *rest,
+        ]
+        for name, body in self._bodies.items():
+            lines += [f"loading.register_function('NAME_{name}', function(keys, args)"]
+            lines += ["begin(keys, args)", body, "end)"]
+        text = spelled_out("\n".join(lines))
+        name = LIBRARIES + hashlib.sha256(text.encode()).hexdigest()[:16]
+        return Library(name, f"#!lua name={name}\n" + text.replace("NAME_", f"{name}_"), self._scripts)
+
+    def _ground(self) -> list[tuple[set[str], str]]:
+        return statements(self._agreed) + [
+            one for name in GROUND for one in statements(read(f"steps/{name}"))
+        ]
+
+
+def _steps() -> list[tuple[set[str], str]]:
+    return [one for name in STEPS for one in statements(read(f"steps/{name}"))]
+
+
+def statements(source: str) -> list[tuple[set[str], str]]:
+    """The statements of a file of steps, each with the names that it is about. One ends where the next line
+    begins that is neither indented nor an end."""
+    texts = list[str]()
+    for line in source.splitlines():
+        if line.startswith((" ", "end", "}")):
+            texts[-1] += "\n" + line
+        elif line and not line.startswith("--"):
+            texts.append(line)
+    return [(_names(text), text) for text in texts]
+
+
+def _names(statement: str) -> set[str]:
+    about = re.match(r"(?:local )?function (\w+)|local ([\w, ]+)", statement)
+    assert about is not None, statement
+    return words(about[1] or about[2])
+
+
+def words(source: str) -> set[str]:
+    """The names in a piece of Lua that are no fields."""
+    code = re.sub(r"--.*", "", re.sub(r"'(?:\\.|[^'\\\n])*'", "''", source))
+    return set(re.findall(r"(?<![.\w])[A-Za-z_]\w*", code))

@@ -1,0 +1,86 @@
+-- A claim's end, and its leave from the limits of its queue. Follows the leaving.
+
+-- A job of the session is active no more: where their number is limited, the next one may be claimed.
+local function leave_session(queue, skey)
+  if not flow_of(queue)[2] then return end
+  if redis.call('HINCRBY', running_key(queue), skey, -1) <= 0 then redis.call('HDEL', running_key(queue), skey) end
+  if redis.call('ZREM', blocked_key(queue), skey) == 1 and redis.call('EXISTS', wait_key(queue .. '@' .. skey)) == 1 then
+    take_turn(queue, skey, false)
+    wake(queue)
+  end
+end
+
+-- Lets jobs that had stepped aside go on where there is room; all but the one that is `asking` hear of it.
+-- Returns how many.
+local LET_BACK = 100
+function let_back(queue, asking)
+  local line = redis.call('ZRANGE', back_key(queue), 0, LET_BACK - 1)
+  if #line == 0 then return 0 end
+  local flow, here, let = flow_of(queue), counted(queue), 0
+  local v = redis.call('HMGET', meta_key(queue), 'active', 'away')
+  local most, per_session = flow[3] and number(flow[3], 0) or 0, flow[2] and number(flow[2], 0) or 0
+  local counting = number(v[1] or 0, 0) + (here.active or 0) - number(v[2] or 0, 0) - (here.away or 0)
+  for _, id in ipairs(line) do
+    if most > 0 and counting >= most then break end
+    local job = load(id)
+    local skey = job and per_session > 0 and job.skey
+    if not job or not job.away then
+      redis.call('ZREM', back_key(queue), id)
+    elseif not skey or number(redis.call('HGET', running_key(queue), skey) or 0, 0) < per_session then
+      redis.call('ZREM', back_key(queue), id)
+      redis.call('HDEL', job_key(id), 'away')
+      if skey then redis.call('HINCRBY', running_key(queue), skey, 1) end
+      count(queue, 'away', -1)
+      counting, let = counting + 1, let + 1
+      if id ~= asking then post(job.node, '\147' .. cmsgpack.pack('go on', id, job.token)) end
+    end
+  end
+  return let
+end
+
+-- Retires the claim's token. The removal comes first: it is allowed when memory is full. `settled_as`
+-- is nil for a claim that is taken away: its token was never settled with, so it is fenced from now on.
+local function drop_claim(job, settled_as)
+  redis.call('HDEL', active_key(job.node), job.id)
+  if settled_as then job.last_token, job.last_outcome = job.token, settled_as end
+  if job.turn then pass_turn(job) end
+  if job.away then
+    count(job.queue, 'away', -1)
+    redis.call('ZREM', back_key(job.queue), job.id)
+  elseif job.skey then
+    leave_session(job.queue, job.skey)
+  end
+end
+
+-- Gives a claimed job back to its queue, unless somebody wants it cancelled: to the front, or for a time
+-- when it is due. Returns whether it went back.
+local function return_job(job, settled_as, now, ttl, due)
+  local node = job.node
+  if job.skey and not job.cancel and is_stopping(job.skey, now) then job.cancel = STOPPED end
+  drop_claim(job, settled_as)
+  if job.cancel then
+    if settled_as then job.last_outcome = 'cancelled' end
+    end_job(job, 'cancel', now, ttl, job.cancel, '', node)
+    return false
+  end
+  local status = due and 'later' or 'waiting'
+  redis.call('HDEL', job_key(job.id), 'node', 'token', 'away')
+  if settled_as then
+    note(job.id, 'status', status, 'last_token', job.last_token, 'last_outcome', settled_as)
+  else
+    note(job.id, 'status', status)
+  end
+  count(job.queue, 'active', -1)
+  count(job.queue, status, 1)
+  if due then
+    put_later(job.queue, job.id, due)
+  else
+    put_back(job, true)
+  end
+  return true
+end
+
+-- Takes a node out of every lot it may be in.
+local function leave_lots(node)
+  for _, queue in ipairs(redis.call('HKEYS', claims_key(node))) do redis.call('ZREM', lot_key(queue), node) end
+end

@@ -1,0 +1,74 @@
+-- A job's end. Follows the turns.
+
+-- A job that begins or ends gives way to no later one of its key any more.
+local function leave_debounce(job, key)
+  local held = debounce_key(job.queue .. ':' .. key)
+  if redis.call('GET', held) == job.id then redis.call('DEL', held) end
+end
+
+-- What the event of a failed attempt says. `told`: the error's code, a line's end, its message.
+local function told_of_failure(attempt, told)
+  local code, message = string.match(told, '^([^\n]*)\n(.*)$')
+  return { attempt = attempt, code = code, message = message }
+end
+
+-- Ends a job: only what a later look needs stays. `result` is msgpack or ''. `told`: of a failure that the store
+-- has not found itself, as above.
+function end_job(job, transition, now, ttl, reason, result, node, told)
+  local key, status = job_key(job.id), STATUS_OF[transition]
+  if job.status ~= 'active' then
+    local debounce = redis.call('HGET', key, 'debounce')
+    if debounce then leave_debounce(job, debounce) end
+    if job.depth then redis.call('ZREM', calls_key(job.queue), job.id) end
+    if job.turn then leave_line(job) end
+  end
+  local dead = status == 'failed' and not job.parent
+  if dead then
+    redis.call('HDEL', key, 'node', 'token', 'away')
+  else
+    server.call('HDEL', key, 'spec', 'node', 'token', 'away')
+  end
+  if job.last_outcome and not job.more and reason == '' then
+    server.call('HSET', key, 'status', status, 'result', result, 'last_token', job.last_token)
+  elseif job.last_outcome then
+    redis.call('HSET', key, 'status', status, 'reason', reason, 'result', result, 'last_token', job.last_token,
+      'last_outcome', job.last_outcome)
+  else
+    redis.call('HSET', key, 'status', status, 'reason', reason, 'result', result)
+  end
+  local age = retain(job, dead, status, now, ttl)
+  if job.calls then end_children(job.id, now, ttl, reason == STOPPED and STOPPED or CALLER_GONE, age) end
+  -- A job whose calls complete gets on, however often it is lost with its worker.
+  if job.parent and status == 'completed' then redis.call('HDEL', job_key(job.parent), 'stalls', 'charged') end
+  if job.skey then
+    redis.call('SREM', jobs_key(job.skey), job.id)
+    if redis.call('EXISTS', jobs_key(job.skey)) == 0 then redis.call('HDEL', sessions_key(), job.skey) end
+  end
+  count(job.queue, job.status, -1)
+  count(job.queue, status, 1)
+  if result == '' then result = NIL end
+  if job.origin ~= '' then
+    local head = cmsgpack.pack('settled', job.id, status, reason)
+    for origin in string.gmatch(job.origin, '[^\n]+') do post(origin, '\149' .. head .. result, head) end
+  end
+  if not is_heard() then return end
+  local data = { attempt = job.attempt }
+  if status == 'failed' then
+    if transition == 'stall' then told = LOST end
+    if transition == 'spoil' then told = 'VALIDATION\nthe job\'s' .. string.sub(reason, 4) end
+    data = told_of_failure(job.attempt, told or '')
+  end
+  tell('job:' .. status, now, node, job.id, data)
+  if dead then tell('job:dead', now, node, job.id, data) end
+end
+
+-- Ends a job whose record cannot be read. What is left of it is listed with its queue's dead letters; who waits
+-- for it is told.
+local function quarantine(id, queue, why, now, ttl)
+  local was = redis.call('HMGET', job_key(id), 'status', 'queue')
+  if ENDED[was[1]] and was[2] then return end
+  redis.call('HDEL', job_key(id), 'deadline')
+  redis.call('HSET', job_key(id), 'queue', queue, 'status', 'waiting')
+  local job = load(id)
+  end_job(job, 'spoil', now, ttl, UNREADABLE .. why, '', '')
+end

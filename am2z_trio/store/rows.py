@@ -1,0 +1,285 @@
+"""Script answers and messages to records."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any, Final, TypeVar, cast
+
+import msgspec
+
+from am2z_trio.model.codec import NIL, RecordDecoder
+from am2z_trio.model.errors import AM2ZError, ValidationError
+from am2z_trio.model.events import Event
+from am2z_trio.model.logs import Log
+from am2z_trio.model.options import QueueOptions
+from am2z_trio.model.records import (
+    UNREADABLE,
+    WIRE_VERSION,
+    ClaimAnswer,
+    DeadJob,
+    EnqueueAnswer,
+    Grant,
+    InboxMessage,
+    JobSpec,
+    JobView,
+    QueueInfo,
+    QueueStats,
+    SettleAnswer,
+    Settled,
+    SpecHead,
+    Standing,
+    Unreadable,
+)
+from am2z_trio.model.transitions import TERMINAL, UNDER_WAY, Terminal
+
+from .redis_states import state_record
+
+logger: Final = Log("am2z_trio.store")
+T = TypeVar("T")
+
+decode_inbox: Final = RecordDecoder[list[InboxMessage]](list[InboxMessage])
+decode_message: Final = RecordDecoder[InboxMessage](InboxMessage)
+decode_events: Final = RecordDecoder[list[Event]](list[Event])
+decode_event: Final = RecordDecoder[Event](Event)
+_decode_batch: Final = RecordDecoder[list[msgspec.Raw]](list[msgspec.Raw])
+_decode_head: Final = RecordDecoder[SpecHead](SpecHead)
+_decode_options: Final = RecordDecoder[QueueOptions](QueueOptions)
+_decode_spec: Final = RecordDecoder[JobSpec](JobSpec)
+
+_QUEUED: Final = EnqueueAnswer(status="queued")
+_REFUSALS: Final = {
+    b"orphan": EnqueueAnswer(status="orphan"),
+    b"stopped": EnqueueAnswer(status="stopped"),
+    b"unknown": EnqueueAnswer(status="unknown"),
+}
+_APPLIED_COMPLETED: Final = SettleAnswer(status="applied", outcome="completed")
+
+
+def text(data: bytes) -> str:
+    """A name or id that anybody may have written. What is no text survives the way back (`as_argument`)."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _count(data: bytes) -> int:
+    """A stored number that only informs; 0 for one that is spoilt."""
+    try:
+        return int(data)
+    except ValueError:
+        return 0
+
+
+def messages(payload: bytes, batch: RecordDecoder[list[T]], one: RecordDecoder[T]) -> list[T]:
+    """The messages of a batch. One that cannot be read is dropped; the others are not."""
+    try:
+        return batch(payload)
+    except ValidationError as error:
+        found: list[T] = []
+        try:
+            parts = _decode_batch(payload)
+        except ValidationError:
+            logger.warning("a message that cannot be read was dropped: %s", error)
+            return found
+        for part in parts:
+            try:
+                found.append(one(part))
+            except ValidationError as wrong:
+                logger.warning("a message that cannot be read was dropped: %s", wrong)
+        return found
+
+
+def queue_stats(
+    waiting: int,
+    active: int,
+    completed: int,
+    failed: int,
+    later: int,
+    cancelled: int,
+    paused: int,
+    dead: int,
+    workers: int,
+) -> QueueStats:
+    return QueueStats(
+        waiting=0 if paused else waiting,
+        paused=waiting if paused else 0,
+        active=active,
+        completed=completed,
+        failed=failed,
+        delayed=later,
+        cancelled=cancelled,
+        dead=dead,
+        workers=workers,
+    )
+
+
+def queue_info(
+    queue: bytes, processor: bytes, session: bytes, options: bytes, workers: int, known: int
+) -> QueueInfo | None:
+    try:
+        info = QueueInfo(
+            queue=queue.decode(),
+            processor=processor.decode(),
+            session=session.decode(),
+            workers=workers,
+            known=bool(known),
+        )
+    except UnicodeDecodeError as error:
+        logger.warning("the record of queue %r cannot be read: %s", queue, error)
+        return None
+    if not processor:
+        # Its record has gone, or was set aside; whoever serves it announces it anew.
+        return None
+    try:
+        return msgspec.structs.replace(info, options=_decode_options(options))
+    except AM2ZError as error:
+        # A newer version may have options that this one refuses.
+        logger.warning("the options of queue %s cannot be read: %s", info.queue, error)
+        return info
+
+
+def enqueue_answer(job: str, row: list[bytes]) -> EnqueueAnswer:
+    if not row:
+        return _QUEUED
+    if len(row) == 1:
+        return _REFUSALS[row[0]]
+    if len(row) == 3 and row[0] == b"taken":
+        other: Any = text(row[1])
+        return EnqueueAnswer(status="taken", other=other, processor=text(row[2]))
+    if len(row) == 2:
+        return EnqueueAnswer(status="full", waiting=int(row[1]))
+    return EnqueueAnswer(status="dup", settled=settled(job, *row))
+
+
+def grant(
+    id: bytes,
+    token: bytes,
+    spec: bytes | None,
+    attempt: int = 1,
+    deliveries: int = 1,
+    remaining: int = -1,
+    state: list[bytes] | bytes = b"",
+    errors: bytes = b"",
+    conflicts: int = 0,
+) -> Grant:
+    # A record that has lost its spec is as unreadable as one that is spoilt.
+    read = _decode_spec(spec or b"")
+    if read.version > WIRE_VERSION:
+        raise ValidationError(f"it is of version {read.version}")
+    if read.id.encode() != id:
+        raise ValidationError(f"it is the record of job {read.id!r}")
+    return Grant(
+        spec=read,
+        token=token.decode(),
+        attempt=attempt,
+        deliveries=deliveries,
+        remaining=None if remaining < 0 else remaining / 1000,
+        errors=errors,
+        conflicts=conflicts,
+        stored=None if state == b"" else state_record(cast("list[bytes]", state)),
+    )
+
+
+def claim_answer(answer: list[Any]) -> ClaimAnswer:
+    kind = answer[0]
+    if kind != b"ok":
+        return ClaimAnswer(grants=[], lost=kind == b"lost", stale=kind == b"stale")
+    due = answer[1]
+    grants: list[Grant] = []
+    unreadable: list[Unreadable] = []
+    newer: list[Unreadable] = []
+    for row in answer[2:]:
+        try:
+            grants.append(grant(*row))
+        except ValidationError as error:
+            version = version_of(row[2])
+            if version > WIRE_VERSION:
+                reason, kind = f"they are of version {version}, this node reads {WIRE_VERSION}", newer
+            else:
+                reason, kind = error.message, unreadable
+            deliveries = row[4] if len(row) > 3 else 1
+            kind.append(
+                Unreadable(id=text(row[0]), token=row[1].decode(), reason=reason, deliveries=deliveries)
+            )
+    return ClaimAnswer(
+        grants=grants, unreadable=unreadable, newer=newer, next_due=None if due < 0 else due / 1000
+    )
+
+
+def version_of(spec: bytes | None) -> int:
+    """The version of a spec that cannot be read; 0 for one that is none."""
+    try:
+        return _decode_head(spec or b"").version
+    except ValidationError:
+        return 0
+
+
+_HELD: Final = Standing(status="held")
+
+
+def standing(status: bytes, cancel: bytes | None = None) -> Standing:
+    if status == b"held":
+        return _HELD if cancel is None else Standing(status="held", cancel=text(cancel))
+    return Standing(status="settled" if status == b"settled" else "lost")
+
+
+def settle_answer(row: list[Any]) -> SettleAnswer:
+    status = row[0]
+    if status == b"applied":
+        return (
+            _APPLIED_COMPLETED
+            if row[1] == b"completed"
+            else SettleAnswer(status="applied", outcome=text(row[1]))
+        )
+    if status == b"replay":
+        return SettleAnswer(status="replay", outcome=text(row[1]))
+    if status == b"conflict":
+        return SettleAnswer(status="conflict", current=state_record(row[1]))
+    return SettleAnswer(status="gone" if status == b"gone" else "fenced")
+
+
+def settled(job: str, status: bytes, reason: bytes, result: bytes) -> Settled | None:
+    name = text(status)
+    if name not in TERMINAL:
+        return None
+    return Settled(job, cast(Terminal, name), text(reason), msgspec.Raw(result) if result else NIL)
+
+
+def dead_job(job: str, row: list[bytes]) -> DeadJob:
+    spec, attempt, stalls, failed, reason, result, processor, session = row
+    try:
+        read = _decode_spec(spec)
+    except ValidationError:
+        read = None
+    outcome = settled(job, b"failed", reason, result)
+    assert outcome is not None
+    return DeadJob(
+        spec=read,
+        attempt=_count(attempt),
+        stalls=_count(stalls),
+        failed=_count(failed),
+        settled=outcome,
+        processor=text(processor),
+        session=text(session),
+    )
+
+
+def job_view(job: str, row: list[bytes]) -> JobView:
+    status, attempt, deliveries, stalls, progress, reason, result, digest = row
+    name: Any = text(status)
+    outcome = settled(job, status, reason, result)
+    if outcome is None and name not in UNDER_WAY:
+        name = "failed"
+        outcome = Settled(job, "failed", f"{UNREADABLE}: its status is none", NIL)
+    try:
+        done = float(progress)
+    except ValueError:
+        done = 0.0
+    return JobView(
+        id=job,
+        status=name,
+        attempt=_count(attempt),
+        deliveries=_count(deliveries),
+        stalls=_count(stalls),
+        progress=done if isfinite(done) else 0.0,
+        settled=outcome,
+        input=text(digest),
+    )
