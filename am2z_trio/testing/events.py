@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from am2z_trio.engine.events.bus import EventStream
+from am2z_trio.engine.events.subscription import EventStream
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.model.events import Event
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from math import inf
 from typing import Any
 
 import anyio
@@ -11,9 +10,10 @@ import anyio.lowlevel
 import pytest
 
 from am2z_trio import ConfigurationError, Event, LocalRuntime, RuntimeStateError, processor
-from am2z_trio.engine.events import bus
-from am2z_trio.engine.events.bus import Bus, Subscription
+from am2z_trio.engine.events import buffer
+from am2z_trio.engine.events.bus import Bus
 from am2z_trio.engine.events.filters import Filters
+from am2z_trio.engine.events.subscription import Subscription
 from am2z_trio.engine.events.subscriptions import Subscriptions
 from am2z_trio.model.limits import MAX_BUFFER_BYTES
 
@@ -373,9 +373,9 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 async def test_dropped_events_are_told_once_a_second_and_all_of_them(caplog, monkeypatch):
-    monkeypatch.setattr(bus, "BUFFER", 10)
-    clock, of_node = Clock(), Bus("n")
-    monkeypatch.setattr(bus, "monotonic", clock.now)
+    monkeypatch.setattr(buffer, "BUFFER", 10)
+    clock, of_node = Clock(), Bus()
+    monkeypatch.setattr(buffer, "monotonic", clock.now)
     for second in range(3):
         clock.time = 100.0 + second
         for n in range(1000):
@@ -384,17 +384,18 @@ async def test_dropped_events_are_told_once_a_second_and_all_of_them(caplog, mon
     assert len(lines(caplog)) == 3
     counted = [int(line.split()[0]) for line in lines(caplog)]
     assert counted[0] == 1
-    assert sum(counted) + of_node._unsent._untold == 3000 - 10
-    of_node._unsent.tell(clock.time + 1)
+    assert sum(counted) + of_node._unsent._unlogged == 3000 - 10
+    clock.time += 1
+    of_node._unsent.log()
     assert sum(int(line.split()[0]) for line in lines(caplog)) == 3000 - 10
     assert "emitted faster than they can be published" in lines(caplog)[0]
 
 
 @pytest.mark.parametrize("handler", [None, print], ids=["stream", "handler"])
 async def test_what_a_slow_reader_loses_is_told_once_a_second(caplog, monkeypatch, handler):
-    monkeypatch.setattr(bus, "BUFFER", 10)
+    monkeypatch.setattr(buffer, "BUFFER", 10)
     clock, one = Clock(), Subscription(Filters("said:*"), handler)
-    monkeypatch.setattr(bus, "monotonic", clock.now)
+    monkeypatch.setattr(buffer, "monotonic", clock.now)
     for n in range(500):
         clock.time = n / 250
         one.push(Event("said:x", 0, data=n), 100)
@@ -407,12 +408,12 @@ async def test_what_a_slow_reader_loses_is_told_once_a_second(caplog, monkeypatc
 
 async def test_what_is_dropped_after_a_last_word_is_told_too(caplog, monkeypatch):
     """A runtime may be entered again, on another host with another clock."""
-    monkeypatch.setattr(bus, "BUFFER", 1)
-    of_node = Bus("n")
+    monkeypatch.setattr(buffer, "BUFFER", 1)
+    of_node = Bus()
     for times in (1, 2):
         for n in range(3):
             of_node.emit(Event("said", 0, data=n))
-        of_node._unsent.tell(inf)
+        of_node._unsent.log(at_once=True)
         counted = [int(line.split()[0]) for line in lines(caplog)]
         assert sum(counted) == 3 * times - 1
 

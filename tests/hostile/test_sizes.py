@@ -22,7 +22,7 @@ from am2z_trio import (
     parallel,
     processor,
 )
-from am2z_trio.engine.events import bus
+from am2z_trio.engine.events.buffer import BATCH, BATCH_BYTES, Buffer
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.error_records import error_of, record_of
@@ -154,15 +154,15 @@ async def test_unread_events_are_bounded_in_bytes(live_node: LiveNode):
 
 
 def test_a_batch_of_events_is_bounded_in_bytes():
-    buffer = bus.Buffer()
+    buffer = Buffer()
     for _ in range(200):
         buffer.push(Event("said", 0, data="x"), 60_000)
     sizes = []
     while len(buffer):
-        sizes.append(len(buffer.take(bus.BATCH)))
-    assert max(sizes) <= bus.BATCH_BYTES // 60_000
-    buffer.push(Event("said", 0), 10 * bus.BATCH_BYTES)
-    assert len(buffer.take(bus.BATCH)) == 1
+        sizes.append(len(buffer.take(BATCH)))
+    assert max(sizes) <= BATCH_BYTES // 60_000
+    buffer.push(Event("said", 0), 10 * BATCH_BYTES)
+    assert len(buffer.take(BATCH)) == 1
 
 
 async def test_why_a_job_was_cancelled_is_cut(live_node: LiveNode):

@@ -1,5 +1,7 @@
 """What is told to everybody.
 
 * `bus` - what this node tells all nodes, and what it hears of them
-* `subscriptions` - who listens on this node: one buffer each
+* `emitter` - what a node, its jobs and its users emit
+* `subscription` - one who listens on this node; `subscriptions` - all of them, found by what they ask for
+* `filters` - what somebody asks for; `buffer` - events in line
 """

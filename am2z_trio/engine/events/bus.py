@@ -1,229 +1,42 @@
-"""Events: handlers and streams on this node, and the way out to the others.
+"""Events: out to every node, and in to this node's handlers and streams.
 
 Each subscription has a buffer and, for a handler, a task of its own: a slow or failing handler
-hurts nobody else. Buffers are bounded; what does not fit is dropped, oldest first, counted, and told of at
+hurts nobody else. Buffers are bounded; what does not fit is dropped, oldest first, counted, and logged at
 most once a second.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from contextvars import ContextVar
-from math import inf
-from time import monotonic
 from typing import Any, Final
 
-from am2z_trio.concurrency import CancelScope, Host, Nursery, Spot, TaskStatus
+from am2z_trio.concurrency import Host, Nursery, TaskStatus
 from am2z_trio.concurrency.batching import Batching, Verdict
 from am2z_trio.concurrency.contexts import OwnContext, in_context
 from am2z_trio.concurrency.groups import is_not_the_codes_own
-from am2z_trio.engine.here import Here
-from am2z_trio.model.codec import encode_record
-from am2z_trio.model.errors import AM2ZError, RuntimeStateError, ValidationError
+from am2z_trio.model.errors import AM2ZError, ValidationError
 from am2z_trio.model.events import Event
-from am2z_trio.model.limits import KIB, MAX_BUFFER_BYTES
 from am2z_trio.model.logs import Log
-from am2z_trio.model.telling import attempt, trace_of
+from am2z_trio.model.telling import trace_of
 from am2z_trio.store.ports import Store
 
+from .buffer import BATCH, Buffer, Losses, size_of
 from .filters import Filters
+from .subscription import Handler, Subscription
 from .subscriptions import Subscriptions
 
 logger: Final = Log("am2z_trio.events")
-
-Handler = Callable[[Event], Any]
-
-BUFFER: Final = 10_000
-"""Events a subscription may be behind, of `MAX_BUFFER_BYTES` together."""
-
-BATCH: Final = 100
-"""Events per publish call, of `BATCH_BYTES` together."""
-
-BATCH_BYTES: Final = 256 * KIB
-"""Redis holds what it publishes for every listener, and closes one for which that is too much."""
-
-TELL_EVERY: Final = 1.0
-"""Seconds between two lines about dropped events."""
-
-
-class Buffer:
-    """Events in line, bounded in number and in bytes: beyond that the oldest are dropped."""
-
-    __slots__ = ("_bytes", "_events", "dropped")
-
-    def __init__(self) -> None:
-        self._events: deque[tuple[Event, int]] = deque()
-        self._bytes = 0
-        self.dropped = 0
-        """How many were."""
-
-    def __len__(self) -> int:
-        return len(self._events)
-
-    def push(self, event: Event, size: int) -> None:
-        self._events.append((event, size))
-        self._bytes += size
-        while len(self._events) > BUFFER or (self._bytes > MAX_BUFFER_BYTES and len(self._events) > 1):
-            self.pop()
-            self.dropped += 1
-
-    def pop(self) -> Event:
-        event, size = self._events.popleft()
-        self._bytes -= size
-        return event
-
-    def take(self, most: int) -> list[Event]:
-        """The first ones, of `BATCH_BYTES` together, but at least one, if there is one."""
-        batch: list[Event] = []
-        size = 0
-        while self._events and len(batch) < most:
-            size += self._events[0][1]
-            if batch and size > BATCH_BYTES:
-                break
-            batch.append(self.pop())
-        return batch
-
-
-def size_of(event: Event) -> int:
-    """About how many bytes it takes on the wire; some hundred where its data cannot travel."""
-    data = attempt(lambda: encode_record(event.data), b"") if event.data is not None else b""
-    return 100 + len(event.name) + len(event.session) + len(event.job) + len(data)
-
-
-class Losses:
-    """Says that events were dropped: at most once a second, and of all of them."""
-
-    __slots__ = ("_about", "_again_at", "_template", "_untold")
-
-    def __init__(self, template: str, *about: object) -> None:
-        """The template takes how many, then `about`."""
-        self._template = template
-        self._about = about
-        self._untold = 0
-        self._again_at = -inf
-
-    def add(self, many: int) -> None:
-        self._untold += many
-        self.tell(monotonic())
-
-    def tell(self, now: float) -> None:
-        """Say what has not been said, if it is time; `inf` for at once.
-
-        By a clock that goes on where a subscription outlives its host's.
-        """
-        if self._untold and now >= self._again_at:
-            logger.warning(self._template, self._untold, *self._about)
-            self._untold, self._again_at = 0, -inf if now == inf else now + TELL_EVERY
-
-
-class Subscription:
-    """Events that match a pattern, of one session or job if it asks for one, in order."""
-
-    def __init__(self, filters: Filters, handler: Handler | None = None) -> None:
-        self.pattern, self.session, self.job = filters
-        self.handler = handler
-        self.scope: CancelScope | None = None
-        self.closed = False
-        """Nobody is to hear of anything any more, but for what is there already."""
-        self._buffer = Buffer()
-        self._readers: deque[Spot] = deque()
-        self._losses: Losses | None = None
-
-    @property
-    def dropped(self) -> int:
-        """Events lost because the reader was too far behind."""
-        return self._buffer.dropped
-
-    def push(self, event: Event, size: int) -> None:
-        dropped = self._buffer.dropped
-        self._buffer.push(event, size)
-        if self._buffer.dropped > dropped:
-            if self._losses is None:
-                who = "stream" if self.handler is None else "handler"
-                self._losses = Losses(f"%d events of %r were dropped: a {who} is too slow", self.pattern)
-            self._losses.add(self._buffer.dropped - dropped)
-        self._wake_one()
-
-    def close(self) -> None:
-        self.closed = True
-        self.tell_losses()
-        while self._readers:
-            self._wake_one()
-
-    def tell_losses(self) -> None:
-        """Say what was dropped and not yet said."""
-        if self._losses is not None:
-            self._losses.tell(inf)
-
-    def _wake_one(self) -> None:
-        if self._readers:
-            self._readers.popleft().wake()
-
-    async def next(self, host: Host) -> Event | None:
-        """Wait for the next event, which no other reader gets; `None` when it is closed and none is left."""
-        while not self._buffer:
-            if self.closed:
-                return None
-            spot = host.spot()
-            self._readers.append(spot)
-            try:
-                await spot.park()
-            except BaseException:
-                if spot in self._readers:
-                    self._readers.remove(spot)
-                else:
-                    # It had been woken: somebody else may take what that was for.
-                    self._wake_one()
-                raise
-        if self._losses is not None:
-            self._losses.tell(monotonic())
-        return self._buffer.pop()
-
 
 calling: Final[ContextVar[Subscription | None]] = ContextVar("am2z event handler", default=None)
 """Whose handler we are in."""
 
 
-class EventStream:
-    """What `async with runtime.events(...)` gives. Any number of tasks may read it: each event goes to one of
-    them. When its block is left, iterating ends."""
-
-    def __init__(self, subscription: Subscription, host: Host, here: Here) -> None:
-        self._subscription = subscription
-        self._host = host
-        self._here = here
-
-    @property
-    def dropped(self) -> int:
-        """Events lost because this stream was read too slowly."""
-        return self._subscription.dropped
-
-    def __aiter__(self) -> AsyncIterator[Event]:
-        return self
-
-    async def __anext__(self) -> Event:
-        self._here.require()
-        event = await self._subscription.next(self._host)
-        if event is None:
-            raise StopAsyncIteration
-        return event
-
-    async def next(self) -> Event:
-        """Wait for the next event. `RuntimeStateError` once the stream's block was left."""
-        self._here.require()
-        event = await self._subscription.next(self._host)
-        if event is None:
-            raise RuntimeStateError("the block of this stream of events was left: there come no more")
-        return event
-
-
 class Bus:
     """One node's subscriptions. They may be made before the runtime is entered and outlive it."""
 
-    def __init__(self, node: str) -> None:
-        self._node = node
+    def __init__(self) -> None:
         self._subscriptions = Subscriptions[Subscription]()
         self._outgoing = Buffer()
         self._unsent = Losses("%d events were dropped: they are emitted faster than they can be published")
@@ -313,9 +126,9 @@ class Bus:
                 task_status.started()
                 await publishing.run()
         finally:
-            self._unsent.tell(inf)
+            self._unsent.log(at_once=True)
             for subscription in self._subscriptions:
-                subscription.tell_losses()
+                subscription.log_losses()
             self._host = self._store = self._nursery = self._publishing = None
             self._watched = False
 
@@ -326,7 +139,7 @@ class Bus:
 
     async def _publish(self, events: list[Event]) -> None:
         assert self._store is not None
-        self._unsent.tell(monotonic())
+        self._unsent.log()
         await self.watch_if_allowed()
         await self._store.publish(events)
 

@@ -214,7 +214,7 @@ class Heartbeat:
         self._wait = answer.wait
         if answer.lost and self._options.workers:
             self.on_lost()
-        elif answer.found is not None and _tell_of(answer.found).more:
+        elif answer.found is not None and _logged(answer.found).more:
             self._look_bell.wake()
         return True
 
@@ -246,13 +246,13 @@ class Heartbeat:
             await self._look_bell.park()
             try:
                 # Not once the node signs off: nothing of it shall come after that.
-                while not self._scope.cancel_called and _tell_of(await self._store.tick()).more:
+                while not self._scope.cancel_called and _logged(await self._store.tick()).more:
                     pass
             except AM2ZError as error:
                 logger.warning("looking for dead nodes and stuck queues failed: %s", error)
 
 
-def _tell_of(answer: TickAnswer) -> TickAnswer:
+def _logged(answer: TickAnswer) -> TickAnswer:
     """Say which jobs have failed that no worker can speak for any more."""
     for job in answer.failed:
         log_failure(job, JobStalledError.code, STALLED)

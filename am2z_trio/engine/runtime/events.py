@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from am2z_trio.engine.events.bus import EventStream, Handler, Subscription
 from am2z_trio.engine.events.filters import Filters, checked
+from am2z_trio.engine.events.subscription import EventStream, Handler, Subscription
 from am2z_trio.engine.submission.job import Job
 from am2z_trio.engine.submission.request import require_session
 from am2z_trio.model.callables import require_function

@@ -36,7 +36,7 @@ class Life:
         name = plain_name(options.node or socket.gethostname())
         self._name = name
         self._registry = Registry(options.max_state_bytes)
-        self._bus = Bus(name)
+        self._bus = Bus()
         self._node: Node | None = None
         self._entered: AsyncExitStack | None = None
         self._here: Here | None = None

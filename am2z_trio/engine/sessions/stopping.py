@@ -16,7 +16,7 @@ from .sessions import Sessions
 
 logger: Final = Log("am2z_trio.sessions")
 
-REFUSE: Final = 10.0
+REFUSAL_TTL: Final = 10.0
 """Seconds for which a session that is being stopped refuses jobs, if whoever stops it dies meanwhile."""
 
 MOST: Final = 1000
@@ -79,7 +79,7 @@ class SessionStops:
 
     async def _spare(self, session: str, grace: float) -> None:
         """End what waits, and give what runs some time."""
-        spared = await self._store.stop_session(session, running=False, refuse=grace + REFUSE)
+        spared = await self._store.stop_session(session, running=False, refuse=grace + REFUSAL_TTL)
         waiters = [self._in_flight.watch(job) for job in spared]
         try:
             with self._host.cancel_scope(deadline=self._host.now() + grace):
@@ -163,7 +163,7 @@ class SessionStops:
     async def _drain(self, session: str, drain: _Drain) -> None:
         try:
             with self._sessions.stopping(session):
-                await self._store.stop_session(session, running=True, refuse=REFUSE)
+                await self._store.stop_session(session, running=True, refuse=REFUSAL_TTL)
             self._emitter.emit("session:stopped", session=session)
         except AM2ZError as error:
             logger.warning("session %r could not be stopped in the store: %s", session, error)

@@ -24,7 +24,7 @@ logger: Final = Log("am2z_trio.locks")
 RENEWALS: Final = 3
 """Per lease: one may fail, and there is still time."""
 
-SLACK: Final = 0.005
+RENEWAL_SLACK: Final = 0.005
 """Seconds after a holder's lease at which those in line ask again."""
 
 _owners: Final = set[tuple[object, str]]()
@@ -179,7 +179,7 @@ class Locks:
                         return answer.fence, asked + lease
                     continue
                 first = False
-                with self._host.cancel_scope(deadline=self._host.now() + answer.wait + SLACK):
+                with self._host.cancel_scope(deadline=self._host.now() + answer.wait + RENEWAL_SLACK):
                     await spot.park()
         except BaseException:
             self._store.release_nowait(session, token, lease)
