@@ -36,13 +36,15 @@ def test_the_server_is_this_machines_alone_and_keeps_nothing(url: str, admin: An
 
 def test_each_measurement_finds_it_empty(tmp_path: Any, url: str, admin: Any) -> None:
     stage = Stage(OURS, prepare(OURS, tmp_path), url, admin, patience=1.0)
-    admin.set("left", "behind")
+    empty = stage.redis().memory
+    admin.hset("left", mapping={f"field {number}": "behind" * 100 for number in range(10_000)})
     script = admin.script_load("return 1")
     for _ in range(100):
-        admin.get("left")
+        admin.get("nothing")
     before = stage.redis().commands
     stage.clear()
     assert admin.keys() == []
+    assert stage.redis().memory < empty + 2**20, "what was there has been freed"
     assert admin.script_exists(script) == [False]
     assert stage.redis().commands < before
 
