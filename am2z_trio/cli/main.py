@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import trio
@@ -28,6 +28,9 @@ from .loading import load
 from .log import shown_if_nobody_logs
 from .run import errors_beside, is_standard_output, run_lines
 from .worker import serve
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # pyright: ignore[reportPrivateUsage]
 
 INTERRUPTED: Final = 130
 """Exit status of a run that Ctrl-C or SIGTERM ended, as shells have it."""
@@ -90,65 +93,74 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show versions and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_demo(commands)
+    _add_run(commands)
+    _add_worker(commands)
+    return parser
 
-    one = commands.add_parser(
+
+def _add_demo(commands: Commands) -> None:
+    parser = commands.add_parser(
         "demo",
         help="a map-reduce over real text files",
         epilog=_examples(DEMO_EXAMPLES),
         formatter_class=_Layout,
     )
-    one.description = (
+    parser.description = (
         "Counts lines, words and bytes of all *.py files below PATH: a session per top-level "
         "package, a job per file, a job per session that adds up."
     )
-    one.add_argument("path", nargs="?", type=Path, metavar="PATH", help="default: the standard library")
-    one.add_argument("--json", action="store_true", help="print the figures as JSON")
-    _add_where(one)
-    one.set_defaults(command=_demo)
+    parser.add_argument("path", nargs="?", type=Path, metavar="PATH", help="default: the standard library")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    _add_where(parser)
+    parser.set_defaults(command=_demo)
 
-    two = commands.add_parser(
+
+def _add_run(commands: Commands) -> None:
+    parser = commands.add_parser(
         "run",
         help="a processor over a file of JSON lines",
         epilog=_examples(RUN_EXAMPLES),
         formatter_class=_Layout,
     )
-    two.description = (
+    parser.description = (
         "Runs MODULE:PROCESSOR on every line of a JSON lines file. Results keep the order of the input. "
         "A bad line goes to the errors file with its number and reason, and stops nothing."
     )
-    two.add_argument("target", metavar="MODULE:PROCESSOR", help="such as app.jobs:price or jobs.py:price")
-    two.add_argument("--input", type=Path, required=True, metavar="FILE.jsonl", help="-: standard input")
-    two.add_argument("--output", type=Path, required=True, metavar="FILE.jsonl", help="-: standard output")
-    two.add_argument(
+    parser.add_argument("target", metavar="MODULE:PROCESSOR", help="such as app.jobs:price or jobs.py:price")
+    parser.add_argument("--input", type=Path, required=True, metavar="FILE.jsonl", help="-: standard input")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE.jsonl", help="-: standard output")
+    parser.add_argument(
         "--errors",
         type=Path,
         metavar="FILE.jsonl",
         help="default: OUTPUT with .errors.jsonl, if it is a file",
     )
-    two.add_argument("--session-key", metavar="FIELD", help="field of each line that names its session")
-    _add_where(two)
-    two.set_defaults(command=_run)
+    parser.add_argument("--session-key", metavar="FIELD", help="field of each line that names its session")
+    _add_where(parser)
+    parser.set_defaults(command=_run)
 
-    three = commands.add_parser(
+
+def _add_worker(commands: Commands) -> None:
+    parser = commands.add_parser(
         "worker",
         help="serve a runtime's processors until a signal",
         epilog=_examples(WORKER_EXAMPLES),
         formatter_class=_Layout,
     )
-    three.description = (
+    parser.description = (
         "Enters MODULE:RUNTIME, a QueueRuntime with processors registered, and serves until Ctrl-C or "
         "SIGTERM: then it claims no more and lets running jobs end. A second signal cancels them; they "
         "go back to their queues."
     )
-    three.add_argument("target", metavar="MODULE:RUNTIME", help="such as app.main:runtime")
-    three.add_argument(
+    parser.add_argument("target", metavar="MODULE:RUNTIME", help="such as app.main:runtime")
+    parser.add_argument(
         "--grace",
         type=float,
         metavar="SECONDS",
         help="how long running jobs may take; default: the runtime's",
     )
-    three.set_defaults(command=_worker)
-    return parser
+    parser.set_defaults(command=_worker)
 
 
 def _examples(lines: str) -> str:

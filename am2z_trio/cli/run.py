@@ -11,7 +11,7 @@ import codecs
 import os
 import stat
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import ExitStack
 from functools import partial
 from io import BufferedReader
@@ -64,6 +64,10 @@ class Counts:
         self.lines = self.written = self.failed = 0
 
 
+# A pipe opens when somebody is at its other end.
+_in_thread: Final = partial(anyio.to_thread.run_sync, abandon_on_cancel=True)
+
+
 async def run_lines(
     runtime: Runtime,
     processor: Processor[Any],
@@ -80,24 +84,13 @@ async def run_lines(
     rest.
     """
     with ExitStack() as files:
-        # In threads, as a pipe opens when somebody is at its other end.
-        in_thread = partial(anyio.to_thread.run_sync, abandon_on_cancel=True)
-        lines = files.enter_context(await in_thread(_open_input, source))
-        is_file = stat.S_ISREG(os.fstat(lines.fileno()).st_mode)
-        for path in (target, errors):
-            if path is not None and is_file and _is_open(path, lines):
-                raise ConfigurationError(f"{str(path)!r} is the input: it would be overwritten")
-        if errors is not None and _same_place(target, errors):
-            raise ConfigurationError(f"{str(target)!r} cannot be the output and the errors file at once")
+        lines, is_file = await _open_lines(files, source, target, errors)
         runtime.register(processor)
-        counts = Counts()
-        total = (
-            await anyio.to_thread.run_sync(_count_lines, source) if is_file and source != STANDARD else None
-        )
-        out = files.enter_context(await in_thread(_create, target, "--output"))
-        bad = None if errors is None else files.enter_context(await in_thread(_create, errors, "--errors"))
+        total = await _in_thread(_count_lines, source) if is_file and source != STANDARD else None
+        out = files.enter_context(await _in_thread(_create, target, "--output"))
+        bad = None if errors is None else files.enter_context(await _in_thread(_create, errors, "--errors"))
         advance = files.enter_context(progress(processor.name, total))
-        under_way: deque[Entry] = deque()
+        counts, under_way = Counts(), deque[Entry]()
         send, receive = anyio.create_memory_object_stream[Entry](WINDOW)
 
         async def write_each() -> None:
@@ -120,14 +113,25 @@ async def run_lines(
                             under_way.append(entry)
                             await send.send(entry)
         except BaseException:
-            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + 2):
-                for _, _, job in under_way:
-                    if isinstance(job, Job):
-                        await job.cancel("the run was interrupted")
+            await _cancel(under_way)
             raise
         finally:
             receive.close()
     return counts
+
+
+async def _open_lines(
+    files: ExitStack, source: Path, target: Path, errors: Path | None
+) -> tuple[BufferedReader, bool]:
+    """The input, and whether it is a file. No output may be the same one, or another output."""
+    lines = files.enter_context(await _in_thread(_open_input, source))
+    is_file = stat.S_ISREG(os.fstat(lines.fileno()).st_mode)
+    for path in (target, errors):
+        if path is not None and is_file and _is_open(path, lines):
+            raise ConfigurationError(f"{str(path)!r} is the input: it would be overwritten")
+    if errors is not None and _same_place(target, errors):
+        raise ConfigurationError(f"{str(target)!r} cannot be the output and the errors file at once")
+    return lines, is_file
 
 
 def is_standard_output(path: Path) -> bool:
@@ -249,6 +253,13 @@ async def _submit(
         return await runtime.submit(processor, cast(Any, value), session=session)
     except AM2ZError as error:
         return error
+
+
+async def _cancel(entries: Iterable[Entry]) -> None:
+    with anyio.CancelScope(shield=True, deadline=anyio.current_time() + 2):
+        for _, _, job in entries:
+            if isinstance(job, Job):
+                await job.cancel("the run was interrupted")
 
 
 async def _write(entry: Entry, out: IO[bytes], bad: IO[bytes] | None, counts: Counts) -> None:

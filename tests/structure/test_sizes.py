@@ -20,8 +20,6 @@ FILE, CLASS, FUNCTION, PARAMETERS = 400, 300, 50, 8
 constructor without `self`."""
 
 EXCEPTIONS: Final[dict[str, int]] = {
-    "cli/main.py:_parser": 68,
-    "cli/run.py:run_lines": 64,
     "engine/processors/processor.py:Processor.__init__()": 10,
     "store/lua/claim.lua": 401,
     "store/redis.py": 694,

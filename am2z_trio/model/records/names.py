@@ -20,8 +20,6 @@ def plain_name(text: str) -> str:
     return "~" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:40]
 
 
-def queue_name(processor: str, session: str | None = None) -> str:
-    """Name a processor's shared queue, or its queue for one session."""
-    if session is None:
-        return plain_name(processor)
-    return f"{plain_name(processor)}@{plain_name(session)}"
+def queue_name(processor: str) -> str:
+    """Name a processor's queue."""
+    return plain_name(processor)
