@@ -24,6 +24,7 @@ from am2z_trio import (
     ProcessorTimeoutError,
     QueueOptions,
     RetryPolicy,
+    SessionStoppedError,
     processor,
 )
 from am2z_trio.concurrency import _asyncio, _trio
@@ -74,7 +75,8 @@ def slots(runtime: Runtime, name: str) -> int:
     return worker.slots
 
 
-async def test_one_task_runs_all_of_them_under_one_scope(make_runtime, shared: bool):
+@pytest.mark.parametrize("session", [None, "alice"])
+async def test_one_task_runs_all_of_them_under_one_scope(make_runtime, shared: bool, session: str | None):
     scopes = list[Any]()
 
     @processor(queue=ONE)
@@ -86,7 +88,7 @@ async def test_one_task_runs_all_of_them_under_one_scope(make_runtime, shared: b
 
     async with opened(make_runtime(), plain) as runtime:
         for n in range(3):
-            assert (await runtime.execute(plain, n)).unwrap() == n
+            assert (await runtime.execute(plain, n, session=session)).unwrap() == n
     assert len({id(scope) for scope in scopes}) == (1 if shared else 3)
 
 
@@ -511,6 +513,31 @@ async def test_a_task_that_cancels_itself_past_its_scopes_leaves_the_next_job_al
                 (await runtime.execute(plain, 2, timeout=0.01)).unwrap()
             assert (await runtime.execute(plain, 0)).unwrap() == 0
         assert slots(runtime, "plain") == 1
+
+
+async def test_a_plain_job_of_a_session_that_is_stopped_ends_so_and_the_session_goes_on(make_runtime):
+    begun = list[int]()
+
+    @processor(queue=ONE)
+    async def plain(n: int) -> int:
+        begun.append(n)
+        if n:
+            await anyio.sleep_forever()
+        return n + 1
+
+    async with opened(make_runtime(), plain) as runtime:
+        for n in (1, 2):
+            assert (await runtime.execute(plain, 0, session="alice")).unwrap() == 1
+            job = await runtime.submit(plain, n, session="alice")
+            while n not in begun:
+                await anyio.sleep(0.001)
+            await runtime.stop_session("alice")
+            with pytest.raises(SessionStoppedError):
+                (await job.result()).unwrap()
+            # Nothing of it was committed.
+            state = await runtime.state.get("alice", int)
+            assert state is not None
+            assert (state.state, state.version) == (1, n)
 
 
 async def test_a_job_is_handed_back_when_its_worker_is_stopped(make_runtime):

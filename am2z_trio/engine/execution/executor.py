@@ -239,7 +239,7 @@ class Executor:
     def run_plain(
         self, claim: Claim, registered: Registered, scope: CancelScope
     ) -> Awaitable[Settlement | None]:
-        """`run` for a job of a plain processor without a session, under a scope that other jobs share.
+        """`run` for a job of a plain processor, under a scope that other jobs share.
 
         What the scope raises where it is cancelled passes through: who has entered the scope leaves it
         then, and asks `cut_short`.
@@ -250,6 +250,8 @@ class Executor:
         try:
             running.set(claim)
             attempt = Attempt(claim, registered, self._now(), time.time())
+            if claim.grant.spec.session:
+                attempt.stored = JobState(self._states, claim.grant, registered.processor.state_type)
             remaining = attempt.remaining
             claim.is_limited = is_limited = attempt.ends < inf
             output: Any = None

@@ -114,7 +114,7 @@ class Slot:
         """Run jobs until the scope is used up, or nobody needs this slot: returns whether it goes on."""
         services, source, owner, spot = self._services, self._source, self._owner, self.spot
         host, now = services.host, services.host.now
-        shares, run_plain = host.sees_scopes and not owner.session.id, services.executor.run_plain
+        shares, run_plain = host.sees_scopes, services.executor.run_plain
         turn_ends = now() + SLICE
         while True:
             claim = self.claim
