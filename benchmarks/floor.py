@@ -28,7 +28,7 @@ from am2z_trio.concurrency import current_host
 from am2z_trio.model import codec
 from am2z_trio.model.events import Event
 from am2z_trio.model.records import WIRE_VERSION, InboxMessage, ResultRecord, Settlement, queue_name
-from am2z_trio.store.redis import RedisStore
+from am2z_trio.store.redis.store import RedisStore
 
 from .contenders.contender import CONCURRENCY, NAP, URL
 from .contenders.driver import A_CALL, WARM, Figures

@@ -36,10 +36,10 @@ from am2z_trio.model.records import (
     StateWrite,
 )
 from am2z_trio.model.redis_options import RedisOptions
-from am2z_trio.store import scripts
-from am2z_trio.store.keys import anchor, spell, spelled_out
 from am2z_trio.store.ports import StoreSettings
-from am2z_trio.store.redis import RedisStore
+from am2z_trio.store.redis import scripts
+from am2z_trio.store.redis.keys import anchor, spell, spelled_out
+from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.wire.scripts import Script
 
 T = TypeVar("T")

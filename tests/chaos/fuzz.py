@@ -63,10 +63,10 @@ from am2z_trio.model.records import (
 )
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.model.transitions import TERMINAL
-from am2z_trio.store.keys import anchor, spell
 from am2z_trio.store.ports import StoreSettings
-from am2z_trio.store.redis import RedisStore
-from am2z_trio.store.rows import decode_inbox
+from am2z_trio.store.redis.keys import anchor, spell
+from am2z_trio.store.redis.rows import decode_inbox
+from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.wire.resp import INCOMPLETE, Push, ReplyError, new_parser, pack
 from am2z_trio.wire.scripts import Script
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 import redis
 
-from am2z_trio.store.keys import TEMPLATES, anchor
+from am2z_trio.store.redis.keys import TEMPLATES, anchor
 
 TYPES: Final = {
     "job": "hash",

@@ -26,7 +26,7 @@ import anyio
 import anyio.to_thread
 
 from am2z_trio import QueueRuntime
-from am2z_trio.store.keys import spell
+from am2z_trio.store.redis.keys import spell
 from tests.conftest import RedisProcess
 
 from .auditor import Outside, audit

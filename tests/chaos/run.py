@@ -33,7 +33,7 @@ import redis
 
 from am2z_trio import QueueRuntime
 from am2z_trio.model.errors import UnknownOutcomeError
-from am2z_trio.store.keys import spell
+from am2z_trio.store.redis.keys import spell
 from tests.conftest import RedisProcess, wait_until
 
 from .auditor import Outside, audit

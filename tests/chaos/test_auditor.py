@@ -14,9 +14,9 @@ from hypothesis.stateful import invariant, run_state_machine_as_test
 from am2z_trio.model.codec import checksum
 from am2z_trio.model.records import FREE, Commit, Enqueue, Flow, JobSpec, Settlement, StateWrite
 from am2z_trio.model.redis_options import RedisOptions
-from am2z_trio.store.keys import TEMPLATES, spell
 from am2z_trio.store.ports import StoreSettings
-from am2z_trio.store.redis import RedisStore
+from am2z_trio.store.redis.keys import TEMPLATES, spell
+from am2z_trio.store.redis.store import RedisStore
 from tests.chaos.auditor import PERMANENT, Outside, audit
 from tests.chaos.keyspace import CHANNELS, TYPES
 from tests.store.test_stateful import (

@@ -22,7 +22,7 @@ from typing import Any, Final, cast
 import anyio
 
 from am2z_trio import Context, QueueOptions, QueueRuntime, chain, processor
-from am2z_trio.store import scripts
+from am2z_trio.store.redis import scripts
 from am2z_trio.wire.connection import Connection
 from am2z_trio.wire.scripts import Script
 

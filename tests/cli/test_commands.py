@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from am2z_trio.cli.display import progress, say, table
-from am2z_trio.store import keys
+from am2z_trio.store.redis import keys
 from tests.conftest import RedisProcess, wait_until
 
 JOBS = """

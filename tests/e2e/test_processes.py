@@ -17,7 +17,7 @@ import pytest
 from am2z_trio import NoWorkerError, ProcessorResult, QueueRuntime, SessionStoppedError
 from am2z_trio.engine.submission import looking, vacancies
 from am2z_trio.model.records import queue_name
-from am2z_trio.store import keys
+from am2z_trio.store.redis import keys
 from tests.conftest import RedisProcess
 from tests.e2e.conftest import Process
 

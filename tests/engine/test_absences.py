@@ -13,7 +13,7 @@ import pytest
 
 from am2z_trio import Context, Job, Processor, QueueOptions, QueueRuntime, SessionStoppedError, processor
 from am2z_trio.engine.node import holdings
-from am2z_trio.store import keys
+from am2z_trio.store.redis import keys
 from tests.chaos.faults import FaultProxy, Refuse, open_fault_proxy
 from tests.conftest import RedisProcess
 

@@ -24,8 +24,8 @@ from am2z_trio import (
 from am2z_trio.engine.node import access, node
 from am2z_trio.engine.work import settler
 from am2z_trio.model.errors import AM2ZError
-from am2z_trio.store.access import Probe, least_acl
-from am2z_trio.store.keys import spell
+from am2z_trio.store.redis.access import Probe, least_acl
+from am2z_trio.store.redis.keys import spell
 from am2z_trio.wire import client
 from tests.conftest import RedisProcess, SpawnRedis
 

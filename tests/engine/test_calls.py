@@ -30,7 +30,7 @@ from am2z_trio import (
 from am2z_trio.engine.execution.breakers import Breakers
 from am2z_trio.engine.node import memory_watch
 from am2z_trio.model.records import NO_STATE, JobSpec, callers_below
-from am2z_trio.store import keys
+from am2z_trio.store.redis import keys
 
 on_both_hosts = pytest.mark.anyio
 

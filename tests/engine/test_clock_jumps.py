@@ -12,9 +12,9 @@ import pytest
 
 from am2z_trio import JobOptions, QueueOptions, QueueRuntime, processor
 from am2z_trio.model.redis_options import RedisOptions
-from am2z_trio.store import keys
 from am2z_trio.store.ports import Store
-from am2z_trio.store.redis import RedisStore
+from am2z_trio.store.redis import keys
+from am2z_trio.store.redis.store import RedisStore
 from tests.conftest import RedisProcess
 
 pytestmark = pytest.mark.anyio

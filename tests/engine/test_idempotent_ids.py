@@ -18,7 +18,7 @@ from am2z_trio import (
     processor,
 )
 from am2z_trio.engine.runtime.runtime import Runtime
-from am2z_trio.store.keys import spell
+from am2z_trio.store.redis.keys import spell
 
 on_both_hosts = pytest.mark.anyio
 

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from am2z_trio import Context, NoWorkerError, QueueOptions, QueueRuntime, processor
-from am2z_trio.store import keys
+from am2z_trio.store.redis import keys
 from tests.conftest import RedisProcess, SpawnRedis, wait_until
 
 pytestmark = pytest.mark.anyio

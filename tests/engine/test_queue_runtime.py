@@ -22,7 +22,7 @@ from am2z_trio import (
     processor,
 )
 from am2z_trio.model.records import WIRE_VERSION, ClaimAnswer, JobSpec
-from am2z_trio.store import keys
+from am2z_trio.store.redis import keys
 
 pytestmark = pytest.mark.anyio
 
@@ -311,7 +311,7 @@ async def test_processors_are_announced_again_when_the_store_was_emptied(redis_u
 
 
 async def test_each_job_that_ends_is_a_sign_of_life(redis_url, redis_server, monkeypatch):
-    monkeypatch.setattr("am2z_trio.store.lease.BUDGET", 0.4)
+    monkeypatch.setattr("am2z_trio.store.redis.lease.BUDGET", 0.4)
     lease, budget = 3.0, 1.2
     begun: list[float] = []
     ends: list[float] = []

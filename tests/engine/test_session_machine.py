@@ -33,10 +33,10 @@ from am2z_trio import (
 from am2z_trio.engine.node import node as node_module
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.model.ids import chosen_id
-from am2z_trio.store.keys import anchor
 from am2z_trio.store.memory.server import MemoryServer
 from am2z_trio.store.memory.store import MemoryStore
 from am2z_trio.store.ports import Store
+from am2z_trio.store.redis.keys import anchor
 from tests.chaos.faults import FaultProxy, Refuse, open_fault_proxy
 from tests.conftest import RedisProcess
 

@@ -32,7 +32,7 @@ from am2z_trio import (
 )
 from am2z_trio.model.codec import StateCodec, checksum
 from am2z_trio.model.records import plain_name
-from am2z_trio.store.keys import spell
+from am2z_trio.store.redis.keys import spell
 
 pytestmark = pytest.mark.anyio
 

@@ -41,8 +41,8 @@ from am2z_trio.model.records import (
     StateWrite,
 )
 from am2z_trio.model.redis_options import RedisOptions
-from am2z_trio.store.keys import anchor
-from am2z_trio.store.redis import RedisStore
+from am2z_trio.store.redis.keys import anchor
+from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.testing.conformance import SETTINGS, Clock, Node, job
 from am2z_trio.wire.client import RedisClient
 from tests.conftest import RedisProcess

@@ -40,7 +40,7 @@ from am2z_trio.model.events import Event
 from am2z_trio.model.limits import KIB, MAX_ERROR_BYTES, MAX_PARTIAL_BYTES
 from am2z_trio.model.records import JobSpec, Settled, Wake
 from am2z_trio.model.runtime_options import RuntimeOptions
-from am2z_trio.store import rows
+from am2z_trio.store.redis import rows
 from am2z_trio.wire.resp import INCOMPLETE, error_from, new_parser
 
 TEXTS = st.text(st.characters(), max_size=20)  # surrogates included

@@ -36,8 +36,8 @@ from am2z_trio.engine.submission.job import Job
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.records import WIRE_VERSION, ResultRecord
 from am2z_trio.model.redis_options import RedisOptions
-from am2z_trio.store import keys
-from am2z_trio.store.redis import RedisStore
+from am2z_trio.store.redis import keys
+from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.testing.conformance import Node
 from tests.conftest import RedisProcess
 

@@ -15,7 +15,7 @@ import anyio.streams.text
 import pytest
 
 from am2z_trio import LocalRuntime, QueueOptions, QueueRuntime, RedisStateManager, processor
-from am2z_trio.store.keys import spell
+from am2z_trio.store.redis.keys import spell
 from am2z_trio.testing.certificate import certify
 from am2z_trio.testing.history import load
 from am2z_trio.testing.linearizability import check

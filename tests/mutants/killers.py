@@ -20,7 +20,7 @@ from hypothesis.stateful import get_state_machine_test, invariant
 from am2z_trio.concurrency import current_host
 from am2z_trio.model.codec import checksum
 from am2z_trio.model.records import StateWrite, plain_name
-from am2z_trio.store.keys import spell
+from am2z_trio.store.redis.keys import spell
 from am2z_trio.testing.conformance import CASES, SETTINGS, Bench, run_case
 from tests.chaos.auditor import Finding, audit
 from tests.store.test_conformance import RedisBackend

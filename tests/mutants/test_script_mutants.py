@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from am2z_trio.store import scripts
-from am2z_trio.store.keys import spelled_out
+from am2z_trio.store.redis import scripts
+from am2z_trio.store.redis.keys import spelled_out
 from am2z_trio.wire.scripts import Script
 from tests.mutants.killers import a_case_fails, explore
 from tests.store.test_stateful import (

@@ -14,10 +14,10 @@ from am2z_trio.model.codec import checksum
 from am2z_trio.model.options import Retention
 from am2z_trio.model.records import Enqueue, Settlement, StateWrite
 from am2z_trio.model.redis_options import RedisOptions
-from am2z_trio.store import scripts
-from am2z_trio.store.keys import spell
 from am2z_trio.store.memory.server import MemoryServer
-from am2z_trio.store.redis import RedisStore
+from am2z_trio.store.redis import scripts
+from am2z_trio.store.redis.keys import spell
+from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.testing.conformance import SETTINGS, job
 from benchmarks import scripts as bench
 from tests.store.test_stateful import BlockingClient, drive
@@ -129,7 +129,7 @@ def test_no_call_does_more_because_more_has_piled_up(step, connection, monkeypat
 
 
 def test_no_script_searches_through_what_may_be_long():
-    lua = files("am2z_trio.store") / "lua"
+    lua = files("am2z_trio.store.redis") / "lua"
     used = {
         (script.name.removesuffix(".lua"), command)
         for folder in (lua, lua / "steps")

@@ -8,11 +8,11 @@ import pytest
 from am2z_trio.concurrency import current_host
 from am2z_trio.model.records import Flow, Settlement, Wake, plain_name
 from am2z_trio.model.redis_options import RedisOptions
-from am2z_trio.store import keys
-from am2z_trio.store.access import least_acl
 from am2z_trio.store.memory.server import MemoryServer
 from am2z_trio.store.memory.store import MemoryStore
-from am2z_trio.store.redis import RedisStore
+from am2z_trio.store.redis import keys
+from am2z_trio.store.redis.access import least_acl
+from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.testing.conformance import CASES, SETTINGS, Backend, Bench, Clock, job, run_case
 from tests.conftest import wait_until
 

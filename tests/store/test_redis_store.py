@@ -28,10 +28,10 @@ from am2z_trio.model.events import Event
 from am2z_trio.model.options import Retention
 from am2z_trio.model.records import Enqueue, QueueInfo, Settled, Settlement, Standing, Wake, plain_name
 from am2z_trio.model.redis_options import RedisOptions
-from am2z_trio.store import keys, lease, scripts
-from am2z_trio.store.lease import LOOKS, LeaseKeeper
 from am2z_trio.store.ports import StoreSettings
-from am2z_trio.store.redis import RedisStore
+from am2z_trio.store.redis import keys, lease, scripts
+from am2z_trio.store.redis.lease import LOOKS, LeaseKeeper
+from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.testing.conformance import HOSTILE, SETTINGS, Bench, Clock, Node, commit, job, version
 from tests.conftest import RedisProcess, wait_until
 from tests.wire.peer import bulk, open_peers

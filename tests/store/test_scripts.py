@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from am2z_trio.store import bundle, scripts
-from am2z_trio.store.keys import spelled_out
+from am2z_trio.store.redis import bundle, scripts
+from am2z_trio.store.redis.keys import spelled_out
 from am2z_trio.wire.scripts import Library, Script
 
 SCRIPTS = [value for value in vars(scripts).values() if isinstance(value, Script)]

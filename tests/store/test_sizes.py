@@ -11,8 +11,9 @@ import pytest
 from am2z_trio.model.codec import NIL
 from am2z_trio.model.events import Event
 from am2z_trio.model.records import Commit, Grant, Settled, Settlement
-from am2z_trio.store import redis_states, scripts
-from am2z_trio.store.redis import REQUEST_BYTES
+from am2z_trio.store.redis import scripts
+from am2z_trio.store.redis import states as redis_states
+from am2z_trio.store.redis.store import REQUEST_BYTES
 from am2z_trio.testing.conformance import Bench, commit, job
 from tests.conftest import RedisProcess
 

@@ -48,13 +48,13 @@ from am2z_trio.model.records import (
 )
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.model.transitions import TERMINAL
-from am2z_trio.store import scripts
-from am2z_trio.store.keys import anchor, spell
 from am2z_trio.store.memory.bounds import BOUNDS
 from am2z_trio.store.memory.server import MemoryServer
 from am2z_trio.store.ports import StoreSettings
-from am2z_trio.store.redis import RedisStore
-from am2z_trio.store.rows import decode_inbox
+from am2z_trio.store.redis import scripts
+from am2z_trio.store.redis.keys import anchor, spell
+from am2z_trio.store.redis.rows import decode_inbox
+from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.wire.scripts import Script
 
 T = TypeVar("T")

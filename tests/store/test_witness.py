@@ -10,9 +10,9 @@ import pytest
 from am2z_trio.concurrency import current_host
 from am2z_trio.model.records import Flow
 from am2z_trio.model.redis_options import RedisOptions
-from am2z_trio.store import keys
-from am2z_trio.store.redis import RedisStore
-from am2z_trio.store.witness import SLACK, Witness
+from am2z_trio.store.redis import keys
+from am2z_trio.store.redis.store import RedisStore
+from am2z_trio.store.redis.witness import SLACK, Witness
 from am2z_trio.testing.conformance import SETTINGS, Clock, Node, job
 from tests.conftest import RedisProcess
 

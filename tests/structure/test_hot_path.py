@@ -16,7 +16,7 @@ import pytest
 
 import am2z_trio
 from am2z_trio import LocalRuntime, Processor, QueueRuntime, batch, chain, parallel, processor
-from am2z_trio.store import scripts
+from am2z_trio.store.redis import scripts
 from am2z_trio.wire.scripts import Script
 
 PACKAGE: Final = str(Path(am2z_trio.__file__).parent)

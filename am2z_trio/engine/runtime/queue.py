@@ -12,7 +12,7 @@ from am2z_trio.model.checks import require
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.model.runtime_options import RuntimeKeywords, RuntimeOptions
 from am2z_trio.store.ports import Store
-from am2z_trio.store.redis import RedisStore
+from am2z_trio.store.redis.store import RedisStore
 
 from .runtime import Runtime
 

@@ -32,7 +32,7 @@ from am2z_trio.model.records import (
 )
 from am2z_trio.model.transitions import TERMINAL, UNDER_WAY, Terminal
 
-from .redis_states import state_record
+from .states import state_record
 
 logger: Final = Log("am2z_trio.store")
 T = TypeVar("T")

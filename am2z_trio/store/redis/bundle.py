@@ -18,7 +18,7 @@ from am2z_trio.wire.scripts import Library, Script
 
 from .keys import spelled_out
 
-_FOLDER: Final = files("am2z_trio.store") / "lua"
+_FOLDER: Final = files("am2z_trio.store.redis") / "lua"
 GROUND: Final = ("spoilt", "clock")
 """What all steps use, beside the agreed values."""
 

@@ -10,7 +10,7 @@ from am2z_trio.model.records import NO_STATE, Enqueue, Settlement, debounce_name
 from am2z_trio.wire.resp import Argument
 
 from . import scripts
-from .redis_states import milliseconds, require_text
+from .states import milliseconds, require_text
 
 
 def of_enqueue(job: Enqueue) -> tuple[Argument, ...]:

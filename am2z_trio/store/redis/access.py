@@ -4,7 +4,7 @@ The scripts' own text says which commands they use; beside them stands what the 
 it down as the rules of `ACL SETUSER`:
 
 ```python
-from am2z_trio.store.access import least_acl
+from am2z_trio.store.redis.access import least_acl
 
 print("ACL SETUSER app on >password", *least_acl("am2z"))
 ```
@@ -152,7 +152,7 @@ class Probe:
         return AccessDeniedError(
             f"user {user!r} of Redis at {options.display} {when} all rights that prefix {self._prefix!r} "
             f"needs; missing: {' '.join(missing)} (ACL SETUSER gives them, and "
-            "am2z_trio.store.access.least_acl lists all that are needed)",
+            "am2z_trio.store.redis.access.least_acl lists all that are needed)",
             context={"user": user, "missing": list(missing)},
         )
 

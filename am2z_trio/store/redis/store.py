@@ -47,6 +47,8 @@ from am2z_trio.model.records import (
     plain_name,
 )
 from am2z_trio.model.redis_options import RedisOptions
+from am2z_trio.store.lasting import lasting
+from am2z_trio.store.ports import BreakerStep, Listener, ReviveAnswer, StateStore, StoreSettings
 from am2z_trio.wire.client import ConnectionEvent, RedisClient
 from am2z_trio.wire.resp import Argument
 from am2z_trio.wire.scripts import Script
@@ -55,10 +57,8 @@ from . import arguments, rows, scripts
 from .access import Probe
 from .bundle import LIBRARIES
 from .keys import anchor, script_keys, spell
-from .lasting import lasting
 from .lease import LeaseKeeper
-from .ports import BreakerStep, Listener, ReviveAnswer, StateStore, StoreSettings
-from .redis_states import RedisStates, milliseconds, require_text
+from .states import RedisStates, milliseconds, require_text
 from .witness import Witness
 
 logger: Final = Log("am2z_trio.store")

@@ -9,11 +9,11 @@ from typing import Any, Final
 from am2z_trio.model.errors import ValidationError
 from am2z_trio.model.integrity import MISSING, verified
 from am2z_trio.model.records import LockAnswer, StateRecord, StateWrite, WriteAnswer, plain_name
+from am2z_trio.store.ports import StoreSettings
 from am2z_trio.wire.resp import Argument
 from am2z_trio.wire.scripts import Script
 
 from . import scripts
-from .ports import StoreSettings
 
 HISTORY_PAGE: Final = 100
 """Most earlier states per call."""

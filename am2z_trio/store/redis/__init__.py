@@ -1,0 +1,14 @@
+"""The store on Redis: every operation is one script, or one command.
+
+* `store` - which script for which call
+* `states` - session states and locks, on the same connection
+* `arguments`, `rows` - records to what scripts take, and what they answer to records
+* `scripts`, `lua/` - the scripts, each with KEYS, ARGV, RETURNS and the invariant it keeps
+  * `lua/steps/` - what they share, a concept each; `spoilt.lua` among it is in front of all: what something
+    else has written into our keys aborts no script
+* `bundle` - puts a script together, and a library of functions for servers that make them once
+* `keys` - the only place where a key is spelled
+* `access` - what a user of Redis must be allowed
+* `witness` - what a node knows of the server's clock, and what counts where that is set
+* `lease` - a thread that keeps a node's lease while its event loop lives
+"""
