@@ -11,6 +11,6 @@ A room per subject, on floors; each knows only those below it:
 * `states` - session states as users and jobs see them; beside it `events` - what is told to everybody
 * `claim` - one claimed job; `here` - the event loop in which all of a node lives
 
-The hot path is worker, executor, settler: one claim and one settle call carry many jobs, a job
+The hot path is feeder, slots, executor, settler: one claim and one settle call carry many jobs, a job
 costs its slot no round trip, and nothing there logs, formats or looks up by name more than once.
 """

@@ -44,7 +44,7 @@ REFUSED_PATIENCE: Final = 10.0
 """Seconds for which calls wait where the server does not let this user in any more: a password may be changed
 here and there at different times, but nobody waits for ever."""
 
-FAREWELL: Final = 0.5
+FLUSH_TIMEOUT: Final = 0.5
 """Seconds that closing waits for the last bytes to leave: a cancel sent on the way out, say. A local
 write takes microseconds; only a peer that has stopped reading can use this up."""
 
@@ -383,7 +383,7 @@ class RedisClient:
                         ready()
                         await self._send_postponed(connection)
                     finally:
-                        await connection.finish(FAREWELL)
+                        await connection.finish(FLUSH_TIMEOUT)
             raise ConnectionLostError(connection.lost)
         finally:
             # A cancelled scope closes at once, without waiting for a peer that may be gone.

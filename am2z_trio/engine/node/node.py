@@ -5,7 +5,7 @@ Node.open()
 ├─ services          shielded: outlives everything below, so that a cancelled job can still be
 │  ├─ store          handed back
 │  ├─ settler
-│  ├─ results
+│  ├─ jobs in flight
 │  ├─ events
 │  ├─ announcements
 │  └─ heartbeat, fence, watches
