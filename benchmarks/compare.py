@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import redis
 
 from am2z_trio.cli.display import progress, say
+from am2z_trio.model.errors import AM2ZError
 
 from .arguments import Options, parse
 from .contenders.contender import Contender
@@ -44,33 +45,45 @@ def main(arguments: Sequence[str]) -> int:
     """Run the comparison; returns the program's status."""
     options = parse(arguments)
     results = Results(about={})
-    environments = install(options, results)
-    cells = list(plan(options, [FIELD[name] for name in environments]))
-    if not cells:
-        say("nothing to measure: none of these contenders is there, or takes part in any of that", error=True)
+    try:
+        # First what would be a pity to hear of last.
+        if options.output is not None:
+            write(results, options.output)
+        with private_server(options.redis_binary) as server:
+            results.about = {
+                **about(server),
+                "mode": f"{'short' if options.short else 'full'}, {options.scale:g} × the jobs",
+                "rounds": f"{options.rounds}, interleaved",
+                "load at the beginning": load(),
+            }
+            status = whole(options, server.url, results)
+    except (OSError, AM2ZError) as error:
+        say(f"error: {error}", error=True)
         return 1
-    minutes = len(cells) * SECONDS[options.short] / 60
-    say(f"{len(cells)} measurements, about {minutes:.0f} minutes on two quiet cores", error=True)
-    status = 0
-    with private_server(options.redis_binary) as server:
-        results.about = {
-            **about(server),
-            "mode": f"{'short' if options.short else 'full'}, {options.scale:g} × the jobs",
-            "rounds": f"{options.rounds}, interleaved",
-            "load at the beginning": load(),
-        }
-        if is_busy():
-            say(f"note: the machine is busy (load {load()}): these figures will be worth little", error=True)
-        try:
-            run(options, cells, environments, server.url, results)
-        except KeyboardInterrupt:
-            say("interrupted: what there is is kept", error=True)
-            status = 130
     results.about["load at the end"] = load()
     if options.output is not None:
         write(results, options.output)
     print(page(results))
     return status
+
+
+def whole(options: Options, url: str, results: Results) -> int:
+    """Install, plan and measure; returns the program's status."""
+    try:
+        environments = install(options, results)
+        cells = list(plan(options, [FIELD[name] for name in environments]))
+        if not cells:
+            say("nothing to measure: none of these contenders is there, or takes part in that", error=True)
+            return 1
+        minutes = len(cells) * SECONDS[options.short] / 60
+        say(f"{len(cells)} measurements, about {minutes:.0f} minutes on two quiet cores", error=True)
+        if is_busy():
+            say(f"note: the machine is busy (load {load()}): these figures will be worth little", error=True)
+        run(options, cells, environments, url, results)
+    except KeyboardInterrupt:
+        say("interrupted: what there is is kept", error=True)
+        return 130
+    return 0
 
 
 def install(options: Options, results: Results) -> dict[str, Environment]:
@@ -82,7 +95,7 @@ def install(options: Options, results: Results) -> dict[str, Environment]:
             say(f"environment of {name} …", error=True)
         try:
             made[name] = environment = prepare(contender, options.environments)
-        except NotInstalledError as error:
+        except (NotInstalledError, OSError) as error:
             say(f"{name} is left out, as it cannot be installed here: {error}", error=True)
             results.left_out[name] = f"It could not be installed: {error}"
             continue

@@ -116,3 +116,18 @@ def test_an_environment_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     Path(first.python).unlink()
     assert prepare(FIELD["saq"], tmp_path) == first
     assert len(commands) == 2 * number, "its interpreter had gone"
+
+
+def test_what_cannot_work_is_said_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("here already")
+    for given, said in (
+        (["--output", str(file)], "File exists"),
+        (["--redis-binary", "no-such-server"], "must be an executable file"),
+    ):
+        assert compare.main(["--contender", OURS.name, "--only", "noop", *given]) == 1
+        shown = capsys.readouterr().err
+        assert shown.startswith("error: ")
+        assert said in shown

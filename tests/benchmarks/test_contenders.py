@@ -80,6 +80,13 @@ def test_the_tallies_of_all_processes_are_added_up(tmp_path: Path, monkeypatch: 
     assert (tmp_path / str(os.getpid())).exists()
 
 
+def test_a_worker_that_is_started_by_hand_keeps_no_tally(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(TALLY, raising=False)
+    mine = tally.Tally()
+    mine.began()
+    mine.ended()
+
+
 def test_every_measure_has_somebody_who_takes_part() -> None:
     for name, measure in MEASURES.items():
         assert any(measure.takes(contender) for contender in FIELD.values()), name
