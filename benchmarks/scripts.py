@@ -194,7 +194,7 @@ class Bench:
 
     def store_of(self, node: str, **settings: Any) -> RedisStore:
         store = RedisStore(node, RedisOptions(), settings=StoreSettings(**settings), clock=lambda: self.now)
-        store._commands = self.probe  # type: ignore[assignment]  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+        store.link.commands = self.probe  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
         return store
 
     def size(self, name: str) -> int:

@@ -237,7 +237,7 @@ class Decoder:
     def __init__(self) -> None:
         self._store = RedisStore("decoder", RedisOptions(), settings=SETTINGS, clock=lambda: NOW)
         self._echo = _Echo()
-        self._store._commands = self._echo  # type: ignore[assignment]
+        self._store.link.commands = self._echo  # type: ignore[assignment]
 
     def __call__(self, method: str, given: tuple[Any, ...], reply: Any) -> Any:
         self._echo.reply = reply
@@ -368,7 +368,7 @@ class Actor:
         self.episode, self.name, self.rng = episode, name, episode.rng
         self.doing: tuple[str, tuple[Any, ...]] = ("", ())
         self.store = RedisStore(name, RedisOptions(), settings=SETTINGS, clock=lambda: NOW)
-        self.store._commands = Client(self)  # type: ignore[assignment]
+        self.store.link.commands = Client(self)  # type: ignore[assignment]
         self.inbox = spell("am2z", "inbox", name).encode()
         self.wants: Request | Rest | None = None
         self.resume: Any = None

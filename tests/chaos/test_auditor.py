@@ -58,7 +58,7 @@ class Town:
 
     def node(self, name: str) -> RedisStore:
         store = RedisStore(name, RedisOptions(), settings=StoreSettings(state_ttl=900, state_history=3))
-        store._commands = BlockingClient(self.connection)  # type: ignore[assignment]
+        store.link.commands = BlockingClient(self.connection)  # type: ignore[assignment]
         channel = self.connection.pubsub()
         channel.subscribe(key("inbox", name))
         channel.get_message(timeout=5)

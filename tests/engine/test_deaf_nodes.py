@@ -35,7 +35,7 @@ async def deafened(
         yield
         assert runtime.get_stats().connections == {"commands": "ready", "pushes": "disconnected"}
     store: Any = runtime.node.store
-    store._pushes.hurry()
+    store.link.pushes.hurry()
     while runtime.get_stats().connections["pushes"] != "ready":
         await anyio.sleep(0.001)
 

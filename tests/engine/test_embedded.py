@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 async def kill_server(runtime: QueueRuntime) -> None:
     """Kill the server as a crash would."""
     store: Any = runtime.node.store
-    info = (await store._commands.call("INFO", "server")).decode()
+    info = (await store.link.commands.call("INFO", "server")).decode()
     (pid,) = [line.partition(":")[2] for line in info.splitlines() if line.startswith("process_id:")]
     os.kill(int(pid), signal.SIGKILL)
 

@@ -128,7 +128,7 @@ async def test_events_that_nobody_may_hear_are_no_end_of_a_node(spawn_redis, cap
             # Not asked for when the connection comes back either.
             server.call("CLIENT", "KILL", "TYPE", "pubsub")
             store: Any = runtime.node.store
-            while not store._pushes.reconnects:
+            while not store.link.pushes.reconnects:
                 await anyio.sleep(0.005)
             assert (await runtime.execute(plus_one, 1)).unwrap() == 2
     assert [record.message for record in caplog.records if "cannot be heard" in record.message] != []

@@ -51,7 +51,7 @@ def connection(redis_server: Any) -> Iterator[Any]:
 @pytest.fixture
 def store(connection: Any) -> RedisStore:
     store = RedisStore("n1", RedisOptions(), settings=SETTINGS, clock=lambda: NOW)
-    store._commands = BlockingClient(connection)  # type: ignore[assignment]
+    store.link.commands = BlockingClient(connection)  # type: ignore[assignment]
     drive(store.join())
     return store
 
@@ -91,7 +91,7 @@ class Held:
     def end_children(self) -> bool:
         """One step of it."""
         more = self.server.endings.end_children(NOW)
-        assert more == bool(drive(self.store._eval(scripts.END_CHILDREN, NOW, 3_600_000, "n1")))
+        assert more == bool(drive(self.store.link.eval(scripts.END_CHILDREN, NOW, 3_600_000, "n1")))
         # Which of them a step takes is not the same.
         assert more or self.server.queues.stats(["q"], NOW) == drive(self.store.stats(["q"]))
         return more
@@ -267,18 +267,18 @@ def test_one_node_at_a_time_goes_on_ending_jobs(held):
     for first in range(0, 500, 100):
         held.enqueue(*(job(f"c{n}", parent="p") for n in range(first, first + 100)))
     held.fail("p")
-    step = partial(held.store._eval, scripts.END_CHILDREN, NOW, 3_600_000)
+    step = partial(held.store.link.eval, scripts.END_CHILDREN, NOW, 3_600_000)
     assert [drive(step(node)) for node in ("n1", "n2", "n1", "n2")] == [1, 0, 1, 0]
     assert [drive(step("n1")) for _ in range(3)] == [1, 1, 0]
 
 
 def test_writers_that_are_long_gone_leave_no_receipt(connection, store):
     server, now = MemoryServer(SETTINGS), NOW
-    store._given_clock = lambda: now
+    store.link._given_clock = lambda: now
 
     def write(node: str) -> None:
         request = StateWrite(session="s", seq=1, blob=b"\x01", checksum=checksum(b"\x01"))
-        store.states._node = node
+        store.link.node = node
         assert server.states.write(node, request, now) == drive(store.states.write(request))
 
     for number in range(100):

@@ -13,8 +13,9 @@ from am2z_trio.model.events import Event
 from am2z_trio.model.records import Commit, Grant, Settled, Settlement
 from am2z_trio.store.redis import scripts
 from am2z_trio.store.redis import states as redis_states
-from am2z_trio.store.redis.store import REQUEST_BYTES
+from am2z_trio.store.redis.link import REQUEST_BYTES
 from am2z_trio.testing.conformance import Bench, commit, job
+from am2z_trio.wire.scripts import Script
 from tests.conftest import RedisProcess
 
 from .test_redis_store import key, open_bench
@@ -96,8 +97,8 @@ async def test_large_records_are_looked_at_in_pieces(outcome, redis_url, redis_s
     async with open_bench(redis_server) as bench:
         a = await settled(bench, 20, payload(), outcome)
         ids = [f"j{n}" for n in range(20)]
-        assert len(await a.store._eval(scripts.VIEW, *ids)) == 5
-        assert len(await a.store._eval(scripts.VIEW, *ids[:4], "unknown")) == 5
+        assert len(await a.store.link.eval(scripts.VIEW, *ids)) == 5
+        assert len(await a.store.link.eval(scripts.VIEW, *ids[:4], "unknown")) == 5
         views = await a.store.view([*ids, "unknown", *ids])
         assert [view and view.id for view in views] == [*ids, None, *ids]
         assert {len(bytes(view.settled.result)) for view in views if view} == {LARGE + 5}
@@ -133,20 +134,21 @@ async def test_a_state_that_is_written_while_a_history_is_read_repeats_none(
         a = await bench.node()
         store: Any = a.store
         store._states.commit_arguments = (0, 1000)
-        ask = store._states._eval
+        ask = store.link.eval
 
         async def write() -> None:
             await a.store.enqueue([job(f"j{redis_server.call('DBSIZE')}", session="s")])
             await a.settle(await a.claim_one(), commit=commit("small", expected=None))
 
-        async def ask_and_write(*arguments: Any) -> Any:
-            page = await ask(*arguments)
-            await write()
+        async def ask_and_write(script: Script, *arguments: Any) -> Any:
+            page = await ask(script, *arguments)
+            if script is scripts.HISTORY:
+                await write()
             return page
 
         for _ in range(12):
             await write()
-        store._states._eval = ask_and_write
+        store.link.eval = ask_and_write
         assert [state.version for state in await a.store.states.history("s")] == [*range(12, 0, -1)]
 
 
@@ -181,7 +183,7 @@ class Longest:
     """Notes how long the requests of a store's scripts are, and their answers."""
 
     def __init__(self, store: Any) -> None:
-        self._client = store._commands
+        self._client = store.link.commands
         self._eval = self._client.eval
         self.requests: list[int] = []
         self.answers: list[int] = []

@@ -138,7 +138,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.stores: dict[str, RedisStore] = {}
         for node in NODES:
             store = RedisStore(node, RedisOptions(), settings=SETTINGS, clock=lambda: self.now)
-            store._commands = self.client  # type: ignore[assignment]
+            store.link.commands = self.client  # type: ignore[assignment]
             self.stores[node] = store
         self.inboxes: dict[str, Inbox] = {}
         self.channels: dict[str, Any] = {}
@@ -349,7 +349,7 @@ class StoreMachine(RuleBasedStateMachine):
         while self.server.endings.end_children(self.now):
             pass
         store = self.stores["n1"]
-        while drive(store._eval(scripts.END_CHILDREN, self.now, 3_600_000, "n1")):
+        while drive(store.link.eval(scripts.END_CHILDREN, self.now, 3_600_000, "n1")):
             pass
 
     def active(self) -> list[str]:
@@ -419,7 +419,7 @@ class StoreMachine(RuleBasedStateMachine):
     def a_caller_leaves(self, job: str, node: str) -> None:
         self.server.jobs.cancel(job, "gone", self.now, leaving=node)
         store = self.stores[node]
-        drive(self.client.eval(scripts.CANCEL, store._keys, (self.now, store._ttl, job, "gone", node)))
+        drive(self.client.eval(scripts.CANCEL, store.link.keys, (self.now, store._ttl, job, "gone", node)))
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data(), progress=st.sampled_from([0.25, 1.0]))
@@ -1192,7 +1192,7 @@ def test_any_script_call_may_arrive_again(redis_server: Any, again: int) -> None
         connection.flushall()
         client = BlockingClient(connection)
         store = RedisStore("n1", RedisOptions(), settings=SETTINGS, clock=lambda: 1_000_000)
-        store._commands = client  # type: ignore[assignment]
+        store.link.commands = client  # type: ignore[assignment]
 
         def repeat(coroutine: Coroutine[Any, Any, T]) -> T:
             answer = drive(coroutine)

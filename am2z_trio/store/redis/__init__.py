@@ -1,7 +1,9 @@
 """The store on Redis: every operation is one script, or one command.
 
 * `store` - which script for which call
-* `states` - session states and locks, on the same connection
+* `states` - session states and locks, on the same link
+* `link` - one node's connections, what arrives, and the thread that keeps its lease
+* `checks` - what a server is asked before a node runs on it
 * `arguments`, `rows` - records to what scripts take, and what they answer to records
 * `scripts`, `lua/` - the scripts, each with KEYS, ARGV, RETURNS and the invariant it keeps
   * `lua/steps/` - what they share, a concept each; `spoilt.lua` among it is in front of all: what something

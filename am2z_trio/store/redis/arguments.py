@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import secrets
+import time
+from collections.abc import Sequence
+
+import msgspec
 
 from am2z_trio.model.codec import encode_record
+from am2z_trio.model.errors import ValidationError
+from am2z_trio.model.events import Event
 from am2z_trio.model.options import Retention
-from am2z_trio.model.records import NO_STATE, Enqueue, Settlement, debounce_name, plain_name, turn_of
+from am2z_trio.model.records import NO_STATE, Enqueue, Flow, Settlement, debounce_name, plain_name, turn_of
 from am2z_trio.wire.resp import Argument
 
 from . import scripts
-from .states import milliseconds, require_text
 
 
 def of_enqueue(job: Enqueue) -> tuple[Argument, ...]:
@@ -51,6 +56,36 @@ def of_settlement(settlement: Settlement) -> tuple[Argument, ...]:
         return (*head, *more, "", "", "", "", "")
     version, sha = ("", "") if commit.expected is None else commit.expected
     return (*head, *more, f"={commit.turn}", version, sha, commit.checksum, commit.blob)
+
+
+def of_flow(flow: Flow) -> tuple[Argument, ...]:
+    """A queue's limits, as `claim.lua` takes them."""
+    aside = 1 if flow.set_aside else 0
+    return flow.starts, milliseconds(flow.per), aside, flow.most_active, flow.per_session
+
+
+def of_events(events: Sequence[Event]) -> list[bytes]:
+    """Events as they are published, with the time of one that says none."""
+    now = int(time.time() * 1000)
+    try:
+        return [
+            encode_record(event if event.at else msgspec.structs.replace(event, at=now)) for event in events
+        ]
+    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+        raise ValidationError(f"the event's data cannot be sent: {error}") from error
+
+
+def milliseconds(seconds: float) -> int:
+    """Upwards: nothing must come due before its time."""
+    return -int(-seconds * 1000 // 1)
+
+
+def require_text(name: str) -> None:
+    """Half a surrogate pair is no text; say so instead of failing inside the wire."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ValidationError(f"{name!r} is not valid Unicode text: {error.reason}") from error
 
 
 def as_argument(id: str) -> Argument:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any, Final, TypeVar, cast
 
@@ -10,6 +11,7 @@ import msgspec
 from am2z_trio.model.codec import NIL, RecordDecoder
 from am2z_trio.model.errors import AM2ZError, ValidationError
 from am2z_trio.model.events import Event
+from am2z_trio.model.integrity import MISSING
 from am2z_trio.model.logs import Log
 from am2z_trio.model.options import QueueOptions
 from am2z_trio.model.records import (
@@ -18,6 +20,7 @@ from am2z_trio.model.records import (
     ClaimAnswer,
     DeadJob,
     EnqueueAnswer,
+    FailedJob,
     Grant,
     InboxMessage,
     JobSpec,
@@ -28,11 +31,11 @@ from am2z_trio.model.records import (
     Settled,
     SpecHead,
     Standing,
+    StateRecord,
+    TickAnswer,
     Unreadable,
 )
 from am2z_trio.model.transitions import TERMINAL, UNDER_WAY, Terminal
-
-from .states import state_record
 
 logger: Final = Log("am2z_trio.store")
 T = TypeVar("T")
@@ -283,3 +286,37 @@ def job_view(job: str, row: list[bytes]) -> JobView:
         settled=outcome,
         input=text(digest),
     )
+
+
+def tick_answer(
+    lost: int, reaped: int, more: int, failed: list[tuple[bytes, bytes, bytes, int]]
+) -> TickAnswer:
+    return TickAnswer(
+        lost=bool(lost),
+        reaped=reaped,
+        more=bool(more),
+        failed=[
+            FailedJob(id=id, processor=processor, session=session, attempt=attempt)
+            for *texts, attempt in sorted(failed)
+            for id, processor, session in (map(text, texts),)
+        ],
+    )
+
+
+def state_record(row: Sequence[bytes]) -> StateRecord:
+    """Read a row of `read_state.lua`. Not verified: one that was tampered with fails its reader alone."""
+    if not row:
+        return StateRecord()
+    try:
+        if len(row) == 2:
+            return StateRecord(version=int(row[0]), updated=int(row[1]))
+        version, updated, sha, blob, created = row
+        return StateRecord(
+            version=int(version),
+            checksum=sha.decode("ascii", "replace") or MISSING,
+            blob=blob,
+            created=int(created),
+            updated=int(updated),
+        )
+    except ValueError:
+        return StateRecord(checksum=MISSING)

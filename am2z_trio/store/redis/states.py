@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
 from math import inf
-from typing import Any, Final
+from typing import Final
 
-from am2z_trio.model.errors import ValidationError
-from am2z_trio.model.integrity import MISSING, verified
+from am2z_trio.model.integrity import verified
 from am2z_trio.model.records import LockAnswer, StateRecord, StateWrite, WriteAnswer, plain_name
 from am2z_trio.store.ports import StoreSettings
 from am2z_trio.wire.resp import Argument
-from am2z_trio.wire.scripts import Script
 
 from . import scripts
+from .arguments import milliseconds, require_text
+from .link import RedisLink
+from .rows import state_record
 
 HISTORY_PAGE: Final = 100
 """Most earlier states per call."""
 
-Eval = Callable[..., Awaitable[Any]]
-"""Runs a script with the namespace's anchor and these arguments."""
-
 
 class RedisStates:
-    """`StateStore` on the connection of a `RedisStore`. Every call is one script."""
+    """`StateStore` on a node's link. Every call is one script."""
 
-    def __init__(
-        self,
-        node: str,
-        settings: StoreSettings,
-        *,
-        eval: Eval,
-        send: Callable[[Script, Sequence[Argument]], None],
-        clock: Callable[[], int | str],
-    ) -> None:
-        self._node = node
-        self._eval = eval
-        self._send = send
-        self._clock = clock
+    def __init__(self, link: RedisLink, settings: StoreSettings) -> None:
+        self._link = link
         self.commit_arguments: tuple[int, int] = (
             0 if settings.state_ttl is None else milliseconds(settings.state_ttl),
             settings.state_history,
@@ -45,15 +31,15 @@ class RedisStates:
         """Default TTL and history, as every script that commits a state takes them."""
 
     async def read(self, session: str) -> StateRecord:
-        row = await self._eval(scripts.READ_STATE, self._clock(), _name(session))
+        row = await self._link.eval(scripts.READ_STATE, self._link.clock, _name(session))
         return verified(state_record(row), session)
 
     async def write(self, write: StateWrite) -> WriteAnswer:
         version, sha = ("", "") if write.expected is None else write.expected
-        answer = await self._eval(
+        answer = await self._link.eval(
             scripts.WRITE_STATE,
-            self._clock(),
-            self._node,
+            self._link.clock,
+            self._link.node,
             _name(write.session),
             write.seq,
             version,
@@ -79,13 +65,15 @@ class RedisStates:
 
     async def set_ttl(self, session: str, ttl: float) -> None:
         milli = 0 if ttl == inf else milliseconds(ttl)
-        await self._eval(scripts.SET_TTL, self._clock(), _name(session), milli)
+        await self._link.eval(scripts.SET_TTL, self._link.clock, _name(session), milli)
 
     async def history(self, session: str) -> list[StateRecord]:
         found: list[StateRecord] = []
         seen = 0
         while True:
-            page = await self._eval(scripts.HISTORY, self._clock(), _name(session), seen, HISTORY_PAGE)
+            page = await self._link.eval(
+                scripts.HISTORY, self._link.clock, _name(session), seen, HISTORY_PAGE
+            )
             seen += len(page)
             for entry in page:
                 version, sha, created, updated, blob = [*entry.split(b" ", 4), b"", b"", b"", b""][:5]
@@ -97,59 +85,34 @@ class RedisStates:
                 return found
 
     async def acquire(self, session: str, token: str, lease: float) -> LockAnswer:
-        answer = await self._eval(
-            scripts.ACQUIRE_LOCK, self._clock(), _name(session), token, self._node, milliseconds(lease)
+        answer = await self._link.eval(
+            scripts.ACQUIRE_LOCK,
+            self._link.clock,
+            _name(session),
+            token,
+            self._link.node,
+            milliseconds(lease),
         )
         if len(answer) == 1:
             return LockAnswer(fence=answer[0])
         return LockAnswer(fence=None, wait=answer[1] / 1000)
 
     async def renew(self, session: str, token: str, lease: float) -> bool:
-        answer = await self._eval(
-            scripts.RENEW_LOCK, self._clock(), _name(session), token, milliseconds(lease)
+        answer = await self._link.eval(
+            scripts.RENEW_LOCK, self._link.clock, _name(session), token, milliseconds(lease)
         )
         return bool(answer)
 
     async def release(self, session: str, token: str, lease: float) -> bool:
-        return bool(await self._eval(scripts.RELEASE_LOCK, *self._release_arguments(session, token, lease)))
+        return bool(
+            await self._link.eval(scripts.RELEASE_LOCK, *self._release_arguments(session, token, lease))
+        )
 
     def release_nowait(self, session: str, token: str, lease: float) -> None:
-        self._send(scripts.RELEASE_LOCK, self._release_arguments(session, token, lease))
+        self._link.send(scripts.RELEASE_LOCK, self._release_arguments(session, token, lease))
 
     def _release_arguments(self, session: str, token: str, lease: float) -> tuple[Argument, ...]:
-        return self._clock(), _name(session), token, self._node, milliseconds(lease)
-
-
-def state_record(row: Sequence[bytes]) -> StateRecord:
-    """Read a row of `read_state.lua`. Not verified: one that was tampered with fails its reader alone."""
-    if not row:
-        return StateRecord()
-    try:
-        if len(row) == 2:
-            return StateRecord(version=int(row[0]), updated=int(row[1]))
-        version, updated, sha, blob, created = row
-        return StateRecord(
-            version=int(version),
-            checksum=sha.decode("ascii", "replace") or MISSING,
-            blob=blob,
-            created=int(created),
-            updated=int(updated),
-        )
-    except ValueError:
-        return StateRecord(checksum=MISSING)
-
-
-def milliseconds(seconds: float) -> int:
-    """Upwards: nothing must come due before its time."""
-    return -int(-seconds * 1000 // 1)
-
-
-def require_text(name: str) -> None:
-    """Half a surrogate pair is no text; say so instead of failing inside the wire."""
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise ValidationError(f"{name!r} is not valid Unicode text: {error.reason}") from error
+        return self._link.clock, _name(session), token, self._link.node, milliseconds(lease)
 
 
 def _name(session: str) -> str:
