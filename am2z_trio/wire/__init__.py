@@ -19,7 +19,8 @@ has grown beyond a limit, and replies count, too.
 * `connection` - one connection, from greeting to loss
 * `handshake` - the greeting, and whether this server can be trusted with jobs
 * `holes` - servers that somebody can take over
-* `client` - reconnects, resubscribes, sends again what may be sent again; `backlog` - what that is
+* `client` - reconnects, resubscribes, sends again what may be sent again
+* `refusals` - what a server has put off; `backlog` - what no connection has
 
 The wire knows nothing of jobs.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import inf
@@ -19,15 +18,15 @@ from am2z_trio.model.errors import (
     NetworkError,
     ServerReplyError,
     UnsupportedServerError,
-    ValidationError,
 )
 from am2z_trio.model.redis_options import RedisOptions
 
 from .backlog import Backlog
-from .connection import UNSENT, Call, Connection, ConnectionLostError
+from .connection import Call, Connection, ConnectionLostError
 from .handshake import greet
 from .programs import Programs
-from .resp import ELSEWHERE, NOT_APPLIED, Argument, ReplyError, code_of, error_from, pack
+from .refusals import Refusals, pause_before
+from .resp import Argument, ReplyError, error_from, pack
 from .scripts import Script
 from .stream import open_stream
 
@@ -35,10 +34,6 @@ FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 1.0
 """Seconds between two attempts to connect: doubling, with jitter so that nodes do not come in step.
 At most one second, because a job must run within a second of Redis's return."""
-
-FIRST_DELAY: Final = 0.02
-LONGEST_DELAY: Final = 1.0
-"""Seconds before a call is sent again that the server has put off (loading, a slow script)."""
 
 REFUSED_PATIENCE: Final = 10.0
 """Seconds for which calls wait where the server does not let this user in any more: a password may be changed
@@ -118,19 +113,18 @@ class RedisClient:
         self._host: Host = current_host()
         self._spot = self._host.spot
         self._connection: Connection | None = None
-        self._sent = 0
         self._backlog = Backlog(options.display)
         self._channels: dict[bytes, None] = {}
         self.programs: Final = Programs(self._teach, self._host.now)
-        self._postponed: list[Call] = []
-        self._put_off = self._host.spot()
-        self._leaving = ""
+        self._refusals = Refusals(
+            self._host,
+            self.programs,
+            self._backlog,
+            call_timeout=options.call_timeout,
+            submit=self._submit,
+            renew=self.renew,
+        )
         self._pausing = self._host.spot()
-
-    @property
-    def commands_sent(self) -> int:
-        """Commands written since the client was made."""
-        return self._sent + (self._connection.sent if self._connection is not None else 0)
 
     # --- calls ------------------------------------------------------------------------------
 
@@ -191,8 +185,7 @@ class RedisClient:
         answered: its outcome would be unknown. Nothing, if there is no connection."""
         if self._connection is not None:
             self._connection = None
-            self._leaving = why
-            self._put_off.wake()
+            self._refusals.leave(why)
 
     async def _call(self, call: Call) -> Any:
         # While cut off there is nothing to wait for here: a caller that waits adds one call.
@@ -213,10 +206,7 @@ class RedisClient:
             return reply
         if type(reply) is not ReplyError:
             raise reply
-        error = error_from(reply)
-        if call.in_doubt and not isinstance(error, ValidationError):
-            error.context["in_doubt"] = True
-        raise error
+        raise call.error_of(reply)
 
     def _submit(self, call: Call) -> None:
         if self._connection is not None:
@@ -229,66 +219,6 @@ class RedisClient:
             load = Call(packed, None)
             load.dropped = True
             self._connection.send(load)
-
-    # --- error replies that are not the end -------------------------------------------------
-
-    def _refused(self, call: Call, reply: Exception) -> bool:
-        """Keep a call whose reply says "not now". Such a call has not been applied, so it may be
-        sent again whether it is replay-safe or not. Its place in the order is lost.
-
-        A full memory is a verdict, unless the call was sent before on a connection that broke: what was sent
-        then may have been applied, or may be when there is memory again. So it is sent until it is known.
-        """
-        code = code_of(reply)
-        instead = self.programs.instead_of(call.packed, call.script, code, str(reply))
-        if instead is not None and not call.dropped:
-            call.packed = instead
-            call.sent_at = UNSENT
-            self._submit(call)
-            return True
-        doubtful = code == "OOM" and call.in_doubt
-        if (code not in NOT_APPLIED and not doubtful) or call.dropped:
-            return False
-        if code == "NOSCRIPT":
-            if call.script is None:
-                return False
-            # With its source, not SCRIPT LOAD and again: a script that does not compile says so.
-            call.packed = call.script.with_source(call.packed)
-            call.script = None
-            call.sent_at = UNSENT
-            self._submit(call)
-            return True
-        if code in ELSEWHERE or doubtful:
-            now = self._host.now()
-            call.refused_at = min(call.refused_at, now)
-            if now - call.refused_at >= self.options.call_timeout:
-                if doubtful:
-                    self._backlog.fail(call)
-                return doubtful
-        call.tries += 1
-        call.breaks = 0
-        call.sent_at = UNSENT
-        self._postponed.append(call)
-        if code == "READONLY":
-            # A primary that became a replica. Its name may lead to the new primary by now.
-            self.renew(str(reply))
-        self._put_off.wake()
-        return True
-
-    async def _send_postponed(self, connection: Connection) -> None:
-        while True:
-            await self._put_off.park()
-            while self._postponed or self._leaving:
-                if self._leaving:
-                    await connection.drain()
-                    raise ConnectionLostError(self._leaving)
-                tries = min(call.tries for call in self._postponed)
-                await self._host.sleep(_pause(FIRST_DELAY, LONGEST_DELAY, tries))
-                if not self._leaving:
-                    calls, self._postponed = self._postponed, []
-                    for call in calls:
-                        if not call.dropped:
-                            connection.send(call)
 
     # --- keeping it up ----------------------------------------------------------------------
 
@@ -344,7 +274,7 @@ class RedisClient:
     async def _wait_to_try(self, attempt: int, error: str) -> None:
         self._pausing = self._host.spot()
         self._set(self.state, "reconnecting", attempt, error)
-        pause = _pause(FIRST_PAUSE, LONGEST_PAUSE, attempt)
+        pause = pause_before(attempt, FIRST_PAUSE, LONGEST_PAUSE)
         with self._host.cancel_scope(deadline=self._host.now() + pause):
             await self._pausing.park()
 
@@ -360,7 +290,7 @@ class RedisClient:
             host,
             stream,
             on_message=self._on_push,
-            on_refusal=self._refused,
+            on_refusal=self._refusals.take,
             call_timeout=options.call_timeout,
             max_pending_bytes=options.max_pending_bytes,
         )
@@ -375,13 +305,13 @@ class RedisClient:
                         await self._backlog.send(connection)
                         # Without a checkpoint between, so that no call can slip in.
                         self._connection = connection
-                        self._leaving = ""
+                        self._refusals.leaving = ""
                         for subscribed in subscriptions:
                             reply = await subscribed.park()
                             if isinstance(reply, Exception):
                                 raise error_from(reply)
                         ready()
-                        await self._send_postponed(connection)
+                        await self._refusals.send_again(connection)
                     finally:
                         await connection.finish(FLUSH_TIMEOUT)
             raise ConnectionLostError(connection.lost)
@@ -392,9 +322,7 @@ class RedisClient:
                 with suppress(OSError):
                     await stream.aclose()
             self._connection = None
-            self._sent += connection.sent
-            postponed, self._postponed = self._postponed, []
-            self._backlog.keep(postponed, connection.take_unanswered())
+            self._backlog.keep(self._refusals.remove_all(), connection.take_unanswered())
 
     async def _greet(self, connection: Connection) -> None:
         patience = self._host.cancel_scope(deadline=self._host.now() + self.options.connect_timeout)
@@ -434,12 +362,6 @@ def _ignore(_channel: bytes, _payload: bytes) -> None:
 
 def _bytes(text: str | bytes) -> bytes:
     return text.encode() if isinstance(text, str) else text
-
-
-def _pause(first: float, longest: float, attempt: int) -> float:
-    """Doubles with every attempt; half of it is random."""
-    whole: float = min(longest, first * 2 ** min(attempt - 1, 30))
-    return whole * (0.5 + random.random() / 2)
 
 
 def _first_failure(lost: str, options: RedisOptions) -> NetworkError:

@@ -8,8 +8,9 @@ from math import inf
 from typing import Any, Final
 
 from am2z_trio.concurrency import Host, Nursery, Spot
+from am2z_trio.model.errors import AM2ZError, ValidationError
 
-from .resp import INCOMPLETE, Argument, ProtocolError, Push, ReplyError, new_parser, pack
+from .resp import INCOMPLETE, Argument, ProtocolError, Push, ReplyError, error_from, new_parser, pack
 from .scripts import Script
 from .stream import ByteStream
 
@@ -94,6 +95,14 @@ class Call:
         """For messages: what it is, and how large."""
         return f"{self.name} of {len(self.packed):,} bytes"
 
+    def error_of(self, reply: Exception) -> AM2ZError:
+        """What an error reply means to its caller: in doubt, unless its content is at fault, as that was the
+        same before."""
+        error = error_from(reply)
+        if self.in_doubt and not isinstance(error, ValidationError):
+            error.context["in_doubt"] = True
+        return error
+
     def drop(self) -> None:
         """The caller is gone. The slot stays in line: its reply is taken and thrown away."""
         self.spot = None
@@ -128,8 +137,6 @@ class Connection:
     ) -> None:
         self.lost: str | None = None
         """Why the connection broke; `None` while it stands, and if its owner ended it."""
-        self.sent = 0
-        """Commands written."""
         self._host = host
         self._stream = stream
         self._on_message = on_message
@@ -250,7 +257,6 @@ class Connection:
             # From here on the server may see it, whatever becomes of the write.
             call.sent_at = now
         self._in_flight.extend(calls)
-        self.sent += len(calls)
         return calls
 
     async def _write(self) -> None:

@@ -29,7 +29,6 @@ async def test_calls_of_many_tasks_share_the_connection(redis_url: str) -> None:
         calls = [start(tasks, client.call, "ECHO", i) for i in range(200)]
         assert [await call.ended() for call in calls] == [str(i).encode() for i in range(200)]
         assert (await client.call("CLIENT", "LIST")).count(b"name=am2z ") == 1
-        assert client.commands_sent >= 200
         assert client.reconnects == 0
     assert client.state == "disconnected"
 
@@ -267,7 +266,7 @@ async def test_a_busy_server_is_waited_for(spawn_redis: SpawnRedis) -> None:
                 break
         calls = [start(tasks, client.call, "ECHO", n, replay_safe=False) for n in range(5)]
         cancelled = start(tasks, client.call, "SET", "k", "v")
-        while len(client._postponed) < 6:
+        while len(client._refusals) < 6:
             await current_host().checkpoint()
         cancelled.scope.cancel()
         await cancelled.ended()

@@ -289,12 +289,14 @@ async def test_a_call_queued_behind_a_stuck_write_was_never_sent(tmp_path: Path)
     ):
         # More than the socket takes, and the peer does not read: the write stays half done.
         stuck = start(tasks, client.call, "SET", "k", big)
-        while client.commands_sent < 3:
+        connection = client._connection
+        assert connection is not None
+        while not connection._in_flight:
             await current_host().checkpoint()
         queued = start(tasks, client.call, "INCR", "n", replay_safe=False)
         for _ in range(10):
             await current_host().checkpoint()
-        assert client.commands_sent == 3
+        assert len(connection._in_flight) == 1
         peer.hang_up()
         second = await peers.accept()
         await second.greet()
