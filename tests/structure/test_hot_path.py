@@ -63,7 +63,7 @@ async def cheapest(job: Callable[[], Awaitable[None]]) -> Counter[str]:
 @pytest.mark.trio
 @pytest.mark.parametrize(
     ("session", "most", "most_of_engine"),
-    [(None, 274, 82), ("alice", 326, 118)],
+    [(None, 274, 82), ("alice", 296, 96)],
     ids=["lone", "in a session"],
 )
 async def test_a_job_enters_few_functions(redis_url, session, most, most_of_engine):

@@ -19,7 +19,7 @@ ONE_ATTEMPT: Final = RetryPolicy(max_attempts=1)
 
 
 class Attempt:
-    """One run of one claim. Its times are the host's, but for `started`."""
+    """One run of one claim, which is told when it began. Times are the host's, but for `started`."""
 
     __slots__ = (
         "claim",
