@@ -484,7 +484,7 @@ ODDS = [
     text(
         "meta", "echo", arrivals="soon", aside="never", sieving="x", per_session="?", held="?", unblocking="?"
     ),
-    text("meta", "echo", options=b"\xc1", processor=b"\xff", session=b"\xff"),
+    text("meta", "echo", options=b"\xc1", processor=b"\xff"),
     text("meta", "echo", active="9223372036854775807", waiting="9223372036854775807"),
     text("meta", "echo", active="-5", waiting="-5"),
     Odds("meta: nothing", lambda r, node: r.delete(key("meta", "echo"))),

@@ -80,7 +80,6 @@ class QueueInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     queue: str
     processor: str
-    session: str = ""
     options: QueueOptions = QueueOptions()
     """Whoever submits by name alone goes by them."""
     workers: int = 0

@@ -114,14 +114,11 @@ def queue_stats(
     )
 
 
-def queue_info(
-    queue: bytes, processor: bytes, session: bytes, options: bytes, workers: int, known: int
-) -> QueueInfo | None:
+def queue_info(queue: bytes, processor: bytes, options: bytes, workers: int, known: int) -> QueueInfo | None:
     try:
         info = QueueInfo(
             queue=queue.decode(),
             processor=processor.decode(),
-            session=session.decode(),
             workers=workers,
             known=bool(known),
         )

@@ -35,7 +35,7 @@ class QueueCases:
         a, b = await bench.connect("a"), await bench.connect("b")
         assert await a.store.known_queues() == []
         z = QueueInfo(queue="z", processor="zed")
-        m = QueueInfo(queue="m@~x", processor="em", session="the session")
+        m = QueueInfo(queue="m@~x", processor="em")
         c = QueueInfo(
             queue="c", processor="see", options=QueueOptions(max_size=7, limiter=RateLimit(max=1, duration=2))
         )

@@ -2,7 +2,7 @@
 --
 -- KEYS     anchor
 -- ARGV     clock, node, 1 if it serves them, 0 if it only submits to them, then per queue: queue, processor,
---          session, options
+--          options
 -- RETURNS  nothing
 -- INVARIANT  a queue keeps its first place; places are counted, as several can be announced in one ms. The
 --          first write is a removal: a worker that comes to a full Redis is what empties it. Whoever serves a
@@ -12,11 +12,11 @@
 
 local now, node, serves = whole(read_clock(ARGV[1])), ARGV[2], ARGV[3] == '1'
 local has_lease = number(redis.call('ZSCORE', nodes_key(), node), -1) >= 0
-for i = 4, #ARGV, 4 do
+for i = 4, #ARGV, 3 do
   local queue = ARGV[i]
   if serves or not redis.call('ZSCORE', queues_key(), queue) then
     redis.call('HDEL', meta_key(queue), 'options', 'retired')
-    redis.call('HSET', meta_key(queue), 'processor', ARGV[i + 1], 'session', ARGV[i + 2], 'options', ARGV[i + 3])
+    redis.call('HSET', meta_key(queue), 'processor', ARGV[i + 1], 'options', ARGV[i + 2])
     if serves then redis.call('HSET', meta_key(queue), 'seen', now) end
     local last = redis.call('ZRANGE', queues_key(), -1, -1, 'WITHSCORES')[2]
     redis.call('ZADD', queues_key(), 'NX', number(last, -1) + 1, queue)
