@@ -658,7 +658,7 @@ class Operator(Actor):
         if self.chance(0.5):
             await self.ask("revive", page)
         else:
-            await self.ask("bury", page)
+            await self.ask("drop_dead_letters", page)
 
 
 class Late(msgspec.Struct):

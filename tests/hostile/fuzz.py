@@ -255,7 +255,11 @@ class Operations:
     async def _dead(self, node: Node) -> None:
         ids = await node.store.dead_page("q", 0, 10)
         await node.store.dead_jobs(ids)
-        await (node.store.revive(ids[:2]) if self._chance.random() < 0.5 else node.store.bury(ids[:2]))
+        await (
+            node.store.revive(ids[:2])
+            if self._chance.random() < 0.5
+            else node.store.drop_dead_letters(ids[:2])
+        )
 
     async def _leave(self, node: Node) -> None:
         await node.store.leave()

@@ -312,7 +312,7 @@ async def test_an_id_that_is_used_again_is_none_of_the_old_dead_letters(redis_ur
         assert answer.status == "queued"
         assert await a.store.dead_jobs(["nightly"]) == [None]
         assert await a.store.revive(["nightly"]) == ["gone"]
-        assert await a.store.bury(["nightly"]) == [False]
+        assert await a.store.drop_dead_letters(["nightly"]) == [False]
         # Another one fails, and crowds the old one out.
         await a.store.enqueue([job("other", on_fail=keep)])
         nightly, other = await a.claim(2)

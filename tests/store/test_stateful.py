@@ -1080,8 +1080,11 @@ class KeptMachine(PlainMachine):
         self.same(self.server.dead_letters.revive(jobs, self.now), drive(self.stores["n1"].revive(jobs)))
 
     @rule(jobs=st.lists(st.sampled_from(IDS), min_size=1, max_size=2, unique=True))
-    def bury(self, jobs: list[str]) -> None:
-        self.same(self.server.dead_letters.bury(jobs, self.now), drive(self.stores["n1"].bury(jobs)))
+    def drop_dead_letters(self, jobs: list[str]) -> None:
+        self.same(
+            self.server.dead_letters.drop_dead_letters(jobs, self.now),
+            drive(self.stores["n1"].drop_dead_letters(jobs)),
+        )
 
     @invariant()
     def dead_letters_are_the_same(self) -> None:
@@ -1223,7 +1226,7 @@ def test_any_script_call_may_arrive_again(redis_server: Any, again: int) -> None
             assert drive(store.revive(["bad"])) == ["gone"]
         (grant,) = repeat(store.claim("p", 4, 1)).grants
         repeat(store.settle([Settlement(id="bad", token=grant.token, outcome="failed")]))
-        drive(store.bury(["bad"]))
+        drive(store.drop_dead_letters(["bad"]))
         worse = JobSpec(WIRE_VERSION, "worse", "p", "s", msgspec.Raw(b"\x01"), "")
         drive(store.enqueue([Enqueue(spec=worse, queue="p", again=True)]))
         asked = client.last

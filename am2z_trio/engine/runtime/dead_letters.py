@@ -122,7 +122,7 @@ class DeadLetters:
 
     async def drop(self, job_id: str) -> None:
         """Drop one. Raises `JobNotFoundError` if the job is none."""
-        (dropped,) = await self._store().bury([_id(job_id)])
+        (dropped,) = await self._store().drop_dead_letters([_id(job_id)])
         if not dropped:
             raise _not_found(job_id)
 
@@ -132,7 +132,7 @@ class DeadLetters:
         """Drop all of them, or those for which `where` is true; returns how many."""
         dropped = 0
         for batch in _batches(await self._ids(processor, where)):
-            dropped += sum(await self._store().bury(batch))
+            dropped += sum(await self._store().drop_dead_letters(batch))
         return dropped
 
     async def _ids(self, processor: Processor[Any] | str, where: Callable[[DeadLetter], bool] | None) -> Ids:

@@ -72,7 +72,7 @@ class DeadLetters:
         ledger.outbox.tell("job:enqueued", job, now)
         return "queued"
 
-    def bury(self, jobs: Sequence[str], now: float) -> list[bool]:
+    def drop_dead_letters(self, jobs: Sequence[str], now: float) -> list[bool]:
         self._records.collect(now)
         answers: list[bool] = []
         for job_id in jobs:

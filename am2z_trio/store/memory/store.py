@@ -199,9 +199,9 @@ class MemoryStore:
         await self._checkpoint()
         return self._server.dead_letters.revive(jobs, self._now())
 
-    async def bury(self, jobs: Sequence[str]) -> list[bool]:
+    async def drop_dead_letters(self, jobs: Sequence[str]) -> list[bool]:
         await self._checkpoint()
-        return self._server.dead_letters.bury(jobs, self._now())
+        return self._server.dead_letters.drop_dead_letters(jobs, self._now())
 
     async def pause(self, queue: str, on: bool) -> None:
         await self._checkpoint()

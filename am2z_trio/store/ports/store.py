@@ -164,7 +164,7 @@ class DeadLetters(Protocol):
         """
         ...
 
-    async def bury(self, jobs: Sequence[str]) -> list[bool]:
+    async def drop_dead_letters(self, jobs: Sequence[str]) -> list[bool]:
         """Drop dead letters: payloads go at once, outcomes a minute later. Returns which were any."""
         ...
 

@@ -171,7 +171,7 @@ class RedisStore:
         )
         return [answer.decode() for answer in answers]
 
-    async def bury(self, jobs: Sequence[str]) -> list[bool]:
+    async def drop_dead_letters(self, jobs: Sequence[str]) -> list[bool]:
         return [
             bool(answer) for answer in await self.link.eval(scripts.BURY, *map(arguments.as_argument, jobs))
         ]

@@ -51,8 +51,8 @@ class DeadLetterCases:
         await a.store.enqueue([job("j0"), job("j1")])
         for grant in await a.claim(2):
             await a.settle(grant, "failed")
-        assert await a.store.bury(["j0", "nobody"]) == [True, False]
-        assert await a.store.bury(["j0"]) == [False]
+        assert await a.store.drop_dead_letters(["j0", "nobody"]) == [True, False]
+        assert await a.store.drop_dead_letters(["j0"]) == [False]
         assert await a.store.dead_page("q", 0, 9) == ["j1"]
         assert await a.store.revive(["j0"]) == ["gone"]
         # Its outcome stays for a while.

@@ -210,7 +210,7 @@ class QueueCases:
         assert await a.store.forget_queue("q") == one_left
         await a.settle(grant, "failed")
         assert await a.store.forget_queue("q") == one_left
-        assert await a.store.bury(["k"]) == [True]
+        assert await a.store.drop_dead_letters(["k"]) == [True]
         await a.store.announce([WORK])
         assert await a.store.forget_queue("q") == ForgetAnswer(known=True, workers=1)
         await withdraw(a, "q")
