@@ -557,7 +557,7 @@ async def test_drop_reply_makes_a_client_send_again_what_is_safe(redis_url: str,
 async def test_a_silent_end_is_found_by_the_clients_patience(redis_url: str) -> None:
     async with (
         open_proxy(redis_url) as proxy,
-        open_client(proxy.url, call_timeout=0.1) as client,
+        open_client(proxy.url, call_timeout=1.0) as client,
     ):
         proxy.next(DropReply(match=b"INCR", ending="silence"))
         assert await client.call("INCR", "n") == 2

@@ -576,6 +576,7 @@ async def test_the_lease_is_not_renewed_without_a_beat(redis_url, redis_server, 
     async with anyio.create_task_group() as group:
         group.start_soon(anyio.to_thread.run_sync, keeper.run)
         while _deadline(redis_server) == 1:
+            keeper.beat()
             await anyio.sleep(0.01)
         while not caplog.records:
             await anyio.sleep(0.01)
@@ -605,6 +606,7 @@ async def test_the_thread_does_not_bring_a_lost_lease_back(redis_url, redis_serv
         async with anyio.create_task_group() as group:
             group.start_soon(anyio.to_thread.run_sync, keeper.run)
             while renewals() < before + 2:
+                keeper.beat()
                 await anyio.sleep(0.01)
             keeper.stop()
         score = redis_server.call("ZSCORE", key("nodes"), "a")
