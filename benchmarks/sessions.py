@@ -4,6 +4,7 @@
   has stopped; in memory, in one process over Redis, and with the worker in another process
 * many: sessions that are open at once, each by a task of its own and with one job run: seconds, KB of this
   process's memory each, and connections to Redis before and with them
+* idle: sessions that have run one job and stay: KB each, and how long it takes to stop one of them
 * host: 100 running jobs when the host is cancelled: seconds until the block is left, and where the jobs are
 """
 
@@ -17,6 +18,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Any, Final
 
 import anyio
@@ -30,6 +32,9 @@ from am2z_trio.engine.runtime.runtime import Runtime
 from .processes import serving
 
 SLOTS: Final = QueueOptions(concurrency=1000)
+CALLERS: Final = 50
+STOPPED: Final = 200
+"""Idle sessions that are stopped one after the other."""
 
 stopped_at: list[float] = []
 """When `hold` stopped, by the machine's monotonic clock, which all processes share."""
@@ -143,6 +148,38 @@ async def many(runtime: Runtime, admin: redis.Redis | None, count: int) -> dict[
     }
 
 
+# --- idle -----------------------------------------------------------------------------------------
+
+
+async def idle(runtime: Runtime, count: int) -> dict[str, float]:
+    """Sessions that stay with one worker each after their one job, and what it takes to stop one of them."""
+    runtime.register(plus_one)
+    for session in (None, "first"):
+        await runtime.execute(plus_one, 1, session=session)
+    gc.collect()
+    memory = resident_mb()
+
+    async def some(first: int) -> None:
+        for number in range(first, count, CALLERS):
+            (await runtime.execute(plus_one, number, session=f"s{number}")).unwrap()
+
+    async with anyio.create_task_group() as tasks:
+        for first in range(CALLERS):
+            tasks.start_soon(some, first)
+    gc.collect()
+    grown, times = resident_mb() - memory, list[float]()
+    for number in range(0, count, max(1, count // STOPPED)):
+        began = time.perf_counter()
+        await runtime.stop_session(f"s{number}")
+        times.append(time.perf_counter() - began)
+    return {
+        "sessions": count,
+        "KB per session": round(grown * 1024 / count, 1),
+        "stop p50 ms": round(statistics.median(times) * 1000, 2),
+        "stop p99 ms": round(sorted(times)[len(times) * 99 // 100] * 1000, 2),
+    }
+
+
 # --- the host is cancelled ------------------------------------------------------------------------
 
 
@@ -192,6 +229,11 @@ async def measure(rounds: int, counts: list[int]) -> None:
                 say("stop, worker in another process", await stop(runtime, when_stopped, rounds))
             admin.flushall()
             say("host cancelled", await host(server.url, admin))
+            # First: memory that others have used would not be seen to grow.
+            for count in counts:
+                admin.flushall()
+                async with QueueRuntime(server.url, session_idle=inf) as runtime:
+                    say("idle over Redis", await idle(runtime, count))
             for count in counts:
                 admin.flushall()
                 async with QueueRuntime(server.url) as runtime:

@@ -452,6 +452,10 @@ class Machine:
             while left := await self._under_way():
                 await trio.sleep(0.01)
         assert not left, f"never at its end: {left}"
+        for node in self.nodes.values():
+            # A stop that nobody waits for goes on in steps.
+            assert node.runtime is not None
+            await node.runtime.node.stops.wait_idle()
         assert not self.bodies
         assert not self.cluster.left()
         for session in SESSIONS:

@@ -218,9 +218,9 @@ class Node:
         self._cancel_sessions()
         with self.host.cancel_scope(deadline=self.host.now() + SIGN_OFF_TIMEOUT) as patience:
             await self._sessions_over.wait()
-        if patience.cancelled_caught:
+        running = sum(claim.is_running for claim in self.claims.all())
+        if patience.cancelled_caught and running:
             # One of them may shield itself, and wait for this very drain.
-            running = sum(claim.is_running for claim in self.claims.all())
             logger.error("%d jobs were cancelled and do not end", running)
         self._stopped.set()
 
