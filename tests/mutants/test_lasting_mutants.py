@@ -77,11 +77,11 @@ MUTANTS: dict[str, tuple[type[StoreMachine], Mutant]] = {
     ),
     "a debounce key of what runs": (
         KeptMachine,
-        without("CLAIM", "if v[8] then leave_debounce({ id = id, queue = queue }, v[8]) end"),
+        without("CLAIM", "if job.debounce then leave_debounce(job, job.debounce) end"),
     ),
     "the starts of a rate limit": (
         FlowMachine,
-        without("CLAIM", "redis.call('PEXPIRE', starts_key(queue), flow_per)"),
+        without("CLAIM", "redis.call('PEXPIRE', starts_key(queue), flow_per + 60000)"),
     ),
     "the mark of a session that stops": (
         SessionMachine,

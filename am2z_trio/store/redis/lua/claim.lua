@@ -337,7 +337,7 @@ if flow_starts > 0 then
   for index = 1, #found do
     redis.call('ZADD', starts_key(queue), whole(now), whole(first + index - 1) .. ':' .. nonce)
   end
-  redis.call('PEXPIRE', starts_key(queue), flow_per)
+  redis.call('PEXPIRE', starts_key(queue), flow_per + 60000) -- Our clock may go slower than the server's.
   if not meta[1] and #found >= starts and has_more() then
     local first_start = redis.call('ZRANGEBYSCORE', starts_key(queue), '(' .. whole(now - flow_per), '+inf', 'WITHSCORES',
       'LIMIT', 0, 1)
