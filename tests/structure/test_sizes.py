@@ -21,7 +21,6 @@ constructor without `self`."""
 
 EXCEPTIONS: Final[dict[str, int]] = {
     "engine/processors/processor.py:Processor.__init__()": 10,
-    "store/redis/lua/claim.lua": 401,
 }
 
 

@@ -15,9 +15,7 @@
 
 local now = read_clock(ARGV[1])
 local node, queue, seq, limit, nonce, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7]
-
 local LOOKS, LOOKS_OF_AN_END, UNBLOCKED = 300, 3, 100
-
 local flow_starts, flow_per, set_aside = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] == '1'
 local most_active, per_session, calls_only = tonumber(ARGV[11]), tonumber(ARGV[12]), ARGV[13] == '1'
 
@@ -337,7 +335,8 @@ if flow_starts > 0 then
   for index = 1, #found do
     redis.call('ZADD', starts_key(queue), whole(now), whole(first + index - 1) .. ':' .. nonce)
   end
-  redis.call('PEXPIRE', starts_key(queue), flow_per + 60000) -- Our clock may go slower than the server's.
+  -- Our clock may go slower than the server's.
+  redis.call('PEXPIRE', starts_key(queue), flow_per + 60000)
   if not meta[1] and #found >= starts and has_more() then
     local first_start = redis.call('ZRANGEBYSCORE', starts_key(queue), '(' .. whole(now - flow_per), '+inf', 'WITHSCORES',
       'LIMIT', 0, 1)
