@@ -16,7 +16,8 @@ class ResourceLimits(Options, frozen=True, kw_only=True):
 
     max_sessions: int | None = None
     """Sessions that may be open on this node at a time. One that nobody holds open and that has no job makes
-    room; where there is none such, no more are opened, and a job of another one is run all the same."""
+    room; where there is none such, no more are opened, and a job of another one is run all the same: that
+    session goes with its last job."""
     max_queue_size: int = 0
     """Jobs that may wait in a processor's queue, on all nodes together, for one more to be accepted
     from here; 0: any number."""

@@ -15,6 +15,8 @@ import trio.testing
 
 from am2z_trio import (
     Context,
+    Job,
+    JobCancelledError,
     LocalRuntime,
     Processor,
     QueueOptions,
@@ -186,15 +188,37 @@ async def test_where_all_sessions_are_busy_or_held_one_more_is_refused_with_the_
             assert refused.value.context == {"sessions": 3, "limit": 3}
             with pytest.raises(ResourceError, match="the limit is 3"):
                 runtime.workers.create_session_worker(plus_one, "one more")
-            # A job is run all the same, and its session makes room first.
+            # A job is run all the same, and its session goes with it.
             assert (await runtime.execute(plus_one, 1, session="job")).unwrap() == 2
-            assert here(runtime) == ["busy", "held", "job", "pinned"]
+            assert here(runtime) == ["busy", "held", "pinned"]
             go_on.set()
             assert (await job.result()).unwrap() == 1
             await until(lambda: runtime.get_stats().claimed == 0)
         async with runtime.session("one more"):
             assert "one more" in here(runtime)
             assert "pinned" in here(runtime)
+
+
+@on_both_hosts
+async def test_of_sessions_beyond_the_limit_none_stays_after_its_jobs(make_runtime):
+    running, go_on = 0, anyio.Event()
+
+    @processor(queue=QueueOptions(concurrency=10))
+    async def waits(n: int) -> int:
+        nonlocal running
+        running += 1
+        await go_on.wait()
+        return n
+
+    async with make_runtime(session_idle=inf, limits=ResourceLimits(max_sessions=3)) as runtime:
+        runtime.register(waits)
+        jobs = [await runtime.submit(waits, n, session=f"s{n}") for n in range(10)]
+        await until(lambda: running == 10)
+        assert len(here(runtime)) == 10
+        go_on.set()
+        assert [(await job.result()).unwrap() for job in jobs] == list(range(10))
+        await until(lambda: runtime.get_stats().claimed == 0)
+        assert len(here(runtime)) == 3
 
 
 # --- what its jobs run in -------------------------------------------------------------------------
@@ -280,6 +304,64 @@ async def test_the_jobs_of_all_sessions_together_keep_to_the_concurrency(make_ru
             for session in (None, "a", "b", "c", "d", "e"):
                 tasks.start_soon(partial(runtime.execute_many, counted, range(20), session=session))
     assert most == 4
+
+
+class _Ahead:
+    """A runtime whose one place is taken by a job of "alice", with jobs of others claimed ahead."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        self._running = anyio.Event()
+
+        @processor(queue=ONE)
+        async def one(n: int) -> int:
+            if n < 0:
+                self._running.set()
+                await anyio.sleep_forever()
+            return n
+
+        self.processor = one
+
+    async def claim(self, runtime: Runtime, *sessions: str | None) -> list[Job[int]]:
+        runtime.register(self.processor)
+        await runtime.execute(self.processor, 1)
+        (feeder,) = runtime.node.fleet.workers.values()
+        # As where a claim takes long and the jobs do not.
+        feeder.delivery.prefetch.claimed(100.0)
+        self._monkeypatch.setattr(feeder, "release_stranded", lambda: None)
+        await runtime.submit(self.processor, -1, session="alice")
+        await self._running.wait()
+        jobs = [
+            await runtime.submit(self.processor, n, session=session) for n, session in enumerate(sessions)
+        ]
+        await until(lambda: len(feeder.delivery.buffer) == len(sessions))
+        return jobs
+
+
+@on_both_hosts
+async def test_where_a_session_is_stopped_the_jobs_of_others_that_are_here_have_its_place(
+    make_runtime, monkeypatch: pytest.MonkeyPatch
+):
+    ahead = _Ahead(monkeypatch)
+    async with make_runtime() as runtime:
+        jobs = await ahead.claim(runtime, "bob", None, "carol")
+        await runtime.stop_session("alice")
+        with anyio.fail_after(20):
+            assert [(await job.result()).unwrap() for job in jobs] == [0, 1, 2]
+
+
+@on_both_hosts
+async def test_a_job_that_is_stopped_before_its_turn_brings_no_worker_back(
+    make_runtime, monkeypatch: pytest.MonkeyPatch
+):
+    ahead = _Ahead(monkeypatch)
+    async with make_runtime() as runtime:
+        jobs = await ahead.claim(runtime, "alice", "alice")
+        assert await runtime.workers.stop_worker(ahead.processor, "alice")
+        with anyio.fail_after(20):
+            for job in jobs:
+                assert isinstance((await job.result()).error, JobCancelledError)
+        assert not runtime.workers.has_worker(ahead.processor, "alice")
 
 
 @on_both_hosts

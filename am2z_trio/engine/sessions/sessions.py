@@ -122,7 +122,7 @@ class Sessions:
     def _on_rest(self, session: HostedSession, rests: bool) -> None:
         if not rests:
             self._resting.pop(session, None)
-        elif not self._idle or not session.stays:
+        elif not self._idle or not session.stays or (self._most is not None and len(self) > self._most):
             self._end(session)
         else:
             now = self._host.now()

@@ -140,7 +140,7 @@ class Delivery:
             places.busy += 1
             claim.counts = capacity.is_limited
             session = claim.grant.spec.session
-            if not (sessions.closed or (session and sessions.is_stopping(session))):
+            if claim.stop is None and not (sessions.closed or (session and sessions.is_stopping(session))):
                 return claim
             self._turn_away(claim)
         return None

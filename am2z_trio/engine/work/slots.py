@@ -29,6 +29,10 @@ class Source(Protocol):
         """The job takes no place any more; `None` settles nothing."""
         ...
 
+    def deliver(self) -> None:
+        """Give the places that are free to the jobs that wait for one."""
+        ...
+
     def next_for(self, owner: Owner) -> Claim | None:
         """A job of this worker has ended: the next one, where that is its, too; any other is given to whom
         it is for."""
@@ -170,6 +174,9 @@ class Slot:
         owner.running -= 1
         if not owner.running:
             owner.rests()
+        if owner.session.cancel_scope.cancel_called:
+            # Its session has been stopped, and the others go on.
+            self._source.deliver()
 
     def _broken_off(self, claim: Claim, raised: BaseException) -> Settlement | None:
         """How to settle a job whose task is ended: if it was cancelled from above, the job goes back."""
