@@ -149,6 +149,32 @@ MUTANTS = {
     "a revived job stays a dead letter": Mutant(
         ("REVIVE",), "redis.call('ZREM', dead_key(job.queue), id)", ""
     ),
+    "a revived job that was plain has not failed before": Mutant(
+        ("REVIVE",), "redis.call('HSETNX', key, 'last_outcome', 'failed')", ""
+    ),
+    "a plain job is still one when it is to be cancelled": Mutant(
+        ("CANCEL",),
+        "note(job.id, 'cancel', ARGV[4])",
+        "redis.call('HSET', job_key(job.id), 'cancel', ARGV[4])",
+    ),
+    "a plain job is still one when it is tried again": Mutant(
+        ("SETTLE",),
+        "note(id, 'status', status, 'attempt'",
+        "redis.call('HSET', job_key(id), 'status', status, 'attempt'",
+    ),
+    "a plain job is still one when it has called others": Mutant(
+        ("ENQUEUE",),
+        "children_key(parent), id)\n    note(parent, 'calls', '1')\n  end\n  if keep",
+        "children_key(parent), id)\n  end\n  if keep",
+    ),
+    "a plain job is still one when it has stepped aside": Mutant(
+        ("STEP_ASIDE",), "note(job.id, 'away', '1')", "redis.call('HSET', job_key(job.id), 'away', '1')"
+    ),
+    "a plain job is still one when it was handed back": Mutant(
+        ("SETTLE", "TICK", "LEAVE"),
+        "note(job.id, 'status', status)\n",
+        "redis.call('HSET', job_key(job.id), 'status', status)\n",
+    ),
     "dead letters without number": Mutant(
         ("SETTLE",), "if own_most >= 0 then most = own_most end", "most = 1000"
     ),

@@ -10,7 +10,7 @@ from am2z_trio.model.records import Flow, Settlement, Wake, plain_name
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store.memory.server import MemoryServer
 from am2z_trio.store.memory.store import MemoryStore
-from am2z_trio.store.redis import keys
+from am2z_trio.store.redis import keys, scripts
 from am2z_trio.store.redis.access import least_acl
 from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.testing.conformance import CASES, SETTINGS, Backend, Bench, Clock, job, run_case
@@ -74,19 +74,21 @@ def test_no_two_cases_have_one_name():
 
 
 class ScriptsBackend(RedisBackend):
-    """A user who may not have functions: all that is done by scripts."""
+    """A user who may not have functions: all that is done by scripts. And no job is taken for a plain one."""
 
     functions = False
 
 
 @pytest.fixture(params=["memory", "redis", "scripts"])
-def backend(request) -> Backend:
+def backend(request, monkeypatch) -> Backend:
     if request.param == "memory":
         return MemoryBackend()
     kind = RedisBackend if request.param == "redis" else ScriptsBackend
     server = request.getfixturevalue("redis_server")
     if kind is ScriptsBackend and server.version < "7":
         pytest.skip("the server has nothing but scripts")
+    if kind is ScriptsBackend:
+        monkeypatch.setattr(scripts, "MAX_STALLED", None)
     return kind(request.getfixturevalue("redis_url"), server)
 
 

@@ -34,11 +34,12 @@ def job(
     depth: int = 0,
     **options: Any,
 ) -> Enqueue:
-    """Make one job; `state=None` works on the stored state. `options` are `Enqueue`'s."""
+    """Make one job, of the processor that its queue is named after: a plain one, unless more is said of it.
+    `state=None` works on the stored state. `options` are `Enqueue`'s."""
     spec = JobSpec(
         version=WIRE_VERSION,
         id=id,
-        processor="work",
+        processor=queue,
         session=session,
         state=NO_STATE if state is None else msgspec.Raw(state),
         origin=origin,

@@ -46,6 +46,19 @@ class DeadLetterCases:
         # Whoever waited has heard of the failure; nobody waits for the second life.
         assert await a.heard() == []
 
+    async def test_a_failure_that_is_told_again_after_a_revival_is_still_one(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await a.store.enqueue([job("j")])
+        grant = await a.claim_one()
+        await a.settle(grant, "failed")
+        assert await b.store.revive(["j"]) == ["queued"]
+        # As after a connection that broke before the answer came.
+        again = await a.settle(grant, "failed")
+        assert (again.status, again.outcome) == ("replay", "failed")
+        await b.settle(await b.claim_one())
+        assert (await a.settle(grant, "failed")).status == "fenced"
+        assert await a.status("j") == "completed"
+
     async def test_dead_letters_are_dropped(self, bench: Bench) -> None:
         a = await bench.node()
         await a.store.enqueue([job("j0"), job("j1")])

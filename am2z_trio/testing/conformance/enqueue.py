@@ -110,8 +110,8 @@ class EnqueueCases:
             assert await a.status("j") == status
             answers = await a.store.enqueue([first, other, changed, unsaid])
             assert [answer.status for answer in answers] == ["dup", "taken", "taken", "dup"]
-            assert answers[1] == EnqueueAnswer(status="taken", other="processor", processor="work")
-            assert answers[2] == EnqueueAnswer(status="taken", other="input", processor="work")
+            assert answers[1] == EnqueueAnswer(status="taken", other="processor", processor="q")
+            assert answers[2] == EnqueueAnswer(status="taken", other="input", processor="q")
         assert (await a.view("j")).input == "x"
 
     async def test_an_id_that_ended_without_completing_may_be_given_another_input(self, bench: Bench) -> None:

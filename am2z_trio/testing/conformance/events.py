@@ -58,9 +58,7 @@ class EventCases:
             ("job:started", "a", {"attempt": 2}),
             ("job:completed", "a", {"attempt": 2}),
         ]
-        assert await b.events() == [
-            Event(name, now, node, "j", "work", "s", data) for name, node, data in names
-        ]
+        assert await b.events() == [Event(name, now, node, "j", "q", "s", data) for name, node, data in names]
 
     async def test_ends_other_than_completion_are_events_too(self, bench: Bench) -> None:
         a, b = await bench.node("a"), await bench.node("b")
@@ -101,7 +99,7 @@ class EventCases:
         # As an older node has it.
         await a.settle(old, "failed")
         await bench.outlast(b)
-        assert (await b.store.tick()).failed == [FailedJob(id="lost", processor="work")]
+        assert (await b.store.tick()).failed == [FailedJob(id="lost", processor="q")]
         heard = {(event.job, event.name): event.data for event in await b.events()}
         for name in ("job:failed", "job:dead"):
             assert heard["j", name] == {

@@ -20,6 +20,8 @@ local function revive(id)
   redis.call('HDEL', key, 'reason', 'result', 'deadline', 'cancel', 'failed', 'progress', 'errors',
     'lost', 'charged', 'conflicts')
   note(id, 'status', 'waiting', 'attempt', '1', 'stalls', '0', 'origin', '', 'revived', nonce)
+  -- Until now its status has said so of a plain one; whoever has settled it may ask again.
+  redis.call('HSETNX', key, 'last_outcome', 'failed')
   redis.call('PERSIST', key)
   if job.skey then
     redis.call('SADD', jobs_key(job.skey), id)
