@@ -31,6 +31,12 @@ UNBEGUN: Final = frozenset({"waiting", "later"})
 ALIVE: Final = UNBEGUN | {"active"}
 ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 
+NOT_OF_PLAIN: Final = frozenset(
+    {"attempt", "cancel", "calls", "conflicts", "deadline", "debounce", "depth", "errors", "gen", "keep"}
+    | {"last_token", "parent", "stored", "turn", "away"}
+)
+"""Fields of a job that the scripts look for only where its record says `more`."""
+
 PERMANENT: Final = frozenset(
     {"meta", "queues", "fence", "lineage", "clock", "session", "history", "expiries"}
 )
@@ -201,6 +207,12 @@ class _Auditor:
             yield Finding("I1", key, f"is {status}, and {'is' if id in later else 'is not'} in {queue}:later")
         if (status == "active") != ("token" in job) or (status == "active") != ("node" in job):
             yield Finding("I5", key, f"is {status} on {job.get('node')!r} under {job.get('token')!r}")
+        if status in ALIVE and "more" not in job:
+            unread = NOT_OF_PLAIN & job.keys() | (
+                {"deliveries"} & job.keys() if status != "active" else set()
+            )
+            if unread:
+                yield Finding("I1", key, f"counts as plain, and has {', '.join(sorted(unread))}")
         if status == "active":
             held = self.keyspace.get("active", self.field(id, "node")) or {}
             if held.get(id) != job.get("token"):

@@ -168,6 +168,12 @@ SPOILT: dict[str, Spoil] = {
     ),
     "claims of a node that is none": Spoil([("ZREM", key("nodes"), "n1")], "I12 {am2z:0}:node:n1:active"),
     "a strange status": Spoil([("HSET", key("job", "plain"), "status", "asleep")], "I1 job:plain"),
+    "a plain job that is to be cancelled": Spoil(
+        [("HSET", key("job", "plain"), "cancel", "x")], "I1 job:plain"
+    ),
+    "a plain job that was granted before": Spoil(
+        [("HSET", key("job", "plain"), "deliveries", 1)], "I1 job:plain: counts as plain"
+    ),
     "a job without a payload": Spoil([("HDEL", key("job", "plain"), "spec")], "I1 job:plain"),
     "a job that expires before it ran": Spoil([("PEXPIRE", key("job", "plain"), 10**6)], "I1 job:plain"),
     "a job that was revived and still expires": Spoil(
