@@ -111,6 +111,42 @@ async def test_stopping_ends_running_and_waiting_jobs_and_wakes_their_callers(ma
         assert (await runtime.execute(plus_one, session="alice")).unwrap() == 2
 
 
+async def test_any_number_of_callers_may_stop_a_session_whose_jobs_take_their_time(make_runtime):
+    running, go_on = anyio.Event(), anyio.Event()
+    stopped: list[int] = []
+
+    @processor
+    async def cleans_up(n: int) -> int:
+        running.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await go_on.wait()
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(cleans_up)
+
+        async def stop(n: int) -> None:
+            await runtime.stop_session("alice")
+            stopped.append(n)
+
+        await runtime.submit(cleans_up, 1, session="alice")
+        await running.wait()
+        try:
+            with anyio.fail_after(20):
+                async with anyio.create_task_group() as tasks:
+                    for n in range(3):
+                        tasks.start_soon(stop, n)
+                    await anyio.wait_all_tasks_blocked()
+                    assert not stopped
+                    go_on.set()
+        finally:
+            go_on.set()
+        assert sorted(stopped) == [0, 1, 2]
+
+
 async def test_a_job_that_ends_within_the_grace_has_succeeded(make_runtime):
     running, go_on = anyio.Event(), anyio.Event()
     results: list[Any] = []

@@ -179,7 +179,8 @@ class HostedSession:
     async def wait_over(self) -> None:
         """Wait until no task of the session is left here."""
         if not self._is_over:
-            self._over = self._over or self._host.event()
+            if self._over is None:
+                self._over = self._host.event()
             await self._over.wait()
 
     async def run(self) -> None:

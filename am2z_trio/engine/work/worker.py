@@ -142,7 +142,8 @@ class Worker:
     async def wait_over(self) -> None:
         """Wait until it has ended."""
         if not self._is_over:
-            self._over = self._over or self._services.host.event()
+            if self._over is None:
+                self._over = self._services.host.event()
             await self._over.wait()
 
     # --- told by its slots --------------------------------------------------------------------
