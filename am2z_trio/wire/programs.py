@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from math import inf
 from typing import Final
 
-from .resp import Argument, is_denied, pack
+from .resp import NOT_APPLIED, Argument, is_denied, pack
 from .scripts import Library, Script
 
 FUNCTIONS_SINCE: Final = 7
@@ -17,6 +17,9 @@ FUNCTIONS_SINCE: Final = 7
 
 TEACH_AGAIN: Final = 1.0
 """Seconds after which a server that still does not know a library is sent it once more."""
+
+ASK_AGAIN: Final = 10.0
+"""Seconds after which a server is sent a library again that it had no memory for, or could not take then."""
 
 REFUSED_AS_A_WHOLE: Final = frozenset({"OOM", "MISCONF", "NOREPLICAS"})
 """Error codes with which a server refuses a function before it has begun, whatever it would have done. A
@@ -39,12 +42,15 @@ class Programs:
         self._libraries: dict[str, Library] = {}
         self._taught_again = -inf
         """When the server had lost a library, and was sent it."""
+        self._ask_again = inf
+        """When a server that could not take a library is sent it again; never, where this user may not."""
 
     def call_of(self, script: Script, keys: Sequence[Argument], args: Sequence[Argument]) -> bytes:
         """The packed call of a script."""
         library = script.library
-        if library is not None and self.has_functions:
-            if library.name not in self._libraries:
+        if library is not None and (self.has_functions or self._now() >= self._ask_again):
+            if library.name not in self._libraries or not self.has_functions:
+                self.has_functions = True
                 self._libraries[library.name] = library
                 self._teach(library.load)
             return pack(("FCALL", script.function, len(keys), *keys, *args))
@@ -61,6 +67,7 @@ class Programs:
         """A connection stands: what its server of this version is to be taught, packed."""
         major = version.partition(".")[0]
         self.has_functions = major.isdecimal() and int(major) >= FUNCTIONS_SINCE
+        self._ask_again = inf
         for script in self._scripts.values():
             yield script.load
         if self.has_functions:
@@ -71,8 +78,9 @@ class Programs:
         """What to send instead of a call that was refused as a function; `None` if that is not why."""
         at = packed.find(b"$")
         if packed.startswith(_LOAD, at):
-            # Who may not have functions, or has no memory for them, has scripts.
-            self.has_functions = self.has_functions and "already exists" in said
+            # Who may not have functions has scripts; and where there is no memory for them, for a while.
+            if "already exists" not in said:
+                self._have_scripts(may_pass=code == "OOM" or code in NOT_APPLIED)
             return None
         if script is None or script.library is None or not packed.startswith(_FCALL, at):
             return None
@@ -82,8 +90,12 @@ class Programs:
                 self._taught_again = self._now()
                 self._teach(script.library.load)
         elif said.startswith("ERR unknown command") or (is_denied(said) and "fcall" in said):
-            self.has_functions = False
+            self._have_scripts(may_pass=False)
         elif code not in REFUSED_AS_A_WHOLE:
             return None
         self._know(script)
         return script.as_script(packed)
+
+    def _have_scripts(self, *, may_pass: bool) -> None:
+        self.has_functions = False
+        self._ask_again = self._now() + ASK_AGAIN if may_pass else inf

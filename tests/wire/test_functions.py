@@ -6,6 +6,7 @@ import anyio
 import pytest
 
 from am2z_trio.model.errors import ResourceError
+from am2z_trio.wire import programs
 from am2z_trio.wire.scripts import Library, Script
 from tests.conftest import RedisProcess, SpawnRedis
 
@@ -112,6 +113,23 @@ async def test_a_full_memory_refuses_what_the_script_would_be_refused_and_nothin
         with pytest.raises(ResourceError):
             await client.eval(only_writes, ["k"], ["x"])
         server.call("CONFIG", "SET", "maxmemory", "0")
+
+
+async def test_a_server_that_has_no_memory_for_functions_is_asked_again(
+    server: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "ASK_AGAIN", 0.0)
+    script = make()
+    async with open_client(server.url) as client:
+        server.call("CONFIG", "SET", "maxmemory", "1")
+        for n in range(3):
+            assert await client.eval(script, ["k"], [n]) == str(n).encode()
+        server.call("CONFIG", "SET", "maxmemory", "0")
+        assert await client.eval(script, ["k"], ["once"]) == b"once"
+        scripts_run = calls(server, "evalsha")
+        assert await client.eval(script, ["k"], ["more"]) == b"more"
+        assert calls(server, "evalsha") == scripts_run
+        assert client.programs.has_functions
 
 
 async def test_functions_outlive_a_connection_and_a_server_that_comes_back_empty(
