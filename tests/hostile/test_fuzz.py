@@ -261,7 +261,7 @@ def test_rows_of_views_and_queues(fields: list[bytes], options: bytes):
     view = rows.job_view("job", fields)
     assert type(view.attempt) is type(view.stalls) is int
     assert type(view.progress) is float
-    info = rows.queue_info(fields[0], fields[1], fields[2], options, 1, 1)
+    info = rows.queue_info(fields[0], fields[1], options, 1, 1)
     assert info is None or isinstance(info.options, QueueOptions)
 
 
