@@ -35,6 +35,10 @@ def test_the_numbered_limits_are_those_of_the_code() -> None:
 
 def test_the_rules_it_prints_are_taken_by_a_server(redis_server: RedisProcess) -> None:
     (code,) = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    if redis_server.version < "7":
+        without = 'least_acl("am2z", functions=False)'
+        assert without in TEXT
+        code = code.replace('least_acl("am2z")', without)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     command = done.stdout.replace(" app ", " from-the-docs ").split()
     try:
