@@ -89,6 +89,11 @@ def require_seconds(field: str, value: object, *, zero: bool = True) -> float:
     return seconds
 
 
+def require_seconds_or_inf(field: str, value: object, *, zero: bool = True) -> float:
+    """As `require_seconds`, or infinity."""
+    return inf if exact_number(value) == inf else require_seconds(field, value, zero=zero)
+
+
 def require_count(field: str, value: object, *, least: int = 1, most: int = 2**53) -> int:
     """A whole number within bounds, as exactly an `int`."""
     if type(value) is int and least <= value <= most:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import TypedDict
 
 from .arguments import Options
-from .checks import keep, require, require_count, require_number, require_seconds, require_text
+from .checks import (
+    keep,
+    require,
+    require_count,
+    require_number,
+    require_seconds,
+    require_seconds_or_inf,
+    require_text,
+)
 from .codec import DEFAULT_MAX_BYTES
 from .limits import MAX_NODE_BYTES
 
@@ -109,8 +116,7 @@ class RuntimeOptions(Options, frozen=True, kw_only=True):
         keep(self, "result_ttl", require_seconds("result_ttl", self.result_ttl, zero=False))
         if self.state_ttl is not None:
             keep(self, "state_ttl", require_seconds("state_ttl", self.state_ttl, zero=False))
-        if self.session_idle != inf:
-            keep(self, "session_idle", require_seconds("session_idle", self.session_idle))
+        keep(self, "session_idle", require_seconds_or_inf("session_idle", self.session_idle))
         keep(self, "state_history", require_count("state_history", self.state_history, least=0, most=1000))
         keep(
             self,

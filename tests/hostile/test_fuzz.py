@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 from decimal import Decimal
+from math import inf
 from typing import Any
 
 import hiredis
@@ -254,6 +255,12 @@ def test_rows_of_jobs(spec: bytes, id: bytes, number: int, errors: bytes):
             assert grant.spec.id == "job" or grant.spec.id.encode() == id
     letter = rows.dead_job("job", [spec, id, id, id, id, errors, id, id])
     assert letter.spec is None or isinstance(letter.spec, JobSpec)
+
+
+def test_what_may_be_infinite_is_asked_for_that_with_care():
+    with pytest.raises(ConfigurationError, match="session_idle"):
+        RuntimeOptions(session_idle=Odd())  # type: ignore[arg-type]
+    assert RuntimeOptions(session_idle=Real(inf)).session_idle == inf
 
 
 @given(st.lists(FIELDS, min_size=8, max_size=8), st.one_of(spoilt(OPTIONS), BYTES))

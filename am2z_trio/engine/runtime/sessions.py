@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from math import inf
 from typing import Any
 
 from am2z_trio.engine.processors.processor import Processor
@@ -12,7 +11,7 @@ from am2z_trio.engine.sessions.session import Session
 from am2z_trio.engine.states.manager import StateManager
 from am2z_trio.engine.submission.request import require_session
 from am2z_trio.model.callables import require_items
-from am2z_trio.model.checks import require, require_seconds
+from am2z_trio.model.checks import require, require_seconds, require_seconds_or_inf
 from am2z_trio.model.runtime_options import RuntimeOptions
 
 from .jobs import JobMethods
@@ -45,8 +44,8 @@ class SessionMethods(JobMethods, ProcessorMethods):
         open.
         """
         id = require_session(id)
-        if ttl is not None and ttl != inf:
-            ttl = require_seconds("ttl", ttl, zero=False)
+        if ttl is not None:
+            ttl = require_seconds_or_inf("ttl", ttl, zero=False)
         wanted = [*require_items("processors", processors, "processors")]
         for one in wanted:
             require(isinstance(one, Processor), "processors", one, "must be processors (use @processor)")
