@@ -19,7 +19,7 @@ from am2z_trio.model.errors import (
     RuntimeStateError,
 )
 from am2z_trio.model.ids import child_id, is_made, made_prefix
-from am2z_trio.model.options import JobOptions, QueueOptions, Retention
+from am2z_trio.model.options import JobOptions, Retention
 from am2z_trio.model.records import (
     NO_STATE,
     WIRE_VERSION,
@@ -88,13 +88,8 @@ class Preparation:
         limits = limits_of(request, chosen, began)
         deadline = self._deadline(request, limits)
         spec = self._spec(name, state, request, chosen, entry.codec)
-        digest = "" if request.job_id is None or is_made(request.job_id) else entry.codec.digest(state)
-        return Prepared(
-            entry.codec,
-            self._enqueue(spec, request, chosen, entry.queue, deadline, digest),
-            limits,
-            entry.assumed,
-        )
+        enqueue = self._enqueue(spec, state, request, chosen, entry, deadline)
+        return Prepared(entry.codec, enqueue, limits, entry.assumed)
 
     def _refusal(self) -> AM2ZError:
         stopping = RuntimeStateError("the runtime is stopping: it accepts no more jobs")
@@ -136,13 +131,14 @@ class Preparation:
     def _enqueue(
         self,
         spec: JobSpec,
+        state: S | None,
         request: SubmitRequest,
         chosen: JobOptions,
-        queue: QueueOptions,
+        entry: Entry[S],
         deadline: float,
-        digest: str,
     ) -> Enqueue:
         """What the store is told of it."""
+        queue = entry.queue
         joins = request.job_id is not None and is_made(request.job_id)
         return Enqueue(
             spec=spec,
@@ -155,7 +151,7 @@ class Preparation:
             max_size=_smaller(self._options.limits.max_queue_size, queue.max_size),
             again=request.root != "" or (request.job_id is not None and not joins),
             joins=joins,
-            input=digest,
+            input="" if request.job_id is None or joins else entry.codec.digest(state),
             stays=not request.waits,
             debounce=chosen.debounce or "",
             on_complete=Retention.of(chosen.remove_on_complete),
