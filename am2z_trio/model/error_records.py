@@ -14,6 +14,7 @@ import msgspec
 
 from am2z_trio.concurrency.groups import is_presentable
 
+from .codec import NIL
 from .errors import AM2ZError, BusinessError, ParallelError, ProcessorExecutionError, known_name
 from .limits import (
     KIB,
@@ -40,8 +41,6 @@ from .telling import (
 
 ENGINE: Final = AM2ZError.__module__
 """Where the engine's own classes are; all others are users'."""
-
-NIL: Final = msgspec.Raw(b"\xc0")
 
 
 class RemoteCause(Exception):
