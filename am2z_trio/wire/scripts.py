@@ -44,6 +44,11 @@ class Script:
         return f"<script {self.name}>"
 
 
+def function_of(script: str) -> str:
+    """What follows a library's name in that of a script's function: Redis takes letters, digits and `_`."""
+    return script.replace("/", "_")
+
+
 class Library:
     """Scripts as functions that a server makes once, not at every call. Its name tells its text: another text
     has another name, so no node replaces what another one uses, and one that is gone may be taught anew."""
@@ -56,7 +61,7 @@ class Library:
         self.load: Final = pack(("FUNCTION", "LOAD", source))
         """The packed command that teaches a server this library."""
         for script in scripts:
-            script.library, script.function = self, f"{name}_{script.name}"
+            script.library, script.function = self, f"{name}_{function_of(script.name)}"
 
     def __repr__(self) -> str:
         return f"<library {self.name}>"

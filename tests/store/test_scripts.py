@@ -41,7 +41,7 @@ def test_every_script_is_a_function_of_the_library(redis_server: Any):
 def test_another_text_has_another_name():
     def library(**agreed: int) -> Library:
         bundler = bundle.Bundler({"REPLY_BYTES": 1, "PUSHED_BYTES": 1, "POSTED_BYTES": 1, **agreed})
-        bundler.script("view")
+        bundler.script("jobs/view")
         return bundler.library()
 
     assert library().name == library().name != library(REPLY_BYTES=2).name

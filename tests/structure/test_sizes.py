@@ -20,7 +20,6 @@ FILE, CLASS, FUNCTION, PARAMETERS = 400, 300, 50, 8
 constructor without `self`."""
 
 EXCEPTIONS: Final[dict[str, int]] = {
-    # What `@processor` takes, typed one by one for users' type checkers.
     "engine/processors/processor.py:Processor.__init__()": 10,
 }
 

@@ -5,7 +5,8 @@
 * `link` - one node's connections, what arrives, and the thread that keeps its lease
 * `checks` - what a server is asked before a node runs on it
 * `arguments`, `rows` - records to what scripts take, and what they answer to records
-* `scripts`, `lua/` - the scripts, each with KEYS, ARGV, RETURNS and the invariant it keeps
+* `scripts`, `lua/` - the scripts, each with KEYS, ARGV, RETURNS and the invariant it keeps; in folders by
+  subject, as `store/memory/` is
   * `lua/steps/` - what they share, a concept each; `spoilt.lua` among it is in front of all: what something
     else has written into our keys aborts no script
 * `bundle` - puts a script together, and a library of functions for servers that make them once

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Final
 
-from am2z_trio.wire.scripts import Library, Script
+from am2z_trio.wire.scripts import Library, Script, function_of
 
 from .keys import spelled_out
 
@@ -54,7 +54,7 @@ class Bundler:
         self._scripts: list[Script] = []
 
     def script(self, name: str) -> Script:
-        """The script of a file."""
+        """The script of a file, `subject/what`."""
         body = read(name)
         written = self.assembled(body)
         made = Script(name, spelled_out(written))
@@ -104,7 +104,7 @@ class Bundler:
             *rest,
         ]
         for name, body in self._bodies.items():
-            lines += [f"loading.register_function('NAME_{name}', function(keys, args)"]
+            lines += [f"loading.register_function('NAME_{function_of(name)}', function(keys, args)"]
             lines += ["begin(keys, args)", body, "end)"]
         text = spelled_out("\n".join(lines))
         name = LIBRARIES + hashlib.sha256(text.encode()).hexdigest()[:16]
