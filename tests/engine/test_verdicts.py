@@ -33,7 +33,7 @@ from am2z_trio.engine.execution.verdict import (
     falls_back,
     judge,
 )
-from am2z_trio.engine.processors.registry import Registered
+from am2z_trio.engine.processors.registry import Definition
 from am2z_trio.model.codec import RecordDecoder, checksum, encode_record
 from am2z_trio.model.error_records import record_of
 from am2z_trio.model.limits import MAX_HISTORY_BYTES
@@ -81,7 +81,7 @@ def an_attempt(*, stop: Stop | None = None, taken: float = 1.0, **given: Any) ->
     holder: Any = None
     claim = Claim(grant, holder, BEGAN - 5)
     claim.stop = stop
-    attempt = Attempt(claim, Registered(job, 10_000), BEGAN, 1_000.0)
+    attempt = Attempt(claim, Definition(job, 10_000), BEGAN, 1_000.0)
     claim.ended = BEGAN + taken
     return attempt
 

@@ -73,8 +73,8 @@ async def test_it_becomes_a_dead_letter_and_its_neighbour_completes(
             raise KeyError("a mistake of the engine's own")
         return settlement
 
-    async def unguarded(self: Executor, claim: Any, registered: Any, *, stored: Any = None) -> Any:
-        return await fails(self, claim, registered, stored)
+    async def unguarded(self: Executor, claim: Any, definition: Any, *, stored: Any = None) -> Any:
+        return await fails(self, claim, definition, stored)
 
     run_plain = Executor.run_plain
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from am2z_trio.engine.claim import Claim
-from am2z_trio.engine.processors.registry import Registered
+from am2z_trio.engine.processors.registry import Definition
 from am2z_trio.engine.states.job_state import JobState
 from am2z_trio.model.errors import ValidationError
 from am2z_trio.model.integrity import verified
@@ -23,10 +23,10 @@ class Attempt:
 
     __slots__ = (
         "claim",
+        "definition",
         "ends",
         "grant",
         "processor",
-        "registered",
         "remaining",
         "started",
         "state",
@@ -37,15 +37,15 @@ class Attempt:
     def __init__(
         self,
         claim: Claim,
-        registered: Registered,
+        definition: Definition,
         began: float,
         started: float,
         stored: JobState | None = None,
     ) -> None:
         self.claim = claim
         self.grant = grant = claim.grant
-        self.registered = registered
-        self.processor = processor = registered.processor
+        self.definition = definition
+        self.processor = processor = definition.processor
         self.stored = stored
         """The session's state as this run sees it, if it may read or write it."""
         self.state: Any = None
@@ -73,7 +73,7 @@ class Attempt:
 
     def read_input(self) -> Any:
         """The state it works on: what its caller gave, or what its session has stored."""
-        grant, codec = self.grant, self.registered.codec
+        grant, codec = self.grant, self.definition.codec
         if grant.spec.state != NO_STATE:
             return codec.decode(grant.spec.state)
         session = grant.spec.session
@@ -86,7 +86,7 @@ class Attempt:
 
     def unchanged(self) -> Any:
         """The state of a job that has returned `None`: what it was given, which it must have left alone."""
-        given, codec = self.read_input(), self.registered.codec
+        given, codec = self.read_input(), self.definition.codec
         if codec.encode(self.state) != codec.encode(given):
             processor = self.grant.spec.processor
             raise ValidationError(

@@ -13,7 +13,7 @@ from am2z_trio.engine.claim import Claim
 from am2z_trio.engine.events.emitter import Emitter
 from am2z_trio.engine.processors.context import CallRequest, Context
 from am2z_trio.engine.processors.processor import name_of
-from am2z_trio.engine.processors.registry import Registered, Registry
+from am2z_trio.engine.processors.registry import Definition, Registry
 from am2z_trio.engine.processors.result import Done
 from am2z_trio.engine.states.job_state import JobState
 from am2z_trio.engine.submission.request import ANY_OPTIONS, Asked, SubmitRequest
@@ -32,7 +32,7 @@ class Run(Protocol):
     """What runs a claimed job once, as `Executor.run` does."""
 
     async def __call__(
-        self, claim: Claim, registered: Registered, *, stored: JobState | None
+        self, claim: Claim, definition: Definition, *, stored: JobState | None
     ) -> Settlement | None: ...
 
 
@@ -119,19 +119,19 @@ class Calls:
 
     async def _run_inline(self, run: Run, claim: Claim, request: CallRequest, context: Context) -> Any:
         name = name_of(request.processor)
-        registered = self._registry.get(name)
-        if registered is None:
+        definition = self._registry.get(name)
+        if definition is None:
             raise ConfigurationError(
                 f"{name!r} is not registered on this node, so it cannot be run inline",
                 context={"processor": name},
             )
-        child = self._inline_claim(claim, request, registered)
-        settlement = await self._try_until_settled(run, child, registered, context.state)
-        return registered.codec.decode(_outcome(settlement).state)
+        child = self._inline_claim(claim, request, definition)
+        settlement = await self._try_until_settled(run, child, definition, context.state)
+        return definition.codec.decode(_outcome(settlement).state)
 
-    def _inline_claim(self, claim: Claim, request: CallRequest, registered: Registered) -> Claim:
+    def _inline_claim(self, claim: Claim, request: CallRequest, definition: Definition) -> Claim:
         """A job within a job: no store knows it, and it ends with what it is part of."""
-        root, name = claim.root, registered.processor.name
+        root, name = claim.root, definition.processor.name
         depth = self._submissions.preparation.depth_below(claim.grant)
         if request.state is None:
             raise ConfigurationError(f"{name!r} was called inline without a state")
@@ -139,12 +139,12 @@ class Calls:
         require(given is None or isinstance(given, JobOptions), "options", given, "must be JobOptions")
         if timeout is not None:
             timeout = require_seconds("timeout", timeout, zero=False)
-        options = (given or ANY_OPTIONS).over(registered.processor.queue.default_job_options)
+        options = (given or ANY_OPTIONS).over(definition.processor.queue.default_job_options)
         spec = msgspec.structs.replace(
             claim.grant.spec,
             id=inline_id(root.grant.spec.id, f"{claim.path}{request.key}"),
             processor=name,
-            state=msgspec.Raw(registered.codec.encode(request.state)),
+            state=msgspec.Raw(definition.codec.encode(request.state)),
             timeout=timeout,
             attempts=options.attempts,
             backoff=options.first_backoff,
@@ -159,13 +159,13 @@ class Calls:
         return child
 
     async def _try_until_settled(
-        self, run: Run, child: Claim, registered: Registered, stored: JobState
+        self, run: Run, child: Claim, definition: Definition, stored: JobState
     ) -> Settlement:
         """All its attempts, right here; each is told as those of other jobs are."""
         while True:
             grant = child.grant
             self._emitter.emit_of_job("job:started", {"attempt": grant.attempt}, grant.spec)
-            settlement = await run(child, registered, stored=stored)
+            settlement = await run(child, definition, stored=stored)
             assert settlement is not None
             child.holder.look_back(child, settlement)
             retried = settlement.outcome == "retry"

@@ -13,7 +13,7 @@ from am2z_trio.concurrency.contexts import OwnContext, in_context
 from am2z_trio.concurrency.groups import is_not_the_codes_own
 from am2z_trio.engine.claim import Claim, running
 from am2z_trio.engine.processors.context import CallRequest
-from am2z_trio.engine.processors.registry import Registered
+from am2z_trio.engine.processors.registry import Definition
 from am2z_trio.engine.states.access import NodeStates
 from am2z_trio.engine.states.job_state import JobState
 from am2z_trio.model.error_records import indescribable, record_of, sound
@@ -84,7 +84,7 @@ class Executor:
         self.settlements = settlements
 
     async def run(
-        self, claim: Claim, registered: Registered, *, stored: JobState | None = None
+        self, claim: Claim, definition: Definition, *, stored: JobState | None = None
     ) -> Settlement | None:
         """Run the job once and return how to settle it; `None` if the claim is lost.
 
@@ -95,27 +95,27 @@ class Executor:
         """
         try:
             # Whatever runs a user's code, its types and hooks included, runs in there.
-            plain_within = claim.root is not claim and not registered.processor.is_async
+            plain_within = claim.root is not claim and not definition.processor.is_async
             run = self._run_in_line if plain_within else self._run
-            return await in_context(self._own.copy(), run(claim, registered, stored))
+            return await in_context(self._own.copy(), run(claim, definition, stored))
         except BaseException as raised:
             return self._untold(claim, raised)
 
-    async def _run(self, claim: Claim, registered: Registered, stored: JobState | None) -> Settlement | None:
+    async def _run(self, claim: Claim, definition: Definition, stored: JobState | None) -> Settlement | None:
         running.set(claim.root)
-        attempt = Attempt(claim, registered, self._now(), time.time(), stored)
-        if stored is None and (claim.grant.spec.session or registered.processor.takes_context):
-            attempt.stored = JobState(self._states, claim.grant, registered.processor.state_type)
+        attempt = Attempt(claim, definition, self._now(), time.time(), stored)
+        if stored is None and (claim.grant.spec.session or definition.processor.takes_context):
+            attempt.stored = JobState(self._states, claim.grant, definition.processor.state_type)
         ending = await self._carry_out(attempt)
         if ending.error is not None and not ending.stopped and falls_back(attempt, ending.error):
             ending = await self._fall_back(attempt, ending.error)
         return self._settle(attempt, ending)
 
     async def _run_in_line(
-        self, claim: Claim, registered: Registered, stored: JobState | None
+        self, claim: Claim, definition: Definition, stored: JobState | None
     ) -> Settlement | None:
         """Run a plain function within another job, when there is a thread for it: to wait is no run."""
-        room, grant = self.threads.room(registered), claim.grant
+        room, grant = self.threads.room(definition), claim.grant
         deadline = inf if grant.remaining is None else claim.since + grant.remaining
         taken = False
         claim.scope = scope = self._host.cancel_scope(deadline=deadline)
@@ -125,7 +125,7 @@ class Executor:
                     await room.acquire()
                     taken = True
             claim.scope = None
-            return await self._run(claim, registered, stored)
+            return await self._run(claim, definition, stored)
         finally:
             if taken:
                 room.release()
@@ -237,21 +237,21 @@ class Executor:
     # --- plain jobs, under a scope that others share -------------------------------------------
 
     def run_plain(
-        self, claim: Claim, registered: Registered, scope: CancelScope
+        self, claim: Claim, definition: Definition, scope: CancelScope
     ) -> Awaitable[Settlement | None]:
         """`run` for a job of a plain processor, under a scope that other jobs share.
 
         What the scope raises where it is cancelled passes through: who has entered the scope leaves it
         then, and asks `cut_short`.
         """
-        return in_context(self._own.copy(), self._run_plain(claim, registered, scope))
+        return in_context(self._own.copy(), self._run_plain(claim, definition, scope))
 
-    async def _run_plain(self, claim: Claim, registered: Registered, scope: CancelScope) -> Settlement | None:
+    async def _run_plain(self, claim: Claim, definition: Definition, scope: CancelScope) -> Settlement | None:
         try:
             running.set(claim)
-            attempt = Attempt(claim, registered, self._now(), time.time())
+            attempt = Attempt(claim, definition, self._now(), time.time())
             if claim.grant.spec.session:
-                attempt.stored = JobState(self._states, claim.grant, registered.processor.state_type)
+                attempt.stored = JobState(self._states, claim.grant, definition.processor.state_type)
             remaining = attempt.remaining
             claim.is_limited = is_limited = attempt.ends < inf
             output: Any = None
@@ -262,7 +262,7 @@ class Executor:
                     claim.scope = scope
                     if is_limited:
                         scope.deadline = attempt.ends
-                    output = await registered.processor.fn(state)
+                    output = await definition.processor.fn(state)
             except BaseException as raised:
                 inner = self._host.leave_inner(scope)
                 if is_not_the_codes_own(raised, self._host):
@@ -291,14 +291,14 @@ class Executor:
             return self._untold(claim, raised)
 
     def cut_short(
-        self, claim: Claim, registered: Registered, raised: BaseException | None, *, caught: bool
+        self, claim: Claim, definition: Definition, raised: BaseException | None, *, caught: bool
     ) -> Settlement | None:
         """How to settle a plain job when the scope it ran under was left, `raised` came out of that, and
         whether the scope has caught its own cancellation."""
         try:
             error = None if raised is None else as_error(raised, claim.grant)
             started = time.time() - (claim.ended - claim.began)
-            attempt = Attempt(claim, registered, claim.began, started)
+            attempt = Attempt(claim, definition, claim.began, started)
             return self._own.copy().run(partial(self._plainly_failed, attempt, error, caught=caught))
         except BaseException as worse:
             return self._untold(claim, worse)

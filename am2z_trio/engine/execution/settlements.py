@@ -57,7 +57,7 @@ class Settlements:
         grant, stored = attempt.grant, attempt.stored
         spec = grant.spec
         try:
-            blob = attempt.registered.codec.encode_exactly(output)
+            blob = attempt.definition.codec.encode_exactly(output)
         except ValidationError as error:
             too_large = isinstance(error, PayloadTooLargeError)
             raise (PayloadTooLargeError if too_large else ValidationError)(

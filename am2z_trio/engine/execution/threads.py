@@ -18,7 +18,7 @@ import anyio
 
 from am2z_trio.concurrency import Host
 from am2z_trio.concurrency.capacity import Capacity
-from am2z_trio.engine.processors.registry import Registered
+from am2z_trio.engine.processors.registry import Definition
 from am2z_trio.model.errors import ResourceError
 from am2z_trio.model.logs import Log
 
@@ -49,7 +49,7 @@ class Threads:
         # None waits for a thread that is left behind: how many run is limited by the queue's slots.
         self._any_number = anyio.CapacityLimiter(inf)
         self._left: list[_Run] = []
-        self._rooms: dict[str, tuple[Registered, Capacity]] = {}
+        self._rooms: dict[str, tuple[Definition, Capacity]] = {}
 
     @property
     def left_behind(self) -> int:
@@ -80,12 +80,12 @@ class Threads:
             f"(max_abandoned_threads): {', '.join(f'{count} of {name!r}' for name, count in worst)}"
         )
 
-    def room(self, registered: Registered) -> Capacity:
+    def room(self, definition: Definition) -> Capacity:
         """Room for runs within other jobs, which no slot of the queue limits: its concurrency."""
-        name = registered.processor.name
+        name = definition.processor.name
         known = self._rooms.get(name)
-        if known is None or known[0] is not registered:
-            known = (registered, Capacity(self._host, registered.processor.queue.concurrency))
+        if known is None or known[0] is not definition:
+            known = (definition, Capacity(self._host, definition.processor.queue.concurrency))
             self._rooms[name] = known
         return known[1]
 

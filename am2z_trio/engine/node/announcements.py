@@ -110,9 +110,9 @@ class Announcements:
         self._refused.difference_update(names)
         served = set(self._served())
         found = [
-            registered
+            definition
             for name in names
-            if name in served and (registered := self._registry.get(name)) is not None
+            if name in served and (definition := self._registry.get(name)) is not None
         ]
         infos = [
             QueueInfo(queue=one.queue, processor=one.processor.name, options=one.processor.queue)

@@ -7,7 +7,7 @@ from typing import Final
 
 from am2z_trio.concurrency import Host, Nursery
 from am2z_trio.engine.events.emitter import Emitter
-from am2z_trio.engine.processors.registry import Registered, Registry
+from am2z_trio.engine.processors.registry import Definition, Registry
 from am2z_trio.engine.work.feeder import Feeder
 from am2z_trio.engine.work.services import WorkerServices
 from am2z_trio.model.errors import RuntimeStateError
@@ -70,28 +70,28 @@ class Fleet:
         """The processors whose queues are served here now."""
         return [worker.processor for worker in self.workers.values() if not worker.closing]
 
-    def serve(self, registered: Registered) -> None:
+    def serve(self, definition: Definition) -> None:
         """Work this processor's queue off from now on."""
         if self._nursery is None or not self._serves:
             return
-        queue, name = registered.queue, registered.processor.name
+        queue, name = definition.queue, definition.processor.name
         self.announcements.add(name)
         serving = self.workers.get(queue)
         if serving is not None and not serving.closing:
             serving.wake()
             return
         worker = self.workers[queue] = Feeder(
-            self._services, registered, self._registry.registration(name), self._on_unparked
+            self._services, definition, self._registry.registration(name), self._on_unparked
         )
         self._at_work.add(worker)
         self._nursery.start_soon(self._work, worker, name=f"worker {name}")
 
     def pin_worker(self, processor: str, session: str) -> None:
         """Have a worker of this processor, which is registered here, in a session."""
-        registered = self._registry.get(processor)
-        assert registered is not None
-        self.serve(registered)
-        feeder = self.workers.get(registered.queue)
+        definition = self._registry.get(processor)
+        assert definition is not None
+        self.serve(definition)
+        feeder = self.workers.get(definition.queue)
         if feeder is None:
             raise RuntimeStateError("this runtime works no queue off: it was made with workers=False")
         feeder.pin_worker(session)
@@ -145,9 +145,9 @@ class Fleet:
             await self._host.sleep(REPLACED_AFTER)
         finally:
             self._fallen.discard(worker.processor)
-        registered = self._registry.get(worker.processor)
-        if registered is not None:
-            self.serve(registered)
+        definition = self._registry.get(worker.processor)
+        if definition is not None:
+            self.serve(definition)
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait until the workers of this node are as `condition` wants them."""

@@ -190,8 +190,8 @@ class Node:
                 try:
                     await self._serving.wait()
                     await outer.start(self._run_sessions, name="am2z sessions")
-                    for registered in self._registry.all():
-                        self.fleet.serve(registered)
+                    for definition in self._registry.all():
+                        self.fleet.serve(definition)
                     self.emitter.emit("runtime:started")
                     with block.watched():
                         yield

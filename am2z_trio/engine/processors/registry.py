@@ -17,8 +17,8 @@ from .processor import Processor, unfit
 USUAL: Final = QueueOptions()
 
 
-class Registered:
-    """A processor as this node runs it."""
+class Definition:
+    """A processor as this node runs it, from when it was registered to when another one took its name."""
 
     __slots__ = ("codec", "flow", "processor", "queue")
 
@@ -51,7 +51,7 @@ class Registration:
     __slots__ = ("__weakref__", "current")
 
     def __init__(self) -> None:
-        self.current: Registered | None = None
+        self.current: Definition | None = None
         """How its jobs are run from now on; `None` while the name is not registered."""
 
 
@@ -60,24 +60,24 @@ class Registry:
 
     def __init__(self, max_state_bytes: int) -> None:
         self._max_state_bytes = max_state_bytes
-        self._by_name: dict[str, Registered] = {}
+        self._by_name: dict[str, Definition] = {}
         self._removed = dict[str, None]()
         self._registrations = WeakValueDictionary[str, Registration]()
 
-    def add(self, processors: Iterable[Processor[Any]]) -> list[Registered]:
+    def add(self, processors: Iterable[Processor[Any]]) -> list[Definition]:
         """Add processors and their dependencies; all of them or, on an error, none."""
         added = [
-            Registered(processor, self._max_state_bytes)
+            Definition(processor, self._max_state_bytes)
             for processor in with_dependencies(processors).values()
         ]
-        for registered in added:
-            name = registered.processor.name
-            self._by_name[name] = registered
+        for definition in added:
+            name = definition.processor.name
+            self._by_name[name] = definition
             self._removed.pop(name, None)
-            self.registration(name).current = registered
+            self.registration(name).current = definition
         return added
 
-    def remove(self, name: str) -> Registered | None:
+    def remove(self, name: str) -> Definition | None:
         self.registration(name).current = None
         removed = self._by_name.pop(name, None)
         if removed is not None:
@@ -89,7 +89,7 @@ class Registry:
         removed, self._removed = self._removed, {}
         return list(removed)
 
-    def get(self, name: str) -> Registered | None:
+    def get(self, name: str) -> Definition | None:
         return self._by_name.get(name)
 
     def registration(self, name: str) -> Registration:
@@ -109,5 +109,5 @@ class Registry:
     def names(self) -> list[str]:
         return list(self._by_name)
 
-    def all(self) -> list[Registered]:
+    def all(self) -> list[Definition]:
         return list(self._by_name.values())

@@ -26,9 +26,9 @@ class ProcessorMethods(Life):
         self._require_here()
         added = self._registry.add(processors)
         if self._node is not None:
-            for registered in added:
-                self._node.fleet.serve(registered)
-                self._node.emitter.emit("processor:registered", processor=registered.processor.name)
+            for definition in added:
+                self._node.fleet.serve(definition)
+                self._node.emitter.emit("processor:registered", processor=definition.processor.name)
 
     def register_many(self, processors: Iterable[Processor[Any]]) -> None:
         """`register`, for a list."""

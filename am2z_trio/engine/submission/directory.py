@@ -69,8 +69,8 @@ class Directory:
         """One that this node serves: nobody has to be asked, or told."""
         if not self._options.workers:
             return None
-        registered = self._registry.get(name)
-        return None if registered is None else Entry(registered.codec, registered.processor.queue)
+        definition = self._registry.get(name)
+        return None if definition is None else Entry(definition.codec, definition.processor.queue)
 
     async def find(
         self, processor: Processor[S] | str, name: str, request: SubmitRequest, began: float
@@ -92,10 +92,10 @@ class Directory:
         )
 
     async def _find(self, processor: Processor[S] | str, name: str) -> Entry[S]:
-        registered = self._registry.get(name)
-        if registered is not None:
-            await self._make_seen(registered.processor)
-            return Entry(registered.codec, registered.processor.queue)
+        definition = self._registry.get(name)
+        if definition is not None:
+            await self._make_seen(definition.processor)
+            return Entry(definition.codec, definition.processor.queue)
         if isinstance(processor, Processor) and self._shared:
             # It needs no worker yet: somebody may come to serve it.
             await self._make_seen(processor)

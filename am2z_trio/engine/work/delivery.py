@@ -8,7 +8,7 @@ from typing import Final
 
 from am2z_trio.engine.claim import Claim
 from am2z_trio.engine.execution.settlements import released
-from am2z_trio.engine.processors.registry import Registered, Registration
+from am2z_trio.engine.processors.registry import Definition, Registration
 from am2z_trio.model.records import SettleAnswer, Settlement
 from am2z_trio.policy.prefetch import Prefetch
 
@@ -32,7 +32,7 @@ class Delivery:
     def __init__(
         self,
         services: WorkerServices,
-        registered: Registered,
+        definition: Definition,
         registration: Registration,
         on_change: Callable[[], None],
     ) -> None:
@@ -45,7 +45,7 @@ class Delivery:
         """Claims of it that the store has not yet settled."""
         self.jobs_run = 0
         self._services = services
-        self._registered = registered
+        self._definition = definition
         self._registration = registration
         self._on_change = on_change
         self._workers: dict[str, Worker] = {}
@@ -87,7 +87,7 @@ class Delivery:
         worker = self._workers.get(session)
         if worker is None or worker.closed:
             hosted = self._services.sessions.open(session)
-            worker = Worker(self._services, self, hosted, self._registered, self._forget)
+            worker = Worker(self._services, self, hosted, self._definition, self._forget)
             self._workers[session] = worker
             hosted.add(worker)
         return worker
@@ -125,12 +125,12 @@ class Delivery:
     def _take(self, *, has_room: bool = False) -> Claim | None:
         """The next job that can begin, with its place. `has_room`: there is room for it in the node's
         capacity, taken already."""
-        buffer, places, registered = self.buffer, self.places, self._registration.current
+        buffer, places, definition = self.buffer, self.places, self._registration.current
         capacity, sessions = self._services.capacity, self._services.sessions
-        if registered is None:
+        if definition is None:
             self.release()
             return None
-        concurrency = registered.processor.queue.concurrency
+        concurrency = definition.processor.queue.concurrency
         while buffer and places.busy - places.away < concurrency:
             if capacity.is_limited and not has_room and not capacity.take():
                 self._line_up()
@@ -153,11 +153,11 @@ class Delivery:
     def _on_room(self) -> bool:
         """There is room in the node's capacity; returns whether it was taken."""
         self._lined_up = False
-        registered, places = self._registration.current, self.places
+        definition, places = self._registration.current, self.places
         if (
             not self.buffer
-            or registered is None
-            or places.busy - places.away >= registered.processor.queue.concurrency
+            or definition is None
+            or places.busy - places.away >= definition.processor.queue.concurrency
         ):
             return False
         claim = self._take(has_room=True)
@@ -174,20 +174,20 @@ class Delivery:
         else:
             self.ended(claim, released(claim))
 
-    def begins(self, claim: Claim) -> Registered | None:
+    def begins(self, claim: Claim) -> Definition | None:
         """A job that was given to a slot gets its turn: how it is run. `None` if it is not, and has ended."""
-        services, session, registered = self._services, claim.grant.spec.session, self._registration.current
+        services, session, definition = self._services, claim.grant.spec.session, self._registration.current
         if (
-            registered is None
+            definition is None
             or claim.stop is not None
             or (session and (services.sessions.closed or services.sessions.is_stopping(session)))
-            or (not registered.processor.is_async and services.executor.threads.is_full)
+            or (not definition.processor.is_async and services.executor.threads.is_full)
         ):
             self._turn_away(claim)
-            registered = None
+            definition = None
         if self.buffer:
             self.deliver()
-        return registered
+        return definition
 
     def ended(self, claim: Claim, settlement: Settlement | None) -> None:
         """The job takes no place any more; `None` settles nothing."""

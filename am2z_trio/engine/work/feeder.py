@@ -17,7 +17,7 @@ from am2z_trio.concurrency import TaskStatus
 from am2z_trio.concurrency.groups import is_an_error
 from am2z_trio.engine.claim import Claim
 from am2z_trio.engine.execution.settlements import conflicted
-from am2z_trio.engine.processors.registry import Registered, Registration
+from am2z_trio.engine.processors.registry import Definition, Registration
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.logs import Log
 from am2z_trio.model.records import FREE, ClaimAnswer, SettleAnswer, Settlement, Unreadable
@@ -44,13 +44,13 @@ class Feeder:
     def __init__(
         self,
         services: WorkerServices,
-        registered: Registered,
+        definition: Definition,
         registration: Registration,
         on_unparked: Callable[[Feeder], None],
     ) -> None:
-        self.queue = registered.queue
-        self.processor = registered.processor.name
-        self.delivery = Delivery(services, registered, registration, self._on_change)
+        self.queue = definition.queue
+        self.processor = definition.processor.name
+        self.delivery = Delivery(services, definition, registration, self._on_change)
         self.refusal = ""
         """Why the store refuses claims now; empty if it grants them."""
         self.held_back = False
@@ -113,8 +113,8 @@ class Feeder:
     @property
     def stops_when_cut_off(self) -> bool:
         """Whether its jobs must not go on while others may be given them."""
-        registered = self._registration.current
-        return registered is not None and registered.processor.queue.stop_when_cut_off
+        definition = self._registration.current
+        return definition is not None and definition.processor.queue.stop_when_cut_off
 
     def away(self, claim: Claim, uncalled: str = "") -> AbstractAsyncContextManager[None]:
         """Around waiting for other jobs: this one takes no place then."""
@@ -187,8 +187,8 @@ class Feeder:
                     await bell.park()
                 continue
             self._parked = self._woken = False
-            began, registered = host.now(), self._registration.current
-            flow = FREE if registered is None else registered.flow
+            began, definition = host.now(), self._registration.current
+            flow = FREE if definition is None else definition.flow
             self._calls_only = calls_only = places.has_called and places.has_many_away
             self._claiming = True
             seq = claims.begin()
@@ -218,13 +218,13 @@ class Feeder:
         self._on_unparked(self)
 
     def _want(self) -> int:
-        registered, services, delivery = self._registration.current, self._services, self.delivery
-        if registered is None or self.held_back or services.claims.on_hold:
+        definition, services, delivery = self._registration.current, self._services, self.delivery
+        if definition is None or self.held_back or services.claims.on_hold:
             return 0
-        if not registered.processor.is_async and services.executor.threads.is_full:
+        if not definition.processor.is_async and services.executor.threads.is_full:
             return 0
         places = delivery.places
-        options = registered.processor.queue
+        options = definition.processor.queue
         ahead = delivery.prefetch.ahead(options.concurrency)
         free = options.concurrency + ahead - (places.busy - places.away) - len(delivery.buffer)
         # Work that settles more slowly than it runs must not pile up.

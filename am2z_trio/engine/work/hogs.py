@@ -143,9 +143,9 @@ class Hogs:
     def _limit(self, claim: Claim) -> float:
         """Seconds that the job may run: its timeout, or what its caller's deadline leaves it."""
         grant = claim.grant
-        registered, timeout = self._registry.get(grant.spec.processor), grant.spec.timeout
-        if timeout is None and registered is not None:
-            timeout = registered.processor.timeout
+        definition, timeout = self._registry.get(grant.spec.processor), grant.spec.timeout
+        if timeout is None and definition is not None:
+            timeout = definition.processor.timeout
         remaining = inf if grant.remaining is None else claim.since + grant.remaining - claim.began
         return min(inf if timeout is None else timeout, remaining)
 
@@ -163,8 +163,8 @@ class Hogs:
         """A job's code has returned that ran for a while; says so if that was longer than it may, and no
         scope could end it."""
         since = self._seen.pop(claim, None) if self._seen else None
-        registered = self._registry.get(claim.grant.spec.processor)
-        if registered is None or (since is None and not registered.processor.is_async):
+        definition = self._registry.get(claim.grant.spec.processor)
+        if definition is None or (since is None and not definition.processor.is_async):
             # Of a plain function only what it returns can be met in the loop, to be awaited there.
             return
         seconds, limit = claim.ended - claim.began, self._limit(claim)

@@ -59,8 +59,8 @@ class Places:
     @property
     def has_many_away(self) -> bool:
         """Whether as many wait for others as may: then nothing is begun but what others wait for."""
-        registered = self._registration.current
-        return registered is not None and self.away >= registered.processor.queue.most_waiting_parents
+        definition = self._registration.current
+        return definition is not None and self.away >= definition.processor.queue.most_waiting_parents
 
     # --- jobs that wait for other jobs ------------------------------------------------------
 
@@ -96,8 +96,8 @@ class Places:
 
     @property
     def _is_limited(self) -> bool:
-        registered = self._registration.current
-        flow = FREE if registered is None else registered.flow
+        definition = self._registration.current
+        flow = FREE if definition is None else definition.flow
         return flow.most_active > 0 or flow.per_session > 0
 
     async def _wait_for_room(self, claim: Claim) -> None:
@@ -131,8 +131,8 @@ class Places:
                 # It will not go on: what takes its place up again is its end.
                 self._one_is_back()
                 raise
-        registered = self._registration.current
-        if registered is None or self.busy - self.away < registered.processor.queue.concurrency:
+        definition = self._registration.current
+        if definition is None or self.busy - self.away < definition.processor.queue.concurrency:
             # Unregistered meanwhile: what has begun goes on.
             self._one_is_back()
         else:

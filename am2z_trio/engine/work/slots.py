@@ -8,7 +8,7 @@ from am2z_trio.concurrency import CancelScope
 from am2z_trio.concurrency.groups import is_an_error, is_not_the_codes_own
 from am2z_trio.engine.claim import Claim
 from am2z_trio.engine.execution.settlements import released
-from am2z_trio.engine.processors.registry import Registered
+from am2z_trio.engine.processors.registry import Definition
 from am2z_trio.engine.sessions.hosted import HostedSession
 from am2z_trio.model.records import Settlement
 
@@ -21,7 +21,7 @@ SLICE: Final = 0.001
 class Source(Protocol):
     """Where a slot's jobs come from, and what hears how they end."""
 
-    def begins(self, claim: Claim) -> Registered | None:
+    def begins(self, claim: Claim) -> Definition | None:
         """A job that was given to a slot gets its turn: how it is run. `None` if it is not, and has ended."""
         ...
 
@@ -71,7 +71,7 @@ class Owner(Protocol):
 class Slot:
     """One task of a worker."""
 
-    __slots__ = ("_owner", "_registered", "_services", "_source", "claim", "is_given", "spot")
+    __slots__ = ("_definition", "_owner", "_services", "_source", "claim", "is_given", "spot")
 
     def __init__(self, services: WorkerServices, source: Source, owner: Owner, claim: Claim | None) -> None:
         self.claim = claim
@@ -80,7 +80,7 @@ class Slot:
         """It was given that, and has not had its turn since."""
         self.spot = services.host.spot()
         """Where it waits while it has none."""
-        self._registered: Registered | None = None
+        self._definition: Definition | None = None
         self._services = services
         self._source = source
         self._owner = owner
@@ -132,20 +132,20 @@ class Slot:
             if self.is_given:
                 self.is_given = False
                 owner.given -= 1
-            registered = source.begins(claim)
-            if registered is None:
+            definition = source.begins(claim)
+            if definition is None:
                 self.claim = source.next_for(owner)
                 continue
             claim.is_running = True
-            if shares and registered.processor.is_plain:
-                self._registered = registered
-                source.ended(claim, await run_plain(claim, registered, scope))
+            if shares and definition.processor.is_plain:
+                self._definition = definition
+                source.ended(claim, await run_plain(claim, definition, scope))
                 self.claim = source.next_for(owner)
                 if (claim.stop is not None or claim.is_limited) and scope.cancel_called:
                     # Too late for this one, and not meant for the next.
                     return True
             else:
-                source.ended(claim, await services.executor.run(claim, registered))
+                source.ended(claim, await services.executor.run(claim, definition))
                 self.claim = source.next_for(owner)
             if claim.ended > turn_ends:
                 # Where jobs keep the loop to themselves, each that ends is a sign of life.
@@ -159,10 +159,10 @@ class Slot:
 
     def _cut_short(self, raised: BaseException | None, *, caught: bool) -> None:
         """The scope was left before the plain job that ran under it had told how it ends."""
-        claim, registered, source = self.claim, self._registered, self._source
+        claim, definition, source = self.claim, self._definition, self._source
         assert claim is not None
-        assert registered is not None
-        source.ended(claim, self._services.executor.cut_short(claim, registered, raised, caught=caught))
+        assert definition is not None
+        source.ended(claim, self._services.executor.cut_short(claim, definition, raised, caught=caught))
         self.claim = source.next_for(self._owner)
 
     def _end_of(self, claim: Claim, settlement: Settlement | None) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from am2z_trio.concurrency import Event, Nursery
 from am2z_trio.engine.claim import Claim
-from am2z_trio.engine.processors.registry import Registered
+from am2z_trio.engine.processors.registry import Definition
 from am2z_trio.engine.sessions.hosted import HostedSession
 from am2z_trio.model.records import SettleAnswer
 
@@ -51,12 +51,12 @@ class Worker:
         services: WorkerServices,
         source: Source,
         session: HostedSession,
-        registered: Registered,
+        definition: Definition,
         on_over: Callable[[Worker], None],
     ) -> None:
         self.session = session
-        self.processor = registered.processor.name
-        self.queue = registered.queue
+        self.processor = definition.processor.name
+        self.queue = definition.queue
         self.closed = False
         """It takes no more jobs, and ends with the last it has."""
         self.pinned = False
