@@ -73,8 +73,8 @@ def unwrapped(block: Block | None = None, tell: Tell | None = None) -> Iterator[
         only.__context__ = context
 
 
-def is_not_the_codes_own(raised: BaseException, host: Host) -> bool:
-    """Whether what a user's code has let out is not its own affair: its task is cancelled, or Ctrl-C.
+def must_propagate(raised: BaseException, host: Host) -> bool:
+    """Whether what a user's code has let out must go on upwards: its task is cancelled, or it is Ctrl-C.
 
     Code that calls `sys.exit`, or lets another task's `CancelledError` out, has failed; nothing else has.
     """

@@ -15,7 +15,7 @@ from typing import Any, Final
 from am2z_trio.concurrency import Host, Nursery, TaskStatus
 from am2z_trio.concurrency.batching import Batching, Verdict
 from am2z_trio.concurrency.contexts import OwnContext, in_context
-from am2z_trio.concurrency.groups import is_not_the_codes_own
+from am2z_trio.concurrency.groups import must_propagate
 from am2z_trio.model.errors import AM2ZError, ValidationError
 from am2z_trio.model.events import Event
 from am2z_trio.model.logs import Log
@@ -168,7 +168,7 @@ class Bus:
                 try:
                     await in_context(context, _call(handler, event))
                 except BaseException as raised:
-                    if is_not_the_codes_own(raised, host):
+                    if must_propagate(raised, host):
                         raise
                     logger.error(
                         "a handler of %r raised on %s",

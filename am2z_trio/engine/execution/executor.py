@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from am2z_trio.concurrency import CancelScope, Host
 from am2z_trio.concurrency.contexts import OwnContext, in_context
-from am2z_trio.concurrency.groups import is_not_the_codes_own
+from am2z_trio.concurrency.groups import must_propagate
 from am2z_trio.engine.claim import Claim, running
 from am2z_trio.engine.processors.context import CallRequest
 from am2z_trio.engine.processors.registry import Definition
@@ -150,7 +150,7 @@ class Executor:
                 context = self._contexts.of(attempt, scope, self.run) if processor.takes_context else None
                 output = await self._invoker.call(attempt, context, scope)
         except BaseException as raised:
-            if is_not_the_codes_own(raised, self._host):
+            if must_propagate(raised, self._host):
                 raise
             error = as_error(raised, attempt.grant)
         finally:
@@ -227,7 +227,7 @@ class Executor:
     def _untold(self, claim: Claim, raised: BaseException) -> Settlement:
         """Whatever else comes out of running a job: a failure of the job that says no more than its class."""
         claim.scope = None
-        if is_not_the_codes_own(raised, self._host):
+        if must_propagate(raised, self._host):
             raise raised
         claim.ended = self._now()
         name = claim.grant.spec.processor
@@ -265,7 +265,7 @@ class Executor:
                     output = await definition.processor.fn(state)
             except BaseException as raised:
                 inner = self._host.leave_inner(scope)
-                if is_not_the_codes_own(raised, self._host):
+                if must_propagate(raised, self._host):
                     raise
                 error = left_open(claim.grant, raised) if inner else as_error(raised, claim.grant)
             finally:

@@ -7,7 +7,7 @@ from inspect import isawaitable
 from typing import Any
 
 from am2z_trio.concurrency import CancelScope, Host
-from am2z_trio.concurrency.groups import is_not_the_codes_own, is_presentable, unwrapped
+from am2z_trio.concurrency.groups import is_presentable, must_propagate, unwrapped
 from am2z_trio.engine.processors.context import Context
 from am2z_trio.model.records import Grant
 
@@ -80,5 +80,5 @@ class Invoker:
         ends as every other one does."""
         if not self._host.sees_scopes or not self._host.leave_inner(scope):
             return
-        if raised is None or not is_not_the_codes_own(raised, self._host):
+        if raised is None or not must_propagate(raised, self._host):
             raise left_open(grant, raised)

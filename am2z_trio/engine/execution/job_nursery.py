@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVarTuple
 
 from am2z_trio.concurrency import CancelScope, Host, Nursery
-from am2z_trio.concurrency.groups import is_not_the_codes_own, is_presentable
+from am2z_trio.concurrency.groups import is_presentable, must_propagate
 from am2z_trio.model.errors import ProcessorExecutionError
 from am2z_trio.model.telling import described
 
@@ -48,7 +48,7 @@ class JobNursery:
         try:
             await fn(*args, **named)
         except BaseException as raised:
-            if is_not_the_codes_own(raised, self._host):
+            if must_propagate(raised, self._host):
                 raise
             if isinstance(raised, Exception) and is_presentable(raised):
                 raise

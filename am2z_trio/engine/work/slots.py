@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from am2z_trio.concurrency import CancelScope
-from am2z_trio.concurrency.groups import is_an_error, is_not_the_codes_own
+from am2z_trio.concurrency.groups import is_an_error, must_propagate
 from am2z_trio.engine.claim import Claim
 from am2z_trio.engine.execution.settlements import released
 from am2z_trio.engine.processors.registry import Definition
@@ -99,7 +99,7 @@ class Slot:
                     with scope:
                         is_open = await self._serve(scope)
                 except BaseException as raised:
-                    if not (self._runs() and scope.cancel_called) or is_not_the_codes_own(raised, host):
+                    if not (self._runs() and scope.cancel_called) or must_propagate(raised, host):
                         raise
                     error = raised
                 if self._runs():
