@@ -97,9 +97,9 @@ async def test_whoever_goes_on_elsewhere_takes_nothing_back():
     told = Told()
 
     async def use(in_flight: InFlight) -> None:
-        goes_on = {"stays": True, "goes": False}
-        for waiter in await submitted(in_flight, *goes_on):
-            in_flight.leaving.leave(waiter, "gone", partial(goes_on.__getitem__, waiter.id))
+        survives = {"stays": True, "goes": False}
+        for waiter in await submitted(in_flight, *survives):
+            in_flight.leaving.leave(waiter, "gone", partial(survives.__getitem__, waiter.id))
         assert told.back == []
         await in_flight.leaving.let_go()
         assert told.back == [("goes", "gone")]

@@ -92,7 +92,7 @@ class Calls:
             return request.processor, request.state, self._ask(claim, request)
 
         async with root.holder.away(root):
-            await self._submissions.execute_each(many, asked, done, partial(self._goes_on, root))
+            await self._submissions.execute_each(many, asked, done, partial(self._caller_survives, root))
 
     def _ask(self, claim: Claim, request: CallRequest) -> SubmitRequest:
         root = claim.root
@@ -106,10 +106,10 @@ class Calls:
             root=spec.id,
             key=f"{claim.path}{request.key}",
             commits=own_session,
-            goes_on=partial(self._goes_on, root),
+            caller_survives=partial(self._caller_survives, root),
         )
 
-    def _goes_on(self, root: Claim) -> bool:
+    def _caller_survives(self, root: Claim) -> bool:
         """Whether the job goes back to its queue, or is elsewhere already: its calls shall be there then."""
         if root.stop is not None:
             return root.stop.kind != "cancelled"

@@ -25,25 +25,27 @@ GIVEN_UP: Final = "its caller's node has lost its rights"
 class _Left(NamedTuple):
     waiter: Waiter
     reason: str
-    goes_on: Callable[[], bool] | None
+    caller_survives: Callable[[], bool] | None
 
 
 class _Crowd:
     """Calls of one caller that has gone away, by job."""
 
-    __slots__ = ("_goes_on", "reason", "waiters")
+    __slots__ = ("_caller_survives", "reason", "waiters")
 
-    def __init__(self, waiters: dict[str, Waiter], reason: str, goes_on: Callable[[], bool] | None) -> None:
+    def __init__(
+        self, waiters: dict[str, Waiter], reason: str, caller_survives: Callable[[], bool] | None
+    ) -> None:
         self.waiters = waiters
         self.reason = reason
-        self._goes_on: Callable[[], bool] | bool = goes_on or False
+        self._caller_survives: Callable[[], bool] | bool = caller_survives or False
 
     @property
-    def goes_on(self) -> bool:
+    def caller_survives(self) -> bool:
         """Whether its caller goes on elsewhere: asked once, as all of them have left for one reason."""
-        if not isinstance(self._goes_on, bool):
-            self._goes_on = self._goes_on()
-        return self._goes_on
+        if not isinstance(self._caller_survives, bool):
+            self._caller_survives = self._caller_survives()
+        return self._caller_survives
 
 
 class Leaving:
@@ -74,18 +76,18 @@ class Leaving:
         else:
             self._by_job.setdefault(waiter.id, []).append(_Left(waiter, reason, None))
 
-    def leave(self, waiter: Waiter, reason: str, goes_on: Callable[[], bool]) -> None:
-        """As `abandon`, unless the caller goes on somewhere else: `goes_on` is asked in the next turn of the
-        loop, as what is known only then may decide it."""
-        self._by_job.setdefault(waiter.id, []).append(_Left(waiter, reason, goes_on))
+    def leave(self, waiter: Waiter, reason: str, caller_survives: Callable[[], bool]) -> None:
+        """As `abandon`, unless the caller goes on somewhere else: `caller_survives` is asked in the
+        next turn of the loop, as what is known only then may decide it."""
+        self._by_job.setdefault(waiter.id, []).append(_Left(waiter, reason, caller_survives))
         self._bell.wake()
 
     def leave_all(
-        self, waiters: dict[str, Waiter], reason: str, goes_on: Callable[[], bool] | None = None
+        self, waiters: dict[str, Waiter], reason: str, caller_survives: Callable[[], bool] | None = None
     ) -> None:
         """As `leave` for each of them, by its id: some in each turn of the loop. The dict is kept."""
         if waiters:
-            self._crowds.append(_Crowd(waiters, reason, goes_on))
+            self._crowds.append(_Crowd(waiters, reason, caller_survives))
             self._bell.wake()
 
     def give_up(self, waiter: Waiter, error: AM2ZError, reason: str) -> None:
@@ -148,14 +150,14 @@ class Leaving:
 
     def _let_go(self, job: str) -> None:
         for left in self._by_job.pop(job):
-            if left.goes_on is not None and left.goes_on():
+            if left.caller_survives is not None and left.caller_survives():
                 self._waiters.remove(left.waiter)
             else:
                 self._abandon(left.waiter, left.reason)
 
     def _let_go_one(self, crowd: _Crowd, job: str) -> None:
         waiter = crowd.waiters.pop(job)
-        if crowd.goes_on:
+        if crowd.caller_survives:
             self._waiters.remove(waiter)
         else:
             self._abandon(waiter, crowd.reason)

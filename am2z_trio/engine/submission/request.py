@@ -41,7 +41,7 @@ class SubmitRequest(msgspec.Struct, frozen=True, kw_only=True):
     total_timeout: float | None = None
     waits: bool = True
     """Whether the caller waits for its outcome."""
-    goes_on: Callable[[], bool] | None = None
+    caller_survives: Callable[[], bool] | None = None
     """Asked when the call is cancelled: whether the job that calls will be run again, and call again."""
 
 

@@ -124,11 +124,11 @@ class Submissions:
 
     def _leave(self, waiter: Waiter, request: SubmitRequest, deadline: float) -> None:
         """Nobody here waits any more: take the job back, unless its caller goes on somewhere else."""
-        if request.goes_on is None:
+        if request.caller_survives is None:
             self._in_flight.leaving.abandon(waiter, self._why_gone(deadline))
         else:
             # Whether this node ends may become known in this very step.
-            self._in_flight.leaving.leave(waiter, self._why_gone(deadline), request.goes_on)
+            self._in_flight.leaving.leave(waiter, self._why_gone(deadline), request.caller_survives)
 
     def _why_gone(self, deadline: float) -> str:
         return DEADLINE if self._host.now() >= deadline else CALLER_GONE
@@ -171,15 +171,15 @@ class Submissions:
         return results
 
     async def execute_each(
-        self, many: int, asked: Callable[[int], Asked], done: Done, goes_on: Callable[[], bool]
+        self, many: int, asked: Callable[[int], Asked], done: Done, caller_survives: Callable[[], bool]
     ) -> None:
         """Submit so many jobs and wait for all of them, in this one task: a job under way costs what is
         written down of it, and no task.
 
         `asked(n)` says which one is the n-th, and `done(n, result)` is told how it has ended, in the order in
         which they end, and whether the others are still waited for. Where they are not, or where this is
-        cancelled, those that have not ended are: some in each of the next turns of the loop, unless `goes_on`
-        says that their caller does.
+        cancelled, those that have not ended are: some in each of the next turns of the loop, unless
+        `caller_survives` says so.
         """
         deadline = self._host.effective_deadline()
         bell = self._host.spot()
@@ -207,7 +207,7 @@ class Submissions:
                 if steps % AT_ONCE == 0:
                     await self._host.checkpoint()
         finally:
-            self._in_flight.leaving.leave_all(waiting, self._why_gone(deadline), goes_on)
+            self._in_flight.leaving.leave_all(waiting, self._why_gone(deadline), caller_survives)
 
     async def _begin(
         self, place: _Place, asked: Callable[[int], Asked], waiting: dict[str, Waiter]
