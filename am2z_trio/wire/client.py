@@ -22,7 +22,7 @@ from am2z_trio.model.errors import (
 from am2z_trio.model.redis_options import RedisOptions
 
 from .backlog import Backlog
-from .connection import Call, Connection, ConnectionLostError
+from .connection import Connection, ConnectionLostError, Request
 from .handshake import greet
 from .programs import Programs
 from .refusals import Refusals, pause_before
@@ -136,19 +136,21 @@ class RedisClient:
         effect. A reply that says "not now" is not returned: the call is sent again, later. One that
         says "not here" (MOVED, ASK) is returned if that is still so after `call_timeout`.
         """
-        return await self._call(Call(pack(args), self._spot(), replay_safe))
+        return await self._call(Request(pack(args), self._spot(), replay_safe))
 
     def send(self, *args: Argument) -> None:
         """Send a command that is safe to repeat, and forget it. Never waits."""
-        self._submit(Call(pack(args), None))
+        self._submit(Request(pack(args), None))
 
     async def eval(self, script: Script, keys: Sequence[Argument], args: Sequence[Argument]) -> Any:
         """Run a replay-safe script; the server is taught it where it does not know it."""
-        return await self._call(Call(self.programs.call_of(script, keys, args), self._spot(), True, script))
+        return await self._call(
+            Request(self.programs.call_of(script, keys, args), self._spot(), True, script)
+        )
 
     def send_eval(self, script: Script, keys: Sequence[Argument], args: Sequence[Argument]) -> None:
         """`eval` without waiting for the answer."""
-        self._submit(Call(self.programs.call_of(script, keys, args), None, True, script))
+        self._submit(Request(self.programs.call_of(script, keys, args), None, True, script))
 
     async def subscribe(self, channel: str | bytes) -> None:
         """Hear a channel, across reconnects; returns when it is in force. Refused, it is not asked for again.
@@ -158,7 +160,7 @@ class RedisClient:
         name = _bytes(channel)
         self._channels[name] = None
         try:
-            await self._call(Call(pack(("SUBSCRIBE", name)), self._spot(), by_push=True))
+            await self._call(Request(pack(("SUBSCRIBE", name)), self._spot(), by_push=True))
         except ServerReplyError:
             # A reconnect that asked for it would be refused as a whole.
             self._channels.pop(name, None)
@@ -168,9 +170,9 @@ class RedisClient:
         """Hear a channel no more; returns when that is so. Cancelled while it waits: it will be so."""
         name = _bytes(channel)
         self._channels.pop(name, None)
-        call = Call(pack(("UNSUBSCRIBE", name)), self._spot(), by_push=True)
-        self._submit(call)
-        await self._answer(call)
+        request = Request(pack(("UNSUBSCRIBE", name)), self._spot(), by_push=True)
+        self._submit(request)
+        await self._answer(request)
 
     def hurry(self) -> None:
         """If it waits to try again, try now: the server is known to be back."""
@@ -187,36 +189,36 @@ class RedisClient:
             self._connection = None
             self._refusals.leave(why)
 
-    async def _call(self, call: Call) -> Any:
+    async def _call(self, request: Request) -> Any:
         # While cut off there is nothing to wait for here: a caller that waits adds one call.
         while (connection := self._connection) is not None and connection.crowded:
             await connection.wait_room()
-        self._submit(call)
-        return await self._answer(call)
+        self._submit(request)
+        return await self._answer(request)
 
-    async def _answer(self, call: Call) -> Any:
-        spot = call.spot
+    async def _answer(self, request: Request) -> Any:
+        spot = request.spot
         assert spot is not None
         try:
             reply = await spot.park()
         except BaseException:
-            call.drop()
+            request.drop()
             raise
         if not isinstance(reply, Exception):
             return reply
         if type(reply) is not ReplyError:
             raise reply
-        raise call.error_of(reply)
+        raise request.error_of(reply)
 
-    def _submit(self, call: Call) -> None:
+    def _submit(self, request: Request) -> None:
         if self._connection is not None:
-            self._connection.send(call)
+            self._connection.send(request)
         else:
-            self._backlog.append(call)
+            self._backlog.append(request)
 
     def _teach(self, packed: bytes) -> None:
         if self._connection is not None:
-            load = Call(packed, None)
+            load = Request(packed, None)
             load.dropped = True
             self._connection.send(load)
 
@@ -345,12 +347,12 @@ class RedisClient:
         subscriptions: list[Any] = []
         for channel in self._channels:
             subscribed = self._spot()
-            subscribe = Call(pack(("SUBSCRIBE", channel)), subscribed, by_push=True)
+            subscribe = Request(pack(("SUBSCRIBE", channel)), subscribed, by_push=True)
             connection.send(subscribe)
             subscribe.dropped = True
             subscriptions.append(subscribed)
         for program in self.programs.greeted(self.version):
-            load = Call(program, None)
+            load = Request(program, None)
             connection.send(load)
             load.dropped = True
         return subscriptions

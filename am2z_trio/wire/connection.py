@@ -30,14 +30,14 @@ QUIET: Final = 1 / 3
 PING: Final = pack(("PING",))
 
 UNSENT: Final = inf
-"""`Call.sent_at` of a call of which no byte was handed to the stream."""
+"""`Request.sent_at` of a request of which no byte was handed to the stream."""
 
 
 class ConnectionLostError(Exception):
     """The connection is over. Says why; never leaves this package."""
 
 
-class Call:
+class Request:
     """A command on its way, and whoever waits for its reply."""
 
     __slots__ = (
@@ -68,7 +68,7 @@ class Call:
         """Where the caller is parked; `None` if nobody wants the reply."""
         self.replay_safe = replay_safe
         self.script = script
-        """What the server is to be taught if it does not know this call's digest."""
+        """What the server is to be taught if it does not know this digest."""
         self.by_push = by_push
         """A (un)subscription: a push confirms it. Only its refusal is a reply in line."""
         self.sent_at = UNSENT
@@ -121,8 +121,8 @@ class Connection:
     due, and is given up after the whole of it: also where nobody asks for anything, a connection of
     which only this end is left is noticed.
 
-    `on_message(channel, payload)` and `on_refusal(call, error)` run in the reader's task and must
-    not wait. `on_refusal` answers `True` if it has taken care of the call.
+    `on_message(channel, payload)` and `on_refusal(request, error)` run in the reader's task and must
+    not wait. `on_refusal` answers `True` if it has taken care of the request.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class Connection:
         stream: ByteStream,
         *,
         on_message: Callable[[bytes, bytes], None],
-        on_refusal: Callable[[Call, Exception], bool],
+        on_refusal: Callable[[Request, Exception], bool],
         call_timeout: float,
         max_pending_bytes: int,
     ) -> None:
@@ -144,8 +144,8 @@ class Connection:
         self._call_timeout = call_timeout
         self._max_pending_bytes = max_pending_bytes
         self._parser = new_parser()
-        self._outgoing: deque[Call] = deque()
-        self._in_flight: deque[Call] = deque()
+        self._outgoing: deque[Request] = deque()
+        self._in_flight: deque[Request] = deque()
         self._pending_bytes = 0
         self._writing = False
         self._finishing = False
@@ -158,18 +158,18 @@ class Connection:
 
     # --- for callers ------------------------------------------------------------------------
 
-    def send(self, call: Call) -> None:
+    def send(self, request: Request) -> None:
         """Send soon: with everything else of this pass of the scheduler, in one write."""
-        self._outgoing.append(call)
-        self._pending_bytes += len(call.packed)
+        self._outgoing.append(request)
+        self._pending_bytes += len(request.packed)
         self._bell.wake()
 
     async def call(self, *args: Argument) -> Any:
         """For the greeting: send, wait, return the reply as it is, errors too."""
         spot = self._host.spot()
-        call = Call(pack(args), spot)
-        self.send(call)
-        call.dropped = True
+        request = Request(pack(args), spot)
+        self.send(request)
+        request.dropped = True
         return await spot.park()
 
     @property
@@ -223,41 +223,41 @@ class Connection:
                 await self._drained.park()
         self._write_scope.cancel()
 
-    def take_unanswered(self) -> list[Call]:
+    def take_unanswered(self) -> list[Request]:
         """After the end: what was not answered and may be wanted again, in order of sending."""
         if self.lost is not None:
-            for call in self._in_flight:
-                call.breaks += 1
-                call.in_doubt = True
-        calls = [call for call in (*self._in_flight, *self._outgoing) if not call.dropped]
+            for request in self._in_flight:
+                request.breaks += 1
+                request.in_doubt = True
+        requests = [request for request in (*self._in_flight, *self._outgoing) if not request.dropped]
         self._in_flight.clear()
         self._outgoing.clear()
         self._pending_bytes = 0
         self._make_room()
-        return calls
+        return requests
 
     # --- the tasks --------------------------------------------------------------------------
 
-    def _take(self) -> list[Call]:
-        """Move a write's worth of calls from the queue into the line."""
+    def _take(self) -> list[Request]:
+        """Move a write's worth of requests from the queue into the line."""
         outgoing = self._outgoing
-        calls: list[Call]
+        requests: list[Request]
         if self._pending_bytes <= WRITE:
-            calls = list(outgoing)
+            requests = list(outgoing)
             outgoing.clear()
         else:
-            calls = []
+            requests = []
             size = 0
             while outgoing and size < WRITE:
-                call = outgoing.popleft()
-                calls.append(call)
-                size += len(call.packed)
+                request = outgoing.popleft()
+                requests.append(request)
+                size += len(request.packed)
         now = self._host.now()
-        for call in calls:
+        for request in requests:
             # From here on the server may see it, whatever becomes of the write.
-            call.sent_at = now
-        self._in_flight.extend(calls)
-        return calls
+            request.sent_at = now
+        self._in_flight.extend(requests)
+        return requests
 
     async def _write(self) -> None:
         with self._write_scope:
@@ -268,14 +268,14 @@ class Connection:
         while True:
             while not outgoing:
                 await bell.park()
-            calls = self._take()
-            data = b"".join([call.packed for call in calls])
+            requests = self._take()
+            data = b"".join([request.packed for request in requests])
             self._writing = True
             try:
                 if len(data) <= SLICE:
                     await send_all(data)
                 else:
-                    await self._write_sliced(data, calls)
+                    await self._write_sliced(data, requests)
             except OSError as error:
                 raise ConnectionLostError(str(error)) from error
             self._writing = False
@@ -285,13 +285,13 @@ class Connection:
             if self._finishing:
                 self._drained.wake()
 
-    async def _write_sliced(self, data: bytes, calls: list[Call]) -> None:
+    async def _write_sliced(self, data: bytes, requests: list[Request]) -> None:
         """A large command takes as long as it takes, while the peer goes on reading it."""
         for start in range(0, len(data), SLICE):
             await self._stream.send_all(data[start : start + SLICE])
             now = self._host.now()
-            for call in calls:
-                call.sent_at = now
+            for request in requests:
+                request.sent_at = now
 
     def _make_room(self) -> None:
         crowd, self._crowd = self._crowd, []
@@ -322,10 +322,10 @@ class Connection:
                 if type(reply) is Push:
                     self._pushed(reply)
                 elif in_flight:
-                    call = in_flight.popleft()
-                    if type(reply) is ReplyError and self._on_refusal(call, reply):
+                    request = in_flight.popleft()
+                    if type(reply) is ReplyError and self._on_refusal(request, reply):
                         continue
-                    spot = call.spot
+                    spot = request.spot
                     if spot is not None:
                         spot.wake(reply)
                 else:
@@ -350,12 +350,12 @@ class Connection:
     async def _watch(self) -> None:
         """Give up on a peer that owes an answer and of which nothing has come for `call_timeout`.
 
-        Not the age of the oldest call alone: of a long pipeline the last calls may well be older, and
+        Not the age of the oldest request alone: of a long pipeline the last ones may well be older, and
         a large answer takes its time.
         """
         timeout, in_flight, host = self._call_timeout, self._in_flight, self._host
         quiet = timeout * QUIET
-        ping = Call(PING, None)
+        ping = Request(PING, None)
         while True:
             now = host.now()
             if in_flight:
@@ -366,7 +366,7 @@ class Connection:
             else:
                 due = self._heard_at + quiet
                 if due <= now:
-                    ping = Call(PING, None)
+                    ping = Request(PING, None)
                     ping.dropped = True
                     self.send(ping)
             await host.sleep_until(min(due, now + quiet) if due > now else now + quiet)

@@ -1,4 +1,4 @@
-"""Error replies that are not the end: calls that the server has put off are sent again, after a pause."""
+"""Error replies that are not the end: requests that the server has put off are sent again, after a pause."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Final
 from am2z_trio.concurrency import Host
 
 from .backlog import Backlog
-from .connection import UNSENT, Call, Connection, ConnectionLostError
+from .connection import UNSENT, Connection, ConnectionLostError, Request
 from .programs import Programs
 from .resp import ELSEWHERE, NOT_APPLIED, code_of
 
 FIRST_DELAY: Final = 0.02
 LONGEST_DELAY: Final = 1.0
-"""Seconds before a call is sent again that the server has put off (loading, a slow script)."""
+"""Seconds before a request is sent again that the server has put off (loading, a slow script)."""
 
 
 class Refusals:
-    """Takes calls whose reply says "not now". Such a call has not been applied, so it may be sent again
+    """Takes requests whose reply says "not now". Such a one has not been applied, so it may be sent again
     whether it is replay-safe or not. Its place in the order is lost.
     """
 
@@ -30,10 +30,10 @@ class Refusals:
         backlog: Backlog,
         *,
         call_timeout: float,
-        submit: Callable[[Call], None],
+        submit: Callable[[Request], None],
         renew: Callable[[str], None],
     ) -> None:
-        """`submit` sends a call at once; `renew` asks for another connection, and says why."""
+        """`submit` sends a request at once; `renew` asks for another connection, and says why."""
         self.leaving = ""
         """Why the connection is to be left, once all in flight has been answered; empty: it is not."""
         self._host = host
@@ -42,49 +42,49 @@ class Refusals:
         self._call_timeout = call_timeout
         self._submit = submit
         self._renew = renew
-        self._put_off: list[Call] = []
+        self._put_off: list[Request] = []
         self._bell = host.spot()
 
     def __len__(self) -> int:
-        """How many calls wait to be sent again."""
+        """How many requests wait to be sent again."""
         return len(self._put_off)
 
-    def take(self, call: Call, reply: Exception) -> bool:
-        """Keep a call, if its reply says so.
+    def take(self, request: Request, reply: Exception) -> bool:
+        """Keep a request, if its reply says so.
 
-        A full memory is a verdict, unless the call was sent before on a connection that broke: what was sent
+        A full memory is a verdict, unless it was sent before on a connection that broke: what was sent
         then may have been applied, or may be when there is memory again. So it is sent until it is known.
         """
         code = code_of(reply)
-        instead = self._programs.instead_of(call.packed, call.script, code, str(reply))
-        if instead is not None and not call.dropped:
-            call.packed = instead
-            call.sent_at = UNSENT
-            self._submit(call)
+        instead = self._programs.instead_of(request.packed, request.script, code, str(reply))
+        if instead is not None and not request.dropped:
+            request.packed = instead
+            request.sent_at = UNSENT
+            self._submit(request)
             return True
-        doubtful = code == "OOM" and call.in_doubt
-        if (code not in NOT_APPLIED and not doubtful) or call.dropped:
+        doubtful = code == "OOM" and request.in_doubt
+        if (code not in NOT_APPLIED and not doubtful) or request.dropped:
             return False
         if code == "NOSCRIPT":
-            if call.script is None:
+            if request.script is None:
                 return False
             # With its source, not SCRIPT LOAD and again: a script that does not compile says so.
-            call.packed = call.script.with_source(call.packed)
-            call.script = None
-            call.sent_at = UNSENT
-            self._submit(call)
+            request.packed = request.script.with_source(request.packed)
+            request.script = None
+            request.sent_at = UNSENT
+            self._submit(request)
             return True
         if code in ELSEWHERE or doubtful:
             now = self._host.now()
-            call.refused_at = min(call.refused_at, now)
-            if now - call.refused_at >= self._call_timeout:
+            request.refused_at = min(request.refused_at, now)
+            if now - request.refused_at >= self._call_timeout:
                 if doubtful:
-                    self._backlog.fail(call)
+                    self._backlog.fail(request)
                 return doubtful
-        call.tries += 1
-        call.breaks = 0
-        call.sent_at = UNSENT
-        self._put_off.append(call)
+        request.tries += 1
+        request.breaks = 0
+        request.sent_at = UNSENT
+        self._put_off.append(request)
         if code == "READONLY":
             # A primary that became a replica. Its name may lead to the new primary by now.
             self._renew(str(reply))
@@ -104,16 +104,16 @@ class Refusals:
                 if self.leaving:
                     await connection.drain()
                     raise ConnectionLostError(self.leaving)
-                tries = min(call.tries for call in self._put_off)
+                tries = min(request.tries for request in self._put_off)
                 await self._host.sleep(pause_before(tries, FIRST_DELAY, LONGEST_DELAY))
                 if not self.leaving:
-                    for call in self.remove_all():
-                        if not call.dropped:
-                            connection.send(call)
+                    for request in self.remove_all():
+                        if not request.dropped:
+                            connection.send(request)
 
-    def remove_all(self) -> list[Call]:
-        calls, self._put_off = self._put_off, []
-        return calls
+    def remove_all(self) -> list[Request]:
+        requests, self._put_off = self._put_off, []
+        return requests
 
 
 def pause_before(attempt: int, first: float, longest: float) -> float:

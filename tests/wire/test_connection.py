@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from am2z_trio.concurrency import current_host
-from am2z_trio.wire.connection import Call, Connection
+from am2z_trio.wire.connection import Connection, Request
 from am2z_trio.wire.resp import pack
 
 from .peer import MemoryStream, bulk, confirmation, push, start
@@ -30,19 +30,19 @@ class Wire:
             self.host,
             self.stream,
             on_message=lambda channel, payload: self.messages.append((channel, payload)),
-            on_refusal=lambda call, error: False,
+            on_refusal=lambda request, error: False,
             call_timeout=call_timeout,
             max_pending_bytes=max_pending_bytes,
         )
 
-    def send(self, *args: Any, by_push: bool = False, replay_safe: bool = True) -> Call:
-        call = Call(pack(args), self.host.spot(), replay_safe, by_push=by_push)
-        self.connection.send(call)
-        return call
+    def send(self, *args: Any, by_push: bool = False, replay_safe: bool = True) -> Request:
+        request = Request(pack(args), self.host.spot(), replay_safe, by_push=by_push)
+        self.connection.send(request)
+        return request
 
-    async def reply(self, call: Call) -> Any:
-        assert call.spot is not None
-        return readable(await call.spot.park())
+    async def reply(self, request: Request) -> Any:
+        assert request.spot is not None
+        return readable(await request.spot.park())
 
 
 @asynccontextmanager
@@ -61,19 +61,19 @@ async def open_wire(*, within: float = 20, **options: Any) -> AsyncIterator[Wire
 
 async def test_what_is_sent_in_one_pass_leaves_in_one_write() -> None:
     async with open_wire() as wire:
-        calls = [wire.send("ECHO", i) for i in range(50)]
+        requests = [wire.send("ECHO", i) for i in range(50)]
         wire.stream.feed(b"".join(bulk(str(i)) for i in range(50)))
-        assert [await wire.reply(call) for call in calls] == [str(i).encode() for i in range(50)]
+        assert [await wire.reply(request) for request in requests] == [str(i).encode() for i in range(50)]
         assert wire.stream.writes == 1
 
 
 @pytest.mark.parametrize("pieces", ["every cut", "bytes"])
-async def test_replies_find_their_calls_at_every_chunk_boundary(pieces: str) -> None:
+async def test_replies_find_their_requests_at_every_chunk_boundary(pieces: str) -> None:
     in_line = [expected for data, expected in REPLIES if not data.startswith(b">")]
     cuts = range(1, len(STREAM)) if pieces == "every cut" else [0]
     async with open_wire(max_pending_bytes=10**9) as wire:
         for cut in cuts:
-            calls = [wire.send("X") for _ in in_line]
+            requests = [wire.send("X") for _ in in_line]
             for _ in range(3):
                 await wire.host.checkpoint()
             if cut:
@@ -82,7 +82,7 @@ async def test_replies_find_their_calls_at_every_chunk_boundary(pieces: str) -> 
             else:
                 for i in range(len(STREAM)):
                     wire.stream.feed(STREAM[i : i + 1])
-            assert [await wire.reply(call) for call in calls] == in_line
+            assert [await wire.reply(request) for request in requests] == in_line
         assert wire.messages == [(b"ch", b"pay\r\nload")] * len(cuts)
         assert len(in_line) == len(EXPECTED) - 1
 
@@ -134,13 +134,13 @@ async def test_the_reply_of_a_dropped_call_is_thrown_away() -> None:
 )
 async def test_what_must_not_come_ends_the_connection(data: bytes, why: str) -> None:
     async with open_wire() as wire:
-        call = wire.send("A")
+        request = wire.send("A")
         while not wire.stream.written:
             await wire.host.checkpoint()
         wire.stream.feed(data)
         await wait_lost(wire)
     assert why in str(wire.connection.lost)
-    assert call in wire.connection.take_unanswered() or data.startswith(b"$")
+    assert request in wire.connection.take_unanswered() or data.startswith(b"$")
 
 
 async def test_a_break_of_both_directions_is_one_loss_and_no_group() -> None:
@@ -182,7 +182,7 @@ async def test_a_quiet_peer_is_asked_for_a_sign_of_life() -> None:
 async def test_callers_wait_for_room_and_senders_do_not() -> None:
     async with open_wire(max_pending_bytes=100) as wire, anyio.create_task_group() as tasks:
         wire.stream.hold()
-        calls = [wire.send("SET", "k", "v" * 200) for _ in range(3)]
+        requests = [wire.send("SET", "k", "v" * 200) for _ in range(3)]
         assert wire.connection.crowded
         waiting = start(tasks, wire.connection.wait_room)
         for _ in range(10):
@@ -192,7 +192,7 @@ async def test_callers_wait_for_room_and_senders_do_not() -> None:
         assert await waiting.ended() is None
         assert not wire.connection.crowded
         wire.stream.feed(b"+OK\r\n" * 3)
-        assert [await wire.reply(call) for call in calls] == [b"OK"] * 3
+        assert [await wire.reply(request) for request in requests] == [b"OK"] * 3
 
 
 async def test_waiting_for_room_ends_with_the_connection() -> None:
@@ -202,21 +202,21 @@ async def test_waiting_for_room_ends_with_the_connection() -> None:
         waiting = start(tasks, wire.connection.wait_room)
         await wire.host.checkpoint()
         await wire.host.checkpoint()
-        calls = wire.connection.take_unanswered()
-        assert len(calls) == 1
+        requests = wire.connection.take_unanswered()
+        assert len(requests) == 1
         assert await waiting.ended() is None
         wire.stream.release()
 
 
 async def test_more_than_a_write_holds_leaves_in_several() -> None:
     async with open_wire(max_pending_bytes=10**6) as wire:
-        calls = [wire.send("SET", i, "v" * 1000) for i in range(200)]
-        while len(wire.stream.written) < sum(len(call.packed) for call in calls):
+        requests = [wire.send("SET", i, "v" * 1000) for i in range(200)]
+        while len(wire.stream.written) < sum(len(request.packed) for request in requests):
             await wire.host.checkpoint()
-        assert bytes(wire.stream.written) == b"".join(call.packed for call in calls)
+        assert bytes(wire.stream.written) == b"".join(request.packed for request in requests)
         assert 1 < wire.stream.writes < 10
         wire.stream.feed(b"+OK\r\n" * 200)
-        assert [await wire.reply(call) for call in calls] == [b"OK"] * 200
+        assert [await wire.reply(request) for request in requests] == [b"OK"] * 200
 
 
 async def test_last_words_leave_before_the_end() -> None:
