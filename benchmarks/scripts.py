@@ -25,13 +25,13 @@ from am2z_trio.cli.display import table
 from am2z_trio.embedded.server import open_embedded_server
 from am2z_trio.model.options import Retention
 from am2z_trio.model.records import (
-    FREE,
+    UNLIMITED,
     WIRE_VERSION,
     Enqueue,
-    Flow,
     Grant,
     JobSpec,
     QueueInfo,
+    QueueLimits,
     Settlement,
     StateWrite,
 )
@@ -233,12 +233,14 @@ class Bench:
             self.connection.eval(FILL.source, 1, anchor("am2z"), *args)
         return [f"{letter}{number:08d}" for number in range(count)]
 
-    def claim(self, limit: int = BATCH, flow: Flow = FREE, queue: str = "q", calls: int = 1) -> list[Grant]:
+    def claim(
+        self, limit: int = BATCH, limits: QueueLimits = UNLIMITED, queue: str = "q", calls: int = 1
+    ) -> list[Grant]:
         """Claim, and go on as a worker does while the answer says so; at most `calls` times."""
         grants: list[Grant] = []
         for _ in range(calls):
             self.seq += 1
-            answer = drive(self.store.claim(queue, self.seq, limit, flow))
+            answer = drive(self.store.claim(queue, self.seq, limit, limits))
             grants += answer.grants
             if len(grants) >= limit or answer.next_due != 0:
                 break
@@ -359,7 +361,7 @@ def a_parent_of_ended_ones(bench: Bench) -> None:
 def priorities_of_one_session(bench: Bench) -> None:
     bench.fill(bench.size("priorities"), session="s", priority=1)
     with bench.measured("claim among priorities of one session"):
-        bench.claim(BATCH, Flow(per_session=1), calls=1_000)
+        bench.claim(BATCH, QueueLimits(per_session=1), calls=1_000)
 
 
 def many_sessions(bench: Bench) -> None:
@@ -370,9 +372,9 @@ def many_sessions(bench: Bench) -> None:
         running = {f"s{n}": 1 for n in range(first, min(first + 10_000, count))}
         bench.connection.hset(bench.key("running", "q"), mapping=running)
     with bench.measured("claim where all sessions are full"):
-        bench.claim(BATCH, Flow(per_session=1), calls=1_000)
+        bench.claim(BATCH, QueueLimits(per_session=1), calls=1_000)
     with bench.measured("claim with another limit per session"):
-        bench.claim(BATCH, Flow(per_session=2), calls=1_000)
+        bench.claim(BATCH, QueueLimits(per_session=2), calls=1_000)
     with bench.measured("claim without a limit per session"):
         bench.claim(BATCH, calls=1_000)
     with bench.measured("list active sessions"):
@@ -386,20 +388,20 @@ def many_starts(bench: Bench) -> None:
         starts = {f"t{n}": START_MS + n // 100 for n in range(first, min(first + 10_000, count))}
         bench.connection.zadd(key, starts)
     bench.fill(1_000)
-    flow = Flow(starts=count, per=60.0)
+    limits = QueueLimits(starts=count, per=60.0)
     bench.now += 30_000
     with bench.measured("claim at a rate limit that is reached"):
-        bench.claim(BATCH, flow)
+        bench.claim(BATCH, limits)
     bench.now += 60_000
     with bench.measured("claim when all starts have passed"):
-        bench.claim(BATCH, flow)
+        bench.claim(BATCH, limits)
 
 
 def many_set_aside(bench: Bench) -> None:
     bench.fill(bench.size("dead ids"))
-    flow = Flow(starts=10, per=60.0, set_aside=True)
+    limits = QueueLimits(starts=10, per=60.0, delays_excess=True)
     with bench.measured("claim that sets jobs aside"):
-        bench.claim(BATCH, flow)
+        bench.claim(BATCH, limits)
 
 
 def many_queues(bench: Bench) -> None:

@@ -41,19 +41,19 @@ import redis
 
 from am2z_trio.model.codec import checksum
 from am2z_trio.model.records import (
-    FREE,
     NO_STATE,
+    UNLIMITED,
     WIRE_VERSION,
     CancelRequest,
     ClaimAnswer,
     Commit,
     Enqueue,
     EnqueueAnswer,
-    Flow,
     Grant,
     InboxMessage,
     JobSpec,
     MayGoOn,
+    QueueLimits,
     SettleAnswer,
     Settled,
     Settlement,
@@ -74,11 +74,11 @@ from .auditor import Finding, Outside, audit
 
 LEASE: Final = 2.0
 SETTINGS: Final = StoreSettings(lease=LEASE, disconnect_grace=0.3, result_ttl=3600, state_history=2)
-FLOWS: Final = {
-    "free": FREE,
-    "row": Flow(per_session=1),
-    "few": Flow(most_active=3),
-    "slow": Flow(starts=20, per=2.0),
+LIMITS: Final = {
+    "free": UNLIMITED,
+    "row": QueueLimits(per_session=1),
+    "few": QueueLimits(most_active=3),
+    "slow": QueueLimits(starts=20, per=2.0),
 }
 SESSIONS: Final = ("s0", "s1", "s2", "s3")
 QUIET_ROUNDS: Final = 3000
@@ -437,7 +437,7 @@ class Worker(Actor):
                 self.has_strays = False
                 await self._compare()
             if len(self.grants) < 6:
-                await self._claim(self.rng.choice(list(FLOWS)))
+                await self._claim(self.rng.choice(list(LIMITS)))
             for grant in list(self.grants.values()):
                 if self.chance(0.7):
                     await self._work(grant)
@@ -480,7 +480,7 @@ class Worker(Actor):
 
     async def _claim(self, queue: str) -> None:
         self.seq += 1
-        answer: ClaimAnswer = await self.ask("claim", queue, self.seq, self.rng.randint(1, 4), FLOWS[queue])
+        answer: ClaimAnswer = await self.ask("claim", queue, self.seq, self.rng.randint(1, 4), LIMITS[queue])
         if answer.lost:
             await self._lost()
         for grant in answer.grants:
@@ -573,7 +573,7 @@ class Caller(Actor):
 
     def _job(self) -> Enqueue:
         rng, episode = self.rng, self.episode
-        queue, session = rng.choice(list(FLOWS)), rng.choice(["", *SESSIONS, *SESSIONS])
+        queue, session = rng.choice(list(LIMITS)), rng.choice(["", *SESSIONS, *SESSIONS])
         state = NO_STATE if session and rng.random() < 0.5 else _RAW
         spec = JobSpec(WIRE_VERSION, episode.new_id(session), queue, session, state, self.name)
         return Enqueue(
@@ -649,7 +649,7 @@ class Operator(Actor):
             state = answer.current
 
     async def _revive(self) -> None:
-        queue = self.rng.choice(list(FLOWS))
+        queue = self.rng.choice(list(LIMITS))
         page = await self.ask("dead_page", queue, 0, 3)
         if not page:
             return
@@ -973,7 +973,7 @@ class Episode:
 
     def _left(self) -> dict[str, dict[str, int]]:
         left: dict[str, dict[str, int]] = {}
-        for queue in FLOWS:
+        for queue in LIMITS:
             meta = cast("list[bytes | None]", self.connection.hmget(spell("am2z", "meta", queue), *_ALIVE))
             counts = {name: int(count or 0) for name, count in zip(_ALIVE, meta, strict=True)}
             if any(counts.values()):

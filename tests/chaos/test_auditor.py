@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis.stateful import invariant, run_state_machine_as_test
 
 from am2z_trio.model.codec import checksum
-from am2z_trio.model.records import FREE, Commit, Enqueue, Flow, JobSpec, Settlement, StateWrite
+from am2z_trio.model.records import UNLIMITED, Commit, Enqueue, JobSpec, QueueLimits, Settlement, StateWrite
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store.ports import StoreSettings
 from am2z_trio.store.redis.keys import TEMPLATES, spell
@@ -23,8 +23,8 @@ from tests.store.test_stateful import (
     EXAMPLES,
     NO_EXPLAIN,
     BlockingClient,
-    FlowMachine,
     KeptMachine,
+    LimitsMachine,
     ServingMachine,
     SessionMachine,
     StoreMachine,
@@ -32,7 +32,7 @@ from tests.store.test_stateful import (
     drive,
 )
 
-PER_SESSION = Flow(per_session=1)
+PER_SESSION = QueueLimits(per_session=1)
 LONG = 30 * 24 * 3600 * 1000
 
 
@@ -73,9 +73,9 @@ class Town:
         (answer,) = drive(self.store.enqueue([Enqueue(spec=spec, queue=queue, **options)]))
         assert answer.status == "queued"
 
-    def claim(self, queue: str = "p", limit: int = 1, flow: Flow = PER_SESSION) -> dict[str, str]:
+    def claim(self, queue: str = "p", limit: int = 1, limits: QueueLimits = PER_SESSION) -> dict[str, str]:
         self.seq += 1
-        return {g.spec.id: g.token for g in drive(self.store.claim(queue, self.seq, limit, flow)).grants}
+        return {g.spec.id: g.token for g in drive(self.store.claim(queue, self.seq, limit, limits)).grants}
 
     def end(self, id: str, token: str, outcome: Any, *, session: str = "") -> None:
         commit = None
@@ -289,7 +289,7 @@ def test_every_kind_of_key_is_known_to_the_auditor() -> None:
 
 
 @pytest.mark.parametrize(
-    "machine", [StoreMachine, SessionMachine, FlowMachine, TurnMachine, KeptMachine, ServingMachine]
+    "machine", [StoreMachine, SessionMachine, LimitsMachine, TurnMachine, KeptMachine, ServingMachine]
 )
 def test_whatever_is_asked_of_a_store_it_stays_well(machine: type[StoreMachine], redis_server: Any) -> None:
     with redis_server.client() as connection:
@@ -326,7 +326,7 @@ def test_a_node_with_more_jobs_than_a_small_hash_holds_gives_each_back_once(town
     for n, id in enumerate(sorted(ids)):
         town.enqueue(id, f"s{n % 7}", queue="many")
     held: dict[str, str] = {}
-    while claimed := town.claim("many", 70, FREE):
+    while claimed := town.claim("many", 70, UNLIMITED):
         held |= claimed
     assert held.keys() == ids
     assert town.connection.object("encoding", key("active", "n1")) == b"hashtable"

@@ -34,9 +34,9 @@ from am2z_trio.model.errors import (
 from am2z_trio.model.options import CircuitBreaker, Retention
 from am2z_trio.model.records import (
     Commit,
-    Flow,
     Grant,
     QueueInfo,
+    QueueLimits,
     Settlement,
     StateWrite,
 )
@@ -218,16 +218,16 @@ class Operations:
 
     async def _claim(self, node: Node) -> None:
         chance = self._chance
-        flow = chance.choice(
+        limits = chance.choice(
             (
-                Flow(),
-                Flow(),
-                Flow(most_active=3),
-                Flow(per_session=1),
-                Flow(starts=3, per=5.0, set_aside=chance.random() < 0.5),
+                QueueLimits(),
+                QueueLimits(),
+                QueueLimits(most_active=3),
+                QueueLimits(per_session=1),
+                QueueLimits(starts=3, per=5.0, delays_excess=chance.random() < 0.5),
             )
         )
-        answer = await node.store.claim("q", node.next_seq(), chance.randrange(1, 5), flow)
+        answer = await node.store.claim("q", node.next_seq(), chance.randrange(1, 5), limits)
         self._grants += answer.grants
         self._grants = self._grants[-20:]
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.mutants.killers import a_case_fails, explore
 from tests.mutants.test_script_mutants import Mutant, mutate
-from tests.store.test_stateful import FlowMachine, KeptMachine, SessionMachine, StoreMachine, TurnMachine
+from tests.store.test_stateful import KeptMachine, LimitsMachine, SessionMachine, StoreMachine, TurnMachine
 
 END = "redis.call('PEXPIRE', job_key(job.id), whole(age))"
 BURIAL = "'updated', updated)\n  redis.call('PEXPIRE', key, TOMBSTONE_MS)"
@@ -80,7 +80,7 @@ MUTANTS: dict[str, tuple[type[StoreMachine], Mutant]] = {
         without("CLAIM", "if job.debounce then leave_debounce(job, job.debounce) end"),
     ),
     "the starts of a rate limit": (
-        FlowMachine,
+        LimitsMachine,
         without("CLAIM", "redis.call('PEXPIRE', starts_key(queue), flow_per + 60000)"),
     ),
     "the mark of a session that stops": (

@@ -16,8 +16,8 @@ from am2z_trio.wire.scripts import Script
 from tests.mutants.killers import a_case_fails, explore
 from tests.store.test_stateful import (
     CallMachine,
-    FlowMachine,
     KeptMachine,
+    LimitsMachine,
     NamedMachine,
     ServingMachine,
     SessionMachine,
@@ -341,7 +341,7 @@ OF_SESSIONS = {
 def machine_for(name: str) -> type[StoreMachine]:
     """The machine that has the steps a mutant is about; fewer kinds of steps find bugs sooner."""
     if name in OF_FLOW:
-        return FlowMachine
+        return LimitsMachine
     if name in OF_SERVERS:
         return ServingMachine
     if name in OF_CALLS:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from am2z_trio.concurrency import current_host
-from am2z_trio.model.records import Flow, Settlement, Wake, plain_name
+from am2z_trio.model.records import QueueLimits, Settlement, Wake, plain_name
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store.memory.server import MemoryServer
 from am2z_trio.store.memory.store import MemoryStore
@@ -100,15 +100,15 @@ async def test_the_store(case, backend):
 async def test_as_many_nodes_are_woken_as_places_become_free_in_one_call(backend):
     async with current_host().open_nursery() as nursery:
         bench = Bench(backend, nursery)
-        flow = Flow(most_active=5)
+        limits = QueueLimits(most_active=5)
         a, *others = nodes = [await bench.node(name) for name in "abcdefg"]
         await a.store.enqueue([job(f"j{n}") for n in range(20)])
-        grants = await a.claim(10, flow=flow)
+        grants = await a.claim(10, limits=limits)
         assert len(grants) == 5
         # These have room, and find none to be had.
         for other in others:
             bench.clock.advance(0.001)
-            assert await other.claim(1, flow=flow) == []
+            assert await other.claim(1, limits=limits) == []
         done = [Settlement(id=grant.spec.id, token=grant.token, outcome="completed") for grant in grants]
         await a.store.settle(done)
         assert [node.name for node in nodes if Wake("q") in await node.heard()] == ["a", "b", "c", "d", "e"]

@@ -31,16 +31,16 @@ from hypothesis.stateful import (
 from am2z_trio.model.codec import checksum
 from am2z_trio.model.options import CircuitBreaker, Retention
 from am2z_trio.model.records import (
-    FREE,
     NO_STATE,
+    UNLIMITED,
     WIRE_VERSION,
     ClaimAnswer,
     Commit,
     Enqueue,
-    Flow,
     InboxMessage,
     JobSpec,
     QueueInfo,
+    QueueLimits,
     SessionStopped,
     Settlement,
     StateWrite,
@@ -63,12 +63,12 @@ LOCKS = {"l1": ("n1", 0.4), "l2": ("n2", 6.0), "l3": ("n1", 6.0)}
 """Tokens that ask for locks, of which node, and for how many seconds."""
 NODES = ("n1", "n2", "n3")
 QUEUES = ("p", "q")
-FLOWS = [
-    Flow(starts=1, per=0.4),
-    Flow(starts=2, per=6, set_aside=True),
-    Flow(most_active=1),
-    Flow(per_session=1),
-    Flow(per_session=2, most_active=3),
+LIMITS = [
+    QueueLimits(starts=1, per=0.4),
+    QueueLimits(starts=2, per=6, delays_excess=True),
+    QueueLimits(most_active=1),
+    QueueLimits(per_session=1),
+    QueueLimits(per_session=2, most_active=3),
 ]
 SESSIONS = ("s", "t")
 IDS = [f"j{i}" for i in range(6)]
@@ -147,7 +147,7 @@ class StoreMachine(RuleBasedStateMachine):
         """A queue's counts went with it; records of its jobs that have ended have not."""
         self.writes: list[tuple[str, StateWrite]] = []
         self.last_claims: list[tuple[str, str, int, int, ClaimAnswer]] = []
-        self.flow = FREE
+        self.limits = UNLIMITED
         self.claims: list[tuple[str, str, str]] = []
         """(job, the specification's token, Redis's token) of every grant ever."""
         for node in NODES:
@@ -276,8 +276,8 @@ class StoreMachine(RuleBasedStateMachine):
         self._claim(node, queue, self.seq[node], limit, calls_only)
 
     def _claim(self, node: str, queue: str, seq: int, limit: int, calls_only: bool = False) -> None:
-        expected = self.server.claiming.claim(node, queue, seq, limit, self.now, self.flow, calls_only)
-        answer = drive(self.stores[node].claim(queue, seq, limit, self.flow, calls_only=calls_only))
+        expected = self.server.claiming.claim(node, queue, seq, limit, self.now, self.limits, calls_only)
+        answer = drive(self.stores[node].claim(queue, seq, limit, self.limits, calls_only=calls_only))
         assert [g.spec.id for g in expected.grants] == [g.spec.id for g in answer.grants]
         for ours, theirs in zip(expected.grants, answer.grants, strict=True):
             self.claims.append((ours.spec.id, ours.token, theirs.token))
@@ -683,17 +683,17 @@ class PlainMachine(StoreMachine):
         self._settle(self.claims.pop(), outcome)
 
 
-class FlowMachine(PlainMachine):
-    """With limits on the flow."""
+class LimitsMachine(PlainMachine):
+    """With limits of the queue."""
 
-    @initialize(flow=st.sampled_from(FLOWS))
-    def the_flow_is_limited(self, flow: Flow) -> None:
-        self.flow = flow
+    @initialize(limits=st.sampled_from(LIMITS))
+    def the_limits_are_these(self, limits: QueueLimits) -> None:
+        self.limits = limits
 
-    @rule(flow=st.sampled_from([FREE, *FLOWS]), again=st.integers(0, 9))
-    def the_limit_is_another(self, flow: Flow, again: int) -> None:
+    @rule(limits=st.sampled_from([UNLIMITED, *LIMITS]), again=st.integers(0, 9))
+    def the_limit_is_another(self, limits: QueueLimits, again: int) -> None:
         if again == 0:
-            self.flow = flow
+            self.limits = limits
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data(), back=st.sampled_from([False, False, True]))
@@ -780,9 +780,9 @@ class TurnMachine(PlainMachine):
         ]
         self.both_enqueue(requests)
 
-    @rule(flow=st.sampled_from([FREE, Flow(per_session=1)]))
-    def the_limit_is_another(self, flow: Flow) -> None:
-        self.flow = flow
+    @rule(limits=st.sampled_from([UNLIMITED, QueueLimits(per_session=1)]))
+    def the_limit_is_another(self, limits: QueueLimits) -> None:
+        self.limits = limits
 
     @precondition(lambda self: self.claims)
     @rule()
@@ -888,9 +888,9 @@ class CallMachine(TurnMachine):
         self.server.enqueuing.call_for(id)
         drive(self.stores["n1"].call_for(id))
 
-    @rule(flow=st.sampled_from([FREE, FREE, *FLOWS]))
-    def the_limit_is_another(self, flow: Flow) -> None:
-        self.flow = flow
+    @rule(limits=st.sampled_from([UNLIMITED, UNLIMITED, *LIMITS]))
+    def the_limit_is_another(self, limits: QueueLimits) -> None:
+        self.limits = limits
 
     @rule(node=st.sampled_from(NODES))
     def a_node_serves_the_queue_no_more(self, node: str) -> None:
@@ -1127,7 +1127,7 @@ class NamedMachine(PlainMachine):
     [
         StoreMachine,
         SessionMachine,
-        FlowMachine,
+        LimitsMachine,
         TurnMachine,
         CallMachine,
         KeptMachine,
@@ -1181,7 +1181,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
         assert applied, f"there is no {before} any more"
 
 
-@pytest.mark.parametrize("machine", [SessionMachine, FlowMachine, KeptMachine, TurnMachine, CallMachine])
+@pytest.mark.parametrize("machine", [SessionMachine, LimitsMachine, KeptMachine, TurnMachine, CallMachine])
 def test_redis_does_what_the_specification_does_in_small_steps(
     machine: type[StoreMachine], small_steps: None, redis_server: Any
 ) -> None:

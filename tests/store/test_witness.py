@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from am2z_trio.concurrency import current_host
-from am2z_trio.model.records import Flow
+from am2z_trio.model.records import QueueLimits
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store.redis import keys
 from am2z_trio.store.redis.store import RedisStore
@@ -70,7 +70,7 @@ async def world(server: RedisProcess, names: str, *, later: float = 0.0) -> Asyn
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR, 24 * HOUR])
 async def test_nothing_passes_at_once_and_nothing_stands_still(redis_url, redis_server, step: float):
-    limited = Flow(starts=1, per=30.0)
+    limited = QueueLimits(starts=1, per=30.0)
     async with world(redis_server, "ab") as now:
         a, b = now.nodes.values()
         await now.live(3, "a", "b")

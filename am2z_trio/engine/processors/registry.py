@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 from am2z_trio.model.codec import StateCodec
 from am2z_trio.model.errors import ValidationError
 from am2z_trio.model.options import QueueOptions, RateLimit
-from am2z_trio.model.records import Flow, queue_name
+from am2z_trio.model.records import QueueLimits, queue_name
 
 from .dependencies import with_dependencies
 from .processor import Processor, unfit
@@ -20,26 +20,26 @@ USUAL: Final = QueueOptions()
 class Definition:
     """A processor as this node runs it, from when it was registered to when another one took its name."""
 
-    __slots__ = ("codec", "flow", "processor", "queue")
+    __slots__ = ("codec", "limits", "processor", "queue")
 
     def __init__(self, processor: Processor[Any], max_state_bytes: int) -> None:
         self.processor = processor
         self.queue = queue_name(processor.name)
-        self.flow = _flow(processor.queue)
+        self.limits = _limits(processor.queue)
         try:
             self.codec: StateCodec[Any] = StateCodec(processor.state_type, max_bytes=max_state_bytes)
         except ValidationError as error:
             raise unfit(processor.name, error) from error
 
 
-def _flow(options: QueueOptions) -> Flow:
+def _limits(options: QueueOptions) -> QueueLimits:
     limiter = options.limiter
     if options.rate_limit_rpm is not None:
         limiter = RateLimit(max=options.rate_limit_rpm, duration=60)
-    return Flow(
+    return QueueLimits(
         starts=0 if limiter is None else limiter.max,
         per=0 if limiter is None else limiter.duration,
-        set_aside=limiter is not None and not limiter.bounce_back,
+        delays_excess=limiter is not None and not limiter.bounce_back,
         most_active=options.global_concurrency or 0,
         per_session=options.session_concurrency or 0,
     )

@@ -20,7 +20,7 @@ from am2z_trio.engine.execution.settlements import conflicted
 from am2z_trio.engine.processors.registry import Definition, Registration
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.logs import Log
-from am2z_trio.model.records import FREE, ClaimAnswer, SettleAnswer, Settlement, Unreadable
+from am2z_trio.model.records import UNLIMITED, ClaimAnswer, SettleAnswer, Settlement, Unreadable
 from am2z_trio.model.telling import text_of
 
 from .delivery import Delivery
@@ -188,12 +188,12 @@ class Feeder:
                 continue
             self._parked = self._woken = False
             began, definition = host.now(), self._registration.current
-            flow = FREE if definition is None else definition.flow
+            limits = UNLIMITED if definition is None else definition.limits
             self._calls_only = calls_only = places.has_called and places.has_many_away
             self._claiming = True
             seq = claims.begin()
             try:
-                answer = await store.claim(self.queue, seq, want, flow, calls_only)
+                answer = await store.claim(self.queue, seq, want, limits, calls_only)
                 # Before the claims hear that this call is over: they may know who is to stop.
                 self._claiming = False
                 self._take(answer, want, began)

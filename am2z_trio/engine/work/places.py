@@ -12,7 +12,7 @@ from am2z_trio.engine.claim import Claim
 from am2z_trio.engine.processors.registry import Registration
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.logs import Log
-from am2z_trio.model.records import FREE
+from am2z_trio.model.records import UNLIMITED
 from am2z_trio.model.telling import text_of
 
 from .services import WorkerServices
@@ -97,8 +97,8 @@ class Places:
     @property
     def _is_limited(self) -> bool:
         definition = self._registration.current
-        flow = FREE if definition is None else definition.flow
-        return flow.most_active > 0 or flow.per_session > 0
+        limits = UNLIMITED if definition is None else definition.limits
+        return limits.most_active > 0 or limits.per_session > 0
 
     async def _wait_for_room(self, claim: Claim) -> None:
         """The limits of the queue let the job go on before any that has not begun."""

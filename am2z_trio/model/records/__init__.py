@@ -53,7 +53,7 @@ from .messages import CancelRequest, InboxMessage, LockGranted, MayGoOn, Session
 from .names import plain_name, queue_name
 from .nodes import FailedJob, RenewAnswer, TickAnswer
 from .outcomes import AttemptError, ResultRecord, Settled, reason_of_failure, told_of_failure
-from .queues import FREE, Flow, ForgetAnswer, Permit, QueueInfo, QueueStats, SessionCounts
+from .queues import UNLIMITED, ForgetAnswer, Permit, QueueInfo, QueueLimits, QueueStats, SessionCounts
 from .states import LockAnswer, StateRecord, StateWrite, WriteAnswer
 
 __all__ = [
@@ -84,8 +84,8 @@ __all__ = [
     "StateWrite",
     "WriteAnswer",
     "LockAnswer",
-    "Flow",
-    "FREE",
+    "QueueLimits",
+    "UNLIMITED",
     "Permit",
     "QueueStats",
     "SessionCounts",

@@ -9,13 +9,13 @@ import msgspec
 from ..options import QueueOptions
 
 
-class Flow(msgspec.Struct, frozen=True, kw_only=True):
+class QueueLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What limits a queue, on all nodes together. Zeros: nothing does."""
 
     starts: int = 0
     """Jobs that may be started within any `per` seconds."""
     per: float = 0.0
-    set_aside: bool = False
+    delays_excess: bool = False
     """What may not be started yet is delayed until it may, instead of staying where it is."""
     most_active: int = 0
     """Jobs that may be active at a time."""
@@ -23,7 +23,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs of one session that may be active at a time."""
 
 
-FREE: Final = Flow()
+UNLIMITED: Final = QueueLimits()
 
 
 class Permit(msgspec.Struct, frozen=True, kw_only=True):

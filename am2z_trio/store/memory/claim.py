@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import ceil, inf
 
-from am2z_trio.model.records import DEADLINE, FREE, NO_STATE, ClaimAnswer, Flow, Grant
+from am2z_trio.model.records import DEADLINE, NO_STATE, UNLIMITED, ClaimAnswer, Grant, QueueLimits
 
 from .bounds import BATCH, BOUNDS, Looks
 from .endings import Endings
@@ -28,7 +28,7 @@ class _Claim:
     queue: Queue
     limit: int
     now: float
-    flow: Flow
+    limits: QueueLimits
     calls_only: bool
     unblocking: bool
     """More sessions are yet to be let go on, after the limit has changed."""
@@ -72,7 +72,7 @@ class Claiming:
         seq: int,
         limit: int,
         now: float,
-        flow: Flow = FREE,
+        limits: QueueLimits = UNLIMITED,
         calls_only: bool = False,
     ) -> ClaimAnswer:
         if not self._leases.is_held(node):
@@ -84,8 +84,8 @@ class Claiming:
             return self._answer_again(name, limit, now, last_grants)
         self._ledger.promote(name, now)
         queue = self._ledger.queue(name)
-        unblocking = queue.limit_sessions(flow.per_session)
-        call = _Claim(node, name, queue, limit, now, flow, calls_only, unblocking)
+        unblocking = queue.limit_sessions(limits.per_session)
+        call = _Claim(node, name, queue, limit, now, limits, calls_only, unblocking)
         self._grant_what_may_go(call, self._room(call))
         self._end_expired(call)
         next_due = self._next_due(call)
@@ -130,15 +130,15 @@ class Claiming:
 
     def _room(self, call: _Claim) -> int:
         """How many jobs the call may take: as many as it asks for, and the limits let begin."""
-        queue, flow = call.queue, call.flow
-        while queue.starts and queue.starts[0] <= call.now - flow.per * 1000:
+        queue, limits = call.queue, call.limits
+        while queue.starts and queue.starts[0] <= call.now - limits.per * 1000:
             queue.starts.popleft()
-        call.starts = flow.starts - len(queue.starts) if flow.starts else call.limit
-        queue.most_active = flow.most_active
+        call.starts = limits.starts - len(queue.starts) if limits.starts else call.limit
+        queue.most_active = limits.most_active
         # Who has stepped aside goes on before any job that waits.
         self._ledger.let_back(call.name)
         active = queue.counts.get("active", 0) - queue.away
-        call.places = flow.most_active - active if flow.most_active else call.limit
+        call.places = limits.most_active - active if limits.most_active else call.limit
         return 0 if queue.paused else min(call.limit, call.starts, call.places)
 
     # --- which ------------------------------------------------------------------------------
@@ -210,17 +210,19 @@ class Claiming:
 
     def _next_due(self, call: _Claim) -> float | None:
         """Seconds until it is worth another call; 0 where this one has stopped before the end."""
-        queue, flow, granted = call.queue, call.flow, len(call.grants)
+        queue, limits, granted = call.queue, call.limits, len(call.grants)
         # One that had been about to take a turn has let the next one come back.
         more = call.has_more
         cut_short = call.unblocking or ((call.looks.left <= 0 or bool(call.expired)) and more)
-        queue.held = bool(flow.most_active) and granted >= call.places and queue.has_work and not queue.paused
+        queue.held = (
+            bool(limits.most_active) and granted >= call.places and queue.has_work and not queue.paused
+        )
         due = None if queue.paused else self._ledger.next_due(call.name, call.now)
-        if flow.starts:
+        if limits.starts:
             queue.starts.extend([call.now] * granted)
             if granted >= call.starts and more and not queue.paused:
-                again = queue.starts[0] + flow.per * 1000
-                if flow.set_aside and not call.calls_only:
+                again = queue.starts[0] + limits.per * 1000
+                if limits.delays_excess and not call.calls_only:
                     self._delay_excess(call, again)
                 due = min(inf if due is None else due, (again - call.now) / 1000)
         return 0.0 if cut_short else due
@@ -228,7 +230,7 @@ class Claiming:
     def _delay_excess(self, call: _Claim, again: float) -> None:
         """Delay what may not be started yet: each for the time at which the limit will let it start, behind
         those set aside before. One that comes back too early, by a little, keeps its place."""
-        queue, gap = call.queue, call.flow.per * 1000 / call.flow.starts
+        queue, gap = call.queue, call.limits.per * 1000 / call.limits.starts
         seen: list[JobRecord] = []
         last = queue.aside
         for entries, line in queue.batches(lambda: BATCH - len(seen), call.looks):

@@ -11,17 +11,17 @@ from am2z_trio.model.events import Event
 from am2z_trio.model.integrity import verified
 from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
-    FREE,
+    UNLIMITED,
     ClaimAnswer,
     DeadJob,
     Enqueue,
     EnqueueAnswer,
-    Flow,
     ForgetAnswer,
     JobView,
     LockAnswer,
     Permit,
     QueueInfo,
+    QueueLimits,
     QueueStats,
     RenewAnswer,
     SessionCounts,
@@ -102,10 +102,10 @@ class MemoryStore:
         return self._server.enqueuing.enqueue(jobs, self._now())
 
     async def claim(
-        self, queue: str, seq: int, limit: int, flow: Flow = FREE, calls_only: bool = False
+        self, queue: str, seq: int, limit: int, limits: QueueLimits = UNLIMITED, calls_only: bool = False
     ) -> ClaimAnswer:
         await self._checkpoint()
-        return self._server.claiming.claim(self._node, queue, seq, limit, self._now(), flow, calls_only)
+        return self._server.claiming.claim(self._node, queue, seq, limit, self._now(), limits, calls_only)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[SettleAnswer]:
         await self._checkpoint()

@@ -10,16 +10,16 @@ from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.events import Event
 from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
-    FREE,
+    UNLIMITED,
     ClaimAnswer,
     DeadJob,
     Enqueue,
     EnqueueAnswer,
-    Flow,
     ForgetAnswer,
     JobView,
     Permit,
     QueueInfo,
+    QueueLimits,
     QueueStats,
     RenewAnswer,
     SessionCounts,
@@ -52,7 +52,7 @@ class Jobs(Protocol):
         ...
 
     async def claim(
-        self, queue: str, seq: int, limit: int, flow: Flow = FREE, calls_only: bool = False
+        self, queue: str, seq: int, limit: int, limits: QueueLimits = UNLIMITED, calls_only: bool = False
     ) -> ClaimAnswer:
         """Take up to `limit` jobs; fewer than `limit` also parks this node on the queue.
 
@@ -63,7 +63,7 @@ class Jobs(Protocol):
         at a time, on all nodes together. The others leave their queue for a line, in which they count as
         waiting; when the turn is free, the first of every queue goes back to the front of its own.
 
-        `flow` is what limits the queue; all nodes that serve it say the same. A rate limit makes
+        `limits` is what limits the queue; all nodes that serve it say the same. A rate limit makes
         `next_due` the time at which it may go on; the other limits wake a node when there is room.
 
         `seq` grows with every call of this node on this queue. The same `seq` again gives those

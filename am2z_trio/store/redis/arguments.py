@@ -12,7 +12,15 @@ from am2z_trio.model.codec import encode_record
 from am2z_trio.model.errors import ValidationError
 from am2z_trio.model.events import Event
 from am2z_trio.model.options import Retention
-from am2z_trio.model.records import NO_STATE, Enqueue, Flow, Settlement, debounce_name, plain_name, turn_of
+from am2z_trio.model.records import (
+    NO_STATE,
+    Enqueue,
+    QueueLimits,
+    Settlement,
+    debounce_name,
+    plain_name,
+    turn_of,
+)
 from am2z_trio.wire.resp import Argument
 
 from . import scripts
@@ -58,10 +66,10 @@ def of_settlement(settlement: Settlement) -> tuple[Argument, ...]:
     return (*head, *more, f"={commit.turn}", version, sha, commit.checksum, commit.blob)
 
 
-def of_flow(flow: Flow) -> tuple[Argument, ...]:
+def of_limits(limits: QueueLimits) -> tuple[Argument, ...]:
     """A queue's limits, as `claim.lua` takes them."""
-    aside = 1 if flow.set_aside else 0
-    return flow.starts, milliseconds(flow.per), aside, flow.most_active, flow.per_session
+    delays = 1 if limits.delays_excess else 0
+    return limits.starts, milliseconds(limits.per), delays, limits.most_active, limits.per_session
 
 
 def of_events(events: Sequence[Event]) -> list[bytes]:

@@ -16,16 +16,16 @@ from am2z_trio.model.events import Event
 from am2z_trio.model.logs import Log
 from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
-    FREE,
+    UNLIMITED,
     ClaimAnswer,
     DeadJob,
     Enqueue,
     EnqueueAnswer,
-    Flow,
     ForgetAnswer,
     JobView,
     Permit,
     QueueInfo,
+    QueueLimits,
     QueueStats,
     RenewAnswer,
     SessionCounts,
@@ -108,12 +108,12 @@ class RedisStore:
         return [rows.enqueue_answer(job.spec.id, row) for job, row in zip(jobs, answers, strict=True)]
 
     async def claim(
-        self, queue: str, seq: int, limit: int, flow: Flow = FREE, calls_only: bool = False
+        self, queue: str, seq: int, limit: int, limits: QueueLimits = UNLIMITED, calls_only: bool = False
     ) -> ClaimAnswer:
         answer = await self.link.eval(
             scripts.CLAIM,
             *(self.link.clock, self.link.node, queue, seq, limit, secrets.token_hex(4), self._ttl),
-            *arguments.of_flow(flow),
+            *arguments.of_limits(limits),
             1 if calls_only else 0,
         )
         return rows.claim_answer(answer)

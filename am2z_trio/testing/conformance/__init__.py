@@ -34,7 +34,7 @@ The cases, by what they are about:
 * `losses` - what becomes of the claims of a node that seems dead
 * `looking` - whose turn it is to look after what all nodes share
 * `events` - what is told to those who watch
-* `flow` - limits and pauses
+* `limits` - of jobs that start and run, and pauses
 * `turns` - jobs that work on one session's state, one after the other
 * `dead_letters` - what is kept of jobs that have ended
 * `hostile` - text that is no more than text
@@ -54,8 +54,8 @@ from .claim import ClaimCases
 from .dead_letters import DeadLetterCases
 from .enqueue import EnqueueCases
 from .events import EventCases
-from .flow import FlowCases
 from .hostile import HOSTILE, HostileTextCases
+from .limits import LimitCases
 from .locks import LockCases
 from .looking import LookingCases
 from .losses import LossCases
@@ -101,7 +101,7 @@ class StoreConformance(
     LossCases,
     LookingCases,
     EventCases,
-    FlowCases,
+    LimitCases,
     TurnCases,
     BreakerCases,
     DeadLetterCases,

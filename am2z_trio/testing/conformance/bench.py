@@ -9,14 +9,14 @@ import msgspec
 from am2z_trio.concurrency import CancelScope, Host, Nursery, TaskStatus, current_host
 from am2z_trio.model.events import Event
 from am2z_trio.model.records import (
-    FREE,
+    UNLIMITED,
     ClaimAnswer,
     Commit,
-    Flow,
     Grant,
     InboxMessage,
     JobView,
     QueueInfo,
+    QueueLimits,
     QueueStats,
     SettleAnswer,
     Settlement,
@@ -116,15 +116,15 @@ class Node:
         return events
 
     async def claim(
-        self, limit: int = 1, queue: str = "q", flow: Flow = FREE, *, calls_only: bool = False
+        self, limit: int = 1, queue: str = "q", limits: QueueLimits = UNLIMITED, *, calls_only: bool = False
     ) -> list[Grant]:
         """Claim with the next `seq`; the answer must be a plain one."""
-        return (await self.claim_answer(limit, queue, flow, calls_only=calls_only)).grants
+        return (await self.claim_answer(limit, queue, limits, calls_only=calls_only)).grants
 
     async def claim_answer(
-        self, limit: int = 1, queue: str = "q", flow: Flow = FREE, *, calls_only: bool = False
+        self, limit: int = 1, queue: str = "q", limits: QueueLimits = UNLIMITED, *, calls_only: bool = False
     ) -> ClaimAnswer:
-        answer = await self.store.claim(queue, self.next_seq(queue), limit, flow, calls_only=calls_only)
+        answer = await self.store.claim(queue, self.next_seq(queue), limit, limits, calls_only=calls_only)
         assert not answer.lost
         assert not answer.stale
         assert not answer.unreadable

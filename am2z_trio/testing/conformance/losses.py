@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from am2z_trio.model.records import Flow, QueueStats, Standing
+from am2z_trio.model.records import QueueLimits, QueueStats, Standing
 
 from .bench import Bench
 from .builders import commit, ids_of, job, settled, version
@@ -241,16 +241,16 @@ class LossCases:
         assert (await b.view("j")).stalls == 0
 
     async def test_a_job_whose_session_has_others_active_is_not_given_back(self, bench: Bench) -> None:
-        one_by_one = Flow(per_session=1)
+        one_by_one = QueueLimits(per_session=1)
         a, b = await bench.node("a"), await bench.node("b")
         await a.store.enqueue([job("j1", session="s"), job("j2", session="s")])
-        (first,) = await a.claim(9, flow=one_by_one)
+        (first,) = await a.claim(9, limits=one_by_one)
         for _ in range(2):
             await bench.outlast(b)
             await b.store.tick()
             await a.store.join()
             assert await a.store.reconcile([("j1", first.token)]) == [HELD]
-            assert await b.claim(9, flow=one_by_one) == []
+            assert await b.claim(9, limits=one_by_one) == []
         await a.settle(first, "retry", delay=60.0)
-        (second,) = await b.claim(9, flow=one_by_one)
+        (second,) = await b.claim(9, limits=one_by_one)
         assert second.spec.id == "j2"
