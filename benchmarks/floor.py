@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 import time
-from typing import Any, Final
+from typing import Any
 
 import anyio
 import msgspec
@@ -28,13 +28,12 @@ from am2z_trio.concurrency import current_host
 from am2z_trio.model import codec
 from am2z_trio.model.events import Event
 from am2z_trio.model.records import WIRE_VERSION, InboxMessage, ResultRecord, Settlement, queue_name
+from am2z_trio.store.ports import BATCH
 from am2z_trio.store.redis.store import RedisStore
 
 from .contenders.contender import CONCURRENCY, NAP, URL
 from .contenders.driver import A_CALL, WARM, Figures
 from .jobs import PAYLOAD, Payload, noop
-
-BATCH: Final = 100
 
 
 class _Nobody:

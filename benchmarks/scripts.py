@@ -36,7 +36,7 @@ from am2z_trio.model.records import (
     StateWrite,
 )
 from am2z_trio.model.redis_options import RedisOptions
-from am2z_trio.store.ports import StoreSettings
+from am2z_trio.store.ports import BATCH, StoreSettings
 from am2z_trio.store.redis import scripts
 from am2z_trio.store.redis.keys import anchor, spell, spelled_out
 from am2z_trio.store.redis.store import RedisStore
@@ -62,8 +62,6 @@ SIZES: Final = {
     "writers": 3_000,
     "parked": 1_000,
 }
-BATCH: Final = 100
-"""Jobs of one call, as the engine sends them."""
 START_MS: Final = 1_700_000_000_000
 PLACEHOLDER: Final = "i" * 9
 

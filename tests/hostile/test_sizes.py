@@ -22,7 +22,7 @@ from am2z_trio import (
     parallel,
     processor,
 )
-from am2z_trio.engine.events.buffer import BATCH, BATCH_BYTES, Buffer
+from am2z_trio.engine.events.buffer import BATCH_BYTES, Buffer
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.error_records import error_of, record_of
@@ -39,6 +39,7 @@ from am2z_trio.model.limits import (
     MAX_SESSION_BYTES,
     MAX_TEXT_BYTES,
 )
+from am2z_trio.store.ports import BATCH
 
 from .conftest import LiveNode, the_error
 

@@ -18,11 +18,9 @@ logger: Final = Log("am2z_trio.events")
 BUFFER: Final = 10_000
 """Events a subscription may be behind, of `MAX_BUFFER_BYTES` together."""
 
-BATCH: Final = 100
-"""Events per publish call, of `BATCH_BYTES` together."""
-
 BATCH_BYTES: Final = 256 * KIB
-"""Redis holds what it publishes for every listener, and closes one for which that is too much."""
+"""Of the events of one call. Redis holds what it publishes for every listener, and closes one for which that
+is too much."""
 
 LOG_EVERY: Final = 1.0
 """Seconds between two lines about dropped events."""

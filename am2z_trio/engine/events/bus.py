@@ -20,9 +20,9 @@ from am2z_trio.model.errors import AM2ZError, ValidationError
 from am2z_trio.model.events import Event
 from am2z_trio.model.logs import Log
 from am2z_trio.model.telling import trace_of
-from am2z_trio.store.ports import Store
+from am2z_trio.store.ports import BATCH, Store
 
-from .buffer import BATCH, Buffer, Losses, size_of
+from .buffer import Buffer, Losses, size_of
 from .filters import Filters
 from .subscription import Handler, Subscription
 from .subscriptions import Subscriptions

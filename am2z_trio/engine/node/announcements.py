@@ -18,15 +18,12 @@ from am2z_trio.engine.processors.registry import Registry
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.logs import Log
 from am2z_trio.model.records import ANNOUNCE_EVERY, QueueInfo, queue_name
-from am2z_trio.store.ports import Store
+from am2z_trio.store.ports import BATCH, Store
 
 logger: Final = Log("am2z_trio.node")
 
 AGAIN_AFTER: Final = 1.0
 """Seconds after an announcement that was refused."""
-
-BATCH: Final = 100
-"""Queues per announcement; bounds the time one script holds the store."""
 
 
 class _Names(dict[str, None]):

@@ -15,7 +15,7 @@ from am2z_trio.engine.claim import Claim, Stop
 from am2z_trio.engine.work.claims import Claims
 from am2z_trio.model.logs import Log
 from am2z_trio.model.records import CancelRequest, Settlement
-from am2z_trio.store.ports import Store
+from am2z_trio.store.ports import BATCH, Store
 
 logger: Final = Log("am2z_trio.node")
 
@@ -29,9 +29,6 @@ as soon as the next one stands: this is for what shows nowhere else."""
 EVERY: Final = 30.0
 """Most seconds between two comparisons of everything: a request that came after its node had given up on it
 may have had an effect that nobody knows of."""
-
-BATCH: Final = 100
-"""Strays handed back per call; bounds the time one script holds the store."""
 
 
 class Holdings:

@@ -17,10 +17,7 @@ from am2z_trio.model.codec import StateCodec
 from am2z_trio.model.errors import AM2ZError, JobNotFoundError, SessionStoppedError, ValidationError
 from am2z_trio.model.limits import MAX_ANY_ID_BYTES
 from am2z_trio.model.records import NO_STATE, DeadJob, queue_name
-from am2z_trio.store.ports import Store
-
-BATCH: Final = 100
-"""Jobs per call of the store."""
+from am2z_trio.store.ports import BATCH, Store
 
 PAGE: Final = 1_000
 """Ids per page: as many as are usually kept, so that what comes and goes meanwhile seldom matters."""

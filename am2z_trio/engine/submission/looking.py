@@ -18,16 +18,13 @@ from am2z_trio.concurrency import Host
 from am2z_trio.model.errors import AM2ZError, UnknownOutcomeError
 from am2z_trio.model.logs import Log
 from am2z_trio.model.records import Enqueue
-from am2z_trio.store.ports import Store
+from am2z_trio.store.ports import BATCH, Store
 
 from .history import History
 from .waiter import Waiter
 from .waiters import Waiters
 
 logger: Final = Log("am2z_trio.results")
-
-BATCH: Final = 100
-"""Records per call; bounds the time one script holds the store."""
 
 LOOK_EVERY: Final = 1.0
 """Seconds between two rounds of looking at the records of jobs that somebody waits for."""

@@ -17,15 +17,12 @@ from am2z_trio.model.errors import (
     UnknownOutcomeError,
 )
 from am2z_trio.model.records import Enqueue, EnqueueAnswer
-from am2z_trio.store.ports import Store
+from am2z_trio.store.ports import BATCH, Store
 
 from .history import History
 from .leaving import Leaving
 from .waiter import Waiter
 from .waiters import Waiters
-
-BATCH: Final = 100
-"""Jobs per enqueue call; bounds the time one script holds the store."""
 
 ABANDONED: Final = "its caller went away while it was submitted"
 

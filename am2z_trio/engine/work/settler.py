@@ -38,12 +38,9 @@ from am2z_trio.model.records import (
     reason_of_failure,
 )
 from am2z_trio.model.telling import cut, text_of
-from am2z_trio.store.ports import Store
+from am2z_trio.store.ports import BATCH, Store
 
 logger: Final = Log("am2z_trio.settler")
-
-BATCH: Final = 100
-"""Settlements per call; bounds the time one script holds the store."""
 
 RETRY_AFTER: Final = 0.1
 LONGEST_RETRY: Final = 5.0

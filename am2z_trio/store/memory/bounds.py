@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-BATCH: Final = 100
-"""Most jobs, nodes or queues that one housekeeping step touches."""
-
 
 @dataclass(slots=True)
 class Bounds:

@@ -8,8 +8,8 @@ from typing import Final
 
 from am2z_trio.model.errors import JobStalledError
 from am2z_trio.model.records import STALLED, FailedJob, RenewAnswer, Standing, TickAnswer, told_of_failure
+from am2z_trio.store.ports import BATCH
 
-from .bounds import BATCH
 from .claim import Claiming
 from .endings import Endings
 from .holdings import Holdings

@@ -10,8 +10,9 @@ import msgspec
 from am2z_trio.model.options import Retention
 from am2z_trio.model.records import CHILD_TTL, DEAD_COUNT, DEAD_TTL, KEPT, NO_STATE
 from am2z_trio.model.transitions import TERMINAL
+from am2z_trio.store.ports import BATCH
 
-from .bounds import BATCH, BOUNDS
+from .bounds import BOUNDS
 from .job import JobRecord
 from .ledger import Ledger
 

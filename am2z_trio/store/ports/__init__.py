@@ -14,13 +14,15 @@ consistent.
 * `states` - session states, and the locks on sessions
 * `listener` - who a store speaks to
 * `settings` - what a store is set to
+* `batch` - how much goes with one call
 """
 
 from __future__ import annotations
 
+from .batch import BATCH
 from .listener import Listener
 from .settings import StoreSettings
 from .states import StateStore
 from .store import BreakerStep, ReviveAnswer, Store
 
-__all__ = ["BreakerStep", "Listener", "ReviveAnswer", "StateStore", "Store", "StoreSettings"]
+__all__ = ["BATCH", "BreakerStep", "Listener", "ReviveAnswer", "StateStore", "Store", "StoreSettings"]

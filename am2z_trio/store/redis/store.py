@@ -36,7 +36,7 @@ from am2z_trio.model.records import (
     plain_name,
 )
 from am2z_trio.model.redis_options import RedisOptions
-from am2z_trio.store.ports import BreakerStep, Listener, ReviveAnswer, StateStore, StoreSettings
+from am2z_trio.store.ports import BATCH, BreakerStep, Listener, ReviveAnswer, StateStore, StoreSettings
 from am2z_trio.wire.resp import Argument
 
 from . import arguments, rows, scripts
@@ -46,9 +46,6 @@ from .states import RedisStates
 from .witness import Witness
 
 logger: Final = Log("am2z_trio.store")
-
-BATCH: Final = 100
-"""Most jobs, nodes or queues that one housekeeping call touches."""
 
 SWEPT: Final = 500
 """Queues that one look goes through: a lost wake-up of one among thousands is repaired within seconds."""
