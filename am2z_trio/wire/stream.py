@@ -1,9 +1,7 @@
 """A byte stream to Redis on either host: TCP, TLS or a Unix socket.
 
-On Trio these are Trio's own streams: AnyIO's wrappers cost a fifth of the throughput. On asyncio
-they are AnyIO's, but for the Unix socket, which is a protocol of our own. Whatever goes wrong while
-connecting is one `NetworkError` that says where it looked and what to do; whatever goes wrong later
-is an `OSError`.
+Whatever goes wrong while connecting is one `NetworkError` that says where it looked and what to do; whatever
+goes wrong later is an `OSError`.
 """
 
 from __future__ import annotations
@@ -16,16 +14,12 @@ from typing import Any, Final, Protocol, cast
 
 import anyio
 import trio
-from anyio.abc import ByteStream as AnyioByteStream
 
 from am2z_trio.concurrency import Host
 from am2z_trio.model.errors import ConfigurationError, NetworkError
 from am2z_trio.model.redis_options import RedisOptions
 
-UNREAD: Final = 262144
-"""Bytes that asyncio may have read ahead of us; the peer's further ones stay with the kernel."""
-
-CLOSED: Final = "connection closed"
+from .host_streams import AnyioStream, AsyncioStream, TrioSocketStream, TrioStream
 
 BACKLOG_PAUSE: Final = 0.01
 """Seconds until a Unix socket whose line of callers was full is tried again."""
@@ -137,10 +131,10 @@ def _tls_context(options: RedisOptions) -> ssl.SSLContext:
 async def _open_trio(host: Host, options: RedisOptions, context: ssl.SSLContext | None) -> ByteStream:
     if options.path:
         connection = trio.socket.from_stdlib_socket(await _connect_unix(host, options.path))
-        return _TrioSocketStream(trio.SocketStream(connection))
+        return TrioSocketStream(trio.SocketStream(connection))
     stream = await trio.open_tcp_stream(options.host, options.port)
     if context is None:
-        return _TrioSocketStream(stream)
+        return TrioSocketStream(stream)
     secure = trio.SSLStream(stream, context, server_hostname=options.host, https_compatible=True)
     try:
         await secure.do_handshake()
@@ -153,7 +147,7 @@ async def _open_trio(host: Host, options: RedisOptions, context: ssl.SSLContext 
     except BaseException:
         await trio.aclose_forcefully(secure)
         raise
-    return _TrioStream(secure)
+    return TrioStream(secure)
 
 
 async def _open_asyncio(host: Host, options: RedisOptions, context: ssl.SSLContext | None) -> ByteStream:
@@ -161,19 +155,19 @@ async def _open_asyncio(host: Host, options: RedisOptions, context: ssl.SSLConte
         connection = await _connect_unix(host, options.path)
         try:
             loop = asyncio.get_running_loop()
-            return (await loop.create_unix_connection(_AsyncioStream, sock=connection))[1]
+            return (await loop.create_unix_connection(AsyncioStream, sock=connection))[1]
         except BaseException:
             connection.close()
             raise
     if context is None:
-        return _AnyioStream(await anyio.connect_tcp(options.host, options.port))
+        return AnyioStream(await anyio.connect_tcp(options.host, options.port))
     try:
         secure = await anyio.connect_tcp(
             options.host, options.port, ssl_context=context, tls=True, tls_standard_compatible=False
         )
     except (anyio.BrokenResourceError, anyio.EndOfStream) as error:
         raise _TlsBrokenError("connection closed") from error
-    return _AnyioStream(secure)
+    return AnyioStream(secure)
 
 
 async def _connect_unix(host: Host, path: str) -> socket.socket:
@@ -191,189 +185,3 @@ async def _connect_unix(host: Host, path: str) -> socket.socket:
     except BaseException:
         connection.close()
         raise
-
-
-class _TrioStream:
-    """Trio's stream, with its exceptions mapped."""
-
-    __slots__ = ("_stream", "aclose")
-
-    def __init__(self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
-        self._stream = stream
-        self.aclose = stream.aclose
-
-    async def receive_some(self, max_bytes: int) -> bytes:
-        try:
-            return bytes(await self._stream.receive_some(max_bytes))
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise ConnectionResetError(_why(error)) from error
-
-    async def send_all(self, data: bytes) -> None:
-        try:
-            await self._stream.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise ConnectionResetError(_why(error)) from error
-
-
-class _TrioSocketStream(_TrioStream):
-    """The same without TLS. It waits before it reads: who reads in a loop has taken what there was, so that
-    Trio's own attempt beforehand fails as a rule, and costs as much as the reading."""
-
-    __slots__ = ("_socket",)
-
-    def __init__(self, stream: trio.SocketStream) -> None:
-        super().__init__(stream)
-        self._socket = stream.socket
-
-    async def receive_some(self, max_bytes: int) -> bytes:
-        while True:
-            # Asked for each time: the number of a socket that was closed may be another one's by now.
-            number = self._socket.fileno()
-            if number < 0:
-                raise ConnectionResetError(CLOSED)
-            try:
-                await trio.lowlevel.wait_readable(number)
-                return os.read(number, max_bytes)
-            except trio.ClosedResourceError as error:
-                raise ConnectionResetError(_why(error)) from error
-            except BlockingIOError:
-                # Nothing there after all.
-                continue
-
-
-class _AnyioStream:
-    """AnyIO's stream, with Trio's idea of the end and its exceptions mapped."""
-
-    __slots__ = ("_stream", "aclose")
-
-    def __init__(self, stream: AnyioByteStream) -> None:
-        self._stream = stream
-        self.aclose = stream.aclose
-
-    async def receive_some(self, max_bytes: int) -> bytes:
-        try:
-            return await self._stream.receive(max_bytes)
-        except anyio.EndOfStream:
-            return b""
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-            raise ConnectionResetError(_why(error)) from error
-
-    async def send_all(self, data: bytes) -> None:
-        try:
-            await self._stream.send(data)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-            raise ConnectionResetError(_why(error)) from error
-
-
-class _AsyncioStream(asyncio.Protocol):
-    """asyncio's transport as a stream.
-
-    AnyIO's stream over a Unix socket has asyncio set a future when the socket is ready, also when its
-    waiter was cancelled in the same pass of the loop: an `InvalidStateError` in the loop's exception
-    handler. Here what arrives is kept, whether or not anybody waits for it.
-    """
-
-    def __init__(self) -> None:
-        self._transport: asyncio.Transport
-        self._chunks: list[bytes] = []
-        self._unread = 0
-        self._held_up = False
-        """asyncio was told to read no further."""
-        self._ended = False
-        """The peer will send no more."""
-        self._lost: str | None = None
-        """Why the connection is over."""
-        self._broken: Exception | None = None
-        self._reader: asyncio.Future[None] | None = None
-        self._full = False
-        """The kernel has not yet taken all that was sent."""
-        self._writer: asyncio.Future[None] | None = None
-
-    # --- for the wire -----------------------------------------------------------------------
-
-    async def receive_some(self, max_bytes: int) -> bytes:
-        chunks = self._chunks
-        while not chunks:
-            if self._lost is not None:
-                raise ConnectionResetError(self._lost) from self._broken
-            if self._ended:
-                return b""
-            self._reader = asyncio.get_running_loop().create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
-        if len(data) > max_bytes:
-            chunks.append(data[max_bytes:])
-            data = data[:max_bytes]
-        self._unread -= len(data)
-        if self._held_up and self._unread < UNREAD:
-            self._held_up = False
-            self._transport.resume_reading()
-        return data
-
-    async def send_all(self, data: bytes) -> None:
-        if self._lost is None:
-            self._transport.write(data)
-            # At least once, as everywhere: others have something to send, too.
-            await asyncio.sleep(0)
-        while self._full and self._lost is None:
-            self._writer = asyncio.get_running_loop().create_future()
-            try:
-                await self._writer
-            finally:
-                self._writer = None
-        if self._lost is not None:
-            raise ConnectionResetError(self._lost) from self._broken
-
-    async def aclose(self) -> None:
-        if self._lost is None:
-            self._lost = CLOSED
-        self._transport.abort()
-        # The socket is closed in the loop's next pass.
-        await asyncio.sleep(0)
-
-    # --- for asyncio ------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(0)
-
-    def data_received(self, data: bytes) -> None:
-        self._chunks.append(data)
-        self._unread += len(data)
-        if self._unread >= UNREAD and not self._held_up:
-            self._held_up = True
-            self._transport.pause_reading()
-        _wake(self._reader)
-
-    def eof_received(self) -> bool:
-        self._ended = True
-        _wake(self._reader)
-        # The peer may still read.
-        return True
-
-    def pause_writing(self) -> None:
-        self._full = True
-
-    def resume_writing(self) -> None:
-        self._full = False
-        _wake(self._writer)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._lost is None:
-            self._lost = CLOSED if exc is None else _why(exc)
-            self._broken = exc
-        _wake(self._reader)
-        _wake(self._writer)
-
-
-def _wake(waiter: asyncio.Future[None] | None) -> None:
-    if waiter is not None and not waiter.done():
-        waiter.set_result(None)
-
-
-def _why(error: Exception) -> str:
-    return str(error.__cause__ or error) or "connection lost"
