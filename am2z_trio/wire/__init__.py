@@ -7,8 +7,9 @@ callers ──call──► client ──► connection ──writer task──�
                                       └─ pushes ──► on_push(channel, payload)
 ```
 
-Sending is synchronous: the packed command is appended and the writer woken. Everything appended in
-one pass of the scheduler leaves in one write. Waiting is parking on a spot. So one connection
+Sending is synchronous: a command that finds nothing else on its way is written at once, in the task that
+sends it; any other is appended and the writer woken, and everything appended in one pass of the scheduler
+leaves in one write. Waiting is parking on a spot. So one connection
 serves every task of a node, and a task may be cancelled at any time: its reply slot stays in line
 and the reply is dropped. What subscribes is a client of its own: Redis closes a subscriber whose output
 has grown beyond a limit, and replies count, too.

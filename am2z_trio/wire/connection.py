@@ -147,7 +147,10 @@ class Connection:
         self._outgoing: deque[Request] = deque()
         self._in_flight: deque[Request] = deque()
         self._pending_bytes = 0
-        self._writing = False
+        self._begun: list[Request] = []
+        """Those of a write of which the stream has not yet taken all."""
+        self._rest = b""
+        """What it is to take of them."""
         self._finishing = False
         self._drained = host.spot()
         # Shielded: a write that is cut short cannot be taken up again, so only `finish` ends it.
@@ -159,10 +162,15 @@ class Connection:
     # --- for callers ------------------------------------------------------------------------
 
     def send(self, request: Request) -> None:
-        """Send soon: with everything else of this pass of the scheduler, in one write."""
+        """Send: at once where nothing else is on its way; else soon, with everything of this pass of the
+        scheduler, in one write."""
+        alone = not (self._outgoing or self._in_flight or self._rest)
         self._outgoing.append(request)
         self._pending_bytes += len(request.packed)
-        self._bell.wake()
+        if alone and self.lost is None and not self._finishing:
+            self._begin()
+        if self._outgoing or self._rest:
+            self._bell.wake()
 
     async def call(self, *args: Argument) -> Any:
         """For the greeting: send, wait, return the reply as it is, errors too."""
@@ -219,7 +227,7 @@ class Connection:
         """
         self._finishing = True
         with self._host.cancel_scope(shield=True, deadline=self._host.now() + patience):
-            while self.lost is None and (self._outgoing or self._writing):
+            while self.lost is None and (self._outgoing or self._rest):
                 await self._drained.park()
         self._write_scope.cancel()
 
@@ -263,35 +271,50 @@ class Connection:
         with self._write_scope:
             await self._write_on()
 
-    async def _write_on(self) -> None:
-        bell, outgoing, send_all = self._bell, self._outgoing, self._stream.send_all
-        while True:
-            while not outgoing:
-                await bell.park()
-            requests = self._take()
-            data = b"".join([request.packed for request in requests])
-            self._writing = True
-            try:
-                if len(data) <= SLICE:
-                    await send_all(data)
-                else:
-                    await self._write_sliced(data, requests)
-            except OSError as error:
-                raise ConnectionLostError(str(error)) from error
-            self._writing = False
-            self._pending_bytes -= len(data)
-            if self._crowd and self._pending_bytes <= self._max_pending_bytes:
-                self._make_room()
-            if self._finishing:
-                self._drained.wake()
+    def _begin(self) -> None:
+        """Move a write's worth of requests into the line, and write what the stream takes at once."""
+        requests = self._take()
+        data = requests[0].packed if len(requests) == 1 else b"".join([one.packed for one in requests])
+        done = self._stream.send_now(data) if len(data) <= SLICE else 0
+        if done < len(data):
+            self._begun, self._rest = requests, data[done:]
+        self._taken(done)
 
-    async def _write_sliced(self, data: bytes, requests: list[Request]) -> None:
+    async def _write_on(self) -> None:
+        while True:
+            while not (self._outgoing or self._rest):
+                await self._bell.park()
+            if not self._rest:
+                self._begin()
+            if self._rest:
+                await self._write_rest()
+            elif self._outgoing:
+                await self._host.checkpoint()
+
+    async def _write_rest(self) -> None:
         """A large command takes as long as it takes, while the peer goes on reading it."""
-        for start in range(0, len(data), SLICE):
-            await self._stream.send_all(data[start : start + SLICE])
-            now = self._host.now()
-            for request in requests:
-                request.sent_at = now
+        data, requests = self._rest, self._begun
+        try:
+            if len(data) <= SLICE:
+                await self._stream.send_all(data)
+            else:
+                for start in range(0, len(data), SLICE):
+                    await self._stream.send_all(data[start : start + SLICE])
+                    now = self._host.now()
+                    for request in requests:
+                        request.sent_at = now
+        except OSError as error:
+            raise ConnectionLostError(str(error)) from error
+        self._begun, self._rest = [], b""
+        self._taken(len(data))
+
+    def _taken(self, size: int) -> None:
+        """The stream has taken so many bytes."""
+        self._pending_bytes -= size
+        if self._crowd and self._pending_bytes <= self._max_pending_bytes:
+            self._make_room()
+        if self._finishing:
+            self._drained.wake()
 
     def _make_room(self) -> None:
         crowd, self._crowd = self._crowd, []

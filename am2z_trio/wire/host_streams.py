@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 import anyio
 import trio
@@ -35,6 +35,10 @@ class TrioStream:
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise ConnectionResetError(_why(error)) from error
 
+    def send_now(self, data: bytes) -> int:
+        # What is encrypted is not to be written past its stream.
+        return 0
+
     async def send_all(self, data: bytes) -> None:
         try:
             await self._stream.send_all(data)
@@ -51,6 +55,9 @@ class TrioSocketStream(TrioStream):
     def __init__(self, stream: trio.SocketStream) -> None:
         super().__init__(stream)
         self._socket = stream.socket
+
+    def send_now(self, data: bytes) -> int:
+        return _write_some(self._socket.fileno(), data)
 
     async def receive_some(self, max_bytes: int) -> bytes:
         while True:
@@ -71,11 +78,16 @@ class TrioSocketStream(TrioStream):
 class AnyioStream:
     """AnyIO's stream, with Trio's idea of the end and its exceptions mapped."""
 
-    __slots__ = ("_stream", "aclose")
+    __slots__ = ("_socket", "_stream", "aclose")
 
-    def __init__(self, stream: ByteStream) -> None:
+    def __init__(self, stream: ByteStream, connection: Socket | None = None) -> None:
+        """`connection`: what to write to past the stream, where its bytes are sent as they are."""
         self._stream = stream
+        self._socket = connection
         self.aclose = stream.aclose
+
+    def send_now(self, data: bytes) -> int:
+        return 0 if self._socket is None else _write_some(self._socket.fileno(), data)
 
     async def receive_some(self, max_bytes: int) -> bytes:
         try:
@@ -102,6 +114,7 @@ class AsyncioStream(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport
+        self._socket: Socket
         self._chunks: list[bytes] = []
         self._unread = 0
         self._held_up = False
@@ -141,6 +154,10 @@ class AsyncioStream(asyncio.Protocol):
             self._transport.resume_reading()
         return data
 
+    def send_now(self, data: bytes) -> int:
+        # asyncio has nothing in hand, as `send_all` waits until it has not.
+        return 0 if self._lost is not None else _write_some(self._socket.fileno(), data)
+
     async def send_all(self, data: bytes) -> None:
         if self._lost is None:
             self._transport.write(data)
@@ -166,6 +183,7 @@ class AsyncioStream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._socket = cast(Socket, transport.get_extra_info("socket"))
         self._transport.set_write_buffer_limits(0)
 
     def data_received(self, data: bytes) -> None:
@@ -195,6 +213,23 @@ class AsyncioStream(asyncio.Protocol):
             self._broken = exc
         _wake(self._reader)
         _wake(self._writer)
+
+
+class Socket(Protocol):
+    """What all hosts' sockets can say."""
+
+    def fileno(self) -> int:
+        """The kernel's number of it; negative when it is closed."""
+        ...
+
+
+def _write_some(number: int, data: bytes) -> int:
+    if number < 0:
+        return 0
+    try:
+        return os.write(number, data)
+    except OSError:
+        return 0
 
 
 def _wake(waiter: asyncio.Future[None] | None) -> None:

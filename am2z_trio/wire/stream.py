@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, cast
 
 import anyio
 import trio
+from anyio.abc import SocketAttribute
 
 from am2z_trio.concurrency import Host
 from am2z_trio.model.errors import ConfigurationError, NetworkError
@@ -33,6 +34,11 @@ class ByteStream(Protocol):
 
         Cancelled, it has taken nothing.
         """
+        ...
+
+    def send_now(self, data: bytes) -> int:
+        """Give the kernel what it takes without waiting, and return how many bytes that is: none, perhaps,
+        and none of a connection that is broken, as the next `send_all` says. Not while one is under way."""
         ...
 
     async def send_all(self, data: bytes) -> None:
@@ -160,7 +166,8 @@ async def _open_asyncio(host: Host, options: RedisOptions, context: ssl.SSLConte
             connection.close()
             raise
     if context is None:
-        return AnyioStream(await anyio.connect_tcp(options.host, options.port))
+        plain = await anyio.connect_tcp(options.host, options.port)
+        return AnyioStream(plain, plain.extra(SocketAttribute.raw_socket))
     try:
         secure = await anyio.connect_tcp(
             options.host, options.port, ssl_context=context, tls=True, tls_standard_compatible=False

@@ -13,6 +13,9 @@ from types import FrameType
 from typing import Any, Final
 
 import pytest
+import trio
+from trio.abc import Instrument
+from trio.lowlevel import Task
 
 import am2z_trio
 from am2z_trio import LocalRuntime, Processor, QueueRuntime, batch, chain, parallel, processor
@@ -79,6 +82,53 @@ async def test_a_job_enters_few_functions(redis_url, session, most, most_of_engi
     of_engine = sum(count for name, count in functions.items() if name.startswith("engine/"))
     assert functions.total() <= most, sorted(functions.items())
     assert of_engine <= most_of_engine, sorted(functions.items())
+
+
+class Steps(Instrument):
+    """Counts how often a task is resumed, and how often the loop looks for what is ready."""
+
+    def __init__(self) -> None:
+        self.tasks = Counter[str]()
+        self.turns = 0
+
+    def before_task_step(self, task: Task) -> None:
+        self.tasks[task.name] += 1
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.turns += 1
+
+
+async def fewest_steps(job: Callable[[], Awaitable[Any]]) -> Steps:
+    """What the job takes that meets nothing else."""
+    found = list[Steps]()
+    for _ in range(JOBS):
+        steps = Steps()
+        trio.lowlevel.add_instrument(steps)
+        try:
+            await job()
+        finally:
+            trio.lowlevel.remove_instrument(steps)
+        found.append(steps)
+    return min(found, key=lambda steps: (steps.tasks.total(), steps.turns))
+
+
+@pytest.mark.trio
+async def test_a_lone_job_switches_tasks_seldom(redis_url):
+    """Each switch is a turn of the loop that asks the kernel what is ready."""
+    async with QueueRuntime(redis_url, workers=False) as client:
+        for _ in range(5):
+            await client.submit(double, 21)
+        submitted = await fewest_steps(lambda: client.submit(double, 21))
+    async with QueueRuntime(redis_url) as runtime:
+        runtime.register(double)
+        for _ in range(5):
+            await lone(runtime)
+        # Caller and worker are one node here.
+        executed = await fewest_steps(lambda: lone(runtime))
+    assert submitted.tasks.total() <= 4, submitted.tasks
+    assert submitted.turns <= 4
+    assert executed.tasks.total() <= 12, executed.tasks
+    assert executed.turns <= 10
 
 
 class Counted(dict[str, Any]):

@@ -59,12 +59,37 @@ async def open_wire(*, within: float = 20, **options: Any) -> AsyncIterator[Wire
             nursery.cancel_scope.cancel()
 
 
+async def test_what_finds_nothing_on_its_way_leaves_at_once() -> None:
+    async with open_wire() as wire:
+        for i in range(3):
+            request = wire.send("ECHO", i)
+            assert (wire.stream.written.count(b"ECHO"), wire.stream.writes) == (i + 1, i + 1)
+            wire.stream.feed(bulk(str(i)))
+            assert await wire.reply(request) == str(i).encode()
+
+
+@pytest.mark.parametrize("taken", [0, 1, 5])
+async def test_what_the_stream_does_not_take_at_once_leaves_in_order(taken: int) -> None:
+    async with open_wire() as wire:
+        wire.stream.room = taken
+        requests = [wire.send("ECHO", i) for i in range(3)]
+        wire.stream.feed(b"".join(bulk(str(i)) for i in range(3)))
+        assert [await wire.reply(request) for request in requests] == [str(i).encode() for i in range(3)]
+        await wire.connection.finish(10)
+        assert wire.stream.written == b"".join(pack(("ECHO", i)) for i in range(3))
+
+
 async def test_what_is_sent_in_one_pass_leaves_in_one_write() -> None:
     async with open_wire() as wire:
+        # It keeps the others from leaving at once.
+        first = wire.send("ECHO", "first")
+        writes = wire.stream.writes
         requests = [wire.send("ECHO", i) for i in range(50)]
+        wire.stream.feed(bulk("first"))
+        assert await wire.reply(first) == b"first"
         wire.stream.feed(b"".join(bulk(str(i)) for i in range(50)))
         assert [await wire.reply(request) for request in requests] == [str(i).encode() for i in range(50)]
-        assert wire.stream.writes == 1
+        assert wire.stream.writes == writes + 1
 
 
 @pytest.mark.parametrize("pieces", ["every cut", "bytes"])

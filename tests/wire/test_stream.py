@@ -116,6 +116,33 @@ async def test_a_write_cancelled_as_the_peer_reads_says_nothing(listener: socket
             await writing.ended()
 
 
+async def test_what_the_kernel_takes_at_once_goes_before_what_is_waited_for(
+    listener: socket.socket,
+) -> None:
+    data = bytes(range(250)) * (LARGE // 250)
+    async with open_pair(listener) as (stream, peer), anyio.create_task_group() as tasks:
+        assert stream.send_now(b"first") == 5
+        done = stream.send_now(data)
+        assert done
+        writing = start(tasks, stream.send_all, data[done:])
+        assert await take(peer, 5 + len(data)) == b"first" + data
+        await writing.ended()
+        assert stream.send_now(b"last") == 4
+        assert await take(peer, 4) == b"last"
+
+
+async def test_a_stream_that_is_over_takes_nothing_at_once_and_says_so_when_waited_for(
+    listener: socket.socket,
+) -> None:
+    async with open_pair(listener) as (stream, peer):
+        peer.close()
+        with pytest.raises(ConnectionResetError):
+            while True:
+                done = stream.send_now(b"more")
+                await stream.send_all(b"and more"[done:])
+    assert stream.send_now(b"more") == 0
+
+
 async def test_a_write_returns_when_the_peer_has_room_for_all_of_it(listener: socket.socket) -> None:
     data = bytes(range(250)) * (LARGE // 250)
     async with open_pair(listener) as (stream, peer), anyio.create_task_group() as tasks:
