@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from am2z_trio.store.redis import scripts
-from am2z_trio.store.redis.keys import spelled_out
 from am2z_trio.wire.scripts import Script
 from tests.mutants.killers import a_case_fails, explore
 from tests.store.test_stateful import (
@@ -109,7 +108,9 @@ MUTANTS = {
         ("RELEASE_LOCK",), "redis.call('PUBLISH', inbox_key(node), '\\145\\147'", "local _ = ('\\145\\147'"
     ),
     "stop that tells no node": Mutant(
-        ("STOP_SESSION",), "post(job.node, '\\148' .. cmsgpack.pack('cancel', id, job.token, STOPPED))", ""
+        ("STOP_SESSION",),
+        "post(job.node, '\\148' .. cmsgpack.pack('cancel', id, job.token, SESSION_STOPPED))",
+        "",
     ),
     "a stop that its blocks do not hear": Mutant(
         ("STOP_SESSION",), "redis.call('PUBLISH', stops_key(),", "redis.call('PUBLISH', 'nowhere',"
@@ -361,7 +362,7 @@ def mutate(monkeypatch: pytest.MonkeyPatch, mutant: Mutant) -> None:
         script: Script = getattr(scripts, name)
         written = scripts.BUNDLER.written(script)
         assert written.count(mutant.before) == 1, f"the mutant does not apply to {name}"
-        changed = Script(script.name, spelled_out(written.replace(mutant.before, mutant.after)))
+        changed = Script(script.name, scripts.BUNDLER.spelled(written.replace(mutant.before, mutant.after)))
         monkeypatch.setattr(scripts, name, changed)
 
 

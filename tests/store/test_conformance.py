@@ -10,7 +10,7 @@ from am2z_trio.model.records import QueueLimits, Settlement, Wake, plain_name
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store.memory.server import MemoryServer
 from am2z_trio.store.memory.store import MemoryStore
-from am2z_trio.store.redis import keys, scripts
+from am2z_trio.store.redis import agreed, keys
 from am2z_trio.store.redis.access import least_acl
 from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.testing.conformance import CASES, SETTINGS, Backend, Bench, Clock, job, run_case
@@ -88,7 +88,7 @@ def backend(request, monkeypatch) -> Backend:
     if kind is ScriptsBackend and server.version < "7":
         pytest.skip("the server has nothing but scripts")
     if kind is ScriptsBackend:
-        monkeypatch.setattr(scripts, "MAX_STALLED", None)
+        monkeypatch.setattr(agreed, "MAX_STALLED", None)
     return kind(request.getfixturevalue("redis_url"), server)
 
 

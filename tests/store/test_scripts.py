@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from am2z_trio.store.redis import bundle, scripts
+from am2z_trio.model import records
+from am2z_trio.store import agreed as stores
+from am2z_trio.store.redis import agreed, bundle, scripts
 from am2z_trio.store.redis.keys import spelled_out
 from am2z_trio.wire.scripts import Library, Script
 
@@ -39,12 +44,12 @@ def test_every_script_is_a_function_of_the_library(redis_server: Any):
 
 
 def test_another_text_has_another_name():
-    def library(**agreed: int) -> Library:
-        bundler = bundle.Bundler({"REPLY_BYTES": 1, "PUSHED_BYTES": 1, "POSTED_BYTES": 1, **agreed})
+    def library(**given: str) -> Library:
+        bundler = bundle.Bundler(agreed.rendered() | given)
         bundler.script("jobs/view")
         return bundler.library()
 
-    assert library().name == library().name != library(REPLY_BYTES=2).name
+    assert library().name == library().name != library(REPLY_BYTES="2").name
 
 
 def test_what_a_call_collects_is_its_own_in_a_library():
@@ -52,7 +57,47 @@ def test_what_a_call_collects_is_its_own_in_a_library():
     assert begin is not None
     steps = "".join(bundle.read(f"steps/{name}") + "\n" for name in bundle.STEPS)
     for line in re.findall(r"^local [a-z_, ]+ = .*$", steps, re.MULTILINE):
-        assert line.removeprefix("local ") in begin[0].splitlines()
+        assert scripts.BUNDLER.spelled(line.removeprefix("local ")) in begin[0].splitlines()
+
+
+FILES = {
+    "/".join(path.parts[-2:]): path.read_text()
+    for path in Path(str(files("am2z_trio.store.redis") / "lua")).rglob("*.lua")
+}
+CODE = {name: re.sub(r"--.*", "", text) for name, text in FILES.items()}
+TOLD_TO_NO_SCRIPT = {
+    # Of records, and of how nodes announce what they serve: the stores do nothing by them.
+    "WIRE_VERSION",
+    "ANNOUNCE_EVERY_MS",
+    # An argument of the script.
+    "ENDED_BY_STOP",
+}
+
+
+def test_no_lua_spells_a_value_that_is_agreed_in_python():
+    texts = [text for text in agreed.rendered().values() if " " in text]
+    assert len(texts) >= 5
+    for name, code in CODE.items():
+        declared = set(re.findall(r"\w+", " ".join(re.findall(r"local ([A-Z][\w, ]*) =", code))))
+        assert not declared & set(agreed.rendered()), name
+        assert not [text for text in texts if text.strip("'") in code], name
+
+
+def test_every_agreed_value_is_used_by_both_sides():
+    unused = set(agreed.rendered()) - bundle.words("\n".join(CODE.values()))
+    assert unused == TOLD_TO_NO_SCRIPT
+    memory = Path(str(files("am2z_trio.store.memory")))
+    python = "\n".join(path.read_text() for path in memory.glob("*.py"))
+    bounds = {f"BOUNDS.{field.name}" for field in dataclasses.fields(stores.BOUNDS)}
+    constants = {name for name in vars(stores) if name.isupper()}
+    assert not [name for name in bounds | constants if not re.search(rf"\b{name}\b", python)]
+
+
+def test_seconds_are_told_as_milliseconds_and_texts_in_quotes():
+    told = agreed.rendered()
+    assert told["KEPT_MS"] == str(int(records.KEPT * 1000))
+    assert told["SESSION_STOPPED"] == f"'{records.SESSION_STOPPED}'"
+    assert told["DEAD_AMONG"] == str(stores.DEAD_AMONG)
 
 
 def test_a_key_is_spelled_out_in_place():

@@ -13,6 +13,7 @@ from am2z_trio.model.events import Event
 from am2z_trio.model.records import Commit, Grant, Settled, Settlement
 from am2z_trio.store.redis import scripts
 from am2z_trio.store.redis import states as redis_states
+from am2z_trio.store.redis.agreed import POSTED_BYTES, REPLY_BYTES
 from am2z_trio.store.redis.link import REQUEST_BYTES
 from am2z_trio.testing.conformance import Bench, commit, job
 from am2z_trio.wire.scripts import Script
@@ -59,7 +60,7 @@ async def test_many_results_are_not_sent_at_once(redis_url, redis_server):
         sent = [message for message in ends if not message.omitted]
         assert len(ends) == 100
         assert sent
-        assert sum(len(bytes(message.result)) for message in sent) <= scripts.POSTED_BYTES
+        assert sum(len(bytes(message.result)) for message in sent) <= POSTED_BYTES
         # They all fit where they are small.
         assert not any(message.omitted for message in await small_results(a))
 
@@ -88,7 +89,7 @@ async def test_one_message_has_a_bound_where_many_are_told_something_long(redis_
             await a.store.leave()
             inbox.unsubscribe()
             sizes = [len(message["data"]) for message in inbox.listen() if message["type"] == "message"]
-            assert max(sizes) <= scripts.POSTED_BYTES + 1000
+            assert max(sizes) <= POSTED_BYTES + 1000
         assert len([message for message in await a.heard() if isinstance(message, Settled)]) == 100
 
 
@@ -170,7 +171,7 @@ async def test_large_submissions_and_outcomes_leave_in_pieces(redis_url, redis_s
             assert {answer.status for answer in again} == {"dup"}
             assert {len(bytes(answer.settled.result)) for answer in again if answer.settled} == {LARGE + 5}
         assert LARGE < max(sent.requests) < REQUEST_BYTES + 2.5 * LARGE
-        assert LARGE < max(sent.answers) < scripts.REPLY_BYTES + 1.5 * LARGE
+        assert LARGE < max(sent.answers) < REPLY_BYTES + 1.5 * LARGE
 
 
 def ended(grant: Grant, commit: Commit) -> Settlement:

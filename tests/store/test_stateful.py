@@ -48,10 +48,11 @@ from am2z_trio.model.records import (
 )
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.model.transitions import TERMINAL
-from am2z_trio.store.memory.bounds import BOUNDS
+from am2z_trio.store.agreed import BOUNDS
 from am2z_trio.store.memory.server import MemoryServer
 from am2z_trio.store.ports import StoreSettings
-from am2z_trio.store.redis import scripts
+from am2z_trio.store.redis import agreed, scripts
+from am2z_trio.store.redis.bundle import Bundler
 from am2z_trio.store.redis.keys import anchor, spell
 from am2z_trio.store.redis.rows import decode_inbox
 from am2z_trio.store.redis.store import RedisStore
@@ -1152,33 +1153,26 @@ def test_redis_does_what_the_specification_does(machine: type[StoreMachine], red
 
 
 SMALL_STEPS = {
-    (
-        "CLAIM",
-        "LOOKS, LOOKS_OF_AN_END, UNBLOCKED = 300, 3, 100",
-    ): "LOOKS, LOOKS_OF_AN_END, UNBLOCKED = 2, 1, 1",
-    ("", "ENDED_AT_ONCE = 100"): "ENDED_AT_ONCE = 1",
-    ("", "may_trim = 200"): "may_trim = 1",
-    ("", "SIEVED, SIEVED_PER_GHOST, SIEVED_AT_LEAST = 600, 4, 32"): (
-        "SIEVED, SIEVED_PER_GHOST, SIEVED_AT_LEAST = 2, 1, 0"
-    ),
+    "looks": 2,
+    "looks_of_an_end": 1,
+    "unblocked": 1,
+    "sieved": 2,
+    "sieved_per_ghost": 1,
+    "sieved_at_least": 0,
+    "trimmed": 1,
+    "ended_at_once": 1,
 }
 
 
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both do so little in one call that hardly anything is done in one."""
-    small = {"looks": 2, "looks_of_an_end": 1, "unblocked": 1}
-    small |= {"ended": 1, "trimmed": 1, "sieved": 2, "sieved_per_ghost": 1, "sieved_at_least": 0}
-    for name, value in small.items():
+    for name, value in SMALL_STEPS.items():
         monkeypatch.setattr(BOUNDS, name, value)
-    for (only, before), after in SMALL_STEPS.items():
-        applied = 0
-        for name, script in list(vars(scripts).items()):
-            if isinstance(script, Script) and before in script.source and only in ("", name):
-                changed = Script(script.name, script.source.replace(before, after))
-                monkeypatch.setattr(scripts, name, changed)
-                applied += 1
-        assert applied, f"there is no {before} any more"
+    bundler = Bundler(agreed.rendered())
+    for name, script in list(vars(scripts).items()):
+        if isinstance(script, Script) and script is not scripts.PROBE:
+            monkeypatch.setattr(scripts, name, bundler.script(script.name))
 
 
 @pytest.mark.parametrize("machine", [SessionMachine, LimitsMachine, KeptMachine, TurnMachine, CallMachine])

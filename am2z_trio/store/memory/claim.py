@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from math import ceil, inf
 
 from am2z_trio.model.records import DEADLINE, NO_STATE, UNLIMITED, ClaimAnswer, Grant, QueueLimits
+from am2z_trio.store.agreed import BOUNDS
 from am2z_trio.store.ports import BATCH
 
-from .bounds import BOUNDS, Looks
+from .bounds import Looks
 from .endings import Endings
 from .holdings import Holdings
 from .job import JobRecord

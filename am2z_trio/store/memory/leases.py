@@ -6,25 +6,10 @@ import heapq
 from dataclasses import dataclass
 from typing import Final
 
+from am2z_trio.store.agreed import DEAD_AMONG, FEW, LATEST, RENEWED, SOONEST, TRUCE
 from am2z_trio.store.ports import StoreSettings
 
 from .outbox import Outbox
-
-TRUCE: Final = 3.0
-"""Most seconds for which nobody is taken for dead after some node was away."""
-
-DEAD_AMONG: Final = 50
-"""Nodes that are looked at to find dead ones: those whose leases end first."""
-
-RENEWED: Final = 1.0
-"""Seconds within which a node that lives has renewed its lease."""
-
-FEW: Final = 10
-"""Nodes of which each asks when the next look is due; of more, one does anyway."""
-
-SOONEST: Final = 0.05
-LATEST: Final = 1.0
-"""Seconds between two beats of a node, at least and at most."""
 
 DYING: Final = -1.0
 """Where a lease ends whose node is dead, and has jobs that are yet to be taken from it."""

@@ -9,9 +9,10 @@ from typing import Literal
 
 from am2z_trio.model.records import MayGoOn, Wake
 from am2z_trio.model.transitions import TERMINAL, Transition, follow
+from am2z_trio.store.agreed import BOUNDS
 from am2z_trio.store.ports import BATCH, StoreSettings
 
-from .bounds import BOUNDS, Budget
+from .bounds import Budget
 from .fence import Fence
 from .job import JobRecord
 from .line import Entry

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Final
 
 from am2z_trio.model.errors import JobStalledError
 from am2z_trio.model.records import STALLED, FailedJob, RenewAnswer, Standing, TickAnswer, told_of_failure
+from am2z_trio.store.agreed import APART, CALM
 from am2z_trio.store.ports import BATCH
 
 from .claim import Claiming
@@ -19,12 +19,6 @@ from .ledger import Ledger
 from .queues import Queues
 from .retention import Records
 from .states import States
-
-APART: Final = 0.25
-"""Seconds between jobs that come back after they were lost with their worker for another time."""
-
-CALM: Final = 0.75
-"""Seconds between two looks of a node while no other node holds a claim, at least."""
 
 
 class Nodes:

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import ceil
 
-from .bounds import BOUNDS, Looks
+from am2z_trio.store.agreed import BOUNDS
+
+from .bounds import Looks
 from .line import Entry, Line
 
 

@@ -10,9 +10,9 @@ import msgspec
 from am2z_trio.model.options import Retention
 from am2z_trio.model.records import CHILD_TTL, DEAD_COUNT, DEAD_TTL, KEPT, NO_STATE
 from am2z_trio.model.transitions import TERMINAL
+from am2z_trio.store.agreed import BOUNDS
 from am2z_trio.store.ports import BATCH
 
-from .bounds import BOUNDS
 from .job import JobRecord
 from .ledger import Ledger
 
@@ -38,7 +38,7 @@ class Records:
 
     def collect(self, now: float) -> None:
         """Drop records that have had their time: a bounded number per operation, the rest with the next."""
-        for _ in range(BOUNDS.collected):
+        for _ in range(BOUNDS.forgotten):
             if not self._forget or self._forget[0][0] > now:
                 return
             _, job_id = heapq.heappop(self._forget)

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
 
 from am2z_trio.model.records import SESSION_STOPPED, CancelRequest, SessionCounts, SessionStopped
 from am2z_trio.model.transitions import TERMINAL
+from am2z_trio.store.agreed import ENDED_BY_STOP, STOPS_KEPT
 
 from .endings import Endings
 from .holdings import Holdings
 from .ledger import Ledger
 from .locks import Locks
-
-STOPPED: Final = 50
-"""Jobs of a session that end in one step of a stop."""
-
-STOPS_KEPT: Final = 10_000
-"""Stopped sessions that are remembered."""
 
 
 class Sessions:
@@ -54,12 +48,12 @@ class Sessions:
         again = True
         while again:
             jobs = sorted(ledger.live.get(session, ()))
-            for start in range(0, max(1, len(jobs)), STOPPED):
+            for start in range(0, max(1, len(jobs)), ENDED_BY_STOP):
                 now = clock()
                 ledger.stopping[session] = now + refuse * 1000
                 spared = [
                     job_id
-                    for job_id in jobs[start : start + STOPPED]
+                    for job_id in jobs[start : start + ENDED_BY_STOP]
                     if not self._stop_job(job_id, node, running=running, now=now)
                 ]
                 ledger.deliver()

@@ -12,17 +12,12 @@ from typing import Final
 import msgspec
 
 from am2z_trio.model.records import StateRecord, StateWrite, WriteAnswer
-from am2z_trio.store.ports import StoreSettings
+from am2z_trio.store.agreed import RECEIPT_TTL, RECEIPTS, RECEIPTS_SEEN
+from am2z_trio.store.ports import BATCH, StoreSettings
 
 from .locks import Locks
 
 NOTHING: Final = StateRecord()
-RECEIPTS: Final = 64
-RECEIPTS_SEEN: Final = 8
-RECEIPT_TTL: Final = 3600.0
-"""Seconds a writer's receipt is kept at least, where a session has very many."""
-EXPIRED: Final = 100
-"""Expired states that one sweep takes away."""
 
 
 @dataclass(slots=True)
@@ -121,7 +116,7 @@ class States:
 
     def expire(self, now: float) -> None:
         """Take expired states away, a bounded number; whoever looks at one does so, too."""
-        for _ in range(EXPIRED):
+        for _ in range(BATCH):
             if not self._expiries or self._expiries[0][0] > now:
                 return
             _, name = heapq.heappop(self._expiries)
@@ -133,7 +128,7 @@ class States:
         """Let a state expire at a time; `inf`: never."""
         if at < inf:
             heapq.heappush(self._expiries, (at, name))
-            if len(self._expiries) > 2 * len(self._sessions) + EXPIRED:
+            if len(self._expiries) > 2 * len(self._sessions) + BATCH:
                 # Most are of states whose time was changed since.
                 every = ((one.expires, name) for name, one in self._sessions.items())
                 self._expiries = [entry for entry in every if entry[0] < inf]

@@ -23,7 +23,7 @@ from am2z_trio.model.records import (
 )
 from am2z_trio.wire.resp import Argument
 
-from . import scripts
+from . import agreed
 
 
 def of_enqueue(job: Enqueue) -> tuple[Argument, ...]:
@@ -37,7 +37,7 @@ def of_enqueue(job: Enqueue) -> tuple[Argument, ...]:
         and not (spec.parent or spec.depth or spec.state == NO_STATE)
         and not (job.priority or job.delay or job.max_size or job.again or job.joins or job.debounce)
         and job.deadline is None
-        and job.max_stalled == scripts.MAX_STALLED
+        and job.max_stalled == agreed.MAX_STALLED
         and job.on_complete is None
         and job.on_fail is None
     )

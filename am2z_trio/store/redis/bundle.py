@@ -20,7 +20,7 @@ from .keys import spelled_out
 
 _FOLDER: Final = files("am2z_trio.store.redis") / "lua"
 GROUND: Final = ("spoilt", "clock")
-"""What all steps use, beside the agreed values."""
+"""What all steps use."""
 
 STEPS: Final = (
     *("values", "outbox", "parked", "line", "record", "children", "retention", "turns", "ending", "ghosts"),
@@ -31,6 +31,8 @@ STEPS: Final = (
 
 LIBRARIES: Final = "am2z_"
 """What the name of every library of ours begins with; the digest of its text follows."""
+
+_QUOTED: Final = r"'(?:\\.|[^'\\\n])*'"
 
 # What a call begins with. The server is among it: it is another one while a library is read.
 _PLAIN: Final = r"(?:\{\}|nil|\d+|[A-Z_]+|redis|server\.pcall)"
@@ -45,10 +47,12 @@ def read(name: str) -> str:
 
 
 class Bundler:
-    """Makes scripts, and a library of those it has made. `agreed`: values that both languages agree on."""
+    """Makes scripts, and a library of those it has made. `agreed`: values that both languages agree on, as
+    Lua writes them: each is spelled out where its name stands."""
 
-    def __init__(self, agreed: Mapping[str, int]) -> None:
-        self._agreed = "\n".join(f"local {name} = {value}" for name, value in agreed.items())
+    def __init__(self, agreed: Mapping[str, str]) -> None:
+        self._agreed = agreed
+        self._names = re.compile(rf"{_QUOTED}|(?<![.\w])(?:{'|'.join(agreed)})\b")
         self._bodies: dict[str, str] = {}
         self._written: dict[str, str] = {}
         self._scripts: list[Script] = []
@@ -57,24 +61,28 @@ class Bundler:
         """The script of a file, `subject/what`."""
         body = read(name)
         written = self.assembled(body)
-        made = Script(name, spelled_out(written))
+        made = Script(name, self.spelled(written))
         self._written[name] = written
         self._bodies[name] = body
         self._scripts.append(made)
         return made
 
     def written(self, script: Script) -> str:
-        """A script's text with keys as its author wrote them."""
+        """A script's text with keys and agreed values as its author wrote them."""
         return self._written[script.name]
 
+    def spelled(self, written: str) -> str:
+        """A text with keys and agreed values in place of their names."""
+        return spelled_out(self._names.sub(lambda found: self._agreed.get(found[0], found[0]), written))
+
     def assembled(self, body: str) -> str:
-        """A script's text behind what it uses, with keys as its author wrote them.
+        """A script's text behind what it uses, with keys and agreed values as its author wrote them.
 
         For each name that a function takes from around it Lua looks through all names of the one around it
         that any has taken before: so the steps stand in a function of their own, within the one of what they
         all use. Lua has room for 200 names in one, and for 60 from outside of it.
         """
-        ground = self._ground()
+        ground = _ground()
         shared = ground + _steps()
         wanted, used = words(body), set[int]()
         while found := [n for n, (names, _) in enumerate(shared) if n not in used and names & wanted]:
@@ -89,7 +97,7 @@ class Bundler:
 
     def library(self) -> Library:
         """A library of all scripts made so far, which from now on know it."""
-        texts = [text for _, text in self._ground() + _steps()]
+        texts = [text for _, text in _ground() + _steps()]
         own = [found for text in texts if (found := _OWN.fullmatch(text))]
         constants = [text for text in texts if _CONSTANT.match(text)]
         rest = [text for text in texts if not _CONSTANT.match(text) and not _OWN.fullmatch(text)]
@@ -106,14 +114,13 @@ class Bundler:
         for name, body in self._bodies.items():
             lines += [f"loading.register_function('NAME_{function_of(name)}', function(keys, args)"]
             lines += ["begin(keys, args)", body, "end)"]
-        text = spelled_out("\n".join(lines))
+        text = self.spelled("\n".join(lines))
         name = LIBRARIES + hashlib.sha256(text.encode()).hexdigest()[:16]
         return Library(name, f"#!lua name={name}\n" + text.replace("NAME_", f"{name}_"), self._scripts)
 
-    def _ground(self) -> list[tuple[set[str], str]]:
-        return statements(self._agreed) + [
-            one for name in GROUND for one in statements(read(f"steps/{name}"))
-        ]
+
+def _ground() -> list[tuple[set[str], str]]:
+    return [one for name in GROUND for one in statements(read(f"steps/{name}"))]
 
 
 def _steps() -> list[tuple[set[str], str]]:
@@ -140,5 +147,5 @@ def _names(statement: str) -> set[str]:
 
 def words(source: str) -> set[str]:
     """The names in a piece of Lua that are no fields."""
-    code = re.sub(r"--.*", "", re.sub(r"'(?:\\.|[^'\\\n])*'", "''", source))
+    code = re.sub(r"--.*", "", re.sub(_QUOTED, "''", source))
     return set(re.findall(r"(?<![.\w])[A-Za-z_]\w*", code))

@@ -25,6 +25,7 @@ from am2z_trio.wire.scripts import Script
 
 from . import rows, scripts
 from .access import Probe
+from .agreed import POSTED_BYTES
 from .checks import forget_libraries, missing_rights, require_slot
 from .keys import script_keys, spell
 from .lease import LeaseKeeper
@@ -298,7 +299,7 @@ class RedisLink:
             raise self.not_running()
         while encoded:
             end, size = 1, len(encoded[0])
-            while end < len(encoded) and size + len(encoded[end]) <= scripts.POSTED_BYTES:
+            while end < len(encoded) and size + len(encoded[end]) <= POSTED_BYTES:
                 size += len(encoded[end])
                 end += 1
             payload = encode_record([msgspec.Raw(event) for event in encoded[:end]])

@@ -4,35 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from am2z_trio.model.options import QueueOptions
 from am2z_trio.wire.scripts import Script
 
+from . import agreed
 from .bundle import Bundler, read
 
-REPLY_BYTES: Final = 4 * 1024 * 1024
-"""Bytes of payloads after which a script stops and answers; its caller asks for the rest. One payload more
-may come: a script always gets on."""
-
-PUSHED_BYTES: Final = 32 * 1024
-"""Largest outcome that is sent to who waits for it; larger ones are fetched. Redis closes a subscriber that
-is behind by 32 MB, or by 8 MB for a minute (`client-output-buffer-limit pubsub`)."""
-
-POSTED_BYTES: Final = 256 * 1024
-"""Bytes of messages to one node in one script after which outcomes are not sent but fetched, and bytes of one
-PUBLISH."""
-
-MAX_STALLED: Final = QueueOptions().max_stalled_count
-"""How often a plain job may be lost with its worker: its record does not say so."""
-
-_AGREED: Final = {
-    "REPLY_BYTES": REPLY_BYTES,
-    "PUSHED_BYTES": PUSHED_BYTES,
-    "POSTED_BYTES": POSTED_BYTES,
-    "MAX_STALLED": MAX_STALLED,
-}
-"""Values that the scripts and this side must agree on."""
-
-BUNDLER: Final = Bundler(_AGREED)
+BUNDLER: Final = Bundler(agreed.rendered())
 _script: Final = BUNDLER.script
 
 CALL_FOR: Final = _script("jobs/call_for")

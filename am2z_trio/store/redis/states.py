@@ -11,6 +11,7 @@ from am2z_trio.store.ports import StoreSettings
 from am2z_trio.wire.resp import Argument
 
 from . import scripts
+from .agreed import REPLY_BYTES
 from .arguments import milliseconds, require_text
 from .link import RedisLink
 from .rows import state_record
@@ -81,7 +82,7 @@ class RedisStates:
                 # A state that is written meanwhile moves the others on by one.
                 if not found or record.version < found[-1].version:
                     found.append(record)
-            if len(page) < HISTORY_PAGE and sum(map(len, page)) < scripts.REPLY_BYTES:
+            if len(page) < HISTORY_PAGE and sum(map(len, page)) < REPLY_BYTES:
                 return found
 
     async def acquire(self, session: str, token: str, lease: float) -> LockAnswer:

@@ -36,6 +36,7 @@ from am2z_trio.model.records import (
     plain_name,
 )
 from am2z_trio.model.redis_options import RedisOptions
+from am2z_trio.store.agreed import ENDED_BY_STOP
 from am2z_trio.store.ports import BATCH, BreakerStep, Listener, ReviveAnswer, StateStore, StoreSettings
 from am2z_trio.wire.resp import Argument
 
@@ -49,9 +50,6 @@ logger: Final = Log("am2z_trio.store")
 
 SWEPT: Final = 500
 """Queues that one look goes through: a lost wake-up of one among thousands is repaired within seconds."""
-
-STOPPED: Final = 50
-"""Jobs of a session that one call ends."""
 
 ENDING_PAUSE: Final = 0.005
 """Seconds between two calls that end what many jobs' parents had called."""
@@ -182,7 +180,7 @@ class RedisStore:
             cursor, _ended, *left = await self.link.eval(
                 scripts.STOP_SESSION,
                 *(self.link.clock, self._ttl, name, session, self.link.node),
-                *(0 if cursor == b"-1" else cursor, STOPPED, 1 if running else 0, milliseconds(refuse)),
+                *(0 if cursor == b"-1" else cursor, ENDED_BY_STOP, 1 if running else 0, milliseconds(refuse)),
             )
             spared.update(rows.text(job) for job in left)
             if cursor == b"0":

@@ -15,7 +15,6 @@
 
 local now = read_clock(ARGV[1])
 local node, queue, seq, limit, nonce, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7]
-local LOOKS, LOOKS_OF_AN_END, UNBLOCKED = 300, 3, 100
 local flow_starts, flow_per, set_aside = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] == '1'
 local most_active, per_session, calls_only = tonumber(ARGV[11]), tonumber(ARGV[12]), ARGV[13] == '1'
 
@@ -316,7 +315,7 @@ end
 for _, job in ipairs(odd) do judge(job) end
 for _, id in ipairs(expired) do
   local job = load(id)
-  if job.status == 'waiting' then end_job(job, 'expire', now, ttl, 'deadline', '', '') end
+  if job.status == 'waiting' then end_job(job, 'expire', now, ttl, DEADLINE, '', '') end
 end
 -- One that had been about to take a turn has let the next one come back.
 local function has_more()
@@ -347,8 +346,8 @@ if flow_starts > 0 then
       local gap, looked, kept = flow_per / flow_starts, 0, {}
       turn, parties = 0, 0
       local last = number(redis.call('HGET', meta_key(queue), 'aside') or 0, 0)
-      while looked < 100 and looks > 0 do
-        local ids, listed, skey = next_ids(100 - looked)
+      while looked < BATCH and looks > 0 do
+        local ids, listed, skey = next_ids(BATCH - looked)
         if #ids == 0 then break end
         for _, entry in ipairs(ids) do
           local id, gen = entry, nil

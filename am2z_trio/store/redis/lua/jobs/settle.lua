@@ -54,7 +54,7 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
     end
     return { 'applied', returned and outcome or 'cancelled' }
   end
-  if outcome == 'retry' and job.skey and not job.cancel and is_stopping(job.skey, now) then job.cancel = STOPPED end
+  if outcome == 'retry' and job.skey and not job.cancel and is_stopping(job.skey, now) then job.cancel = SESSION_STOPPED end
   drop_claim(job, outcome)
   if state then write_state(state, now, new_sha, blob, state_ttl, history) end
   if outcome == 'retry' and not job.cancel then

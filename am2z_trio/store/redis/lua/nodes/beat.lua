@@ -11,8 +11,6 @@
 --          however many they are. A node beside others that hold no claims looks less often: what such a one claims
 --          and loses before the next look is found by that.
 
-local FEW, SOONEST_MS, CALM_MS, LATEST_MS = 10, 50, 750, 1000
-
 local node, every = ARGV[2], tonumber(ARGV[6])
 redis.call('HDEL', suspects_key(), node)
 local now, still, server = keep_clock(ARGV[1], node, ARGV[4], tonumber(ARGV[5]))

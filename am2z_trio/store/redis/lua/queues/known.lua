@@ -5,14 +5,12 @@
 -- RETURNS  per queue: {queue, processor, options, live nodes that serve it, 1 if it is known by name}
 -- INVARIANT  reads only.
 
-local LATELY_MS = 86400000
-
 local now, answers = read_clock(ARGV[1]), {}
 local first = tonumber(ARGV[2])
 for _, queue in ipairs(redis.call('ZRANGE', queues_key(), first, first + tonumber(ARGV[3]) - 1)) do
   local v = redis.call('HMGET', meta_key(queue), 'processor', 'options', 'seen', 'retired')
   local workers = workers_of(queue, now)
-  local lately = v[3] and not v[4] and now - number(v[3], 0) <= LATELY_MS
+  local lately = v[3] and not v[4] and now - number(v[3], 0) <= ANNOUNCED_LATELY_MS
   answers[#answers + 1] = { queue, v[1] or '', v[2] or '', workers, (workers > 0 or lately) and 1 or 0 }
 end
 return answers

@@ -9,7 +9,7 @@
 --          of the session but its state. Who asks hears the outcome of the jobs that were spared.
 
 local now, ttl, name, session, node = read_clock(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local STOPS_KEPT, STOPS_KEPT_MS = 10000, 3600000
+local STOPS_KEPT_MS = 3600000
 local everything = ARGV[8] == '1'
 local key = session_key(name)
 
@@ -25,13 +25,13 @@ for _, id in ipairs(page[2]) do
   if not job or ENDED[job.status] or job.skey ~= name then
     redis.call('SREM', jobs_key(name), id)
   elseif job.status ~= 'active' then
-    cancel_unbegun(job, now, ttl, STOPPED)
+    cancel_unbegun(job, now, ttl, SESSION_STOPPED)
     answer[2] = answer[2] + 1
   elseif everything then
-    post(job.node, '\148' .. cmsgpack.pack('cancel', id, job.token, STOPPED))
+    post(job.node, '\148' .. cmsgpack.pack('cancel', id, job.token, SESSION_STOPPED))
     local held_by = job.node
     drop_claim(job, nil)
-    end_job(job, 'cancel', now, ttl, STOPPED, '', held_by)
+    end_job(job, 'cancel', now, ttl, SESSION_STOPPED, '', held_by)
     answer[2] = answer[2] + 1
   else
     if not string.find('\n' .. job.origin .. '\n', '\n' .. node .. '\n', 1, true) then

@@ -31,7 +31,7 @@ local function forget_old_receipts()
   local some = redis.call('HRANDFIELD', receipts, RECEIPTS_SEEN, 'WITHVALUES')
   for i = 1, #some, 2 do
     local at = number((unpacked(some[i + 1]) or {})[4], 0)
-    if at < now - RECEIPT_MS then redis.call('HDEL', receipts, some[i]) end
+    if at < now - RECEIPT_TTL_MS then redis.call('HDEL', receipts, some[i]) end
   end
 end
 

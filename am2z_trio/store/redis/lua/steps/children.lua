@@ -2,7 +2,6 @@
 
 -- What a job has called ends with it, down the tree; outcomes are kept as long as its own record, by which
 -- it may be run again. A script ends so many; what there is beyond stands in `ending`, for calls to come.
-local ENDED_AT_ONCE = 100
 local may_end = ENDED_AT_ONCE
 local end_job, cancel_unbegun
 local function end_child(id, now, ttl, why, till)

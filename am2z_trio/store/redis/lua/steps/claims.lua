@@ -12,9 +12,8 @@ end
 
 -- Lets jobs that had stepped aside go on where there is room; all but the one that is `asking` hear of it.
 -- Returns how many.
-local LET_BACK = 100
 function let_back(queue, asking)
-  local line = redis.call('ZRANGE', back_key(queue), 0, LET_BACK - 1)
+  local line = redis.call('ZRANGE', back_key(queue), 0, BATCH - 1)
   if #line == 0 then return 0 end
   local flow, here, let = flow_of(queue), counted(queue), 0
   local v = redis.call('HMGET', meta_key(queue), 'active', 'away')
@@ -56,7 +55,7 @@ end
 -- when it is due. Returns whether it went back.
 local function return_job(job, settled_as, now, ttl, due)
   local node = job.node
-  if job.skey and not job.cancel and is_stopping(job.skey, now) then job.cancel = STOPPED end
+  if job.skey and not job.cancel and is_stopping(job.skey, now) then job.cancel = SESSION_STOPPED end
   drop_claim(job, settled_as)
   if job.cancel then
     if settled_as then job.last_outcome = 'cancelled' end

@@ -11,7 +11,7 @@ local function whole(number) return string.format('%.0f', number) end
 -- away for all, and the others are on their way back. Nobody is taken for dead for a while. Not the first write.
 local function note_absence(lease_until, now, lease)
   if lease_until - now >= lease / 3 then return end
-  local truce = math.min(lease, 3000)
+  local truce = math.min(lease, TRUCE_MS)
   redis.call('SET', truce_key(), whole(now + truce), 'PX', whole(truce))
 end
 

@@ -37,7 +37,7 @@ function end_job(job, transition, now, ttl, reason, result, node, told)
     redis.call('HSET', key, 'status', status, 'reason', reason, 'result', result)
   end
   local age = retain(job, dead, status, now, ttl)
-  if job.calls then end_children(job.id, now, ttl, reason == STOPPED and STOPPED or CALLER_GONE, age) end
+  if job.calls then end_children(job.id, now, ttl, reason == SESSION_STOPPED and SESSION_STOPPED or PARENT_ENDED, age) end
   -- A job whose calls complete gets on, however often it is lost with its worker.
   if job.parent and status == 'completed' then redis.call('HDEL', job_key(job.parent), 'stalls', 'charged') end
   if job.skey then
@@ -70,5 +70,5 @@ local function quarantine(id, queue, why, now, ttl)
   redis.call('HDEL', job_key(id), 'deadline')
   redis.call('HSET', job_key(id), 'queue', queue, 'status', 'waiting')
   local job = load(id)
-  end_job(job, 'spoil', now, ttl, UNREADABLE .. why, '', '')
+  end_job(job, 'spoil', now, ttl, UNREADABLE .. ': ' .. why, '', '')
 end

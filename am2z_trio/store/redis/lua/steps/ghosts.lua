@@ -3,7 +3,6 @@
 -- Ids that wait no more stay in their list until a claim skips them: to take one out of the midst would take
 -- as long as the list is. Where they are half of a list, they are sieved out, a bounded number per call, so that
 -- a list which nobody claims from does not grow by them, and one that holds nothing else is not there.
-local SIEVED, SIEVED_PER_GHOST, SIEVED_AT_LEAST = 600, 4, 32
 local ghosts, ghosts_order = {}, {}
 local function count_ghosts(queue, skey, by)
   local name = skey and queue .. '@' .. skey or queue

@@ -3,7 +3,7 @@
 -- A stored priority; 0 for none.
 local function urgency(text)
   local priority = text and number(text) or 0
-  return priority > 0 and priority <= 2097151 and math.floor(priority) or 0
+  return priority > 0 and priority <= MAX_PRIORITY and math.floor(priority) or 0
 end
 
 -- In a list a job that was run again under its id is another entry than the one before, which may still be
@@ -64,7 +64,7 @@ local function put_later(queue, id, due)
 end
 
 local function promote(queue, now)
-  local due = redis.call('ZRANGEBYSCORE', later_key(queue), '-inf', whole(now), 'LIMIT', 0, 100)
+  local due = redis.call('ZRANGEBYSCORE', later_key(queue), '-inf', whole(now), 'LIMIT', 0, BATCH)
   for _, id in ipairs(due) do
     redis.call('ZREM', later_key(queue), id)
     local job = redis.call('HMGET', job_key(id), 'status', 'priority', 'skey', 'gen', 'depth')

@@ -10,9 +10,6 @@
 -- Jobs that are lost for another time come back one by one, each time in the other order: one of
 -- them may be what kills its worker, and the others shall not be there whenever it does.
 
-local APART_MS = 250
-local ANNOUNCED_MS = 604800000
-
 -- `ttl` of ended jobs, `grace` of nodes that have said none. Returns how many jobs were taken from dead nodes,
 -- 1 if these have more jobs or there are more expired states, and of each job that has failed since it was lost
 -- too often {id, processor, session, attempt}.
@@ -101,7 +98,7 @@ local function look_after_all(now, ttl, grace, batch, most_queues, reaps)
     local announced = math.max(number(meta[2] or 0, now), number(meta[4] or 0, now))
     if meta[1] then
       -- A pause has no end of its own.
-    elseif meta[3] and now - announced > ANNOUNCED_MS and jobs_left(queue, now) == 0 then
+    elseif meta[3] and now - announced > ANNOUNCED_FOR_MS and jobs_left(queue, now) == 0 then
       if drop_queue(queue) then dropped = dropped + 1 end
     elseif redis.call('ZCARD', lot_key(queue)) > 0 then
       local due = next_due(queue, now)

@@ -11,8 +11,7 @@ end
 
 -- What is kept beyond a number or a time goes, a bounded number per call: far more are kept only after the limit
 -- was lowered, and after a long time in which nothing ended. Who reads looks at the times.
-local FORGOTTEN = 1000
-local may_trim = 200
+local may_trim = TRIMMED
 local function trim(kept, most)
   local over = math.min(redis.call('ZCARD', kept) - most, may_trim)
   if over <= 0 then return end

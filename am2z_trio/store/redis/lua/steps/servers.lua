@@ -4,8 +4,6 @@
 -- its lease takes it out. Until somebody has, it does not count as soon as it can be told to be dead: its lease
 -- is over, or nobody listens to its inbox and it has not renewed for its grace and the pause between two renewals.
 
-local DEAD_AMONG, RENEWED_MS = 50, 1000
-
 -- Of the nodes whose leases end first: dead ones are among them.
 local dead_ones = nil
 local function dead_nodes(now)

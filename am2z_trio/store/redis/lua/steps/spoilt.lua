@@ -5,7 +5,6 @@
 -- for all commands: what stands there is set aside under `spoilt:` for a week, and the key is as if it had
 -- never been written. The second by `number`, through which every number that was stored is read.
 
-local UNREADABLE = 'its record cannot be read: '
 local SPOILT_MS = 604800000
 local MOST = 9007199254740992
 local COUNTS = { INCR = true, INCRBY = true, HINCRBY = true }
@@ -34,7 +33,7 @@ local function clear(said, command, key, field)
     server.log(server.LOG_WARNING, 'am2z: ' .. name .. ' held something else; it is now ' .. spoilt_key(name))
     if string.sub(name, 1, 4) == 'job:' and string.sub(command, 1, 1) == 'H' then
       -- A job's record, not its children: whoever looks for the outcome is told.
-      server.call('HSET', key, 'status', 'failed', 'reason', UNREADABLE .. 'it is none')
+      server.call('HSET', key, 'status', 'failed', 'reason', UNREADABLE .. ': it is none')
       server.call('PEXPIRE', key, SPOILT_MS)
     end
     local queue = string.match(name, '^q:(.*):lot$')

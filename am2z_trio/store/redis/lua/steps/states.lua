@@ -3,8 +3,6 @@
 -- A record without a state keeps its version and its writers' receipts for a week: far longer than a
 -- claim lives or a write is resent.
 local TOMBSTONE_MS = 604800000
--- Receipts of writers that have not written for an hour go when there are too many: some per call, any of them.
-local RECEIPTS, RECEIPT_MS, RECEIPTS_SEEN = 64, 3600000, 8
 
 -- A record that is there for its marks alone goes by itself, too; the first write makes it last.
 local function keep_unwritten(key)
