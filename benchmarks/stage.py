@@ -109,10 +109,10 @@ class Stage:
                 raise ProgramError(f"it printed no figures{program.says()}") from None
         return figures
 
-    def fill(self, job: str, jobs: int, *, size: int, sessions: int = 0, stored: bool = False) -> int:
+    def fill(self, job: str, jobs: int, *, size: int, sessions: int = 0, states: str = "apart") -> int:
         """Enqueue jobs as fast as it can, nobody being there to run them; returns how many there are."""
         what = "bulk" if self.contender.bulk else "enqueue"
-        options = {"job": job, "size": size, "sessions": sessions, "stored": stored}
+        options = {"job": job, "size": size, "sessions": sessions, "states": states}
         parts = [min(MOST, jobs - first) for first in range(0, jobs, MOST)]
         return sum(int(self.client(what, jobs=part, **options)["jobs"]) for part in parts)
 

@@ -155,6 +155,10 @@ class JobOptions(Options, frozen=True, kw_only=True):
     total_timeout: float | None = None
     """Seconds from its submission to its outcome, delay, waiting and all attempts included; then it is
     cancelled, and its error is a `TotalTimeoutError`. (`timeout` bounds one attempt.) By default none."""
+    commit: bool | None = None
+    """Whether what it returns becomes its session's stored state. `False`: it is its result alone, and the
+    session is no more than whose job it is; what `ctx.state.update` writes is stored all the same. By default
+    it is stored, but of a job that is called by another with a state: that is for the caller to return."""
     remove_on_complete: bool | int | Retention | None = None
     """Which completed jobs' records go before the usual time (`result_ttl`): `True`: all, after a minute; a
     number: all but so many; or a `Retention`."""
@@ -166,6 +170,8 @@ class JobOptions(Options, frozen=True, kw_only=True):
         if self.debounce is not None:
             key = require_text("JobOptions.debounce", self.debounce, most=MAX_KEY_BYTES)
             keep(self, "debounce", key)
+        rule = "must be True or False"
+        require(self.commit is None or isinstance(self.commit, bool), "JobOptions.commit", self.commit, rule)
         for name in ("remove_on_complete", "remove_on_fail"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, bool | Retention):

@@ -109,7 +109,12 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--callers", type=int, default=100)
     parser.add_argument("--size", type=int, default=100, help="bytes of payload")
     parser.add_argument("--sessions", type=int, default=0, help="ours: the jobs are those of so many")
-    parser.add_argument("--stored", action="store_true", help="ours: work on the session's stored state")
+    parser.add_argument(
+        "--states",
+        choices=("apart", "committed", "stored"),
+        default="apart",
+        help="ours: what jobs do with their session's state: nothing; write it; read and write it",
+    )
     return parser.parse_args(given)
 
 

@@ -144,6 +144,7 @@ def test_a_bad_option_of_a_processor_is_named(options, field):
         (Backoff, {"delay": -1}),
         (Retention, {"age": -1}),
         (Retention, {"count": 1.5}),
+        (JobOptions, {"commit": 1}),
         (JobOptions, {"delay": -1}),
         (JobOptions, {"debounce": ""}),
         (JobOptions, {"remove_on_fail": -1}),

@@ -20,9 +20,11 @@ from am2z_trio import (
     AM2ZError,
     ConfigurationError,
     Context,
+    JobOptions,
     LockLostError,
     MemoryStateManager,
     PayloadTooLargeError,
+    QueueOptions,
     RedisStateManager,
     RuntimeStateError,
     StateConflictError,
@@ -66,6 +68,63 @@ async def test_a_state_is_written_read_and_taken_away_and_versions_only_grow(mak
         assert (await state.exists("s"), await state.get_version("s")) == (False, 3)
         assert (await state.set("s", 1)).version == 4
         assert await state.get("other") is None
+
+
+async def test_a_job_that_does_not_commit_leaves_its_sessions_state_as_it_is(make_runtime):
+    @processor
+    async def twice(n: int, ctx: Context) -> int:
+        return 2 * (await ctx.state.read() or n)
+
+    @processor
+    async def notes(n: int, ctx: Context) -> int:
+        await ctx.state.update(lambda seen: (seen or 0) + n)
+        return -1
+
+    apart = JobOptions(commit=False)
+    async with make_runtime() as runtime:
+        for known in (plus_one, twice, notes):
+            runtime.register(known)
+        assert (await runtime.execute(plus_one, 1, session="s", options=apart)).unwrap() == 2
+        assert not await runtime.state.exists("s")
+        assert (await runtime.execute(plus_one, 1, session="s")).unwrap() == 2
+        seen = await runtime.state.get("s")
+        # On the stored state, which it reads; and one that writes for itself.
+        assert (await runtime.execute(twice, session="s", options=apart)).unwrap() == 4
+        assert await runtime.state.get("s") == seen
+        assert (await runtime.execute(notes, 5, session="s", options=apart)).unwrap() == -1
+        assert (await runtime.state.get("s")).state == 7
+
+
+async def test_a_called_job_commits_what_it_returns_if_it_is_asked_to(make_runtime):
+    @processor
+    async def calls(n: int, ctx: Context) -> int:
+        await ctx.call(plus_one, n, key="1")
+        unseen = await runtime.state.exists("s")
+        await ctx.call(plus_one, n, key="2", options=JobOptions(commit=True))
+        assert not unseen
+        assert (await runtime.state.get("s")).state == n + 1
+        return n
+
+    async with make_runtime() as runtime:
+        for known in (plus_one, calls):
+            runtime.register(known)
+        assert (await runtime.execute(calls, 1, session="s")).unwrap() == 1
+        assert (await runtime.state.get("s")).version == 2
+
+
+async def test_a_queue_may_say_that_its_jobs_do_not_commit(make_runtime):
+    @processor(queue=QueueOptions(default_job_options=JobOptions(commit=False)))
+    async def increment(n: int) -> int:
+        return n + 1
+
+    async with make_runtime() as runtime:
+        runtime.register(increment)
+        assert (await runtime.execute(increment, 1, session="s")).unwrap() == 2
+        assert not await runtime.state.exists("s")
+        asked = await runtime.execute(increment, 1, session="s", options=JobOptions(commit=True))
+        assert (asked.unwrap(), (await runtime.state.get("s")).state) == (2, 2)
+    with pytest.raises(ConfigurationError, match=r"JobOptions\.commit=1: must be True or False"):
+        JobOptions(commit=1)  # type: ignore[arg-type]
 
 
 async def test_writing_may_expect_what_was_read(make_runtime):

@@ -16,7 +16,7 @@ from am2z_trio.model.callables import called
 from am2z_trio.model.codec import checksum
 from am2z_trio.model.errors import RuntimeStateError
 from am2z_trio.model.integrity import verified
-from am2z_trio.model.records import NO_STATE, Commit, Grant, StateRecord, turn_of
+from am2z_trio.model.records import Commit, Grant, StateRecord, turn_of
 
 from .access import NodeStates
 
@@ -31,7 +31,7 @@ class JobState:
     def __init__(self, states: NodeStates, grant: Grant, kind: Any) -> None:
         self._states = states
         self._session = grant.spec.session
-        self._commits = grant.spec.commits or grant.spec.state == NO_STATE
+        self._commits = grant.spec.commits
         self._turn = turn_of(grant.spec)
         self._kind = kind
         self._record: StateRecord | None = grant.stored
@@ -81,7 +81,7 @@ class JobState:
     def commit(self, blob: bytes) -> Commit | None:
         """What the job's settlement commits, given its encoded output; nothing without a session.
 
-        What a child returns goes to its parent, who commits; what it `update`d itself is committed.
+        What a job returns is committed if its spec says so; what it `update`d itself always is.
         """
         if not self._session:
             return None

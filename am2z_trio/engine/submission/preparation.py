@@ -123,7 +123,7 @@ class Preparation:
             chosen.first_backoff,
             depth,
             request.root,
-            request.commits,
+            request.commits or state is None if chosen.commit is None else chosen.commit,
             chosen.backoff_multiplier,
             callers,
         )

@@ -36,7 +36,7 @@ class SubmitRequest(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     """Which of its calls this is."""
     commits: bool = True
-    """Whether what a child returns is committed in its session."""
+    """Whether what it returns is committed in its session, where it has a state and no option says it."""
     wait_for_worker: float | None = None
     total_timeout: float | None = None
     waits: bool = True

@@ -46,7 +46,7 @@ class JobSpec(msgspec.Struct, frozen=True, array_like=True):
     parent: str = ""
     """Id of the job that called this one; empty for none."""
     commits: bool = True
-    """Whether what it returns becomes its session's state; what a child returns is its parent's affair."""
+    """Whether what it returns becomes its session's state."""
     multiplier: Annotated[float, Meta(ge=1, le=1000)] | None = None
     """Overrides the processor's backoff multiplier."""
     callers: list[str] = []

@@ -8,15 +8,17 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import anyio
 
-from am2z_trio import QueueRuntime
+from am2z_trio import JobOptions, QueueRuntime
 from am2z_trio.engine.runtime.runtime import Runtime
 from benchmarks.contenders import driver
 from benchmarks.contenders.contender import CONCURRENCY
 from benchmarks.jobs import COMPOSED, JOBS, Payload, make
+
+APART: Final = JobOptions(commit=False)
 
 
 class Client(driver.Client):
@@ -29,7 +31,7 @@ class Client(driver.Client):
     async def opened(self) -> AsyncIterator[None]:
         self._turn = itertools.count()
         async with self.make_runtime() as self._runtime:
-            if self.told.stored:
+            if self.told.states == "stored":
                 for number in range(self.told.sessions):
                     await self._runtime.state.set(f"s{number}", make(self.told.size))
             yield
@@ -42,8 +44,13 @@ class Client(driver.Client):
         """Whose the next job is."""
         return f"s{next(self._turn) % self.told.sessions}" if self.told.sessions else None
 
+    @property
+    def options(self) -> JobOptions | None:
+        return APART if self.told.sessions and self.told.states == "apart" else None
+
     async def submit(self, job: str, payload: Any) -> None:
-        await self._runtime.submit(JOBS[job], None if self.told.stored else payload, session=self.session)
+        state = None if self.told.states == "stored" else payload
+        await self._runtime.submit(JOBS[job], state, session=self.session, options=self.options)
 
     async def submit_many(self, job: str, payloads: list[Any]) -> None:
         left = iter(payloads)
