@@ -92,6 +92,11 @@ TARGETS: Final = (
     Target("noop drain in sessions, to without", in_sessions, at_least=0.9),
     Target("commands a second at rest", alone("idle", "commands/s"), at_most=2),
     Target(
+        "enqueue one by one (one caller), to BullMQ",
+        over(BASE.name, "enqueue", "one caller/s"),
+        at_least=1.4,
+    ),
+    Target(
         "enqueue one by one (100 callers), to BullMQ",
         over(BASE.name, "enqueue", "100 callers/s"),
         at_least=1.4,

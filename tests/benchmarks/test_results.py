@@ -98,7 +98,7 @@ def test_every_target_can_be_found() -> None:
                 **dict.fromkeys(("sessions-1", "sessions-100", "sessions-10000"), ("jobs/s",)),
                 "calls": ("p50 ms", "p99 ms", "100 callers/s"),
                 "compositions": ("chain of 3 / round trip", "parallel of 3 / round trip"),
-                "enqueue": ("100 callers/s",),
+                "enqueue": ("one caller/s", "100 callers/s"),
                 "idle": ("commands/s",),
             }.items()
         ],
