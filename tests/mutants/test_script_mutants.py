@@ -39,6 +39,18 @@ MUTANTS = {
     "finish without compare": Mutant(("SETTLE",), COMPARE, "false"),
     "finish: compare on version only": Mutant(("SETTLE",), COMPARE, "whole(state.version) ~= version"),
     "finish twice": Mutant(("SETTLE",), "if job.last_token == token then", "if false then"),
+    "an outcome is built on what is not recorded": Mutant(
+        ("SETTLE",), "if outcomes and not are_recorded(outcomes) then return { 'unfounded' } end", ""
+    ),
+    "a job is built on what is not recorded": Mutant(
+        ("ENQUEUE",), "if not are_recorded(outcomes) then return { 'unfounded' } end", ""
+    ),
+    "what is built on an outcome asks for any of that job": Mutant(
+        ("ENQUEUE", "SETTLE"), " or v[2] ~= told[i + 1]", ""
+    ),
+    "what is built on an outcome asks for any of that claim": Mutant(
+        ("ENQUEUE", "SETTLE"), "v[1] ~= 'completed' or v[2]", "v[2]"
+    ),
     "reap that keeps the token": Mutant(
         ("TICK", "LEAVE", "SETTLE"),
         "redis.call('HDEL', job_key(job.id), 'node', 'token', 'away')",

@@ -353,6 +353,21 @@ class StoreMachine(RuleBasedStateMachine):
         while drive(store.link.eval(scripts.END_CHILDREN, self.now, 3_600_000, "n1")):
             pass
 
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), id=st.sampled_from(IDS), parent=st.sampled_from(["", *IDS[:3]]), ends=st.booleans())
+    def a_job_comes_that_is_built_on_an_outcome(
+        self, data: st.DataObject, id: str, parent: str, ends: bool
+    ) -> None:
+        claim = data.draw(st.sampled_from(self.claims[-4:]))
+        if ends:
+            self._settle(claim, "completed")
+        raw = msgspec.Raw(msgspec.msgpack.encode(1))
+        spec = JobSpec(WIRE_VERSION, id, "p", "", raw, "n2", parent=parent)
+        ours = Enqueue(spec=spec, queue="p", builds_on=((claim[0], claim[1]),))
+        theirs = msgspec.structs.replace(ours, builds_on=((claim[0], claim[2]),))
+        answers = self.server.enqueuing.enqueue([ours], self.now)
+        self.same(answers, drive(self.stores["n1"].enqueue([theirs])))
+
     def active(self) -> list[str]:
         return sorted(id for id, job in self.server.ledger.jobs.items() if job.status == "active")
 
@@ -372,9 +387,17 @@ class StoreMachine(RuleBasedStateMachine):
         delay=st.sampled_from([0.0, 0.05, 2.0]),
         expected=st.sampled_from(["any", "current", "none", "wrong", "wrong"]),
         twice=st.booleans(),
+        on=st.sampled_from([0, 0, 0, 1, 2]),
     )
     def settle(
-        self, data: st.DataObject, outcome: Any, value: int, delay: float, expected: str, twice: bool
+        self,
+        data: st.DataObject,
+        outcome: Any,
+        value: int,
+        delay: float,
+        expected: str,
+        twice: bool,
+        on: int,
     ) -> None:
         job, token, redis_token = data.draw(st.sampled_from(self.claims[-6:]))
         commit: Commit | None = None
@@ -399,7 +422,13 @@ class StoreMachine(RuleBasedStateMachine):
             delay=delay if outcome == "retry" else 0.0,
             commit=commit,
         )
-        theirs = msgspec.structs.replace(settlement, token=redis_token)
+        built_on = self.claims[-4:][:on]
+        settlement = msgspec.structs.replace(
+            settlement, builds_on=tuple((id, ours) for id, ours, _ in built_on)
+        )
+        theirs = msgspec.structs.replace(
+            settlement, token=redis_token, builds_on=tuple((id, token) for id, _, token in built_on)
+        )
         for _ in range(1 + twice):
             self.both_settle(settlement, theirs)
 
@@ -1111,11 +1140,14 @@ class NamedMachine(PlainMachine):
         debounce=st.sampled_from(["", "", "k"]),
     )
     def an_id_is_asked_for(
-        self, id: str, session: str, processor: str, again: bool, joins: bool, **options: Any
+        self, id: str, session: str, processor: str, again: bool, joins: bool, input: str, **options: Any
     ) -> None:
         raw = msgspec.Raw(msgspec.msgpack.encode(1))
         spec = JobSpec(WIRE_VERSION, id, processor, session, raw, "n1")
-        request = Enqueue(spec=spec, queue="p", again=again and not joins, joins=joins, **options)
+        again = again and not joins
+        # What it is given is told of an id that may be used again, and of no other.
+        told = input if again else ""
+        request = Enqueue(spec=spec, queue="p", again=again, joins=joins, input=told, **options)
         self.both_enqueue([request])
 
     @rule(id=st.sampled_from(IDS[:2]))

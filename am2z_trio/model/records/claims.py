@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from .jobs import JobSpec
+from .jobs import EarlyOutcome, JobSpec
 from .states import StateRecord
 
 
@@ -92,12 +92,15 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     delay: float = 0.0
     """Seconds before it may be claimed again, for `retry` and `released`."""
     commit: Commit | None = None
+    builds_on: tuple[EarlyOutcome, ...] = ()
+    """What its run was told before it was recorded."""
 
 
 class SettleAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one settlement."""
 
-    status: Literal["applied", "replay", "fenced", "gone", "conflict"]
+    status: Literal["applied", "replay", "fenced", "gone", "unfounded", "conflict"]
+    """`unfounded`: some of what it is built on has not been recorded. The claim is kept."""
     outcome: str = ""
     """What the job became: for `applied` and `replay`."""
     current: StateRecord | None = None

@@ -84,6 +84,11 @@ def callers_below(spec: JobSpec) -> list[str]:
     return [first, *left_out, *reversed(kept)]
 
 
+EarlyOutcome = tuple[str, str]
+"""An outcome that somebody was told before it was recorded: a job, and the token with which it is settled as
+completed. What is built on it is accepted once that is so."""
+
+
 class Enqueue(msgspec.Struct, frozen=True, kw_only=True):
     """One job on its way into the store."""
 
@@ -112,6 +117,8 @@ class Enqueue(msgspec.Struct, frozen=True, kw_only=True):
     does."""
     on_complete: Retention | None = None
     on_fail: Retention | None = None
+    builds_on: tuple[EarlyOutcome, ...] = ()
+    """What the run that calls it was told before it was recorded."""
 
 
 def debounce_name(job: Enqueue) -> str:
@@ -123,10 +130,10 @@ def debounce_name(job: Enqueue) -> str:
 class EnqueueAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one job on its way in."""
 
-    status: Literal["queued", "dup", "stopped", "full", "orphan", "taken", "unknown"]
+    status: Literal["queued", "dup", "stopped", "full", "orphan", "taken", "unknown", "unfounded"]
     """`stopped`: its session is being stopped. `full`: too many wait. `orphan`: the job that called it
-    has ended. `taken`: its id is that of another job. `unknown`: there is no job that it could join. Nothing
-    was accepted then."""
+    has ended. `taken`: its id is that of another job. `unknown`: there is no job that it could join.
+    `unfounded`: some of what it is built on has not been recorded. Nothing was accepted then."""
     waiting: int = 0
     """For `full`: how many wait."""
     other: Literal["", "session", "processor", "input"] = ""

@@ -29,6 +29,8 @@ class Enqueuing:
         return answers
 
     def _enqueue(self, request: Enqueue, now: float) -> EnqueueAnswer:
+        if not self._ledger.are_recorded(request.builds_on):
+            return EnqueueAnswer(status="unfounded")
         known = self._records.known(request.spec.id, now)
         if known is None:
             return EnqueueAnswer(status="unknown") if request.joins else self._accept(request, now)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections.abc import Sequence
 from math import inf
 from typing import Literal
 
-from am2z_trio.model.records import MayGoOn, Wake
+from am2z_trio.model.records import EarlyOutcome, MayGoOn, Wake
 from am2z_trio.model.transitions import TERMINAL, Transition, follow
 from am2z_trio.store.agreed import BOUNDS
 from am2z_trio.store.ports import BATCH, StoreSettings
@@ -68,6 +69,14 @@ class Ledger:
         """The job, if this is the token of the claim that holds it."""
         job = self.jobs.get(job_id)
         return job if job is not None and token and job.token == token else None
+
+    def are_recorded(self, told: Sequence[EarlyOutcome]) -> bool:
+        """Whether what somebody was told early has been recorded by now."""
+        for job_id, token in told:
+            job = self.jobs.get(job_id)
+            if job is None or job.status != "completed" or job.last_token != token:
+                return False
+        return True
 
     def is_stopping(self, session: str, now: float) -> bool:
         return self.stopping.get(session, -inf) > now

@@ -42,6 +42,8 @@ class Settling:
                 self._holdings.take_stall_back(job, token)
                 return SettleAnswer(status="fenced")
             self._holdings.resume_claim(job)
+        if not self._ledger.are_recorded(settlement.builds_on):
+            return SettleAnswer(status="unfounded")
         conflict = self._commit(settlement, job, now) if outcome == "completed" else None
         if conflict is not None:
             return conflict

@@ -45,6 +45,7 @@ class Jobs(Protocol):
         """Accept jobs, in order. A known id is `dup`, with its outcome if it has ended; if it has
         not, this origin hears of it too. One whose job has another session or processor, or another input
         (`Enqueue.input`; not where it is run anew), is `taken`. One that `joins` makes no job: `unknown`.
+        One that is built on what has not been recorded is `unfounded`, whatever else there is to say.
 
         Linearization point per job: its record is written and its id is in its queue. One parked
         node is woken per job.
@@ -81,11 +82,12 @@ class Jobs(Protocol):
         """End, retry or hand back claimed jobs; all effects of one job in one step, or none.
 
         Checked in this order, before anything is written: no record → `gone`; settled with this
-        token before → `replay`; not the current token → `fenced`; the session's state is not the
-        expected one, or its turn is another job's → `conflict`, and the claim stands. Otherwise the state is
-        committed, result and counters are written, the event is published and the origin's inbox hears of
-        it; of a large result, perhaps only that it is there (`Settled.omitted`). Only `completed` commits,
-        and only the job of a session; any other commit is not looked at.
+        token before → `replay`; not the current token → `fenced`; built on what has not been recorded →
+        `unfounded`, and the claim stands; the session's state is not the expected one, or its turn is another
+        job's → `conflict`, and the claim stands. Otherwise the state is committed, result and counters are
+        written, the event is published and the origin's inbox hears of it; of a large result, perhaps only
+        that it is there (`Settled.omitted`). Only `completed` commits, and only the job of a session; any
+        other commit is not looked at.
         A claim that was taken away since its node seemed dead is as good as held until somebody else is
         granted the job, and `fenced` from then on; one that its node gave up (leave) is `fenced` at once.
         `released` and `conflicted` go to the front of their queue, or come back after `delay` seconds;

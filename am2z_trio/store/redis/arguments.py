@@ -14,6 +14,7 @@ from am2z_trio.model.events import Event
 from am2z_trio.model.options import Retention
 from am2z_trio.model.records import (
     NO_STATE,
+    EarlyOutcome,
     Enqueue,
     QueueLimits,
     Settlement,
@@ -40,6 +41,7 @@ def of_enqueue(job: Enqueue) -> tuple[Argument, ...]:
         and job.max_stalled == agreed.MAX_STALLED
         and job.on_complete is None
         and job.on_fail is None
+        and not job.builds_on
     )
     if not plain:
         return (*head, "+", *_more(job))
@@ -57,13 +59,14 @@ def of_settlement(settlement: Settlement) -> tuple[Argument, ...]:
         settlement.outcome,
         settlement.result,
     )
-    if commit is None and not settlement.reason and not settlement.delay:
+    if commit is None and not (settlement.reason or settlement.delay or settlement.builds_on):
         return (*head, "")
+    told = _outcomes(settlement.builds_on)
     more = ("+", settlement.reason, milliseconds(settlement.delay))
     if commit is None:
-        return (*head, *more, "", "", "", "", "")
+        return (*head, *more, "", "", "", "", "", told)
     version, sha = ("", "") if commit.expected is None else commit.expected
-    return (*head, *more, f"={commit.turn}", version, sha, commit.checksum, commit.blob)
+    return (*head, *more, f"={commit.turn}", version, sha, commit.checksum, commit.blob, told)
 
 
 def of_limits(limits: QueueLimits) -> tuple[Argument, ...]:
@@ -119,7 +122,12 @@ def _more(job: Enqueue) -> tuple[Argument, ...]:
         _again(job),
         debounce_name(job) if job.debounce else "",
         _keep(job),
+        _outcomes(job.builds_on),
     )
+
+
+def _outcomes(told: Sequence[EarlyOutcome]) -> Argument:
+    return encode_record([part for outcome in told for part in outcome]) if told else ""
 
 
 def _again(job: Enqueue) -> str:

@@ -23,7 +23,19 @@ GROUND: Final = ("spoilt", "clock")
 """What all steps use."""
 
 STEPS: Final = (
-    *("values", "outbox", "parked", "line", "record", "children", "retention", "turns", "ending", "ghosts"),
+    *(
+        "values",
+        "outbox",
+        "parked",
+        "line",
+        "record",
+        "early",
+        "children",
+        "retention",
+        "turns",
+        "ending",
+        "ghosts",
+    ),
     *("leaving", "claims", "losses", "states", "grants", "servers", "registry", "absent"),
     *("renewal", "looking"),
 )

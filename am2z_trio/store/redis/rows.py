@@ -53,9 +53,15 @@ _QUEUED: Final = EnqueueAnswer(status="queued")
 _REFUSALS: Final = {
     b"orphan": EnqueueAnswer(status="orphan"),
     b"stopped": EnqueueAnswer(status="stopped"),
+    b"unfounded": EnqueueAnswer(status="unfounded"),
     b"unknown": EnqueueAnswer(status="unknown"),
 }
 _APPLIED_COMPLETED: Final = SettleAnswer(status="applied", outcome="completed")
+_UNSETTLED: Final = {
+    b"gone": SettleAnswer(status="gone"),
+    b"fenced": SettleAnswer(status="fenced"),
+    b"unfounded": SettleAnswer(status="unfounded"),
+}
 
 
 def text(data: bytes) -> str:
@@ -233,7 +239,7 @@ def settle_answer(row: list[Any]) -> SettleAnswer:
         return SettleAnswer(status="replay", outcome=text(row[1]))
     if status == b"conflict":
         return SettleAnswer(status="conflict", current=state_record(row[1]))
-    return SettleAnswer(status="gone" if status == b"gone" else "fenced")
+    return _UNSETTLED[status]
 
 
 def settled(job: str, status: bytes, reason: bytes, result: bytes) -> Settled | None:

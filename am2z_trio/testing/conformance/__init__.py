@@ -23,6 +23,7 @@ The cases, by what they are about:
 * `enqueue` - accepted once, kept as given, served in order
 * `claim` - who is granted what, also when it asks twice
 * `settle` - progress and outcomes; tokens and replays
+* `early` - what is built on outcomes that were told before they were recorded
 * `states` - session states: commits to them, and writes from outside of jobs
 * `locks` - on sessions
 * `sessions` - served in turn, counted, stopped; jobs that call others
@@ -52,6 +53,7 @@ from .builders import commit, job, settled, timeless, version
 from .cancel import CancelCases
 from .claim import ClaimCases
 from .dead_letters import DeadLetterCases
+from .early import EarlyCases
 from .enqueue import EnqueueCases
 from .events import EventCases
 from .hostile import HOSTILE, HostileTextCases
@@ -91,6 +93,7 @@ class StoreConformance(
     EnqueueCases,
     ClaimCases,
     SettleCases,
+    EarlyCases,
     StateCases,
     LockCases,
     SessionCases,

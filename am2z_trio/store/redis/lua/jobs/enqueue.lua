@@ -8,10 +8,11 @@
 --          '', how deep it is in calls or '', to run it again if it has ended without completing, a nonce of this
 --          request (8 characters), 1 if it stays when nobody waits for it, else 0, and the digest of what it is given
 --          or ''; '=' to join a known job and make none; or '', debounce key or '', how long its record is kept, as
---          `retain` reads it, or ''
+--          `retain` reads it, or ''; outcomes that it is built on, as `are_recorded` reads them
 -- RETURNS  per job: {} accepted | {'taken', 'session', ''}, {'taken', 'processor', its processor} or
 --          {'taken', 'input', processor}: the id is that of a job that has another one | {'unknown'}: none to join
 --          | {'stopped'} its session is being stopped | {'orphan'} its parent has ended
+--          | {'unfounded'} what it is built on has not been recorded
 --          | {'full', jobs that wait} | {status, reason, result} of the known job (status may be any); of
 --          the first jobs only, if results use REPLY_BYTES up: the others are not looked at
 -- INVARIANT  a job's record exists exactly when its id is in its queue, active or terminal. The first
@@ -94,7 +95,8 @@ end
 
 -- What becomes of any job; its answer.
 local function enqueue(id, queue, spec, origin, processor, session, skey, priority, delay, deadline, max_stalled, turn, most,
-  parent, depth, again, debounce, keep)
+  parent, depth, again, debounce, keep, outcomes)
+  if not are_recorded(outcomes) then return { 'unfounded' } end
   local key, known = job_key(id), {}
   if server.call('EXISTS', key) == 1 then
     known = redis.call('HMGET', key, 'status', 'reason', 'result', 'origin', 'processor', 'gen', 'asked', 'session', 'input',
@@ -193,8 +195,8 @@ while i <= #ARGV and size < REPLY_BYTES do
   local id, queue, spec, origin, more = unpack(ARGV, i, i + 4)
   i = i + 5
   if more == '+' then
-    answers[#answers + 1] = enqueue(id, queue, spec, origin, unpack(ARGV, i, i + 13))
-    i = i + 14
+    answers[#answers + 1] = enqueue(id, queue, spec, origin, unpack(ARGV, i, i + 14))
+    i = i + 15
   else
     local session, skey = '', ''
     if more == '@' then
@@ -203,7 +205,7 @@ while i <= #ARGV and size < REPLY_BYTES do
     end
     if server.call('EXISTS', job_key(id)) == 1 or string.find(id, '\0', 1, true) or skey ~= '' and is_stopping(skey, now) then
       answers[#answers + 1] = enqueue(id, queue, spec, origin, queue, session, skey, '0', '0', '-1', MAX_STALLED, '', '0',
-        '', '', '', '', '')
+        '', '', '', '', '', '')
     else
       answers[#answers + 1] = accept_plain(id, queue, spec, origin, session, skey)
     end

@@ -4,8 +4,10 @@
 -- ARGV     clock, result ttl ms, default state ttl ms, history, then per job: id, token, outcome, result, '' or
 --          '+' and then: reason (for 'failed' and 'retry': the error's code, a line's end, its message; for 'conflicted': the
 --          turn it takes from now on), delay ms, '=' and the turn it must not take away where it commits, or
---          '', expected version ('': any), expected sha, new sha, new blob
--- RETURNS  per job: {'gone'} | {'replay', outcome} | {'fenced'} | {'conflict', row of read_state}
+--          '', expected version ('': any), expected sha, new sha, new blob, outcomes that it is built on, as
+--          `are_recorded` reads them
+-- RETURNS  per job: {'gone'} | {'replay', outcome} | {'fenced'} | {'unfounded'} what it is built on has not been
+--          recorded | {'conflict', row of read_state}
 --          | {'applied', outcome}; of the first jobs only, if conflicts use REPLY_BYTES up: the others are
 --          left as they are
 -- INVARIANT  only the newest token settles, and once; one that was taken away is the newest until somebody
@@ -17,7 +19,7 @@ local now, ttl, state_ttl, history = read_clock(ARGV[1]), ARGV[2], ARGV[3], ARGV
 local APPLIED = { completed = { 'applied', 'completed' }, failed = { 'applied', 'failed' },
   cancelled = { 'applied', 'cancelled' } }
 
-local function settle(id, token, outcome, result, reason, delay, turn, version, sha, new_sha, blob)
+local function settle(id, token, outcome, result, reason, delay, turn, version, sha, new_sha, blob, outcomes)
   local job = load(id)
   if not job then return { 'gone' } end
   delay, turn = tonumber(delay), turn ~= '' and string.sub(turn, 2)
@@ -37,6 +39,7 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
     end
     if resumable then resume_claim(job, token, holder) end
   end
+  if outcomes and not are_recorded(outcomes) then return { 'unfounded' } end
   local state
   if turn and outcome == 'completed' and job.skey then
     state = load_state(job.skey, now)
@@ -95,8 +98,8 @@ while i <= #ARGV do
     answer = settle(id, token, outcome, result, '', 0, '')
     i = i + 5
   else
-    answer = settle(id, token, outcome, result, unpack(ARGV, i + 5, i + 11))
-    i = i + 12
+    answer = settle(id, token, outcome, result, unpack(ARGV, i + 5, i + 12))
+    i = i + 13
   end
   answers[#answers + 1] = answer
   if answer[1] == 'conflict' then size = size + #(answer[2][4] or '') end
