@@ -460,3 +460,34 @@ async def test_a_sessions_figures_tell_what_its_workers_have_done_per_processor(
         await job.result()
         await runtime.stop_session("alice")
         assert (await runtime.get_session_stats("alice")).workers == {}
+
+
+# --- stops that were not heard of -----------------------------------------------------------------
+
+
+@on_both_hosts
+async def test_a_worker_that_is_asked_for_after_a_stop_is_not_hit_by_it(make_runtime):
+    async with make_runtime() as runtime:
+        runtime.register(plus_one)
+        await runtime.stop_session("alice")
+        runtime.workers.create_session_worker(plus_one, "alice")
+        for _ in range(3):
+            await runtime.node.stops.look()
+            await anyio.wait_all_tasks_blocked()
+        assert runtime.workers.has_worker(plus_one, "alice")
+        assert (await runtime.execute(plus_one, 1, session="alice")).unwrap() == 2
+
+
+@on_both_hosts
+async def test_an_idle_session_whose_stop_nobody_told_of_ends_all_the_same(redis_url):
+    async with QueueRuntime(redis_url, session_idle=inf) as node, QueueRuntime(redis_url) as other:
+        node.register(plus_one)
+        await node.stop_session("alice")
+        for session in ("alice", "bob"):
+            assert (await node.execute(plus_one, 1, session=session)).unwrap() == 2
+        await node.node.stops.look()
+        assert here(node) == ["alice", "bob"]
+        node.node.inbox.on_message = lambda message: None  # type: ignore[method-assign]
+        await other.stop_session("alice")
+        await node.node.stops.look()
+        await until(lambda: here(node) == ["bob"])

@@ -68,8 +68,9 @@ class HostedSession:
         """By queue: those that are here."""
         self.holders = 0
         """How many blocks and callers keep it open."""
-        self.seen_stop = 0
-        """Number of the last stop before it was opened by a block; later ones are meant for it."""
+        self.seen_stop: int | None = None
+        """Number of the last stop before it was opened by a block, or else before it was asked for first:
+        later ones are meant for it. `None`: nobody has asked yet."""
         self.stopped = False
         """Stopped by `stop`, not by its own scope alone."""
         self.closed = False

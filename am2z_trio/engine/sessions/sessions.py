@@ -60,10 +60,6 @@ class Sessions:
         """Those that are here."""
         return list(self._by_id)
 
-    def held(self) -> list[str]:
-        """Those that blocks or callers hold open."""
-        return [id for id, session in self._by_id.items() if session.holders]
-
     def get(self, id: str) -> HostedSession | None:
         return self._by_id.get(id)
 

@@ -95,12 +95,13 @@ class SessionStops:
         """It was stopped from elsewhere. Its jobs hear of it one by one, so this is for who holds it open;
         where nobody does, it is here no longer than they are."""
         hosted = self._sessions.get(session)
-        if hosted is None or session in self._drains:
+        if hosted is None or session in self._drains or number <= (hosted.seen_stop or 0):
             return
-        if not hosted.holders:
-            self._sessions.dismiss(hosted)
-        elif number > hosted.seen_stop:
+        hosted.seen_stop = number
+        if hosted.holders:
             hosted.stop()
+        else:
+            self._sessions.dismiss(hosted)
 
     async def last_stop(self, session: str) -> int:
         """The number of the session's last stop, after the end of any that is under way here: what is opened
@@ -114,13 +115,18 @@ class SessionStops:
 
     async def look(self) -> None:
         """Ask for stops that nobody has told of; with very many sessions they take turns."""
-        held = self._sessions.held()
-        first = self._asked if self._asked < len(held) else 0
-        some = held[first : first + MOST]
+        here = self._sessions.ids()
+        first = self._asked if self._asked < len(here) else 0
+        some = [hosted for id in here[first : first + MOST] if (hosted := self._sessions.get(id)) is not None]
         self._asked = first + MOST
         if some:
-            for session, number in zip(some, await self._store.stops(some), strict=True):
-                self.on_stopped(session, number)
+            numbers = await self._store.stops([hosted.id for hosted in some])
+            for hosted, number in zip(some, numbers, strict=True):
+                if hosted.seen_stop is None:
+                    # A stop before it came here is none of it.
+                    hosted.seen_stop = number
+                elif self._sessions.get(hosted.id) is hosted:
+                    self.on_stopped(hosted.id, number)
 
     def stop_nowait(self, hosted: HostedSession) -> None:
         """Begin to stop a session whose block has failed here. Whoever else holds it open hears of it."""
