@@ -20,6 +20,7 @@ class Capacity:
         self._free = limit
         self.is_limited = limit is not None
         self._waiting: deque[Taker] = deque()
+        self._giving = False
 
     def take(self) -> bool:
         """Take room if there is some and nobody waits for it."""
@@ -54,12 +55,21 @@ class Capacity:
             raise
 
     def release(self) -> None:
+        """Give room to who is next in line and takes it. Whoever gives it back in that very turn, as very
+        many may, does so by the same loop."""
         if self._free is None:
             return
-        while self._waiting:
-            if self._waiting.popleft()():
-                return
         self._free += 1
+        if self._giving:
+            return
+        self._giving = True
+        try:
+            while self._free and self._waiting:
+                self._free -= 1
+                if not self._waiting.popleft()():
+                    self._free += 1
+        finally:
+            self._giving = False
 
 
 def _wake(spot: Spot) -> bool:
