@@ -95,8 +95,6 @@ class Batching(Generic[T]):
 
     def ring(self) -> None:
         """Say that there is something in line. Synchronous; safe from any task of the host."""
-        if self._idle.is_set():
-            self._idle = self._host.event()
         self._bell.wake()
 
     @property
@@ -107,6 +105,8 @@ class Batching(Generic[T]):
     async def wait_idle(self) -> None:
         """Wait until everything that was in line has been taken, or is over."""
         while not self.is_idle:
+            if self._idle.is_set():
+                self._idle = self._host.event()
             await self._idle.wait()
 
     async def run(self) -> NoReturn:

@@ -264,3 +264,17 @@ async def test_who_waits_for_idleness_sleeps_until_all_was_taken() -> None:
             peer.hold.set()
             await peer.batching.wait_idle()
             assert peer.taken[-1] == item
+
+
+@pytest.mark.anyio
+async def test_who_waits_for_the_end_of_what_stood_in_line_before_it_ran_sleeps_meanwhile() -> None:
+    peer = Peer(current_host())
+    peer.line.extend(range(3))
+    peer.hold = peer.host.event()
+    async with running(peer):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(peer.batching.wait_idle)
+            with anyio.fail_after(5):
+                await anyio.wait_all_tasks_blocked()
+            peer.hold.set()
+        assert peer.taken == [0, 1, 2]
