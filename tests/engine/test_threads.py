@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
 from typing import Any
+from weakref import ref
 
 import anyio
 import anyio.from_thread
@@ -20,6 +22,9 @@ from am2z_trio import (
     ResourceLimits,
     processor,
 )
+from am2z_trio.concurrency import current_host
+from am2z_trio.engine.execution.threads import Threads
+from am2z_trio.engine.processors.registry import Registry
 
 pytestmark = pytest.mark.anyio
 
@@ -169,3 +174,14 @@ def test_a_process_does_not_wait_for_them_at_its_end(host: str):
         [sys.executable, "-c", LEAVES, host], capture_output=True, text=True, timeout=60, check=True
     )
     assert ended.stdout == "3\n"
+
+
+async def test_what_limits_runs_within_other_jobs_goes_with_the_definition_they_are_of():
+    threads, registry = Threads(current_host(), 10), Registry(10_000)
+    (definition,) = registry.add([Processor(Held(), name="held")])
+    room = ref(threads.room(definition))
+    assert threads.room(definition) is room()
+    registry.remove(definition.processor.name)
+    del definition
+    gc.collect()
+    assert room() is None

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from inspect import iscoroutine
 from math import inf
 from typing import Final, TypeVar
+from weakref import WeakKeyDictionary
 
 import anyio
 
@@ -49,7 +50,7 @@ class Threads:
         # None waits for a thread that is left behind: how many run is limited by the queue's slots.
         self._any_number = anyio.CapacityLimiter(inf)
         self._left: list[_Run] = []
-        self._rooms: dict[str, tuple[Definition, Capacity]] = {}
+        self._rooms = WeakKeyDictionary[Definition, Capacity]()
 
     @property
     def left_behind(self) -> int:
@@ -82,12 +83,10 @@ class Threads:
 
     def room(self, definition: Definition) -> Capacity:
         """Room for runs within other jobs, which no slot of the queue limits: its concurrency."""
-        name = definition.processor.name
-        known = self._rooms.get(name)
-        if known is None or known[0] is not definition:
-            known = (definition, Capacity(self._host, definition.processor.queue.concurrency))
-            self._rooms[name] = known
-        return known[1]
+        room = self._rooms.get(definition)
+        if room is None:
+            room = self._rooms[definition] = Capacity(self._host, definition.processor.queue.concurrency)
+        return room
 
     async def run(self, processor: str, fn: Callable[[], T]) -> T:
         """Call a plain function in a thread. Cancelled, this ends at once, and what it returns is dropped.

@@ -20,7 +20,7 @@ USUAL: Final = QueueOptions()
 class Definition:
     """A processor as this node runs it, from when it was registered to when another one took its name."""
 
-    __slots__ = ("codec", "limits", "processor", "queue")
+    __slots__ = ("__weakref__", "codec", "limits", "processor", "queue")
 
     def __init__(self, processor: Processor[Any], max_state_bytes: int) -> None:
         self.processor = processor
