@@ -131,12 +131,7 @@ class Settler:
                 text_of(settlement.id),
                 cut(error.message, TOLD),
             )
-        if answer.outcome == "failed":
-            self.failed += 1
-        elif answer.outcome == "completed":
-            self.completed += 1
-        if claim is not None:
-            claim.settled(settlement if answer.status == "replay" else small, answer)
+        self._settled([(claim, settlement if answer.status == "replay" else small)], [answer])
         return "over"
 
     def _put_off(self, batch: Sequence[Entry], error: AM2ZError) -> Verdict:
