@@ -38,6 +38,12 @@ MUTANTS = {
     "finish without token": Mutant(("SETTLE",), "if job.token ~= token then", "if false then"),
     "finish without compare": Mutant(("SETTLE",), COMPARE, "false"),
     "finish: compare on version only": Mutant(("SETTLE",), COMPARE, "whole(state.version) ~= version"),
+    "a commit is not seen by the next one of its call": Mutant(
+        ("SETTLE",), "states[job.skey] or load_state(job.skey, now)", "load_state(job.skey, now)"
+    ),
+    "a conflict shows the state before its call": Mutant(
+        ("SETTLE",), "if committed[state] then keep_committed(state) end", ""
+    ),
     "finish twice": Mutant(("SETTLE",), "if job.last_token == token then", "if false then"),
     "an outcome is built on what is not recorded": Mutant(
         ("SETTLE",), "if outcomes and not are_recorded(outcomes) then return { 'unfounded' } end", ""

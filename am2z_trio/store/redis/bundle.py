@@ -25,6 +25,7 @@ GROUND: Final = ("spoilt", "clock")
 STEPS: Final = (
     *(
         "values",
+        "sessions",
         "outbox",
         "parked",
         "line",

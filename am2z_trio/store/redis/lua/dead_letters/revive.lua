@@ -23,10 +23,7 @@ local function revive(id)
   -- Until now its status has said so of a plain one; whoever has settled it may ask again.
   redis.call('HSETNX', key, 'last_outcome', 'failed')
   redis.call('PERSIST', key)
-  if job.skey then
-    redis.call('SADD', jobs_key(job.skey), id)
-    redis.call('HSETNX', sessions_key(), job.skey, redis.call('HGET', key, 'session') or job.skey)
-  end
+  if job.skey then join_jobs(job.skey, redis.call('HGET', key, 'session') or job.skey, id) end
   count(job.queue, 'failed', -1)
   count(job.queue, 'waiting', 1)
   put_back(job, false)

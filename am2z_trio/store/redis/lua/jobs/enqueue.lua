@@ -84,8 +84,7 @@ local function accept_plain(id, queue, spec, origin, session, skey)
   else
     server.call('HSET', job_key(id), 'spec', spec, 'status', 'waiting', 'queue', queue, 'origin', origin, 'session', session,
       'skey', skey)
-    redis.call('SADD', jobs_key(skey), id)
-    redis.call('HSETNX', sessions_key(), skey, session)
+    join_jobs(skey, session, id)
     put(queue, id, 0, false, skey)
   end
   count(queue, 'waiting', 1)
@@ -173,10 +172,7 @@ local function enqueue(id, queue, spec, origin, processor, session, skey, priori
   redis.call('HSET', key, unpack(fields))
   if replaced then cancel_unbegun(replaced, now, ttl, DEBOUNCED) end
   if debounce ~= '' then redis.call('SET', debounce_key(queue .. ':' .. debounce), id) end
-  if skey then
-    redis.call('SADD', jobs_key(skey), id)
-    redis.call('HSETNX', sessions_key(), skey, session)
-  end
+  if skey then join_jobs(skey, session, id) end
   count(queue, status, 1)
   if status == 'later' then
     put_later(queue, id, now + delay)

@@ -19,6 +19,14 @@ local now, ttl, state_ttl, history = read_clock(ARGV[1]), ARGV[2], ARGV[3], ARGV
 local APPLIED = { completed = { 'applied', 'completed' }, failed = { 'applied', 'failed' },
   cancelled = { 'applied', 'cancelled' } }
 
+-- Jobs of one session commit one after the other: its state is read once and kept once, as the last of them has
+-- left it.
+local states, committed = {}, {}
+local function keep_committed(state)
+  states[state.name], committed[state] = nil, nil
+  keep_state(state, now, state_ttl, history)
+end
+
 local function settle(id, token, outcome, result, reason, delay, turn, version, sha, new_sha, blob, outcomes)
   local job = load(id)
   if not job then return { 'gone' } end
@@ -42,9 +50,11 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
   if outcomes and not are_recorded(outcomes) then return { 'unfounded' } end
   local state
   if turn and outcome == 'completed' and job.skey then
-    state = load_state(job.skey, now)
+    state = states[job.skey] or load_state(job.skey, now)
+    states[job.skey] = state
     local taken = version ~= '' and turn ~= '' and is_taken(turn, id)
     if taken or (version ~= '' and (whole(state.version) ~= version or state.sha ~= sha)) then
+      if committed[state] then keep_committed(state) end
       return { 'conflict', state_row(job.skey, now) }
     end
   end
@@ -59,7 +69,10 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
   end
   if outcome == 'retry' and job.skey and not job.cancel and is_stopping(job.skey, now) then job.cancel = SESSION_STOPPED end
   drop_claim(job, outcome)
-  if state then write_state(state, now, new_sha, blob, state_ttl, history) end
+  if state then
+    advance(state, now, new_sha, blob, history)
+    committed[state] = true
+  end
   if outcome == 'retry' and not job.cancel then
     tell('job:retrying', now, node, id, told_of_failure(job.attempt, reason))
     local status = delay > 0 and 'later' or 'waiting'
@@ -105,5 +118,6 @@ while i <= #ARGV do
   if answer[1] == 'conflict' then size = size + #(answer[2][4] or '') end
   if size >= REPLY_BYTES then break end
 end
+for state in pairs(committed) do keep_committed(state) end
 finish()
 return answers
