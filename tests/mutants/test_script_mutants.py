@@ -31,7 +31,7 @@ class Mutant(NamedTuple):
     after: str
 
 
-HOLDS = "if not holds_lock(ARGV[2], ARGV[3], now) then return 0 end"
+HOLDS = "if not holds_lock(name, token, now) then return 0 end"
 COMPARE = "(whole(state.version) ~= version or state.sha ~= sha)"
 
 MUTANTS = {
@@ -173,8 +173,8 @@ MUTANTS = {
     ),
     "a plain job is still one when it is to be cancelled": Mutant(
         ("CANCEL",),
-        "note(job.id, 'cancel', ARGV[4])",
-        "redis.call('HSET', job_key(job.id), 'cancel', ARGV[4])",
+        "note(job.id, 'cancel', reason)",
+        "redis.call('HSET', job_key(job.id), 'cancel', reason)",
     ),
     "a plain job is still one when it is tried again": Mutant(
         ("SETTLE",),

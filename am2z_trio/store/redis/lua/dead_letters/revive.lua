@@ -6,7 +6,8 @@
 -- INVARIANT  a dead letter is queued once per call, however often the call arrives: the record keeps the
 --          call's nonce. The first write is a removal, which Redis allows when memory is full.
 
-local now, nonce = read_clock(ARGV[1]), ARGV[2]
+local clock, nonce = unpack(ARGV, 1, 2)
+local now = read_clock(clock)
 
 local function revive(id)
   local job, key = load(id), job_key(id)
@@ -32,6 +33,9 @@ local function revive(id)
 end
 
 local answers = {}
-for i = 3, #ARGV do answers[#answers + 1] = revive(ARGV[i]) end
+for i = 3, #ARGV do
+  local id = ARGV[i]
+  answers[#answers + 1] = revive(id)
+end
 finish()
 return answers

@@ -18,7 +18,8 @@
 -- INVARIANT  a job's record exists exactly when its id is in its queue, active or terminal. The first
 --          write is one that Redis refuses when memory is full, so a refusal leaves nothing behind.
 
-local now, ttl = read_clock(ARGV[1]), ARGV[2]
+local clock, ttl = unpack(ARGV, 1, 2)
+local now = read_clock(clock)
 
 local function waiting_in(queue)
   local v = redis.call('HMGET', meta_key(queue), 'waiting', 'later')
@@ -194,11 +195,8 @@ while i <= #ARGV and size < REPLY_BYTES do
     answers[#answers + 1] = enqueue(id, queue, spec, origin, unpack(ARGV, i, i + 14))
     i = i + 15
   else
-    local session, skey = '', ''
-    if more == '@' then
-      session, skey = ARGV[i], ARGV[i + 1]
-      i = i + 2
-    end
+    local session, skey = unpack(ARGV, i, i + 1)
+    if more == '@' then i = i + 2 else session, skey = '', '' end
     if server.call('EXISTS', job_key(id)) == 1 or string.find(id, '\0', 1, true) or skey ~= '' and is_stopping(skey, now) then
       answers[#answers + 1] = enqueue(id, queue, spec, origin, queue, session, skey, '0', '0', '-1', MAX_STALLED, '', '0',
         '', '', '', '', '', '')

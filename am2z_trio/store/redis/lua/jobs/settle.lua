@@ -14,7 +14,8 @@
 --          else is granted the job. Only `completed` commits, and only in a session. Every check precedes
 --          the first write of a job, and that write is a removal, which Redis allows when memory is full.
 
-local now, ttl, state_ttl, history = read_clock(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
+local clock, ttl, state_ttl, history = unpack(ARGV, 1, 4)
+local now = read_clock(clock)
 
 local APPLIED = { completed = { 'applied', 'completed' }, failed = { 'applied', 'failed' },
   cancelled = { 'applied', 'cancelled' } }
@@ -103,7 +104,8 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
   return APPLIED[job.last_outcome]
 end
 
-local answers, size, i = {}, 0, 5
+local answers, size = {}, 0
+local i = 5
 while i <= #ARGV do
   local id, token, outcome, result, more = unpack(ARGV, i, i + 4)
   local answer
