@@ -10,7 +10,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from am2z_trio.concurrency import CancelScope, Event
-from am2z_trio.model.records import Grant, SettleAnswer, Settlement
+from am2z_trio.model.records import EarlyOutcome, Grant, SettleAnswer, Settlement
 
 
 class Stop(msgspec.Struct, frozen=True):
@@ -60,6 +60,7 @@ class Claim:
 
     __slots__ = (
         "began",
+        "builds_on",
         "called",
         "calls",
         "counts",
@@ -91,6 +92,8 @@ class Claim:
         """Jobs it waits for now."""
         self.called = 0
         """Jobs it has called in this run."""
+        self.builds_on: tuple[EarlyOutcome, ...] = ()
+        """Outcomes that this run was told before they were recorded."""
         self.root = self
         """The job in the store that this is part of: itself, unless it is run inline."""
         self.path = ""

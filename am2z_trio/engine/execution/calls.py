@@ -9,23 +9,25 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from am2z_trio.concurrency import Host
-from am2z_trio.engine.claim import Claim
+from am2z_trio.engine.claim import Claim, Stop
 from am2z_trio.engine.events.emitter import Emitter
 from am2z_trio.engine.processors.context import CallRequest, Context
 from am2z_trio.engine.processors.processor import name_of
 from am2z_trio.engine.processors.registry import Definition, Registry
 from am2z_trio.engine.processors.result import Done
 from am2z_trio.engine.states.job_state import JobState
+from am2z_trio.engine.submission.outgoing import UNFOUNDED
 from am2z_trio.engine.submission.request import ANY_OPTIONS, Asked, SubmitRequest
-from am2z_trio.engine.submission.submissions import MOST_REPEATS, Submissions, was_given_up
+from am2z_trio.engine.submission.submissions import MOST_REPEATS, Submissions, was_given_up, was_unfounded
 from am2z_trio.model.checks import require, require_seconds
 from am2z_trio.model.codec import RecordDecoder
 from am2z_trio.model.error_records import error_of
 from am2z_trio.model.errors import ConfigurationError, ResourceError
 from am2z_trio.model.ids import inline_id
 from am2z_trio.model.limits import MAX_CALLS
+from am2z_trio.model.logs import Log
 from am2z_trio.model.options import JobOptions
-from am2z_trio.model.records import ResultRecord, Settlement, callers_below, told_of_failure
+from am2z_trio.model.records import EarlyOutcome, ResultRecord, Settlement, callers_below, told_of_failure
 
 
 class Run(Protocol):
@@ -35,6 +37,8 @@ class Run(Protocol):
         self, claim: Claim, definition: Definition, *, stored: JobState | None
     ) -> Settlement | None: ...
 
+
+logger: Final = Log("am2z_trio.jobs")
 
 _decode_result: Final = RecordDecoder[ResultRecord](ResultRecord)
 
@@ -67,14 +71,33 @@ class Calls:
         require(isinstance(request.inline, bool), "inline", request.inline, "must be True or False")
         if request.inline:
             return await self._run_inline(run, claim, request, context)
-        ask = self._ask(claim, request)
+        early = self._early(claim) if request.early else None
+        ask = self._ask(claim, request, early)
         async with root.holder.away(root):
             began, repeats = self._host.now(), 0
             result = await self._submissions.execute(request.processor, request.state, ask, began=began)
             while was_given_up(result.error) and repeats < MOST_REPEATS:
                 result = await self._submissions.execute(request.processor, request.state, ask, began=began)
                 repeats += 1
+        if result.error is None:
+            # Whatever it was told before, this job was accepted upon it.
+            root.builds_on = tuple(early or ())
+        elif was_unfounded(result.error):
+            await self._run_again(root)
         return result.unwrap()
+
+    async def _run_again(self, root: Claim) -> None:
+        """What it has called so far answers from its record, or is waited for."""
+        logger.debug("job %s is run again: %s", root.grant.spec.id, UNFOUNDED)
+        root.cancel(Stop("released", UNFOUNDED))
+        await self._host.checkpoint()
+
+    @staticmethod
+    def _early(claim: Claim) -> list[EarlyOutcome] | None:
+        """Where to note what is told early; `None` for a job within another one, whose outcome others of that
+        see, and for a run that may have been told too much already."""
+        grant = claim.grant
+        return [] if claim.root is claim and grant.deliveries <= grant.attempt else None
 
     async def call_each(
         self, claim: Claim, many: int, call_of: Callable[[int], CallRequest], done: Done
@@ -84,17 +107,21 @@ class Calls:
         root = claim.root
         room = MAX_CALLS - root.called
         root.called += many
+        early = self._early(claim)
 
         def asked(number: int) -> Asked:
             if number >= room:
                 raise _too_many(root)
             request = call_of(number)
-            return request.processor, request.state, self._ask(claim, request)
+            ask = self._ask(claim, request, early if request.early else None)
+            return request.processor, request.state, ask
 
         async with root.holder.away(root):
             await self._submissions.execute_each(many, asked, done, partial(self._caller_survives, root))
+        if early:
+            root.builds_on = tuple(early)
 
-    def _ask(self, claim: Claim, request: CallRequest) -> SubmitRequest:
+    def _ask(self, claim: Claim, request: CallRequest, early: list[EarlyOutcome] | None) -> SubmitRequest:
         root = claim.root
         spec = root.grant.spec
         own_session = request.session is not None
@@ -106,6 +133,8 @@ class Calls:
             root=spec.id,
             key=f"{claim.path}{request.key}",
             commits=own_session,
+            builds_on=root.builds_on,
+            early=early,
             caller_survives=partial(self._caller_survives, root),
         )
 

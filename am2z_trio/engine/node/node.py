@@ -109,7 +109,7 @@ class Node:
         self.stops = SessionStops(host, store, self.sessions, self.in_flight, self.emitter)
         self.opening = self._make_opening()
         self.claims = Claims()
-        self.settler = Settler(host, store, node_id)
+        self.settler = Settler(host, store, self.in_flight, node_id)
         self.threads = Threads(host, options.limits.max_abandoned_threads)
         self.hogs = Hogs(host, self.claims, registry)
         self.fleet = Fleet(host, registry, self.emitter, self._worker_services(), serves=options.workers)
@@ -306,6 +306,7 @@ class Node:
                 self.stops.own(nursery)
                 await nursery.start(lasting, host, "the store", self.store.run, self.inbox)
                 await nursery.start(lasting, host, "the settler", self.settler.run)
+                nursery.start_soon(lasting, host, "the settler of compositions", self.settler.run_behind)
                 await nursery.start(lasting, host, "the task that submits", self.in_flight.run)
                 await nursery.start(
                     lasting, host, "the task of events", self._bus.run, host, self.store, self._own_context

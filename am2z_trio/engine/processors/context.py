@@ -58,6 +58,8 @@ class CallRequest(NamedTuple):
     timeout: float | None = None
     options: JobOptions | None = None
     inline: bool = False
+    early: bool = False
+    """Whether its outcome may be told before it is recorded."""
 
 
 class Services(Protocol):
@@ -207,6 +209,15 @@ class Context(RunContext):
             key = call_key(require_text("key", key, most=MAX_KEY_BYTES))
         request = CallRequest(processor, state, key, session, timeout, options, inline)
         return cast(S, await self._services.call(request, self))
+
+    async def call_part(self, processor: Processor[Any], state: Any, key: str, *, inline: bool) -> Any:
+        """What `chain` and `route` are made of: a call whose outcome may be told before it is recorded.
+
+        For code that does no more with it than to call on, or to return it: the store takes neither before
+        that outcome is recorded, and if it is not, this job is run again. None of a user's is to see it.
+        """
+        request = CallRequest(processor, state, call_key(key), inline=inline, early=not inline)
+        return await self._services.call(request, self)
 
     async def call_each(self, many: int, call_of: Callable[[int], CallRequest], done: Done) -> None:
         """What `parallel` and `batch` are made of: so many calls, none of them inline, in this one task.

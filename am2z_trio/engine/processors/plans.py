@@ -41,6 +41,11 @@ MOST_REASONS: Final = 20
 """Failures of a parallel that its message repeats; all of them are its causes."""
 
 
+MOST_EARLY: Final = 100
+"""Parts side by side whose outcomes may be told before they are recorded: the store looks at each of them
+when it is told what they come to. A user's `merge` gets recorded ones alone."""
+
+
 class ChainPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One after the other, each on what the one before returned."""
 
@@ -94,9 +99,10 @@ async def run(plan: Plan, state: Any, ctx: Context) -> Any:
         return await _run_chain(plan, state, ctx)
     if isinstance(plan, ParallelPlan):
         children = plan.children
+        early = plan.merge is None and len(children) <= MOST_EARLY
         results = await _run_all(
             len(children),
-            lambda i: CallRequest(children[i], state, str(i), inline=plan.inline),
+            lambda i: CallRequest(children[i], state, str(i), inline=plan.inline, early=early),
             ctx,
             inline=range(len(children)) if plan.inline else (),
             collect=plan.collect,
@@ -107,9 +113,10 @@ async def run(plan: Plan, state: Any, ctx: Context) -> Any:
     if isinstance(plan, RoutePlan):
         return await _run_route(plan, state, ctx)
     payloads = await _payloads(plan, state, ctx)
+    early = plan.merge is None and len(payloads) <= MOST_EARLY
     results = await _run_all(
         len(payloads),
-        lambda i: _batch_call(plan, payloads[i], i),
+        lambda i: _batch_call(plan, payloads[i], i, early=early),
         ctx,
         inline=[i for i, load in enumerate(payloads) if not isinstance(load, Payload)] if plan.inline else (),
         collect=False,
@@ -129,18 +136,18 @@ async def _payloads(plan: BatchPlan, state: Any, ctx: Context) -> Sequence[Any]:
     return list(cast("Iterable[object]", given))
 
 
-def _batch_call(plan: BatchPlan, payload: Any | Payload[Any], index: int) -> CallRequest:
+def _batch_call(plan: BatchPlan, payload: Any | Payload[Any], index: int, *, early: bool) -> CallRequest:
     if isinstance(payload, Payload):
         state, session = payload.state, payload.session  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         return CallRequest(plan.processor, state, str(index), session)
-    return CallRequest(plan.processor, payload, str(index), inline=plan.inline)
+    return CallRequest(plan.processor, payload, str(index), inline=plan.inline, early=early)
 
 
 async def _run_chain(plan: ChainPlan, state: Any, ctx: Context) -> Any:
     completed: list[str] = []
     for index, step in enumerate(plan.steps):
         try:
-            state = await ctx.call(step, state, key=str(index), inline=plan.inline)
+            state = await ctx.call_part(step, state, str(index), inline=plan.inline)
         except AM2ZError as error:
             raise _step_failed(ctx.processor, step.name, completed, state, error) from error
         completed.append(step.name)
@@ -161,7 +168,7 @@ async def _run_route(plan: RoutePlan, state: Any, ctx: Context) -> Any:
             f"{ctx.processor!r} has no route {_shown_key(key)} and no fallback (routes: {cut(routes, KIB)})",
             context={"processor": ctx.processor, "key": key if isinstance(key, str) else _shown_key(key)},
         )
-    return await ctx.call(chosen, state, key="route", inline=plan.inline)
+    return await ctx.call_part(chosen, state, "route", inline=plan.inline)
 
 
 async def _run_all(

@@ -110,6 +110,14 @@ class InFlight:
         else:
             self._waiters.resolve(settled)
 
+    def tell_early(self, settled: Settled, token: str) -> None:
+        """A job has been run here, and its outcome is about to be recorded: who may get on with it at once
+        is told."""
+        waiters = self._waiters.of(settled.id)
+        if len(waiters) == 1 and waiters[0].early is not None:
+            waiters[0].early.append((settled.id, token))
+            self._waiters.resolve(settled)
+
     def on_reconnect(self) -> None:
         """The store was away, perhaps for all."""
         self._vacancies.on_reconnect()

@@ -25,6 +25,7 @@ from .waiter import Waiter
 from .waiters import Waiters
 
 ABANDONED: Final = "its caller went away while it was submitted"
+UNFOUNDED: Final = "what the job that calls was told has not been recorded"
 
 
 Sending = tuple[Waiter, Enqueue]
@@ -144,6 +145,8 @@ def _refusal(request: Enqueue, answer: EnqueueAnswer) -> AM2ZError:
             f"job_id={spec.id!r}: {rule}",
             context={"field": "job_id", "value": spec.id, "rule": rule, "processor": answer.processor},
         )
+    if answer.status == "unfounded":
+        return JobCancelledError(UNFOUNDED, context={"parent": spec.parent})
     if answer.status == "unknown":
         return JobNotFoundError(
             f"job_id={spec.id!r}: there is no record of that job, and an id that the engine has made can be "

@@ -156,6 +156,7 @@ class Preparation:
             debounce=chosen.debounce or "",
             on_complete=Retention.of(chosen.remove_on_complete),
             on_fail=Retention.of(chosen.remove_on_fail),
+            builds_on=request.builds_on,
         )
 
     def _deadline(self, request: SubmitRequest, limits: Limits | None) -> float:

@@ -14,7 +14,7 @@ from am2z_trio.model.errors import ConfigurationError
 from am2z_trio.model.ids import chosen_id
 from am2z_trio.model.limits import MAX_SESSION_BYTES
 from am2z_trio.model.options import JobOptions
-from am2z_trio.model.records import Grant
+from am2z_trio.model.records import EarlyOutcome, Grant
 
 from .waiter import Limits
 
@@ -41,6 +41,10 @@ class SubmitRequest(msgspec.Struct, frozen=True, kw_only=True):
     total_timeout: float | None = None
     waits: bool = True
     """Whether the caller waits for its outcome."""
+    builds_on: tuple[EarlyOutcome, ...] = ()
+    """What the run that calls was told before it was recorded."""
+    early: list[EarlyOutcome] | None = None
+    """Where to note that its outcome is told before it is recorded; `None`: it is not."""
     caller_survives: Callable[[], bool] | None = None
     """Asked when the call is cancelled: whether the job that calls will be run again, and call again."""
 

@@ -18,7 +18,7 @@ from am2z_trio.model.records import DEADLINE, PARENT_ENDED, Settled
 from .directory import Directory
 from .in_flight import InFlight
 from .job import outcome_of
-from .outgoing import ABANDONED
+from .outgoing import ABANDONED, UNFOUNDED
 from .preparation import Preparation
 from .request import Asked, SubmitRequest
 from .waiter import Waiter
@@ -96,6 +96,7 @@ class Submissions:
         waiter = self._in_flight.submit(
             made.request, spot, shared=shared, limits=made.limits, assumed=made.assumed
         )
+        waiter.early = request.early
         deadline = self._host.effective_deadline()
         try:
             waiting = None if request.root else running_job()
@@ -220,6 +221,7 @@ class Submissions:
             return failed_result(error, processor="", session=None)
         place.codec = made.codec
         waiter = self._in_flight.submit(made.request, place, limits=made.limits, assumed=made.assumed)
+        waiter.early = request.early
         place.id = waiter.id
         waiting[waiter.id] = waiter
         return None
@@ -257,3 +259,8 @@ def was_given_up(error: AM2ZError | None) -> bool:
         # Not where its time is over by which this very caller has bounded it.
         return not isinstance(error, TotalTimeoutError)
     return isinstance(error, JobCancelledError) and error.message in GIVEN_UP
+
+
+def was_unfounded(error: AM2ZError | None) -> bool:
+    """Whether a job was not accepted, as what its caller was told before has not been recorded."""
+    return isinstance(error, JobCancelledError) and error.message == UNFOUNDED

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from am2z_trio.concurrency import Event, Host
 from am2z_trio.model.errors import AM2ZError, DeadlineExceededError, TotalTimeoutError
-from am2z_trio.model.records import Enqueue, Settled
+from am2z_trio.model.records import EarlyOutcome, Enqueue, Settled
 
 
 class Limits(NamedTuple):
@@ -39,6 +39,7 @@ class Waiter:
         "asked",
         "assumed",
         "due",
+        "early",
         "gave_up",
         "history",
         "id",
@@ -74,6 +75,8 @@ class Waiter:
         self.limits = limits
         self.assumed = assumed
         """Its processor was asked for by name, and known to be served some time ago."""
+        self.early: list[EarlyOutcome] | None = None
+        """Where to note that the outcome was told before it was recorded; `None`: it is to be recorded."""
         self.gave_up = False
         """Its own limit was over before its outcome had come."""
         self.unserved = 0.0

@@ -16,7 +16,7 @@ from typing import Final
 from am2z_trio.concurrency import TaskStatus
 from am2z_trio.concurrency.groups import is_an_error
 from am2z_trio.engine.claim import Claim
-from am2z_trio.engine.execution.settlements import conflicted
+from am2z_trio.engine.execution.settlements import conflicted, released
 from am2z_trio.engine.processors.registry import Definition, Registration
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.logs import Log
@@ -137,6 +137,11 @@ class Feeder:
                 services.settler.submit(claim, services.executor.conflict_exhausted(claim))
             else:
                 services.settler.submit(claim, conflicted(claim))
+            return
+        if answer.status == "unfounded":
+            # The claim stands. What it has called answers from its record when it is run again.
+            claim.builds_on = ()
+            services.settler.submit(claim, released(claim))
             return
         if answer.status == "fenced" and settlement.outcome not in ("cancelled", "released", "conflicted"):
             logger.warning("job %s was taken away; what it did here is dropped", settlement.id)

@@ -4,6 +4,10 @@ One call is under way at a time; what becomes ready meanwhile goes with the next
 settled at once, and a busy node settles a batch per round trip. The slot that ran the job does not
 wait for the answer.
 
+Nor does a composition whose part has run here: it is told the outcome when that is sent, and what it makes of
+it follows on the same connection, before there is an answer. Whether the outcome was recorded, the store sees
+before it takes what is built on it (`builds_on`).
+
 Only the store's own answer settles a claim. An error reply says nothing about the job: the server may be
 full, may not know this node's rights yet, or may have moved. Such a settlement is kept and sent again,
 while later ones pass it. One that is refused for what it holds (a result beyond the server's limits) will
@@ -16,9 +20,12 @@ import time
 from collections.abc import Awaitable, Sequence
 from typing import Final, NoReturn
 
+import msgspec
+
 from am2z_trio.concurrency import Host, TaskStatus
 from am2z_trio.concurrency.batching import Batching, Fifo, Verdict
 from am2z_trio.engine.claim import Claim
+from am2z_trio.engine.submission.in_flight import InFlight
 from am2z_trio.model.codec import NIL, encode_record
 from am2z_trio.model.error_records import record_of
 from am2z_trio.model.errors import (
@@ -29,11 +36,13 @@ from am2z_trio.model.errors import (
     UnknownOutcomeError,
     ValidationError,
 )
+from am2z_trio.model.limits import KIB
 from am2z_trio.model.logs import Log
 from am2z_trio.model.records import (
     WIRE_VERSION,
     ResultRecord,
     SettleAnswer,
+    Settled,
     Settlement,
     reason_of_failure,
 )
@@ -46,6 +55,12 @@ RETRY_AFTER: Final = 0.1
 LONGEST_RETRY: Final = 5.0
 """Seconds before settlements that were refused for now are sent again: doubling."""
 
+EARLY_BYTES: Final = 32 * KIB
+"""Largest outcome that is told before it is recorded: one that is much larger may be refused."""
+
+OF_A_RUN: Final = ("completed", "failed", "retry")
+"""Outcomes that say what a run has come to."""
+
 TOLD: Final = 500
 """Bytes of the server's words that go into a job's error."""
 
@@ -55,13 +70,24 @@ Entry = tuple[Claim | None, Settlement]
 class Settler:
     """The node's settlements. Bounded by its claims: each has at most one settlement here."""
 
-    def __init__(self, host: Host, store: Store, node: str) -> None:
+    def __init__(self, host: Host, store: Store, in_flight: InFlight, node: str) -> None:
         self._store = store
+        self._in_flight = in_flight
         self._node = node
         self._line = Fifo[Entry]()
-        self._batching = Batching(
+        self._line_behind = Fifo[Entry]()
+        """Those that are built on others, which have been sent."""
+        self._batching = self._batching_of(host, self._line)
+        self._batching_behind = self._batching_of(host, self._line_behind)
+        self.refusal = ""
+        """Why the store refuses settlements now; empty if it takes them."""
+        self.completed = self.failed = 0
+        """Jobs that this node has settled so."""
+
+    def _batching_of(self, host: Host, line: Fifo[Entry]) -> Batching[Entry]:
+        return Batching(
             host,
-            self._line,
+            line,
             self._settle,
             self._refused,
             self._settled,
@@ -69,30 +95,49 @@ class Settler:
             most=BATCH,
             pauses=(RETRY_AFTER, LONGEST_RETRY),
         )
-        self.refusal = ""
-        """Why the store refuses settlements now; empty if it takes them."""
-        self.completed = self.failed = 0
-        """Jobs that this node has settled so."""
 
     def submit(self, claim: Claim | None, settlement: Settlement) -> None:
         """Settle soon. Synchronous, so that a cancelled task can hand its job back.
 
         Without a claim: a job that was granted to this node and that it cannot run.
         """
-        self._line.append((claim, settlement))
-        self._batching.ring()
+        if claim is not None and claim.builds_on and settlement.outcome in OF_A_RUN:
+            settlement = msgspec.structs.replace(settlement, builds_on=claim.builds_on)
+            self._line_behind.append((claim, settlement))
+            self._batching_behind.ring()
+        else:
+            self._line.append((claim, settlement))
+            self._batching.ring()
 
     async def wait_idle(self) -> None:
         """Wait until everything submitted so far has been answered."""
-        await self._batching.wait_idle()
+        while not (self._batching.is_idle and self._batching_behind.is_idle):
+            await self._batching.wait_idle()
+            await self._batching_behind.wait_idle()
 
     def run(self, *, task_status: TaskStatus) -> Awaitable[NoReturn]:
         """Settle until cancelled. Here and below no coroutine of its own: each is resumed for every job."""
         task_status.started()
         return self._batching.run()
 
+    def run_behind(self) -> Awaitable[NoReturn]:
+        """Settle what is built on other outcomes, until cancelled: right behind these, and beside what is
+        under way."""
+        return self._batching_behind.run()
+
     def _settle(self, batch: Sequence[Entry]) -> Awaitable[list[SettleAnswer]]:
+        for claim, settlement in batch:
+            if claim is not None and claim.grant.spec.parent:
+                self._tell_early(settlement)
         return self._store.settle([settlement for _, settlement in batch])
+
+    def _tell_early(self, settlement: Settlement) -> None:
+        """The outcome of a job that another one has called, if nothing but the loss of its claim can make it
+        come to nothing."""
+        result = settlement.result
+        if settlement.outcome == "completed" and settlement.commit is None and len(result) <= EARLY_BYTES:
+            early = Settled(settlement.id, "completed", "", msgspec.Raw(result))
+            self._in_flight.tell_early(early, settlement.token)
 
     def _settled(self, batch: Sequence[Entry], answers: Sequence[SettleAnswer]) -> None:
         if self.refusal:
@@ -164,6 +209,7 @@ class Settler:
             outcome="failed",
             reason=reason_of_failure(told),
             result=encode_record(record),
+            builds_on=settlement.builds_on,
         )
 
 
