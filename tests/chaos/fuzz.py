@@ -67,8 +67,9 @@ from am2z_trio.store.ports import StoreSettings
 from am2z_trio.store.redis.keys import anchor, spell
 from am2z_trio.store.redis.rows import decode_inbox
 from am2z_trio.store.redis.store import RedisStore
+from am2z_trio.wire.programs import FUNCTIONS_SINCE
 from am2z_trio.wire.resp import INCOMPLETE, Push, ReplyError, new_parser, pack
-from am2z_trio.wire.scripts import Script
+from am2z_trio.wire.scripts import Library, Script
 
 from .auditor import Finding, Outside, audit
 
@@ -110,7 +111,8 @@ class Wire:
         self._parser = new_parser()
         self.pushed: list[tuple[bytes, bytes]] = []
         self.subscribed: set[bytes] = set()
-        self.exchange([pack(("HELLO", 3))])
+        told: Any = self.call("HELLO", 3)
+        self.has_functions = int(told[b"version"].partition(b".")[0]) >= FUNCTIONS_SINCE
 
     def exchange(self, batch: Sequence[bytes]) -> list[Any]:
         self._socket.sendall(b"".join(batch))
@@ -128,6 +130,12 @@ class Wire:
         if isinstance(reply, ReplyError):
             raise reply
         return reply
+
+    def teach(self, library: Library) -> None:
+        """Have the server know it; another call may have seen to that meanwhile."""
+        (reply,) = self.exchange([library.load])
+        if isinstance(reply, ReplyError) and "already exists" not in str(reply):
+            raise reply
 
     def subscribe(self, channel: bytes, on: bool) -> None:
         """Subscriptions are confirmed by a push."""
@@ -201,22 +209,34 @@ async def rest(rounds: int) -> None:
 
 
 class Client:
-    """What `RedisStore` needs of its client. An unanswered call is sent again, byte for byte."""
+    """What `RedisStore` needs of its client. An unanswered call is sent again, byte for byte.
+
+    As in the product, a function that the server has lost is sent as a script, and taught anew for the next
+    call; a script that it has lost is sent with its source.
+    """
 
     def __init__(self, actor: Actor) -> None:
         self._actor = actor
 
     async def eval(self, script: Script, keys: Sequence[Any], args: Sequence[Any]) -> Any:
         actor = self._actor
-        command = ("EVALSHA", script.sha1, len(keys), *keys, *args)
+        wire, called = actor.episode.wire, (len(keys), *keys, *args)
+        command: tuple[Any, ...] = ("EVALSHA", script.sha1, *called)
+        if script.library is not None and wire.has_functions:
+            command = ("FCALL", script.function, *called)
         while True:
             reply = await _Give(Request(actor, command, *actor.doing))
             if reply is LOST:
                 actor.on_reconnect()
             elif isinstance(reply, ReplyError):
-                if not str(reply).startswith("NOSCRIPT"):
+                if str(reply).startswith("ERR Function not found"):
+                    assert script.library is not None
+                    wire.teach(script.library)
+                    command = ("EVALSHA", script.sha1, *called)
+                elif str(reply).startswith("NOSCRIPT"):
+                    command = ("EVAL", script.source, *called)
+                else:
                     raise reply
-                command = ("EVAL", script.source, len(keys), *keys, *args)
             else:
                 return reply
 
@@ -900,6 +920,8 @@ class Episode:
         if rng.random() < 0.01:
             self.tally["fault: scripts flushed"] += 1
             self.wire.call("SCRIPT", "FLUSH")
+            if self.wire.has_functions:
+                self.wire.call("FUNCTION", "FLUSH")
         if self._rollbacks:
             if rng.random() < 0.01:
                 self._picture = self._take_picture()

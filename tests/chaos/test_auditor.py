@@ -13,7 +13,6 @@ from hypothesis.stateful import invariant, run_state_machine_as_test
 
 from am2z_trio.model.codec import checksum
 from am2z_trio.model.records import UNLIMITED, Commit, Enqueue, JobSpec, QueueLimits, Settlement, StateWrite
-from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store.ports import StoreSettings
 from am2z_trio.store.redis.keys import TEMPLATES, spell
 from am2z_trio.store.redis.store import RedisStore
@@ -22,15 +21,14 @@ from tests.chaos.keyspace import CHANNELS, TYPES
 from tests.store.test_stateful import (
     EXAMPLES,
     NO_EXPLAIN,
-    BlockingClient,
     KeptMachine,
     LimitsMachine,
     ServingMachine,
     SessionMachine,
     StoreMachine,
     TurnMachine,
-    drive,
 )
+from tests.support.blocking import BlockingClient, blocking_store, drive
 
 PER_SESSION = QueueLimits(per_session=1)
 LONG = 30 * 24 * 3600 * 1000
@@ -51,14 +49,14 @@ class Town:
 
     def __init__(self, connection: redis.Redis) -> None:
         self.connection = connection
+        self.client = BlockingClient(connection)
         self.seq = 0
         self.channels: list[Any] = []
         self.store = self.node("n1")
         self.outside = Outside(effects=msgspec.msgpack.Decoder(list[str]).decode)
 
     def node(self, name: str) -> RedisStore:
-        store = RedisStore(name, RedisOptions(), settings=StoreSettings(state_ttl=900, state_history=3))
-        store.link.commands = BlockingClient(self.connection)  # type: ignore[assignment]
+        store = blocking_store(self.client, name, StoreSettings(state_ttl=900, state_history=3))
         channel = self.connection.pubsub()
         channel.subscribe(key("inbox", name))
         channel.get_message(timeout=5)

@@ -11,7 +11,7 @@ from am2z_trio.model.records import Settlement
 from tests.chaos.fuzz import Tally, Violation, Wire, run
 from tests.chaos.test_auditor import Town
 from tests.mutants.test_script_mutants import Mutant, mutate
-from tests.store.test_stateful import drive
+from tests.support.blocking import drive
 
 FAULTS = (
     "request lost",

@@ -10,7 +10,7 @@ the wire is replaced by a blocking client, so that a step needs no event loop.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from math import inf
 from typing import Any, TypeVar
 
@@ -46,7 +46,6 @@ from am2z_trio.model.records import (
     StateWrite,
     turn_of,
 )
-from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.model.transitions import TERMINAL
 from am2z_trio.store.agreed import BOUNDS
 from am2z_trio.store.memory.server import MemoryServer
@@ -57,6 +56,7 @@ from am2z_trio.store.redis.keys import anchor, spell
 from am2z_trio.store.redis.rows import decode_inbox
 from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.wire.scripts import Script
+from tests.support.blocking import BlockingClient, blocking_store, drive
 
 T = TypeVar("T")
 
@@ -78,38 +78,6 @@ EXAMPLES = 60 if settings().max_examples <= 100 else settings().max_examples
 NO_EXPLAIN = [phase for phase in Phase if phase is not Phase.explain]
 """Explaining a failure runs the program many more times."""
 SETTINGS = StoreSettings(lease=10, result_ttl=3600, disconnect_grace=1, state_ttl=8, state_history=2)
-
-
-def drive(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never waits."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        value: T = done.value
-        return value
-    raise AssertionError("the store waited")
-
-
-class BlockingClient:
-    """What `RedisStore` needs of its client, on redis-py."""
-
-    def __init__(self, connection: redis_py.Redis) -> None:
-        self._connection = connection
-        self.last: tuple[Any, ...] = ()
-
-    async def eval(self, script: Script, keys: Sequence[Any], args: Sequence[Any]) -> Any:
-        self.last = ("EVAL", script.source, len(keys), *keys, *args)
-        return self.again()
-
-    async def call(self, *args: Any) -> Any:
-        return self._connection.execute_command(*args)
-
-    def send_eval(self, script: Script, keys: Sequence[Any], args: Sequence[Any]) -> None:
-        drive(self.eval(script, keys, args))
-
-    def again(self) -> Any:
-        """Send the last script call once more, byte for byte."""
-        return self._connection.execute_command(*self.last)
 
 
 class Inbox:
@@ -138,9 +106,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.client = BlockingClient(self.connection)
         self.stores: dict[str, RedisStore] = {}
         for node in NODES:
-            store = RedisStore(node, RedisOptions(), settings=SETTINGS, clock=lambda: self.now)
-            store.link.commands = self.client  # type: ignore[assignment]
-            self.stores[node] = store
+            self.stores[node] = blocking_store(self.client, node, SETTINGS, lambda: self.now)
         self.inboxes: dict[str, Inbox] = {}
         self.channels: dict[str, Any] = {}
         self.seq: dict[str, int] = dict.fromkeys(NODES, 0)
@@ -1220,8 +1186,7 @@ def test_any_script_call_may_arrive_again(redis_server: Any, again: int) -> None
     with redis_server.client() as connection:
         connection.flushall()
         client = BlockingClient(connection)
-        store = RedisStore("n1", RedisOptions(), settings=SETTINGS, clock=lambda: 1_000_000)
-        store.link.commands = client  # type: ignore[assignment]
+        store = blocking_store(client, "n1", SETTINGS, lambda: 1_000_000)
 
         def repeat(coroutine: Coroutine[Any, Any, T]) -> T:
             answer = drive(coroutine)
