@@ -13,14 +13,13 @@ import pytest
 from am2z_trio.model.codec import checksum
 from am2z_trio.model.options import Retention
 from am2z_trio.model.records import Enqueue, Settlement, StateWrite
-from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store.memory.server import MemoryServer
 from am2z_trio.store.redis import scripts
 from am2z_trio.store.redis.keys import spell
 from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.testing.conformance import SETTINGS, job
 from benchmarks import scripts as bench
-from tests.store.test_stateful import BlockingClient, drive
+from tests.support.blocking import BlockingClient, blocking_store, drive
 
 NOW = 1_000_000
 SIZES = {
@@ -50,8 +49,7 @@ def connection(redis_server: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def store(connection: Any) -> RedisStore:
-    store = RedisStore("n1", RedisOptions(), settings=SETTINGS, clock=lambda: NOW)
-    store.link.commands = BlockingClient(connection)  # type: ignore[assignment]
+    store = blocking_store(BlockingClient(connection), "n1", SETTINGS, lambda: NOW)
     drive(store.join())
     return store
 
@@ -117,10 +115,9 @@ class Held:
 
 
 @pytest.mark.parametrize("step", sorted(bench.OPERATIONS))
-def test_no_call_does_more_because_more_has_piled_up(step, connection, monkeypatch):
-    monkeypatch.setattr(bench, "SIZES", SIZES)
+def test_no_call_does_more_because_more_has_piled_up(step, connection):
     try:
-        found = bench.measure(connection, 1.0, [step])
+        found = bench.measure(connection, SIZES, [step])
     finally:
         connection.config_set("slowlog-log-slower-than", 10_000)
     assert found

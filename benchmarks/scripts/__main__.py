@@ -1,0 +1,5 @@
+"""`python -m benchmarks.scripts`."""
+
+from . import main
+
+main()
