@@ -17,8 +17,7 @@ import pytest
 
 from am2z_trio.cli.display import progress, say, table
 from am2z_trio.store.redis import keys
-from tests.support.servers import RedisProcess
-from tests.support.waiting import wait_until
+from tests.conftest import RedisProcess, wait_until
 
 JOBS = """
 import anyio, msgspec

@@ -56,7 +56,10 @@ _REFUSALS: Final = {
     b"unfounded": EnqueueAnswer(status="unfounded"),
     b"unknown": EnqueueAnswer(status="unknown"),
 }
-_APPLIED_COMPLETED: Final = SettleAnswer(status="applied", outcome="completed")
+_APPLIED: Final = {
+    outcome.encode(): SettleAnswer(status="applied", outcome=outcome)
+    for outcome in ("completed", "failed", "cancelled", "retry", "released", "conflicted")
+}
 _UNSETTLED: Final = {
     b"gone": SettleAnswer(status="gone"),
     b"fenced": SettleAnswer(status="fenced"),
@@ -192,7 +195,10 @@ def claim_answer(answer: list[Any]) -> ClaimAnswer:
     grants: list[Grant] = []
     unreadable: list[Unreadable] = []
     newer: list[Unreadable] = []
-    for row in answer[2:]:
+    rest = iter(answer[2:])
+    for first in rest:
+        # A plain job's is no array of its own.
+        row = cast("Sequence[Any]", first if type(first) is list else (first, next(rest), next(rest)))
         try:
             grants.append(grant(*row))
         except ValidationError as error:
@@ -227,14 +233,10 @@ def standing(status: bytes, cancel: bytes | None = None) -> Standing:
     return Standing(status="settled" if status == b"settled" else "lost")
 
 
-def settle_answer(row: list[Any]) -> SettleAnswer:
+def settle_answer(row: bytes | list[Any]) -> SettleAnswer:
+    if isinstance(row, bytes):
+        return _APPLIED[row]
     status = row[0]
-    if status == b"applied":
-        return (
-            _APPLIED_COMPLETED
-            if row[1] == b"completed"
-            else SettleAnswer(status="applied", outcome=text(row[1]))
-        )
     if status == b"replay":
         return SettleAnswer(status="replay", outcome=text(row[1]))
     if status == b"conflict":

@@ -1,11 +1,10 @@
 -- A job waits for another one, which nobody had called.
 --
 -- KEYS     anchor
--- ARGV     id
+-- ARGV     clock, id
 -- RETURNS  nothing
 -- INVARIANT  a job that is waited for is not kept waiting by those that wait.
 
-local id = unpack(ARGV)
-local job = load(id)
+local job = load(ARGV[2])
 if job then call_for(job, 1) end
 finish()

@@ -4,7 +4,7 @@
 -- ARGV     clock, node, queue, seq, limit, nonce, result ttl ms, flow: starts, per ms, set aside (1 or 0),
 --          most active, most active per session (0: not limited), 1 to take only what other jobs wait for, else 0
 -- RETURNS  {'lost'} | {'stale'} | {'ok', ms until it is worth another call or -1, grant ...}
---          grant: {id, token, spec} of a plain job that is granted for the first time; of any other one
+--          grant: id, token, spec of a plain job that is granted for the first time; of any other one
 --          {id, token, spec, attempt, deliveries, ms to the deadline or -1, row of read_state or '', errors,
 --          conflicts}
 -- INVARIANT  a token is granted once: the nonce is the caller's, so a server that was rolled back and
@@ -13,11 +13,10 @@
 --          what is not granted, a call looks at a bounded part of it and asks for another call at once; so it
 --          does where the next grant would take the answer beyond REPLY_BYTES.
 
-local clock, node, queue, seq, limit, nonce, ttl, flow_starts, flow_per, set_aside, most_active, per_session,
-  calls_only = unpack(ARGV)
-local now = read_clock(clock)
-seq, limit, flow_starts, flow_per = tonumber(seq), tonumber(limit), tonumber(flow_starts), tonumber(flow_per)
-most_active, per_session, calls_only = tonumber(most_active), tonumber(per_session), calls_only == '1'
+local now = read_clock(ARGV[1])
+local node, queue, seq, limit, nonce, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7]
+local flow_starts, flow_per, set_aside = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] == '1'
+local most_active, per_session, calls_only = tonumber(ARGV[11]), tonumber(ARGV[12]), ARGV[13] == '1'
 
 local lease = redis.call('ZSCORE', nodes_key(), node)
 if not lease or number(lease, 0) < 0 then return { 'lost' } end
@@ -34,7 +33,7 @@ if last then
     for index, id in ipairs(last[4]) do
       local token = whole(last[3] + index - 1) .. ':' .. last[2]
       if redis.call('HGET', job_key(tostring(id)), 'token') == token then
-        answer[#answer + 1] = granted(read(tostring(id)), token, now)
+        add_grant(answer, read(tostring(id)), token, now)
       end
     end
     return answer
@@ -295,20 +294,16 @@ if #found > 0 then
   for index, id in ipairs(found) do
     local job, token = jobs[index], whole(first + index - 1) .. ':' .. nonce
     job.deliveries = (job.deliveries and number(job.deliveries, 0) or 0) + 1
-    server.call('HSET', job_key(id), 'status', 'active', 'node', node, 'token', token, 'deliveries', job.deliveries)
+    server.call('HSET', job.key, 'status', 'active', 'node', node, 'token', token, 'deliveries',
+      job.more and job.deliveries or '1')
     active[#active + 1] = id
     active[#active + 1] = token
     if job.debounce then leave_debounce(job, job.debounce) end
     if job.turn then redis.call('HSET', floor_key(job.turn), 'holder', id) end
-    if #active == 1000 then
-      -- `unpack` puts its values on Lua's stack, which has room for some 8,000.
-      redis.call('HSET', active_key(node), unpack(active))
-      active = {}
-    end
-    answer[#answer + 1] = granted(job, token, now)
+    add_grant(answer, job, token, now)
     if is_heard() then tell('job:started', now, node, id, { attempt = number(job.attempt or 1, 1) }) end
   end
-  if #active > 0 then redis.call('HSET', active_key(node), unpack(active)) end
+  hold(node, active)
   count(queue, 'waiting', -#found)
   count(queue, 'active', #found)
 end
@@ -341,7 +336,7 @@ if flow_starts > 0 then
     local first_start = redis.call('ZRANGEBYSCORE', starts_key(queue), '(' .. whole(now - flow_per), '+inf', 'WITHSCORES',
       'LIMIT', 0, 1)
     local again = tonumber(first_start[2]) + flow_per
-    if set_aside == '1' and not calls_only then
+    if set_aside and not calls_only then
       -- Each for the time at which the limit will let it start, behind those set aside before; one that comes
       -- back too early, by a little, keeps its place.
       local gap, looked, kept = flow_per / flow_starts, 0, {}

@@ -6,27 +6,14 @@
 --          turn it takes from now on), delay ms, '=' and the turn it must not take away where it commits, or
 --          '', expected version ('': any), expected sha, new sha, new blob, outcomes that it is built on, as
 --          `are_recorded` reads them
--- RETURNS  per job: {'gone'} | {'replay', outcome} | {'fenced'} | {'unfounded'} what it is built on has not been
---          recorded | {'conflict', row of read_state}
---          | {'applied', outcome}; of the first jobs only, if conflicts use REPLY_BYTES up: the others are
---          left as they are
+-- RETURNS  per job: its outcome, which has been applied | {'gone'} | {'replay', outcome} | {'fenced'}
+--          | {'unfounded'} what it is built on has not been recorded | {'conflict', row of read_state}; of the
+--          first jobs only, if conflicts use REPLY_BYTES up: the others are left as they are
 -- INVARIANT  only the newest token settles, and once; one that was taken away is the newest until somebody
 --          else is granted the job. Only `completed` commits, and only in a session. Every check precedes
 --          the first write of a job, and that write is a removal, which Redis allows when memory is full.
 
-local clock, ttl, state_ttl, history = unpack(ARGV, 1, 4)
-local now = read_clock(clock)
-
-local APPLIED = { completed = { 'applied', 'completed' }, failed = { 'applied', 'failed' },
-  cancelled = { 'applied', 'cancelled' } }
-
--- Jobs of one session commit one after the other: its state is read once and kept once, as the last of them has
--- left it.
-local states, committed = {}, {}
-local function keep_committed(state)
-  states[state.name], committed[state] = nil, nil
-  keep_state(state, now, state_ttl, history)
-end
+local now, ttl, state_ttl, history = read_clock(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 
 local function settle(id, token, outcome, result, reason, delay, turn, version, sha, new_sha, blob, outcomes)
   local job = load(id)
@@ -51,11 +38,9 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
   if outcomes and not are_recorded(outcomes) then return { 'unfounded' } end
   local state
   if turn and outcome == 'completed' and job.skey then
-    state = states[job.skey] or load_state(job.skey, now)
-    states[job.skey] = state
+    state = load_state(job.skey, now)
     local taken = version ~= '' and turn ~= '' and is_taken(turn, id)
     if taken or (version ~= '' and (whole(state.version) ~= version or state.sha ~= sha)) then
-      if committed[state] then keep_committed(state) end
       return { 'conflict', state_row(job.skey, now) }
     end
   end
@@ -66,14 +51,16 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
       redis.call('HINCRBY', job_key(id), 'conflicts', 1)
       if reason ~= '' then redis.call('HSET', job_key(id), 'turn', reason) end
     end
-    return { 'applied', returned and outcome or 'cancelled' }
+    return returned and outcome or 'cancelled'
   end
   if outcome == 'retry' and job.skey and not job.cancel and is_stopping(job.skey, now) then job.cancel = SESSION_STOPPED end
-  drop_claim(job, outcome)
-  if state then
-    advance(state, now, new_sha, blob, history)
-    committed[state] = true
+  if state or outcome == 'retry' then
+    drop_claim(job, outcome)
+  else
+    -- Its record's end begins with a removal.
+    end_claim(job, outcome)
   end
+  if state then write_state(state, now, new_sha, blob, state_ttl, history) end
   if outcome == 'retry' and not job.cancel then
     tell('job:retrying', now, node, id, told_of_failure(job.attempt, reason))
     local status = delay > 0 and 'later' or 'waiting'
@@ -87,7 +74,7 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
     else
       put_back(job, false)
     end
-    return { 'applied', 'retry' }
+    return 'retry'
   end
   local transition = 'cancel'
   if outcome == 'completed' then
@@ -101,11 +88,10 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
   if transition ~= 'cancel' then reason = '' end
   job.last_outcome = STATUS_OF[transition]
   end_job(job, transition, now, ttl, reason, result, node, told)
-  return APPLIED[job.last_outcome]
+  return job.last_outcome
 end
 
-local answers, size = {}, 0
-local i = 5
+local answers, size, i = {}, 0, 5
 while i <= #ARGV do
   local id, token, outcome, result, more = unpack(ARGV, i, i + 4)
   local answer
@@ -117,9 +103,9 @@ while i <= #ARGV do
     i = i + 13
   end
   answers[#answers + 1] = answer
-  if answer[1] == 'conflict' then size = size + #(answer[2][4] or '') end
+  if type(answer) == 'table' and answer[1] == 'conflict' then size = size + #(answer[2][4] or '') end
   if size >= REPLY_BYTES then break end
 end
-for state in pairs(committed) do keep_committed(state) end
+leave_claims()
 finish()
 return answers

@@ -1,13 +1,12 @@
 -- A job waits for others: the limits of its queue do not count it any more.
 --
 -- KEYS     anchor
--- ARGV     id, token
+-- ARGV     clock, id, token
 -- RETURNS  nothing
 -- INVARIANT  only the newest token steps aside, and once. One that is in line to step back leaves the line.
 
-local id, token = unpack(ARGV)
-local job = load(id)
-if not job or job.token == '' or job.token ~= token then return end
+local job = load(ARGV[2])
+if not job or job.token == '' or job.token ~= ARGV[3] then return end
 if job.away then
   redis.call('ZREM', back_key(job.queue), job.id)
   return

@@ -8,15 +8,16 @@
 --          accepted before can write any more: each has ended, and its token is retired. Nothing is left
 --          of the session but its state. Who asks hears the outcome of the jobs that were spared.
 
-local clock, ttl, name, session, node, cursor, batch, running, refuse = unpack(ARGV)
+local now, ttl, name, session, node = read_clock(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local STOPS_KEPT_MS = 3600000
-local now, key, everything = read_clock(clock), session_key(name), running == '1'
+local everything = ARGV[8] == '1'
+local key = session_key(name)
 
 -- The removal comes first: it is allowed when memory is full.
 redis.call('HDEL', key, 'stopping')
-redis.call('HSET', key, 'stopping', whole(now + refuse))
+redis.call('HSET', key, 'stopping', whole(now + tonumber(ARGV[9])))
 keep_unwritten(key)
-local page = redis.call('SSCAN', jobs_key(name), cursor, 'COUNT', batch)
+local page = redis.call('SSCAN', jobs_key(name), ARGV[6], 'COUNT', ARGV[7])
 local answer = { page[1], 0 }
 table.sort(page[2])
 for _, id in ipairs(page[2]) do
@@ -40,7 +41,6 @@ for _, id in ipairs(page[2]) do
   end
 end
 
-leave_together(name)
 if everything and answer[1] == '0' then
   if redis.call('EXISTS', jobs_key(name)) == 1 then
     answer[1] = '-1'
@@ -55,7 +55,7 @@ if everything and answer[1] == '0' then
     redis.call('ZADD', stopped_key(), whole(stop), name)
     redis.call('ZREMRANGEBYRANK', stopped_key(), 0, -STOPS_KEPT - 1)
     redis.call('PEXPIRE', stopped_key(), STOPS_KEPT_MS)
-    redis.call('PUBLISH', stops_key(), packed_list({ '\148' .. cmsgpack.pack('stopped', session, stop, node) }))
+    redis.call('PUBLISH', stops_key(), packed_list(1, { '\148' .. cmsgpack.pack('stopped', session, stop, node) }))
   end
 end
 finish()

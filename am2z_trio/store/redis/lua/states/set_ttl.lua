@@ -5,13 +5,12 @@
 -- RETURNS  1
 -- INVARIANT  the state itself is not touched; an expired one does not come back.
 
-local clock, name, ttl = unpack(ARGV)
-local now = read_clock(clock)
-local state, key = load_state(name, now), session_key(name)
-redis.call('HSET', key, 'ttl', ttl)
+local now, name, ttl = read_clock(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local state, key = load_state(name, now), session_key(ARGV[2])
+redis.call('HSET', key, 'ttl', ARGV[3])
 keep_unwritten(key)
 if state.sha ~= '' then
-  if tonumber(ttl) > 0 then
+  if ttl > 0 then
     redis.call('HSET', key, 'expires', whole(tonumber(state.updated) + ttl))
     redis.call('ZADD', expiries_key(), whole(tonumber(state.updated) + ttl), name)
   else

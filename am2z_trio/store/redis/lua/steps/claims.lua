@@ -1,4 +1,17 @@
--- A claim's end, and its leave from the limits of its queue. Follows the leaving.
+-- A node's claims: their beginning, their end, and its leave from the limits of its queue. Follows the leaving.
+
+-- `claims` is id, token, id, token ... of one node. A server keeps a hash of up to a few hundred short entries as a
+-- string that it reads from its beginning for every one of them; but not a hash that has held a long one.
+local HELD_AT_ONCE, MANY, LONG = 1000, 10, 65
+local function hold(node, claims)
+  local key, n = active_key(node), #claims
+  if n > 2 * MANY then claims[n + 1], claims[n + 2] = '', string.rep(' ', LONG) end
+  for first = 1, #claims, HELD_AT_ONCE do
+    -- `unpack` puts its values on Lua's stack, which has room for some 8,000.
+    redis.call('HSET', key, unpack(claims, first, math.min(first + HELD_AT_ONCE - 1, #claims)))
+  end
+  if n > 2 * MANY then redis.call('HDEL', key, '') end
+end
 
 -- A job of the session is active no more: where their number is limited, the next one may be claimed.
 local function leave_session(queue, skey)
@@ -49,6 +62,25 @@ local function drop_claim(job, settled_as)
   elseif job.skey then
     leave_session(job.queue, job.skey)
   end
+end
+
+-- Plain jobs that end leave their node's claims together, when all are settled. A script that was broken off before
+-- has left ids of jobs that have ended, which whoever comes upon them takes away.
+local over, over_order = {}, {}
+local function end_claim(job, settled_as)
+  if job.more or job.skey and flow_of(job.queue)[2] then return drop_claim(job, settled_as) end
+  local of_node = over[job.node]
+  if not of_node then
+    of_node = {}
+    over[job.node] = of_node
+    over_order[#over_order + 1] = job.node
+  end
+  of_node[#of_node + 1] = job.id
+  job.last_token, job.last_outcome = job.token, settled_as
+end
+
+local function leave_claims()
+  for _, node in ipairs(over_order) do redis.call('HDEL', active_key(node), unpack(over[node])) end
 end
 
 -- Gives a claimed job back to its queue, unless somebody wants it cancelled: to the front, or for a time

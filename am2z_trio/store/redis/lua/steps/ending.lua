@@ -15,7 +15,7 @@ end
 -- Ends a job: only what a later look needs stays. `result` is msgpack or ''. `told`: of a failure that the store
 -- has not found itself, as above.
 function end_job(job, transition, now, ttl, reason, result, node, told)
-  local key, status = job_key(job.id), STATUS_OF[transition]
+  local key, status = job.key, STATUS_OF[transition]
   if job.status ~= 'active' then
     local debounce = redis.call('HGET', key, 'debounce')
     if debounce then leave_debounce(job, debounce) end
@@ -40,13 +40,20 @@ function end_job(job, transition, now, ttl, reason, result, node, told)
   if job.calls then end_children(job.id, now, ttl, reason == SESSION_STOPPED and SESSION_STOPPED or PARENT_ENDED, age) end
   -- A job whose calls complete gets on, however often it is lost with its worker.
   if job.parent and status == 'completed' then redis.call('HDEL', job_key(job.parent), 'stalls', 'charged') end
-  if job.skey then leave_jobs(job.skey, job.id) end
+  if job.skey then
+    redis.call('SREM', jobs_key(job.skey), job.id)
+    if redis.call('EXISTS', jobs_key(job.skey)) == 0 then redis.call('HDEL', sessions_key(), job.skey) end
+  end
   count(job.queue, job.status, -1)
   count(job.queue, status, 1)
   if result == '' then result = NIL end
   if job.origin ~= '' then
     local head = cmsgpack.pack('settled', job.id, status, reason)
-    for origin in string.gmatch(job.origin, '[^\n]+') do post(origin, '\149' .. head .. result, head) end
+    if string.find(job.origin, '\n', 1, true) then
+      for origin in string.gmatch(job.origin, '[^\n]+') do post(origin, '\149', head, result) end
+    else
+      post(job.origin, '\149', head, result)
+    end
   end
   if not is_heard() then return end
   local data = { attempt = job.attempt }

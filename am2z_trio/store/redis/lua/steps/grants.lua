@@ -2,22 +2,29 @@
 
 -- A job as its record has it, for who may grant it: what only some have is looked for where there is any.
 local function read(id)
-  local v = redis.call('HMGET', job_key(id), 'status', 'spec', 'queue', 'more')
-  if not v[4] then return { id = id, status = v[1], spec = v[2], queue = v[3], gen = false, deliveries = false } end
-  local w = server.call('HMGET', job_key(id), 'attempt', 'deliveries', 'deadline', 'stored', 'errors', 'debounce', 'gen',
+  local key = job_key(id)
+  local v = redis.call('HMGET', key, 'status', 'spec', 'queue', 'more')
+  if not v[4] then
+    return { id = id, key = key, status = v[1], spec = v[2], queue = v[3], gen = false, deliveries = false }
+  end
+  local w = server.call('HMGET', key, 'attempt', 'deliveries', 'deadline', 'stored', 'errors', 'debounce', 'gen',
     'conflicts', 'turn', 'depth', 'skey')
-  return { id = id, status = v[1], spec = v[2], queue = v[3], more = true, attempt = w[1], deliveries = w[2], deadline = w[3],
-    stored = w[4], errors = w[5], debounce = w[6], gen = w[7], conflicts = w[8], turn = w[9], depth = w[10],
+  return { id = id, key = key, status = v[1], spec = v[2], queue = v[3], more = true, attempt = w[1], deliveries = w[2],
+    deadline = w[3], stored = w[4], errors = w[5], debounce = w[6], gen = w[7], conflicts = w[8], turn = w[9], depth = w[10],
     skey = w[11] or nil }
 end
 
--- As `claim` answers it.
-local function granted(job, token, now)
-  if not job.more then return { job.id, token, job.spec } end
+-- As `claim` answers it: a plain job is three items, for each array in an answer takes the server a while.
+local function add_grant(answer, job, token, now)
+  local n = #answer
+  if not job.more then
+    answer[n + 1], answer[n + 2], answer[n + 3] = job.id, token, job.spec
+    return
+  end
   local remaining = -1
   if job.deadline then remaining = math.max(0, number(job.deadline, now) - now) end
   local state = job.stored and job.skey and state_row(job.skey, now) or ''
-  return { job.id, token, job.spec, job.attempt and number(job.attempt, 1) or 1,
+  answer[n + 1] = { job.id, token, job.spec, job.attempt and number(job.attempt, 1) or 1,
     job.deliveries and number(job.deliveries, 0) or 0, remaining, state, job.errors or '',
     job.conflicts and number(job.conflicts, 0) or 0 }
 end

@@ -3,46 +3,43 @@
 -- A script collects messages, events and counts while it works and sends them at its end with
 -- `finish()`: one PUBLISH per node (or a few), one HINCRBY per queue and status, however many jobs it touched.
 
--- msgpack array of already packed items
-local function packed_list(items)
-  return '\221' .. struct.pack('>I4', #items) .. table.concat(items)
+-- msgpack array of so many items, which are packed already
+local function packed_list(number, pieces)
+  return '\221' .. struct.pack('>I4', number) .. table.concat(pieces)
 end
 
-local outbox, outbox_order, posted = {}, {}, {}
+-- What each node is to be told: pieces of messages, how many these are and their bytes, and the bytes of all so
+-- far. They are put together once, when they go.
+local outbox, outbox_order = {}, {}
 
--- `settled`: the message is an outcome, and this its beginning; one that is too large to be pushed is to be fetched.
-local function post(node, packed, settled)
-  if node == '' then return end
-  local items = outbox[node]
-  if not items then
-    items = {}
-    outbox[node] = items
+local function publish(node, box)
+  redis.call('PUBLISH', inbox_key(node), packed_list(box.messages, box.pieces))
+  box.pieces, box.messages, box.bytes = {}, 0, 0
+end
+
+-- A message, packed; an outcome is its first byte, its head and its result. Whether anybody hears is asked where it
+-- is not the only one. An outcome that is too large to be pushed is to be fetched.
+local function post(node, message, head, result)
+  local box = outbox[node]
+  if not box then
+    if node == '' then return end
+    box = { pieces = {}, messages = 0, bytes = 0, posted = 0 }
+    outbox[node] = box
     outbox_order[#outbox_order + 1] = node
-    posted[node] = 0
+  elseif box.is_heard == nil then
+    box.is_heard = redis.call('PUBSUB', 'NUMSUB', inbox_key(node))[2] > 0
   end
-  if settled and (#packed > PUSHED_BYTES or posted[node] + #packed > POSTED_BYTES) then
-    packed = '\150' .. settled .. NIL .. '\195'
+  if box.is_heard == false then return end
+  local bytes = #message + (head and #head + #result or 0)
+  if head and (bytes > PUSHED_BYTES or box.posted + bytes > POSTED_BYTES) then
+    message, result = '\150', NIL .. '\195'
+    bytes = 3 + #head
   end
-  posted[node] = posted[node] + #packed
-  items[#items + 1] = packed
-end
-
-local function publish(node)
-  local items = outbox[node]
-  if posted[node] <= POSTED_BYTES then
-    redis.call('PUBLISH', inbox_key(node), packed_list(items))
-    return
-  end
-  local part, size = {}, 0
-  for _, item in ipairs(items) do
-    if size > 0 and size + #item > POSTED_BYTES then
-      redis.call('PUBLISH', inbox_key(node), packed_list(part))
-      part, size = {}, 0
-    end
-    part[#part + 1] = item
-    size = size + #item
-  end
-  redis.call('PUBLISH', inbox_key(node), packed_list(part))
+  if box.messages > 0 and box.bytes + bytes > POSTED_BYTES then publish(node, box) end
+  box.messages, box.bytes, box.posted = box.messages + 1, box.bytes + bytes, box.posted + bytes
+  local pieces = box.pieces
+  local n = #pieces
+  pieces[n + 1], pieces[n + 2], pieces[n + 3] = message, head, result
 end
 
 local counts, counts_order = {}, {}
@@ -87,7 +84,6 @@ end
 local wake, sieve_ghosts, let_back
 local function finish()
   sieve_ghosts()
-  for _, skey in ipairs(leavers_order) do leave_together(skey) end
   for _, queue in ipairs(counts_order) do
     -- There is room again where as many were active as may be: first for those that had stepped aside.
     local freed = (counts[queue].away or 0) - (counts[queue].active or 0)
@@ -100,6 +96,8 @@ local function finish()
       if by ~= 0 then redis.call('HINCRBY', meta_key(queue), status, by) end
     end
   end
-  for _, node in ipairs(outbox_order) do publish(node) end
-  if #events > 0 then redis.call('PUBLISH', events_key(), packed_list(events)) end
+  for _, node in ipairs(outbox_order) do
+    if outbox[node].messages > 0 then publish(node, outbox[node]) end
+  end
+  if #events > 0 then redis.call('PUBLISH', events_key(), packed_list(#events, events)) end
 end

@@ -35,7 +35,7 @@ end
 -- for what is usual.
 local function retain(job, dead, status, now, ttl)
   if not job.more and not dead then
-    server.call('PEXPIRE', job_key(job.id), ttl)
+    server.call('PEXPIRE', job.key, ttl)
     return nil
   end
   if job.parent then
