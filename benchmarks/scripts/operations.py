@@ -161,6 +161,14 @@ def many_queues(bench: Bench) -> None:
         drive(bench.store.stats(names))
     with bench.measured("tick over many queues"):
         bench.carry_on(20)
+    other = bench.store_of("n2")
+    drive(other.join())
+    for name in names:
+        drive(other.claim(name, 1, 1))
+    bench.now += 3_600_000
+    with bench.measured("forget a dead node that waited at many queues"):
+        bench.carry_on(100)
+    assert not bench.connection.exists(bench.key("lot", names[0]), bench.key("lot", names[-1]))
     bench.fill(len(names), session="s", own_queues=True)
     with bench.measured("stop a session in many queues"):
         drive(bench.store.stop_session("s", running=True, refuse=1.0))

@@ -457,7 +457,7 @@ class _Auditor:
                 yield Finding("I12", entry.key, "its node is gone, and it never expires")
             if float(nodes.get(node, -1)) >= 0 and entry.pttl >= 0:
                 yield Finding("I1", entry.key, "its node is there, and its claims' numbers expire")
-        for kind in ("suspects", "graces", "leases"):
+        for kind in ("suspects", "graces", "leases", "leaving"):
             for node in self.keyspace.get(kind) or {}:
                 if node not in nodes:
                     yield Finding("I12", kind, f"{node} is not among the nodes")

@@ -39,6 +39,7 @@ TYPES: Final = {
     "nodes": "zset",
     "suspects": "hash",
     "graces": "hash",
+    "leaving": "hash",
     "leases": "hash",
     "truce": "string",
     "probe": "string",

@@ -235,6 +235,7 @@ SPOILT: dict[str, Spoil] = {
     ),
     "a suspect that is no node": Spoil([("HSET", key("suspects"), "gone", "1")], "I12 suspects"),
     "a grace of no node": Spoil([("HSET", key("graces"), "gone", "1")], "I12 graces"),
+    "a search for the lots of no node": Spoil([("HSET", key("leaving"), "gone", "1")], "I12 leaving"),
     "a truce for ever": Spoil([("SET", key("truce"), "1")], "I12 {am2z:0}:truce"),
     "a key of no kind": Spoil([("SET", "{am2z:0}:what", "x")], "I12 {am2z:0}:what"),
     "a key of another type": Spoil([("SADD", "{am2z:0}:q:x:wait", "x")], "I12 {am2z:0}:q:x:wait"),

@@ -464,6 +464,10 @@ ODDS = [
     Odds(
         "graces: rubbish", lambda r, node: r.hset(key("graces"), mapping={node: "long", "x": "", "": "nan"})
     ),
+    Odds(
+        "leaving: rubbish",
+        lambda r, node: r.hset(key("leaving"), mapping={node: "long", "x": "-1", "": b"\xff", "y": "9" * 30}),
+    ),
     Odds("stopped: rubbish", lambda r, node: r.zadd(key("stopped"), {"": "-inf", b"\xff": 1, "x": "inf"})),
     Odds(
         "receipts: rubbish",

@@ -35,7 +35,6 @@ SEARCHING = re.compile(r"'(SMEMBERS|HKEYS|HVALS|HGETALL|LREM|LINSERT|LPOS|KEYS|Z
 """Commands that take as long as what they look at is large, and count as one."""
 BOUNDED = {
     ("children", "SMEMBERS"): "of a set whose size was looked at",
-    ("claims", "HKEYS"): "the queues one node has served",
     ("turns", "HKEYS"): "the queues in which jobs wait for one turn",
 }
 

@@ -29,7 +29,7 @@ several keys of a slot that is on its way to another node, until all of it is th
 | `q:<queue>:blocked` | zset | sessions with jobs waiting here and as many active as may be: as many |
 | `q:<queue>:back` | zset | active jobs that have their calls' outcomes and go on when there is room again |
 | `q:<queue>@<t>:line` | zset | ids that wait here for a turn that another job has, by when they came to it |
-| `q:<queue>:meta` | hash | names, counts by status, arrivals; its flow; when it was served last (`seen`) |
+| `q:<queue>:meta` | hash | names, counts by status, arrivals; its limits; when it was served last (`seen`) |
 | `q:<queue>:servers` | set | nodes that serve the queue |
 | `queues` | zset | announced queues, in order of their first announcement |
 | `nodes` | zset | nodes that may claim, by lease deadline; -1: being reaped |
@@ -39,6 +39,7 @@ several keys of a slot that is on its way to another node, until all of it is th
 | `sweep` | string | place in `queues` at which the next look goes on |
 | `graces` | hash | node → ms for which its subscriber may be missing |
 | `leases` | hash | node → ms of its lease |
+| `leaving` | hash | dead node → how far the search has come for the lots it is in |
 | `truce` | string | until when nobody is taken for dead, since some node was away |
 | `node:<n>:active` | hash | id → token of the node's claims |
 | `node:<n>:claims` | hash | queue → the last claim call and what it granted |
@@ -105,6 +106,7 @@ TEMPLATES: Final = {
     "sweep": "sweep",
     "graces": "graces",
     "leases": "leases",
+    "leaving": "leaving",
     "truce": "truce",
     "active": "node:%s:active",
     "claims": "node:%s:claims",

@@ -8,6 +8,7 @@
 
 local now, node = read_clock(ARGV[1]), ARGV[2]
 redis.call('HDEL', suspects_key(), node)
+redis.call('HDEL', leaving_key(), node)
 redis.call('PERSIST', claims_key(node))
 redis.call('HSET', graces_key(), node, ARGV[4])
 redis.call('HSET', leases_key(), node, ARGV[3])

@@ -110,8 +110,3 @@ local function return_job(job, settled_as, now, ttl, due)
   end
   return true
 end
-
--- Takes a node out of every lot it may be in.
-local function leave_lots(node)
-  for _, queue in ipairs(redis.call('HKEYS', claims_key(node))) do redis.call('ZREM', lot_key(queue), node) end
-end

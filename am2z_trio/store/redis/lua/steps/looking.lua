@@ -69,12 +69,11 @@ local function look_after_all(now, ttl, grace, batch, most_queues, reaps)
         tell('job:stalled', now, name, job.id)
       end
     end
-    if redis.call('EXISTS', active_key(name)) == 0 and not unserve_all(name, now) then
+    if redis.call('EXISTS', active_key(name)) == 0 and not unserve_all(name, now) and not leave_lots(name) then
       redis.call('ZREM', nodes_key(), name)
       redis.call('HDEL', suspects_key(), name)
       redis.call('HDEL', graces_key(), name)
       redis.call('HDEL', leases_key(), name)
-      leave_lots(name)
       -- A late duplicate of a claim may still be on its way; the numbers that refuse it stay for a while.
       redis.call('PEXPIRE', claims_key(name), ttl)
     else
