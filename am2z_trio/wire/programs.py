@@ -47,6 +47,7 @@ class Programs:
 
     def call_of(self, script: Script, keys: Sequence[Argument], args: Sequence[Argument]) -> bytes:
         """The packed call of a script."""
+        script.require(len(args))
         library = script.library
         if library is not None and (self.has_functions or self._now() >= self._ask_again):
             if library.name not in self._libraries or not self.has_functions:

@@ -12,19 +12,29 @@ from .resp import pack
 class Script:
     """A script as Redis names it: by the SHA-1 of its source, computed once."""
 
-    __slots__ = ("function", "library", "load", "name", "sha1", "source")
+    __slots__ = ("function", "least", "library", "load", "name", "sha1", "source", "step")
 
-    def __init__(self, name: str, source: str) -> None:
+    def __init__(self, name: str, source: str, *, least: int = 0, step: int = 1) -> None:
+        """It takes so many arguments, and any number of times `step` of them beyond; 0: no more."""
         self.name: Final = name
         """For people only."""
         self.source: Final = source
         self.sha1: Final = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        self.least: Final = least
+        self.step: Final = step
         self.load: Final = pack(("SCRIPT", "LOAD", source))
         """The packed command that teaches a server this script."""
         self.library: Library | None = None
         """In which it is, too: a server that has functions is asked for that one."""
         self.function = ""
         """What it is called there."""
+
+    def require(self, arguments: int) -> None:
+        """Raise `TypeError` if it does not take so many."""
+        beyond = arguments - self.least
+        if beyond and (beyond < 0 or not self.step or beyond % self.step):
+            more = f", and {self.step} more any number of times" if self.step else ""
+            raise TypeError(f"script {self.name} takes {self.least} arguments{more}; it is sent {arguments}")
 
     def with_source(self, evalsha: bytes) -> bytes:
         """Turn this script's packed EVALSHA into an EVAL with the same keys and arguments."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from benchmarks.processes import Program, ProgramError
+from tests.support.waiting import wait_until
 
 HANGS = """
 import os, subprocess, sys, time
@@ -27,13 +27,6 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
-
-
-def wait_until(condition: object) -> None:
-    until = time.monotonic() + 30
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 def test_what_it_writes_is_returned() -> None:
@@ -60,7 +53,7 @@ def test_one_that_ends_without_a_word_is_reported_too() -> None:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
 def test_one_that_hangs_is_given_up_and_ended_with_all_that_it_started() -> None:
     with Program([sys.executable, "-c", HANGS], {}) as program:
-        wait_until(lambda: "something else" in program.says())
+        wait_until(lambda: "something else" in program.says(), "its words")
         with pytest.raises(ProgramError, match=r"(?s)not done after 0.01 s:.*something else"):
             program.wait(0.01)
         pids = [int(pid) for pid in program.written().split()]
@@ -68,7 +61,7 @@ def test_one_that_hangs_is_given_up_and_ended_with_all_that_it_started() -> None
         program.require_running()
         usage = program.usage()
         assert usage.peak >= usage.memory > 0
-    wait_until(lambda: not any(map(is_alive, pids)))
+    wait_until(lambda: not any(map(is_alive, pids)), "their ends")
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
@@ -90,4 +83,4 @@ def test_one_whose_owner_was_killed_ends() -> None:
         pids = [int(pid) for pid in process.stdout.readline().split()]
         assert all(map(is_alive, pids))
         process.kill()
-    wait_until(lambda: not any(map(is_alive, pids)))
+    wait_until(lambda: not any(map(is_alive, pids)), "their ends")

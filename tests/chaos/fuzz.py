@@ -1034,7 +1034,7 @@ _ALIVE: Final = ("waiting", "later", "active")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the fuzz on a private server; returns the exit status."""
-    from tests.conftest import RedisProcess
+    from tests.support.servers import RedisProcess
 
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.fuzz", description="Fuzz the protocol.")
     parser.add_argument("--faults", type=int, default=200_000, help="stop after so many (default 200,000)")

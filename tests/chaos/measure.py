@@ -27,7 +27,7 @@ import anyio.to_thread
 
 from am2z_trio import QueueRuntime
 from am2z_trio.store.redis.keys import spell
-from tests.conftest import RedisProcess
+from tests.support.servers import RedisProcess
 
 from .auditor import Outside, audit
 from .faults import Refuse, open_fault_proxy

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from tests.conftest import RedisProcess
+from tests.support.servers import RedisProcess
 
 Persistence = Literal["always", "everysec", "rdb", "none"]
 """What a server writes down: each command before it is answered, each second's, snapshots, nothing."""

@@ -34,7 +34,8 @@ import redis
 from am2z_trio import QueueRuntime
 from am2z_trio.model.errors import UnknownOutcomeError
 from am2z_trio.store.redis.keys import spell
-from tests.conftest import RedisProcess, wait_until
+from tests.support.servers import RedisProcess
+from tests.support.waiting import wait_until
 
 from .auditor import Outside, audit
 from .faults import (

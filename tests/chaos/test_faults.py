@@ -42,7 +42,7 @@ from tests.chaos.faults import (
     open_fault_proxy,
 )
 from tests.chaos.faults.plan import Schedule
-from tests.conftest import RedisProcess, SpawnRedis
+from tests.support.servers import RedisProcess, SpawnRedis
 from tests.wire.peer import Recorder, bulk, confirmation, open_client, push, start
 
 pytestmark = pytest.mark.anyio

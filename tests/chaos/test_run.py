@@ -13,7 +13,7 @@ from am2z_trio import QueueRuntime
 from tests.chaos.processes import Persistence, WorkerProcess
 from tests.chaos.run import Plan, run
 from tests.chaos.worker import POINTS, PROCESSORS
-from tests.conftest import RedisProcess
+from tests.support.servers import RedisProcess
 
 SEED = int(os.environ.get("AM2Z_SOAK_SEED", "1"))
 DECISIVE = (

@@ -17,7 +17,8 @@ import pytest
 
 from am2z_trio.cli.display import progress, say, table
 from am2z_trio.store.redis import keys
-from tests.conftest import RedisProcess, wait_until
+from tests.support.servers import RedisProcess
+from tests.support.waiting import wait_until
 
 JOBS = """
 import anyio, msgspec

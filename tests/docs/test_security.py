@@ -9,7 +9,7 @@ from pathlib import Path
 
 from am2z_trio.model import limits
 from am2z_trio.model.runtime_options import RuntimeOptions
-from tests.conftest import RedisProcess
+from tests.support.servers import RedisProcess
 
 TEXT = (Path(__file__).parents[2] / "SECURITY.md").read_text(encoding="utf-8")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,20 +18,11 @@ from am2z_trio import NoWorkerError, ProcessorResult, QueueRuntime, SessionStopp
 from am2z_trio.engine.submission import looking, vacancies
 from am2z_trio.model.records import queue_name
 from am2z_trio.store.redis import keys
-from tests.conftest import RedisProcess
 from tests.e2e.conftest import Process
+from tests.support.servers import RedisProcess
+from tests.support.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.anyio
-
-PATIENCE = 60
-"""Seconds; only for what would hang for ever."""
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    with anyio.move_on_after(PATIENCE) as scope:
-        while not condition():
-            await anyio.sleep(0.01)
-    assert not scope.cancelled_caught, f"waited {PATIENCE} s for {what}"
 
 
 class Call:

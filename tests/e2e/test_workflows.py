@@ -11,19 +11,11 @@ import pytest
 from am2z_trio import Job, JobStalledError, QueueRuntime
 from am2z_trio.model.events import Event
 from am2z_trio.testing.events import expect_event
+from tests.support.waiting import PATIENCE, until
 
 from .served import POISON, STEPS
 
 pytestmark = pytest.mark.trio
-
-PATIENCE = 90
-"""Seconds; processes start slowly on a busy machine."""
-
-
-async def until(path: Path) -> None:
-    with anyio.fail_after(PATIENCE):
-        while not path.exists():
-            await anyio.sleep(0.005)
 
 
 @pytest.mark.parametrize("name", ["stairs", "count_up"])
@@ -34,7 +26,7 @@ async def test_a_workflow_whose_worker_is_killed_at_every_step_goes_on_there(
     async with QueueRuntime(redis_url, workers=False) as client:
         job: Job[list[int]] = await client.submit(name, [], session="s")
         for number in range(STEPS):
-            await until(tmp_path / f"step-{number}-run-1")
+            await until((tmp_path / f"step-{number}-run-1").exists, "the step to run")
             worker.signal(signal.SIGKILL)
             worker.process.wait()
             worker = processes.worker(target="served:stairs")

@@ -28,7 +28,8 @@ from am2z_trio.embedded.prepared import PreparedServer
 from am2z_trio.embedded.server import EmbeddedServer, answers, open_embedded_server
 from am2z_trio.model.errors import ConfigurationError, NetworkError
 from am2z_trio.model.redis_options import RedisOptions
-from tests.conftest import RedisProcess, SpawnRedis, wait_until
+from tests.support.servers import RedisProcess, SpawnRedis
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)

@@ -11,22 +11,20 @@ from typing import Any
 import anyio
 import pytest
 
-from am2z_trio import Context, Job, Processor, QueueOptions, QueueRuntime, SessionStoppedError, processor
+from am2z_trio import Job, Processor, QueueOptions, QueueRuntime, SessionStoppedError, processor
 from am2z_trio.engine.node import holdings
 from am2z_trio.store.redis import keys
 from tests.chaos.faults import FaultProxy, Refuse, open_fault_proxy
-from tests.conftest import RedisProcess
+from tests.support.gates import Gate
+from tests.support.servers import RedisProcess
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
 QUICK = QueueOptions(stalled_interval=0.1)
 
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    with anyio.move_on_after(30) as patience:
-        while not condition():
-            await anyio.sleep(0.005)
-    assert not patience.cancelled_caught, f"waited for {what}"
+gated = partial(Gate, counts=True, queue=QUICK)
+"""A processor that adds one to its session's state once it may."""
 
 
 class Away:
@@ -58,42 +56,6 @@ async def open_node(server: RedisProcess, *processors: Processor[Any], **options
 @processor(queue=QUICK)
 async def idle(n: int) -> int:
     return n
-
-
-class Gate:
-    """A processor that adds one to its session's state once it may, and what became of its runs."""
-
-    def __init__(
-        self,
-        *,
-        queue: QueueOptions = QUICK,
-        name: str = "gated",
-        began: Callable[[], None] = lambda: None,
-        stopped: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.name = name
-        self._began = began
-        self._stopped = stopped
-        self.running = 0
-        self.runs = 0
-        self.cancelled = 0
-        self.go = anyio.Event()
-        self.processor = processor(name=name, queue=queue)(self._run)
-
-    async def _run(self, n: int, ctx: Context) -> int:
-        self.runs += 1
-        self.running += 1
-        self._began()
-        try:
-            await self.go.wait()
-        except BaseException:
-            self.cancelled += 1
-            self._stopped()
-            raise
-        finally:
-            self.running -= 1
-        await ctx.state.update(lambda effects: (effects or 0) + 1, int)
-        return n
 
 
 def record(server: RedisProcess, job: str) -> dict[str, str]:
@@ -129,7 +91,7 @@ async def submit(gate: Gate, client: QueueRuntime, count: int = 1) -> list[Job[i
 async def test_what_nobody_took_meanwhile_goes_on_however_often_the_connection_is_lost(
     redis_url, redis_server
 ):
-    gate = Gate(queue=QueueOptions(stalled_interval=0.1, max_stalled_count=1))
+    gate = gated(queue=QueueOptions(stalled_interval=0.1, max_stalled_count=1))
     async with (
         QueueRuntime(redis_url) as other,
         open_node(redis_server, gate.processor, disconnect_grace=0.05) as node,
@@ -155,11 +117,11 @@ async def test_what_nobody_took_meanwhile_goes_on_however_often_the_connection_i
                 "node": "",
             }
             assert await effects(other, f"s{n}") == 1
-    assert (gate.runs, gate.cancelled) == (3, 0)
+    assert (len(gate.runs), len(gate.cancelled)) == (3, 0)
 
 
 async def test_what_ended_while_its_node_was_away_is_settled_when_it_is_back(redis_url, redis_server):
-    gate = Gate()
+    gate = gated()
     async with (
         QueueRuntime(redis_url) as other,
         open_node(redis_server, gate.processor, disconnect_grace=0.05) as node,
@@ -174,11 +136,11 @@ async def test_what_ended_while_its_node_was_away_is_settled_when_it_is_back(red
             assert (await job.result()).unwrap() == 0
         assert record(redis_server, job.id)["stalls"] == "0"
         assert await effects(other, "s0") == 1
-    assert gate.runs == 1
+    assert len(gate.runs) == 1
 
 
 async def test_what_others_took_stops_here_and_leaves_no_stall(redis_url, redis_server):
-    gate, other_gate = Gate(), Gate()
+    gate, other_gate = gated(), gated()
     async with (
         open_node(redis_server, gate.processor, disconnect_grace=0.05) as node,
         QueueRuntime(redis_url) as other,
@@ -188,17 +150,17 @@ async def test_what_others_took_stops_here_and_leaves_no_stall(redis_url, redis_
         async with node.away():
             await until(lambda: other_gate.running == 1, "the job to run elsewhere")
             assert gate.running == 1
-        await until(lambda: gate.cancelled == 1, "the job to stop here")
+        await until(lambda: len(gate.cancelled) == 1, "the job to stop here")
         assert record(redis_server, job.id)["stalls"] == "0"
         other_gate.go.set()
         with anyio.fail_after(20):
             assert (await job.result()).unwrap() == 0
         assert await effects(other, "s0") == 1
-    assert (gate.runs, other_gate.runs) == (1, 1)
+    assert (len(gate.runs), len(other_gate.runs)) == (1, 1)
 
 
 async def test_a_patient_nodes_jobs_are_not_given_to_others(redis_url, redis_server):
-    gate, other_gate = Gate(), Gate()
+    gate, other_gate = gated(), gated()
     async with (
         open_node(redis_server, gate.processor, disconnect_grace=60.0) as node,
         QueueRuntime(redis_url) as other,
@@ -215,22 +177,22 @@ async def test_a_patient_nodes_jobs_are_not_given_to_others(redis_url, redis_ser
         gate.go.set()
         with anyio.fail_after(20):
             assert (await job.result()).unwrap() == 0
-    assert (gate.runs, other_gate.runs) == (1, 0)
+    assert (len(gate.runs), len(other_gate.runs)) == (1, 0)
 
 
 # Cut off, the grace counts, however long the lease is and however often a new connection is cut off, too.
 @pytest.mark.parametrize(("how", "lease"), [("cut off", 10.0), ("unanswered", 2.0)])
 async def test_jobs_that_must_not_overlap_stop_before_others_can_be_given_them(spawn_redis, how, lease):
     server = spawn_redis()
-    gate, other_gate = Gate(), Gate()
+    gate, other_gate = gated(), gated()
     order: list[str] = []
-    careful = Gate(
+    careful = gated(
         queue=QueueOptions(stalled_interval=0.1, stop_when_cut_off=True),
         name="careful",
-        stopped=lambda: order.append("stopped"),
+        on_cancel=lambda: order.append("stopped"),
     )
-    other_careful = Gate(
-        queue=QueueOptions(stalled_interval=0.1), name="careful", began=lambda: order.append("began again")
+    other_careful = gated(
+        queue=QueueOptions(stalled_interval=0.1), name="careful", on_begin=lambda: order.append("began again")
     )
     async with (
         open_node(server, gate.processor, careful.processor, lease=lease, disconnect_grace=0.6) as node,
@@ -246,18 +208,18 @@ async def test_jobs_that_must_not_overlap_stop_before_others_can_be_given_them(s
         else:
             server.pause()
             try:
-                await until(lambda: careful.cancelled == 1, "the job to stop")
+                await until(lambda: len(careful.cancelled) == 1, "the job to stop")
             finally:
                 server.resume()
-            await until(lambda: careful.runs + other_careful.runs == 2, "the job to go back")
-        assert gate.runs + other_gate.runs == (2 if how == "cut off" else 1)
+            await until(lambda: len(careful.runs) + len(other_careful.runs) == 2, "the job to go back")
+        assert len(gate.runs) + len(other_gate.runs) == (2 if how == "cut off" else 1)
         for each in (gate, other_gate, careful, other_careful):
             each.go.set()
         with anyio.fail_after(20):
             assert (await job.result()).success
             assert (await one.result()).success
         await until(lambda: not int(record(server, one.id)["stalls"] or 0), "the stall to be taken back")
-    assert careful.cancelled == 1
+    assert len(careful.cancelled) == 1
 
 
 def is_away(runtime: QueueRuntime, away: bool) -> bool:
@@ -266,7 +228,7 @@ def is_away(runtime: QueueRuntime, away: bool) -> bool:
 
 async def test_jobs_go_on_though_redis_was_away_for_longer_than_their_lease(spawn_redis):
     server = spawn_redis()
-    gate = Gate(queue=QueueOptions(stalled_interval=0.1))
+    gate = gated(queue=QueueOptions(stalled_interval=0.1))
     async with QueueRuntime(server.url, lease=2) as one, QueueRuntime(server.url, lease=2) as two:
         for runtime in (one, two):
             runtime.register(gate.processor)
@@ -287,11 +249,11 @@ async def test_jobs_go_on_though_redis_was_away_for_longer_than_their_lease(spaw
             for job in jobs:
                 assert (await job.result()).success
         assert {record(server, job.id)["stalls"] or "0" for job in jobs} == {"0"}
-    assert (gate.runs, gate.cancelled) == (12, 0)
+    assert (len(gate.runs), len(gate.cancelled)) == (12, 0)
 
 
 async def test_a_cancellation_that_nobody_heard_takes_effect_when_the_node_is_back(redis_url, redis_server):
-    gate = Gate()
+    gate = gated()
     async with (
         QueueRuntime(redis_url, workers=False) as client,
         open_node(redis_server, gate.processor) as node,
@@ -301,7 +263,7 @@ async def test_a_cancellation_that_nobody_heard_takes_effect_when_the_node_is_ba
             inbox = keys.spell("am2z", "inbox", node.runtime.node_id)
             await until(lambda: redis_server.call("PUBSUB", "NUMSUB", inbox)[1] == 0, "nobody to listen")
             assert await job.cancel()
-        await until(lambda: gate.cancelled == 1, "the job to hear of it")
+        await until(lambda: len(gate.cancelled) == 1, "the job to hear of it")
         with anyio.fail_after(20):
             assert not (await job.result()).success
 
@@ -309,7 +271,7 @@ async def test_a_cancellation_that_nobody_heard_takes_effect_when_the_node_is_ba
 @pytest.mark.parametrize("stop", [False, True])
 async def test_a_message_that_was_lost_takes_effect_at_a_tick(redis_url, redis_server, stop):
     """It was published, and nothing shows that nobody has heard it."""
-    gate = Gate()
+    gate = gated()
     async with QueueRuntime(redis_url) as node, QueueRuntime(redis_url, workers=False) as client:
         node.register(gate.processor)
         (job,) = await submit(gate, client)
@@ -318,7 +280,7 @@ async def test_a_message_that_was_lost_takes_effect_at_a_tick(redis_url, redis_s
             await client.stop_session("s0")
         else:
             assert await job.cancel()
-        await until(lambda: gate.cancelled == 1, "the job to hear of it")
+        await until(lambda: len(gate.cancelled) == 1, "the job to hear of it")
         with anyio.fail_after(20):
             assert not (await job.result()).success
 
@@ -377,7 +339,7 @@ async def test_a_stop_that_nobody_heard_ends_a_client_s_block_all_the_same(redis
 
 async def test_a_grant_that_was_never_heard_of_goes_back(redis_url, redis_server):
     """Though the node runs the very job under an earlier token, and though it claims without a pause."""
-    gate = Gate()
+    gate = gated()
     async with QueueRuntime(redis_url) as node, QueueRuntime(redis_url, workers=False) as client:
         node.register(gate.processor)
         (job,) = await submit(gate, client)
@@ -387,10 +349,10 @@ async def test_a_grant_that_was_never_heard_of_goes_back(redis_url, redis_server
             admin.hset(keys.spell("am2z", "active", node.node_id), job.id, "7:anew")
         seq = node.node.claims.begin()
         node.node.inbox.on_reconnect()
-        await until(lambda: gate.cancelled == 1, "the older run to stop")
+        await until(lambda: len(gate.cancelled) == 1, "the older run to stop")
         assert record(redis_server, job.id)["status"] == "active", "some claim may bring it yet"
         node.node.claims.end(seq)
-        await until(lambda: gate.runs == 2, "the job to be granted once more")
+        await until(lambda: len(gate.runs) == 2, "the job to be granted once more")
         gate.go.set()
         with anyio.fail_after(20):
             assert (await job.result()).unwrap() == 0
@@ -404,7 +366,7 @@ LATE = {"status": "active", "token": "9:late", "queue": "another", "deliveries":
 async def test_a_grant_of_a_claim_that_came_late_is_found(redis_url, redis_server, monkeypatch):
     """Its node has long given up on it, and nothing has happened since to make it ask."""
     monkeypatch.setattr(holdings, "EVERY", 0.5)
-    gate = Gate()
+    gate = gated()
     async with QueueRuntime(redis_url) as node:
         node.register(gate.processor)
         await submit(gate, node)
@@ -417,7 +379,7 @@ async def test_a_grant_of_a_claim_that_came_late_is_found(redis_url, redis_serve
 
 
 async def test_a_job_that_is_granted_anew_to_its_node_runs_there_once(redis_url, redis_server):
-    gate = Gate()
+    gate = gated()
     async with QueueRuntime(redis_url) as node, QueueRuntime(redis_url, workers=False) as client:
         node.register(gate.processor)
         (job,) = await submit(gate, client)
@@ -428,8 +390,8 @@ async def test_a_job_that_is_granted_anew_to_its_node_runs_there_once(redis_url,
             admin.rpush(keys.spell("am2z", "wait", "gated@s0"), job.id)
             admin.zadd(keys.spell("am2z", "ready", "gated"), {"s0": 0})
         node.node.fleet.wake_all()
-        await until(lambda: gate.runs == 2, "the job to be granted anew")
-        await until(lambda: gate.cancelled == 1, "the older run to stop")
+        await until(lambda: len(gate.runs) == 2, "the job to be granted anew")
+        await until(lambda: len(gate.cancelled) == 1, "the older run to stop")
         gate.go.set()
         with anyio.fail_after(20):
             assert (await job.result()).unwrap() == 0

@@ -27,7 +27,7 @@ from am2z_trio.model.errors import AM2ZError
 from am2z_trio.store.redis.access import Probe, least_acl
 from am2z_trio.store.redis.keys import spell
 from am2z_trio.wire import client
-from tests.conftest import RedisProcess, SpawnRedis
+from tests.support.servers import RedisProcess, SpawnRedis
 
 pytestmark = pytest.mark.anyio
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 
 import anyio
@@ -23,14 +22,9 @@ from am2z_trio import (
 from am2z_trio.model.events import OWN, Event
 from am2z_trio.model.ids import RULE, chosen_id
 from am2z_trio.model.limits import MAX_ANY_ID_BYTES
+from tests.support.waiting import until
 
 on_both_hosts = pytest.mark.anyio
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(20):
-        while not condition():
-            await anyio.sleep(0.005)
 
 
 class Vault:

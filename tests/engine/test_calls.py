@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -31,14 +30,9 @@ from am2z_trio.engine.execution.breakers import Breakers
 from am2z_trio.engine.node import memory_watch
 from am2z_trio.model.records import NO_STATE, JobSpec, callers_below
 from am2z_trio.store.redis import keys
+from tests.support.waiting import until
 
 on_both_hosts = pytest.mark.anyio
-
-
-async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    with anyio.fail_after(seconds):
-        while not condition():
-            await anyio.sleep(0.005)
 
 
 # --- a retry, and the children of the attempt before ----------------------------------------------

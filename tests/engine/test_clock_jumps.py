@@ -15,7 +15,7 @@ from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store.ports import Store
 from am2z_trio.store.redis import keys
 from am2z_trio.store.redis.store import RedisStore
-from tests.conftest import RedisProcess
+from tests.support.servers import RedisProcess
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ import pytest
 
 from am2z_trio import QueueOptions, QueueRuntime, processor
 from am2z_trio.wire import client
-from tests.conftest import RedisProcess
+from tests.support.servers import RedisProcess
 
 pytestmark = pytest.mark.anyio
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import anyio
 import pytest
 import trio
@@ -19,30 +17,10 @@ from am2z_trio import (
 )
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.store.redis.keys import spell
+from tests.support.gates import Gate
+from tests.support.waiting import until
 
 on_both_hosts = pytest.mark.anyio
-
-
-class Gated:
-    """A processor whose runs wait to be let go."""
-
-    def __init__(self) -> None:
-        self.runs: list[int] = []
-        self.gate = anyio.Event()
-
-        @processor
-        async def gated(n: int) -> int:
-            self.runs.append(n)
-            await self.gate.wait()
-            return n
-
-        self.processor = gated
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(20):
-        while not condition():
-            await anyio.sleep(0.005)
 
 
 def test_the_window_is_the_same_on_both_runtimes():
@@ -73,7 +51,7 @@ async def test_in_memory_a_chosen_id_is_known_as_long_as_on_redis(autojump_clock
 @pytest.mark.parametrize("who", ["first", "second"])
 @pytest.mark.parametrize("how", ["deadline", "cancelled"])
 async def test_a_caller_that_goes_takes_nobody_elses_job_away(redis_url, redis_server, who, how):
-    gated = Gated()
+    gated = Gate()
 
     def nodes_that_wait() -> int:
         origin = redis_server.call("HGET", spell("am2z", "job", "a"), "origin") or b""
@@ -112,14 +90,14 @@ async def test_a_caller_that_goes_takes_nobody_elses_job_away(redis_url, redis_s
             # Its departure has been dealt with when a later call of the same node has.
             await one.get_queue_stats()
             await other.get_queue_stats()
-            gated.gate.set()
+            gated.go.set()
     assert [result.unwrap() for result in results] == [1]
     assert gated.runs == [1]
 
 
 @on_both_hosts
 async def test_the_last_caller_that_goes_takes_the_job_along_but_not_one_that_was_submitted(make_runtime):
-    gated = Gated()
+    gated = Gate()
     async with make_runtime() as runtime:
         runtime.register(gated.processor)
         async with anyio.create_task_group() as tasks:
@@ -136,7 +114,7 @@ async def test_the_last_caller_that_goes_takes_the_job_along_but_not_one_that_wa
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: runtime.execute(gated.processor, 3, job_id="a"))
             await until(lambda: sorted(gated.runs) == [1, 2, 3])
-            gated.gate.set()
+            gated.go.set()
         assert (await job.result()).unwrap() == 2
         assert (await runtime.execute(gated.processor, 3, job_id="a")).unwrap() == 3
     assert sorted(gated.runs) == [1, 2, 3]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from am2z_trio import Context, NoWorkerError, QueueOptions, QueueRuntime, processor
+from am2z_trio import NoWorkerError, QueueOptions, QueueRuntime, processor
 from am2z_trio.store.redis import keys
-from tests.conftest import RedisProcess, SpawnRedis, wait_until
+from tests.support.gates import Gate
+from tests.support.servers import RedisProcess, SpawnRedis
+from tests.support.waiting import until, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -72,37 +73,12 @@ def histories(request: pytest.FixtureRequest, spawn_redis: SpawnRedis, tmp_path:
     return Histories(request.param, spawn_redis, tmp_path)
 
 
-async def until(condition: Callable[[], bool], what: str) -> None:
-    with anyio.move_on_after(30) as patience:
-        while not condition():
-            await anyio.sleep(0.005)
-    assert not patience.cancelled_caught, f"waited for {what}"
-
-
 async def go_back(histories: Histories) -> None:
     await anyio.to_thread.run_sync(histories.go_back)
 
 
-class Gate:
-    def __init__(self, concurrency: int = 10) -> None:
-        self.runs: list[int] = []
-        self.cancelled = 0
-        self.go = anyio.Event()
-        self.processor = processor(name="gated", queue=QueueOptions(concurrency=concurrency))(self._run)
-
-    async def _run(self, n: int, ctx: Context) -> int:
-        self.runs.append(n)
-        try:
-            await self.go.wait()
-        except BaseException:
-            self.cancelled += 1
-            raise
-        await ctx.state.update(lambda effects: (effects or 0) + 1, int)
-        return n
-
-
 async def test_callers_of_what_was_forgotten_have_it_run_all_the_same(histories):
-    gate = Gate(concurrency=1)
+    gate = Gate(counts=True, queue=QueueOptions(concurrency=1))
     async with QueueRuntime(histories.url) as worker, QueueRuntime(histories.url, workers=False) as client:
         worker.register(gate.processor)
         await worker.sync_processors()
@@ -122,7 +98,7 @@ async def test_callers_of_what_was_forgotten_have_it_run_all_the_same(histories)
 
 
 async def test_a_job_that_was_granted_after_the_mark_runs_anew_and_ends_once(histories):
-    gate = Gate()
+    gate = Gate(counts=True, queue=QueueOptions(concurrency=10))
     async with QueueRuntime(histories.url) as worker:
         worker.register(gate.processor)
         await worker.sync_processors()
@@ -133,7 +109,7 @@ async def test_a_job_that_was_granted_after_the_mark_runs_anew_and_ends_once(his
         await until(lambda: gate.runs == [0], "the job to run")
         await go_back(histories)
         # It waits again, paused, and whoever runs it runs it in vain.
-        await until(lambda: gate.cancelled == 1, "the run to be stopped")
+        await until(lambda: len(gate.cancelled) == 1, "the run to be stopped")
         await worker.resume(gate.processor)
         await until(lambda: gate.runs == [0, 0], "the job to run anew")
         gate.go.set()

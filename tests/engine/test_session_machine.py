@@ -38,7 +38,7 @@ from am2z_trio.store.memory.store import MemoryStore
 from am2z_trio.store.ports import Store
 from am2z_trio.store.redis.keys import anchor
 from tests.chaos.faults import FaultProxy, Refuse, open_fault_proxy
-from tests.conftest import RedisProcess
+from tests.support.servers import RedisProcess
 
 SESSIONS = ["a", "a_b"]
 NODES = ["n0", "n1", "n2"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from math import inf
 from typing import Any
@@ -27,6 +26,7 @@ from am2z_trio import (
     processor,
 )
 from am2z_trio.engine.runtime.runtime import Runtime
+from tests.support.waiting import until
 
 on_both_hosts = pytest.mark.anyio
 
@@ -36,12 +36,6 @@ ONE = QueueOptions(concurrency=1)
 @processor(queue=QueueOptions(concurrency=50))
 async def plus_one(n: int) -> int:
     return n + 1
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(20):
-        while not condition():
-            await anyio.sleep(0.002)
 
 
 def here(runtime: Runtime) -> list[str]:

@@ -25,6 +25,7 @@ from am2z_trio import (
 from am2z_trio.concurrency import current_host
 from am2z_trio.engine.execution.threads import Threads
 from am2z_trio.engine.processors.registry import Registry
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -50,12 +51,6 @@ def held() -> Any:
     one = Held()
     yield one
     one.may_return.set()
-
-
-async def until(condition: Any) -> None:
-    with anyio.fail_after(PATIENCE):
-        while not condition():
-            await anyio.sleep(0.01)
 
 
 async def test_a_thread_that_is_left_behind_takes_nobodys_place(make_runtime, held: Held):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -40,6 +40,8 @@ from am2z_trio.model.codec import encode_record
 from am2z_trio.model.ids import child_id
 from am2z_trio.model.records import QueueInfo
 from am2z_trio.store.memory.store import MemoryStore
+from tests.support.gates import Gate
+from tests.support.waiting import until
 
 on_both_hosts = pytest.mark.anyio
 
@@ -47,29 +49,6 @@ on_both_hosts = pytest.mark.anyio
 @processor
 async def plus_one(n: int) -> int:
     return n + 1
-
-
-class Gate:
-    """A processor whose jobs run until they may go on."""
-
-    def __init__(self, **options: Any) -> None:
-        self.runs: list[int] = []
-        self.cancelled: list[int] = []
-        self.running = anyio.Event()
-        self.go = anyio.Event()
-
-        @processor(name="gate", **options)
-        async def gate(n: int) -> int:
-            self.runs.append(n)
-            self.running.set()
-            try:
-                await self.go.wait()
-            except BaseException:
-                self.cancelled.append(n)
-                raise
-            return n
-
-        self.processor: Processor[int] = gate
 
 
 @asynccontextmanager
@@ -80,11 +59,6 @@ async def unserved(runtime: Runtime, one: Processor[Any]) -> AsyncIterator[None]
     assert await runtime.workers.stop_worker(one)
     with anyio.fail_after(30):
         yield
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await anyio.sleep(0.005)
 
 
 @pytest.fixture
@@ -316,11 +290,11 @@ async def test_a_node_that_drains_serves_no_more(make_runtime):
     async with make_runtime(shutdown_grace=30.0) as runtime, anyio.create_task_group() as tasks:
         runtime.register(gate.processor)
         job = await runtime.submit(gate.processor, 1)
-        await gate.running.wait()
-        assert (await runtime.get_queue_stats())["gate"].workers == 1
+        await gate.began.wait()
+        assert (await runtime.get_queue_stats())["gated"].workers == 1
         tasks.start_soon(runtime.stop)
         await until(lambda: not runtime.is_started)
-        assert (await runtime.get_queue_stats())["gate"].workers == 0
+        assert (await runtime.get_queue_stats())["gated"].workers == 0
         gate.go.set()
         assert (await job.result()).unwrap() == 1
 
@@ -371,13 +345,15 @@ async def test_a_caller_waits_so_long_for_a_worker_and_its_job_is_taken_back(mak
         result = await runtime.execute(gate.processor, 1, wait_for_worker=seconds)
         assert isinstance(result.error, NoWorkerError)
         assert result.error.context["seconds"] == seconds
-        assert "'gate'" in str(result.error)
-        assert isinstance(await end_of("gate", 2, options=JobOptions(wait_for_worker=seconds)), NoWorkerError)
+        assert "'gated'" in str(result.error)
+        assert isinstance(
+            await end_of("gated", 2, options=JobOptions(wait_for_worker=seconds)), NoWorkerError
+        )
         several = await runtime.execute_many(gate.processor, [3, 4], wait_for_worker=seconds)
         assert [type(result.error) for result in several] == [NoWorkerError] * 2
         named = await end_of(gate.processor, 5, job_id="five", wait_for_worker=seconds)
         assert isinstance(named, NoWorkerError)
-        while (await runtime.get_queue_stats())["gate"].waiting:
+        while (await runtime.get_queue_stats())["gated"].waiting:
             await anyio.sleep(0.005)
         runtime.register(gate.processor)
         assert (await runtime.execute(gate.processor, 6)).unwrap() == 6
@@ -392,7 +368,7 @@ async def test_who_has_a_worker_waits_on(make_runtime):
         await runtime.sync_processors()
         with anyio.fail_after(30):
             jobs = [await runtime.submit(gate.processor, n, wait_for_worker=0.02) for n in range(2)]
-            await gate.running.wait()
+            await gate.began.wait()
             await anyio.sleep(0.1)
             # The first has begun, though nobody serves its processor any more.
             third = await runtime.submit(gate.processor, 2, wait_for_worker=0.1)

@@ -27,7 +27,7 @@ from am2z_trio.engine.node import announcements
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.engine.work.feeder import Feeder
 from am2z_trio.testing.events import expect_event
-from tests.conftest import RedisProcess
+from tests.support.servers import RedisProcess
 
 on_both_hosts = pytest.mark.anyio
 

@@ -45,7 +45,7 @@ from am2z_trio.store.redis.keys import anchor
 from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.testing.conformance import SETTINGS, Clock, Node, job
 from am2z_trio.wire.client import RedisClient
-from tests.conftest import RedisProcess
+from tests.support.servers import RedisProcess
 from tests.wire.peer import bulk, hello, open_peers, push
 
 ODD_TEXTS: Final = (

@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from am2z_trio.model.errors import UnknownOutcomeError, UnsupportedServerError
-from tests.conftest import RedisProcess
 from tests.hostile import fuzz
+from tests.support.servers import RedisProcess
 from tests.wire.peer import hello, open_client, open_peers, open_played
 
 HOSTS = ("trio", "asyncio")

@@ -13,7 +13,6 @@ from typing import Any
 
 import anyio
 import hypothesis
-import msgspec
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import get_state_machine_test, invariant
 
@@ -21,7 +20,7 @@ from am2z_trio.concurrency import current_host
 from am2z_trio.model.codec import checksum
 from am2z_trio.model.records import StateWrite, plain_name
 from am2z_trio.store.redis.keys import spell
-from am2z_trio.testing.conformance import CASES, SETTINGS, Bench, run_case
+from am2z_trio.testing.conformance import CASES, Bench, run_case
 from tests.chaos.auditor import Finding, audit
 from tests.store.test_conformance import RedisBackend
 from tests.store.test_stateful import NO_EXPLAIN, StoreMachine
@@ -39,13 +38,7 @@ LEFT_UNSOUND = {
 """After these the auditor would find something in any store."""
 
 
-class KeepingBackend(RedisBackend):
-    """Its stores keep former states, too."""
-
-    settings = msgspec.structs.replace(SETTINGS, state_history=2)
-
-
-async def expired_states_go(backend: KeepingBackend) -> None:
+async def expired_states_go(backend: RedisBackend) -> None:
     """What no port shows: that such a state takes no room any more."""
     async with current_host().open_nursery() as nursery:
         bench = Bench(backend, nursery)
@@ -63,7 +56,7 @@ def found_after(case: str, url: str, server: Any) -> list[Finding] | str:
     """Run a case on an empty server: how it failed, or what the auditor finds in what is left."""
 
     async def run() -> None:
-        backend = KeepingBackend(url, server)
+        backend = RedisBackend(url, server)
         with anyio.fail_after(LONGEST_CASE):
             await (OF_REDIS[case](backend) if case in OF_REDIS else run_case(case, backend))
 
@@ -78,7 +71,7 @@ def found_after(case: str, url: str, server: Any) -> list[Finding] | str:
         return audit(connection, steady_flow=False, known_since_ever=False)
 
 
-OF_REDIS: dict[str, Callable[[KeepingBackend], Awaitable[None]]] = {"expired states go": expired_states_go}
+OF_REDIS: dict[str, Callable[[RedisBackend], Awaitable[None]]] = {"expired states go": expired_states_go}
 
 ALL_CASES = (*OF_REDIS, *CASES)
 

@@ -60,7 +60,7 @@ MUTANTS: dict[str, tuple[type[StoreMachine], Mutant]] = {
     ),
     "the name of a session without jobs": (
         StoreMachine,
-        without("SETTLE CANCEL", "if redis.call('EXISTS', jobs_key(job.skey)) == 0", "if false"),
+        without("SETTLE CANCEL", "if redis.call('EXISTS', jobs_key(skey)) == 0", "if false"),
     ),
     "a revived letter goes": (KeptMachine, without("REVIVE", "redis.call('PERSIST', key)")),
     "a dropped letter": (

@@ -31,13 +31,19 @@ class Mutant(NamedTuple):
     after: str
 
 
-HOLDS = "if not holds_lock(ARGV[2], ARGV[3], now) then return 0 end"
+HOLDS = "if not holds_lock(name, token, now) then return 0 end"
 COMPARE = "(whole(state.version) ~= version or state.sha ~= sha)"
 
 MUTANTS = {
     "finish without token": Mutant(("SETTLE",), "if job.token ~= token then", "if false then"),
     "finish without compare": Mutant(("SETTLE",), COMPARE, "false"),
     "finish: compare on version only": Mutant(("SETTLE",), COMPARE, "whole(state.version) ~= version"),
+    "a commit is not seen by the next one of its call": Mutant(
+        ("SETTLE",), "states[job.skey] or load_state(job.skey, now)", "load_state(job.skey, now)"
+    ),
+    "a conflict shows the state before its call": Mutant(
+        ("SETTLE",), "if committed[state] then keep_committed(state) end", ""
+    ),
     "finish twice": Mutant(("SETTLE",), "if job.last_token == token then", "if false then"),
     "an outcome is built on what is not recorded": Mutant(
         ("SETTLE",), "if outcomes and not are_recorded(outcomes) then return { 'unfounded' } end", ""
@@ -167,8 +173,8 @@ MUTANTS = {
     ),
     "a plain job is still one when it is to be cancelled": Mutant(
         ("CANCEL",),
-        "note(job.id, 'cancel', ARGV[4])",
-        "redis.call('HSET', job_key(job.id), 'cancel', ARGV[4])",
+        "note(job.id, 'cancel', reason)",
+        "redis.call('HSET', job_key(job.id), 'cancel', reason)",
     ),
     "a plain job is still one when it is tried again": Mutant(
         ("SETTLE",),

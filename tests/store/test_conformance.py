@@ -14,7 +14,7 @@ from am2z_trio.store.redis import agreed, keys
 from am2z_trio.store.redis.access import least_acl
 from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.testing.conformance import CASES, SETTINGS, Backend, Bench, Clock, job, run_case
-from tests.conftest import wait_until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 

@@ -33,7 +33,8 @@ from am2z_trio.store.redis import keys, lease, scripts
 from am2z_trio.store.redis.lease import LOOKS, LeaseKeeper
 from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.testing.conformance import HOSTILE, SETTINGS, Bench, Clock, Node, commit, job, version
-from tests.conftest import RedisProcess, wait_until
+from tests.support.servers import RedisProcess
+from tests.support.waiting import wait_until
 from tests.wire.peer import bulk, open_peers
 
 pytestmark = pytest.mark.anyio

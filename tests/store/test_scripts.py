@@ -14,6 +14,7 @@ from am2z_trio.model import records
 from am2z_trio.store import agreed as stores
 from am2z_trio.store.redis import agreed, bundle, scripts
 from am2z_trio.store.redis.keys import spelled_out
+from am2z_trio.store.redis.signature import Signature
 from am2z_trio.wire.scripts import Library, Script
 
 SCRIPTS = [value for value in vars(scripts).values() if isinstance(value, Script)]
@@ -46,7 +47,7 @@ def test_every_script_is_a_function_of_the_library(redis_server: Any):
 def test_another_text_has_another_name():
     def library(**given: str) -> Library:
         bundler = bundle.Bundler(agreed.rendered() | given)
-        bundler.script("jobs/view")
+        bundler.script("jobs/view", Signature.of("", "id"))
         return bundler.library()
 
     assert library().name == library().name != library(REPLY_BYTES="2").name

@@ -17,7 +17,7 @@ from am2z_trio.store.redis.agreed import POSTED_BYTES, REPLY_BYTES
 from am2z_trio.store.redis.link import REQUEST_BYTES
 from am2z_trio.testing.conformance import Bench, commit, job
 from am2z_trio.wire.scripts import Script
-from tests.conftest import RedisProcess
+from tests.support.servers import RedisProcess
 
 from .test_redis_store import key, open_bench
 

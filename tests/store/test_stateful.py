@@ -1170,7 +1170,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     bundler = Bundler(agreed.rendered())
     for name, script in list(vars(scripts).items()):
         if isinstance(script, Script) and script is not scripts.PROBE:
-            monkeypatch.setattr(scripts, name, bundler.script(script.name))
+            monkeypatch.setattr(scripts, name, bundler.script(script.name, scripts.BUNDLER.signature(script)))
 
 
 @pytest.mark.parametrize("machine", [SessionMachine, LimitsMachine, KeptMachine, TurnMachine, CallMachine])

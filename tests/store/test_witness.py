@@ -14,7 +14,7 @@ from am2z_trio.store.redis import keys
 from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.store.redis.witness import SLACK, Witness
 from am2z_trio.testing.conformance import SETTINGS, Clock, Node, job
-from tests.conftest import RedisProcess
+from tests.support.servers import RedisProcess
 
 pytestmark = pytest.mark.anyio
 

@@ -189,6 +189,28 @@ async def test_a_job_costs_redis_few_commands(redis_url, redis_server):
     assert fewest.total() <= 46, sorted(fewest.items())
 
 
+DRAINED: Final = 400
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize(("sessions", "most"), [(0, 9.0), (1, 9.3), (50, 17.5)])
+async def test_a_backlog_costs_redis_few_commands_a_job(redis_url, redis_server, sessions, most):
+    """What the jobs of one session have in common is done once a call, not once a job."""
+    async with QueueRuntime(redis_url, workers=False) as client:
+        jobs = [
+            await client.submit(double, 21, session=f"s{n % sessions}" if sessions else None)
+            for n in range(DRAINED)
+        ]
+        with redis_server.client() as admin:
+            before = commands(admin)
+            async with QueueRuntime(redis_url) as runtime:
+                runtime.register(double)
+                for job in jobs:
+                    assert (await job.result()).unwrap() == 42
+                done = commands(admin) - before
+    assert done.total() <= most * DRAINED, sorted(done.items())
+
+
 def named(name: str) -> Processor[int]:
     @processor(name=name)
     async def part(state: int) -> int:
@@ -226,7 +248,7 @@ async def test_the_parts_of_a_composition_share_their_calls(redis_url, redis_ser
     assert calls_of(fewest) <= most, sorted(fewest.items())
 
 
-SCRIPT_BYTES: Final = {"CLAIM": 44_248, "ENQUEUE": 32_584, "SETTLE": 35_895}
+SCRIPT_BYTES: Final = {"CLAIM": 44_810, "ENQUEUE": 33_105, "SETTLE": 37_012}
 """Each call makes a script's functions anew, so what a script carries is paid for by every call of it."""
 
 

@@ -14,7 +14,7 @@ from am2z_trio.concurrency import current_host
 from am2z_trio.model.errors import NetworkError, ResourceError, ServerReplyError
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.wire.scripts import Script
-from tests.conftest import RedisProcess, SpawnRedis
+from tests.support.servers import RedisProcess, SpawnRedis
 
 from .peer import Recorder, new_client, open_client, start
 

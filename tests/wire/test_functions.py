@@ -8,7 +8,7 @@ import pytest
 from am2z_trio.model.errors import ResourceError
 from am2z_trio.wire import programs
 from am2z_trio.wire.scripts import Library, Script
-from tests.conftest import RedisProcess, SpawnRedis
+from tests.support.servers import RedisProcess, SpawnRedis
 
 from .peer import open_client, start
 

@@ -10,7 +10,7 @@ import pytest
 
 from am2z_trio import QueueRuntime
 from am2z_trio.wire.holes import Product, known_holes, product_of
-from tests.conftest import RedisProcess, said_of_old_servers
+from tests.support.servers import RedisProcess, said_of_old_servers
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from am2z_trio.model.errors import (
     UnsupportedServerError,
 )
 from am2z_trio.model.redis_options import RedisOptions
-from tests.conftest import SpawnRedis
+from tests.support.servers import SpawnRedis
 
 from .peer import bulk, hello, open_client, open_peers
 

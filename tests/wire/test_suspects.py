@@ -16,7 +16,7 @@ from am2z_trio.model.errors import (
 )
 from am2z_trio.wire import client as wire_client
 from am2z_trio.wire.backlog import DEADLY
-from tests.conftest import SpawnRedis
+from tests.support.servers import SpawnRedis
 
 from .peer import Peer, Peers, bulk, open_client, open_peers, open_played, start
 

@@ -9,6 +9,7 @@
   subject, as `store/memory/` is
   * `lua/steps/` - what they share, a concept each; `spoilt.lua` among it is in front of all: what something
     else has written into our keys aborts no script
+* `signature` - what a script is sent, the same where it is listed and where Lua reads it
 * `agreed` - values that both languages agree on, declared once and told to the scripts
 * `bundle` - puts a script together, and a library of functions for servers that make them once
 * `keys` - the only place where a key is spelled

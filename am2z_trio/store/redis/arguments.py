@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -25,6 +26,39 @@ from am2z_trio.model.records import (
 from am2z_trio.wire.resp import Argument
 
 from . import agreed
+
+
+class MoreOfJob(NamedTuple):
+    """What is to be said of a job that is not plain."""
+
+    processor: Argument
+    session: Argument
+    skey: Argument
+    priority: Argument
+    delay: Argument
+    deadline: Argument
+    max_stalled: Argument
+    turn: Argument
+    most: Argument
+    parent: Argument
+    depth: Argument
+    again: Argument
+    debounce: Argument
+    keep: Argument
+    outcomes: Argument
+
+
+class MoreOfSettlement(NamedTuple):
+    """What is to be said of a job's end that is not the usual one, or that commits a state."""
+
+    reason: Argument
+    delay: Argument
+    turn: Argument
+    version: Argument
+    sha: Argument
+    new_sha: Argument
+    blob: Argument
+    outcomes: Argument
 
 
 def of_enqueue(job: Enqueue) -> tuple[Argument, ...]:
@@ -61,12 +95,12 @@ def of_settlement(settlement: Settlement) -> tuple[Argument, ...]:
     )
     if commit is None and not (settlement.reason or settlement.delay or settlement.builds_on):
         return (*head, "")
-    told = _outcomes(settlement.builds_on)
-    more = ("+", settlement.reason, milliseconds(settlement.delay))
+    reason, delay, told = settlement.reason, milliseconds(settlement.delay), _outcomes(settlement.builds_on)
     if commit is None:
-        return (*head, *more, "", "", "", "", "", told)
+        return (*head, "+", *MoreOfSettlement(reason, delay, "", "", "", "", "", told))
     version, sha = ("", "") if commit.expected is None else commit.expected
-    return (*head, *more, f"={commit.turn}", version, sha, commit.checksum, commit.blob, told)
+    turn, new_sha, blob = f"={commit.turn}", commit.checksum, commit.blob
+    return (*head, "+", *MoreOfSettlement(reason, delay, turn, version, sha, new_sha, blob, told))
 
 
 def of_limits(limits: QueueLimits) -> tuple[Argument, ...]:
@@ -104,25 +138,24 @@ def as_argument(id: str) -> Argument:
     return id if id.isascii() else id.encode("utf-8", "surrogateescape")
 
 
-def _more(job: Enqueue) -> tuple[Argument, ...]:
-    """What is to be said of a job that is not plain."""
+def _more(job: Enqueue) -> MoreOfJob:
     spec = job.spec
-    return (
-        spec.processor,
-        spec.session,
-        plain_name(spec.session) if spec.session else "",
-        job.priority,
-        milliseconds(job.delay),
-        -1 if job.deadline is None else max(0, milliseconds(job.deadline)),
-        job.max_stalled,
-        "" if spec.state != NO_STATE else "=" if spec.parent else f"={turn_of(spec)}",
-        job.max_size,
-        spec.parent,
-        spec.depth or "",
-        _again(job),
-        debounce_name(job) if job.debounce else "",
-        _keep(job),
-        _outcomes(job.builds_on),
+    return MoreOfJob(
+        processor=spec.processor,
+        session=spec.session,
+        skey=plain_name(spec.session) if spec.session else "",
+        priority=job.priority,
+        delay=milliseconds(job.delay),
+        deadline=-1 if job.deadline is None else max(0, milliseconds(job.deadline)),
+        max_stalled=job.max_stalled,
+        turn="" if spec.state != NO_STATE else "=" if spec.parent else f"={turn_of(spec)}",
+        most=job.max_size,
+        parent=spec.parent,
+        depth=spec.depth or "",
+        again=_again(job),
+        debounce=debounce_name(job) if job.debounce else "",
+        keep=_keep(job),
+        outcomes=_outcomes(job.builds_on),
     )
 
 

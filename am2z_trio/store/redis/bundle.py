@@ -17,27 +17,16 @@ from typing import Final
 from am2z_trio.wire.scripts import Library, Script, function_of
 
 from .keys import spelled_out
+from .signature import Signature, require_same
 
 _FOLDER: Final = files("am2z_trio.store.redis") / "lua"
 GROUND: Final = ("spoilt", "clock")
 """What all steps use."""
 
 STEPS: Final = (
-    *(
-        "values",
-        "outbox",
-        "parked",
-        "line",
-        "record",
-        "early",
-        "children",
-        "retention",
-        "turns",
-        "ending",
-        "ghosts",
-    ),
-    *("leaving", "claims", "losses", "states", "grants", "servers", "registry", "absent"),
-    *("renewal", "looking"),
+    *("values", "sessions", "outbox", "parked", "line", "record", "early", "children", "retention"),
+    *("turns", "ending", "ghosts", "leaving", "claims", "losses", "states", "grants", "servers"),
+    *("registry", "absent", "renewal", "looking"),
 )
 """The files of steps, one concept each, behind those that they use."""
 
@@ -66,18 +55,25 @@ class Bundler:
         self._agreed = agreed
         self._names = re.compile(rf"{_QUOTED}|(?<![.\w])(?:{'|'.join(agreed)})\b")
         self._bodies: dict[str, str] = {}
+        self._sent: dict[str, Signature] = {}
         self._written: dict[str, str] = {}
         self._scripts: list[Script] = []
 
-    def script(self, name: str) -> Script:
+    def script(self, name: str, sent: Signature) -> Script:
         """The script of a file, `subject/what`."""
         body = read(name)
+        require_same(name, body, sent)
         written = self.assembled(body)
-        made = Script(name, self.spelled(written))
+        made = Script(name, self.spelled(written), least=len(sent.front), step=sent.step)
+        self._sent[name] = sent
         self._written[name] = written
         self._bodies[name] = body
         self._scripts.append(made)
         return made
+
+    def signature(self, script: Script) -> Signature:
+        """What a script is sent."""
+        return self._sent[script.name]
 
     def written(self, script: Script) -> str:
         """A script's text with keys and agreed values as its author wrote them."""

@@ -124,22 +124,22 @@ class RedisStore:
         return bool(await self.link.eval(scripts.REPORT, self.link.clock, job, token, repr(float(progress))))
 
     async def call_for(self, job: str) -> None:
-        await self.link.eval(scripts.CALL_FOR, self.link.clock, job)
+        await self.link.eval(scripts.CALL_FOR, job)
 
     async def step_aside(self, job: str, token: str) -> None:
-        await self.link.eval(scripts.STEP_ASIDE, self.link.clock, job, token)
+        await self.link.eval(scripts.STEP_ASIDE, job, token)
 
     async def step_back(self, job: str, token: str) -> bool:
-        return bool(await self.link.eval(scripts.STEP_BACK, self.link.clock, job, token))
+        return bool(await self.link.eval(scripts.STEP_BACK, job, token))
 
     async def cancel(self, job: str, reason: str) -> str | None:
         before = await self.link.eval(
-            scripts.CANCEL, self.link.clock, self._ttl, arguments.as_argument(job), reason
+            scripts.CANCEL, self.link.clock, self._ttl, arguments.as_argument(job), reason, ""
         )
         return None if before is None else rows.text(before)
 
     def cancel_nowait(self, job: str, reason: str) -> None:
-        self.link.send(scripts.CANCEL, (self.link.clock, self._ttl, job, reason))
+        self.link.send(scripts.CANCEL, (self.link.clock, self._ttl, job, reason, ""))
 
     def leave_nowait(self, job: str, reason: str) -> None:
         self.link.send(scripts.CANCEL, (self.link.clock, self._ttl, job, reason, self.link.node))
@@ -318,7 +318,7 @@ class RedisStore:
         answers: list[Standing] = []
         for start in range(0, len(claims), BATCH):
             pairs = [part for claim in claims[start : start + BATCH] for part in claim]
-            found = await self.link.eval(scripts.RECONCILE, self.link.clock, *pairs)
+            found = await self.link.eval(scripts.RECONCILE, *pairs)
             answers += [rows.standing(*row) for row in found]
         return answers
 

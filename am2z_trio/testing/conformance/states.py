@@ -51,6 +51,31 @@ class StateCases:
         assert (await a.settle(j1, commit=commit("two", version(1, "one")))).status == "replay"
         assert (await a.settle(j2, "released", commit=commit("x"))).status == "applied"
 
+    async def test_commits_in_one_call_follow_each_other(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job(f"j{i}", session="s") for i in range(5)])
+        commits = [
+            commit("one"),
+            commit("two", None),
+            commit("late", version(1, "one")),
+            commit("three", version(2, "two")),
+            commit("four", None),
+        ]
+        grants = await a.claim(5)
+        answers = await a.store.settle(
+            [
+                Settlement(id=grant.spec.id, token=grant.token, outcome="completed", commit=change)
+                for grant, change in zip(grants, commits, strict=True)
+            ]
+        )
+        moved = [number for number, answer in enumerate(answers) if answer.status == "conflict"]
+        assert moved == [2], answers
+        # Each sees what the one before it has left.
+        assert timeless(answers[2].current) == version(2, "two")
+        assert await a.state("s") == version(4, "four")
+        history = [timeless(state) for state in await a.store.states.history("s")]
+        assert history == [version(4, "four"), version(3, "three")]
+
     async def test_an_unconditional_commit_always_lands(self, bench: Bench) -> None:
         a = await bench.node()
         await a.store.enqueue([job("j1", session="s"), job("j2", session="s")])

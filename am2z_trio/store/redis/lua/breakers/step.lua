@@ -5,14 +5,15 @@
 -- RETURNS  {1 if allowed, state, ms to wait}
 -- INVARIANT  the same as policy/breaker.py; the same step again changes nothing more.
 
-local now, key, step = read_clock(ARGV[1]), breaker_key(ARGV[2]), ARGV[3]
-local most, recovery, half_open = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local clock, processor, step, id, most, recovery, half_open = unpack(ARGV)
+local now, key = read_clock(clock), breaker_key(processor)
+most, recovery, half_open = tonumber(most), tonumber(recovery), tonumber(half_open)
 local v = redis.call('HMGET', key, 'state', 'failures', 'until', 'probes', 'step', 'allowed')
 local state, failures = v[1] or 'closed', number(v[2] or 0, 0)
 local till, probes, allowed = number(v[3] or 0, 0), number(v[4] or 0, 0), 1
 if state ~= 'open' and state ~= 'half-open' then state = 'closed' end
 
-if v[5] == ARGV[4] then
+if v[5] == id then
   allowed = number(v[6], 1)
 elseif step == 'enter' then
   if state == 'closed' then return { 1, 'closed', 0 } end
@@ -32,7 +33,7 @@ else
   end
   allowed = state == 'closed' and 1 or 0
 end
-redis.call('HSET', key, 'state', state, 'failures', failures, 'until', whole(till), 'probes', probes, 'step', ARGV[4],
+redis.call('HSET', key, 'state', state, 'failures', failures, 'until', whole(till), 'probes', probes, 'step', id,
   'allowed', allowed)
 redis.call('PEXPIRE', key, recovery + 86400000)
 return { allowed, state, 0 }

@@ -5,8 +5,10 @@
 -- RETURNS  ids, the last to go first
 -- INVARIANT  reads only; what has gone by its age is not listed.
 
-local now, queue, offset = read_clock(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local clock, queue, offset, limit = unpack(ARGV)
+local now = read_clock(clock)
+offset = tonumber(offset)
 -- By rank: a range by score would count its way to the offset.
-local last = math.min(offset + tonumber(ARGV[4]), redis.call('ZCOUNT', dead_key(queue), '(' .. whole(now), '+inf')) - 1
+local last = math.min(offset + limit, redis.call('ZCOUNT', dead_key(queue), '(' .. whole(now), '+inf')) - 1
 if last < offset then return {} end
 return redis.call('ZREVRANGE', dead_key(queue), offset, last)

@@ -6,7 +6,8 @@
 -- INVARIANT  a dead letter is queued once per call, however often the call arrives: the record keeps the
 --          call's nonce. The first write is a removal, which Redis allows when memory is full.
 
-local now, nonce = read_clock(ARGV[1]), ARGV[2]
+local clock, nonce = unpack(ARGV, 1, 2)
+local now = read_clock(clock)
 
 local function revive(id)
   local job, key = load(id), job_key(id)
@@ -23,10 +24,7 @@ local function revive(id)
   -- Until now its status has said so of a plain one; whoever has settled it may ask again.
   redis.call('HSETNX', key, 'last_outcome', 'failed')
   redis.call('PERSIST', key)
-  if job.skey then
-    redis.call('SADD', jobs_key(job.skey), id)
-    redis.call('HSETNX', sessions_key(), job.skey, redis.call('HGET', key, 'session') or job.skey)
-  end
+  if job.skey then join_jobs(job.skey, redis.call('HGET', key, 'session') or job.skey, id) end
   count(job.queue, 'failed', -1)
   count(job.queue, 'waiting', 1)
   put_back(job, false)
@@ -35,6 +33,9 @@ local function revive(id)
 end
 
 local answers = {}
-for i = 3, #ARGV do answers[#answers + 1] = revive(ARGV[i]) end
+for i = 3, #ARGV do
+  local id = ARGV[i]
+  answers[#answers + 1] = revive(id)
+end
 finish()
 return answers

@@ -1,18 +1,20 @@
 -- Cancel a job: one that waits ends now, an active one's node is told.
 --
 -- KEYS     anchor
--- ARGV     clock, result ttl ms, id, reason; a node that waits for it no more: then only if no other one does
+-- ARGV     clock, result ttl ms, id, reason, '' or a node that waits for it no more: then it is
+--          cancelled only if no other one does
 -- RETURNS  the status before, or nil
 -- INVARIANT  the wish outlives the node: it stays in the record, and retry, release and reap heed it.
 --          An id left in the waiting list is skipped by claim, or sieved out when there are many.
 
-local now, ttl = read_clock(ARGV[1]), ARGV[2]
-local job = load(ARGV[3])
+local clock, ttl, id, reason, leaving = unpack(ARGV)
+local now = read_clock(clock)
+local job = load(id)
 if not job then return false end
-if ARGV[5] and not ENDED[job.status] then
+if leaving ~= '' and not ENDED[job.status] then
   local others = {}
   for origin in string.gmatch(job.origin, '[^\n]+') do
-    if origin ~= ARGV[5] then others[#others + 1] = origin end
+    if origin ~= leaving then others[#others + 1] = origin end
   end
   -- The removal comes first: it is allowed when memory is full.
   redis.call('HDEL', job_key(job.id), 'origin')
@@ -23,10 +25,10 @@ end
 if job.status == 'active' then
   -- The removal comes first: it is allowed when memory is full.
   redis.call('HDEL', job_key(job.id), 'cancel')
-  note(job.id, 'cancel', ARGV[4])
-  post(job.node, '\148' .. cmsgpack.pack('cancel', job.id, job.token, ARGV[4]))
+  note(job.id, 'cancel', reason)
+  post(job.node, '\148' .. cmsgpack.pack('cancel', job.id, job.token, reason))
 elseif job.status == 'waiting' or job.status == 'later' then
-  cancel_unbegun(job, now, ttl, ARGV[4])
+  cancel_unbegun(job, now, ttl, reason)
 end
 finish()
 return job.status

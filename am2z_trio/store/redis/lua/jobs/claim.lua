@@ -13,10 +13,11 @@
 --          what is not granted, a call looks at a bounded part of it and asks for another call at once; so it
 --          does where the next grant would take the answer beyond REPLY_BYTES.
 
-local now = read_clock(ARGV[1])
-local node, queue, seq, limit, nonce, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7]
-local flow_starts, flow_per, set_aside = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] == '1'
-local most_active, per_session, calls_only = tonumber(ARGV[11]), tonumber(ARGV[12]), ARGV[13] == '1'
+local clock, node, queue, seq, limit, nonce, ttl, flow_starts, flow_per, set_aside, most_active, per_session,
+  calls_only = unpack(ARGV)
+local now = read_clock(clock)
+seq, limit, flow_starts, flow_per = tonumber(seq), tonumber(limit), tonumber(flow_starts), tonumber(flow_per)
+most_active, per_session, calls_only = tonumber(most_active), tonumber(per_session), calls_only == '1'
 
 local lease = redis.call('ZSCORE', nodes_key(), node)
 if not lease or number(lease, 0) < 0 then return { 'lost' } end
@@ -336,7 +337,7 @@ if flow_starts > 0 then
     local first_start = redis.call('ZRANGEBYSCORE', starts_key(queue), '(' .. whole(now - flow_per), '+inf', 'WITHSCORES',
       'LIMIT', 0, 1)
     local again = tonumber(first_start[2]) + flow_per
-    if set_aside and not calls_only then
+    if set_aside == '1' and not calls_only then
       -- Each for the time at which the limit will let it start, behind those set aside before; one that comes
       -- back too early, by a little, keeps its place.
       local gap, looked, kept = flow_per / flow_starts, 0, {}

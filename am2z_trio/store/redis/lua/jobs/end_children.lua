@@ -5,8 +5,9 @@
 -- RETURNS  1 if there is more, 0 if not, or if another node is at it
 -- INVARIANT  bounded work per call. What nobody goes on with, the next node does that ticks.
 
-local now, ttl = read_clock(ARGV[1]), ARGV[2]
-if redis.call('EXISTS', ending_key()) == 0 or not may_go_on(ARGV[3]) then return 0 end
+local clock, ttl, node = unpack(ARGV)
+local now = read_clock(clock)
+if redis.call('EXISTS', ending_key()) == 0 or not may_go_on(node) then return 0 end
 local more = go_on_ending(now, ttl)
 if not more then redis.call('DEL', turn_key()) end
 finish()

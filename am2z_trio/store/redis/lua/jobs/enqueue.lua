@@ -18,7 +18,8 @@
 -- INVARIANT  a job's record exists exactly when its id is in its queue, active or terminal. The first
 --          write is one that Redis refuses when memory is full, so a refusal leaves nothing behind.
 
-local now, ttl = read_clock(ARGV[1]), ARGV[2]
+local clock, ttl = unpack(ARGV, 1, 2)
+local now = read_clock(clock)
 
 local function waiting_in(queue)
   local v = redis.call('HMGET', meta_key(queue), 'waiting', 'later')
@@ -84,8 +85,7 @@ local function accept_plain(id, queue, spec, origin, session, skey)
   else
     server.call('HSET', job_key(id), 'spec', spec, 'status', 'waiting', 'queue', queue, 'origin', origin, 'session', session,
       'skey', skey)
-    redis.call('SADD', jobs_key(skey), id)
-    redis.call('HSETNX', sessions_key(), skey, session)
+    join_jobs(skey, session, id)
     put(queue, id, 0, false, skey)
   end
   count(queue, 'waiting', 1)
@@ -173,10 +173,7 @@ local function enqueue(id, queue, spec, origin, processor, session, skey, priori
   redis.call('HSET', key, unpack(fields))
   if replaced then cancel_unbegun(replaced, now, ttl, DEBOUNCED) end
   if debounce ~= '' then redis.call('SET', debounce_key(queue .. ':' .. debounce), id) end
-  if skey then
-    redis.call('SADD', jobs_key(skey), id)
-    redis.call('HSETNX', sessions_key(), skey, session)
-  end
+  if skey then join_jobs(skey, session, id) end
   count(queue, status, 1)
   if status == 'later' then
     put_later(queue, id, now + delay)
@@ -198,11 +195,8 @@ while i <= #ARGV and size < REPLY_BYTES do
     answers[#answers + 1] = enqueue(id, queue, spec, origin, unpack(ARGV, i, i + 14))
     i = i + 15
   else
-    local session, skey = '', ''
-    if more == '@' then
-      session, skey = ARGV[i], ARGV[i + 1]
-      i = i + 2
-    end
+    local session, skey = unpack(ARGV, i, i + 1)
+    if more == '@' then i = i + 2 else session, skey = '', '' end
     if server.call('EXISTS', job_key(id)) == 1 or string.find(id, '\0', 1, true) or skey ~= '' and is_stopping(skey, now) then
       answers[#answers + 1] = enqueue(id, queue, spec, origin, queue, session, skey, '0', '0', '-1', MAX_STALLED, '', '0',
         '', '', '', '', '', '')

@@ -13,7 +13,16 @@
 --          else is granted the job. Only `completed` commits, and only in a session. Every check precedes
 --          the first write of a job, and that write is a removal, which Redis allows when memory is full.
 
-local now, ttl, state_ttl, history = read_clock(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
+local clock, ttl, state_ttl, history = unpack(ARGV, 1, 4)
+local now = read_clock(clock)
+
+-- Jobs of one session commit one after the other: its state is read once and kept once, as the last of them has
+-- left it.
+local states, committed = {}, {}
+local function keep_committed(state)
+  states[state.name], committed[state] = nil, nil
+  keep_state(state, now, state_ttl, history)
+end
 
 local function settle(id, token, outcome, result, reason, delay, turn, version, sha, new_sha, blob, outcomes)
   local job = load(id)
@@ -38,9 +47,11 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
   if outcomes and not are_recorded(outcomes) then return { 'unfounded' } end
   local state
   if turn and outcome == 'completed' and job.skey then
-    state = load_state(job.skey, now)
+    state = states[job.skey] or load_state(job.skey, now)
+    states[job.skey] = state
     local taken = version ~= '' and turn ~= '' and is_taken(turn, id)
     if taken or (version ~= '' and (whole(state.version) ~= version or state.sha ~= sha)) then
+      if committed[state] then keep_committed(state) end
       return { 'conflict', state_row(job.skey, now) }
     end
   end
@@ -60,7 +71,10 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
     -- Its record's end begins with a removal.
     end_claim(job, outcome)
   end
-  if state then write_state(state, now, new_sha, blob, state_ttl, history) end
+  if state then
+    advance(state, now, new_sha, blob, history)
+    committed[state] = true
+  end
   if outcome == 'retry' and not job.cancel then
     tell('job:retrying', now, node, id, told_of_failure(job.attempt, reason))
     local status = delay > 0 and 'later' or 'waiting'
@@ -91,7 +105,8 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
   return job.last_outcome
 end
 
-local answers, size, i = {}, 0, 5
+local answers, size = {}, 0
+local i = 5
 while i <= #ARGV do
   local id, token, outcome, result, more = unpack(ARGV, i, i + 4)
   local answer
@@ -106,6 +121,7 @@ while i <= #ARGV do
   if type(answer) == 'table' and answer[1] == 'conflict' then size = size + #(answer[2][4] or '') end
   if size >= REPLY_BYTES then break end
 end
+for state in pairs(committed) do keep_committed(state) end
 leave_claims()
 finish()
 return answers

@@ -1,13 +1,14 @@
 -- A job that had stepped aside goes on, or is in line for the next room.
 --
 -- KEYS     anchor
--- ARGV     clock, id, token
+-- ARGV     id, token
 -- RETURNS  1 if it counts as active again, or does anyway | 0 if it is in line
 -- INVARIANT  who has stepped aside goes on before any job that waits, first come, first served; no more count as
 --          active than may be.
 
-local job = load(ARGV[2])
-if not job or job.token == '' or job.token ~= ARGV[3] or not job.away then return 1 end
+local id, token = unpack(ARGV)
+local job = load(id)
+if not job or job.token == '' or job.token ~= token or not job.away then return 1 end
 local line = back_key(job.queue)
 if not redis.call('ZSCORE', line, job.id) then
   local last = redis.call('ZRANGE', line, -1, -1, 'WITHSCORES')[2]

@@ -6,14 +6,14 @@
 -- INVARIANT  at most one token holds the lock while its lease runs; the fencing number grows with every
 --          grant. The same token again keeps its lock or its place in line.
 
-local now = read_clock(ARGV[1])
-local name, token, node, lease = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local clock, name, token, node, lease = unpack(ARGV)
+local now = read_clock(clock)
 local lock = redis.call('HMGET', lock_key(name), 'token', 'fence', 'ends')
 local held = lock[1] and number(lock[3], 0) >= now
 if held and lock[1] == token then return { number(lock[2], 0) } end
-if not held and redis.call('EXISTS', line_key(name)) == 0 then return { give_lock(name, token, lease, now) } end
+if not held and redis.call('EXISTS', line_key(name)) == 0 then return { give_lock(name, token, tonumber(lease), now) } end
 
-local place = token .. ' ' .. node .. ' ' .. ARGV[5]
+local place = token .. ' ' .. node .. ' ' .. lease
 if not redis.call('ZSCORE', line_key(name), place) then
   local last = redis.call('ZREVRANGE', line_key(name), 0, 0, 'WITHSCORES')[2]
   redis.call('ZADD', line_key(name), tonumber(last or 0) + 1, place)

@@ -5,9 +5,9 @@
 -- RETURNS  1 if the lock was held and its lease had not passed, else 0
 -- INVARIANT  only the holder's token frees the lock; the next in line who is there gets it.
 
-local now = read_clock(ARGV[1])
-local name, token = ARGV[2], ARGV[3]
-redis.call('ZREM', line_key(name), token .. ' ' .. ARGV[4] .. ' ' .. ARGV[5])
+local clock, name, token, node, lease = unpack(ARGV)
+local now = read_clock(clock)
+redis.call('ZREM', line_key(name), token .. ' ' .. node .. ' ' .. lease)
 local held = holds_lock(name, token, now)
 if redis.call('HGET', lock_key(name), 'token') == token then hand_lock_on(name, now, '') end
 return held and 1 or 0

@@ -5,10 +5,11 @@
 -- RETURNS  1, or 0 if this token does not hold the lock (any more)
 -- INVARIANT  a lease that has passed is not brought back, even where nobody has taken the lock since.
 
-local now = read_clock(ARGV[1])
-if not holds_lock(ARGV[2], ARGV[3], now) then return 0 end
+local clock, name, token, lease = unpack(ARGV)
+local now = read_clock(clock)
+if not holds_lock(name, token, now) then return 0 end
 -- The removal comes first: it is allowed when memory is full, and so is all that follows.
-redis.call('HDEL', lock_key(ARGV[2]), 'ends')
-redis.call('HSET', lock_key(ARGV[2]), 'ends', whole(now + tonumber(ARGV[4])))
-redis.call('PEXPIRE', lock_key(ARGV[2]), tonumber(ARGV[4]) + 60000)
+redis.call('HDEL', lock_key(name), 'ends')
+redis.call('HSET', lock_key(name), 'ends', whole(now + lease))
+redis.call('PEXPIRE', lock_key(name), lease + 60000)
 return 1

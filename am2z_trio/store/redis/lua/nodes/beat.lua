@@ -11,10 +11,11 @@
 --          however many they are. A node beside others that hold no claims looks less often: what such a one claims
 --          and loses before the next look is found by that.
 
-local node, every = ARGV[2], tonumber(ARGV[6])
+local clock, node, lease, strange, step, every, ttl, grace, batch, most_queues = unpack(ARGV)
+every = tonumber(every)
 redis.call('HDEL', suspects_key(), node)
-local now, still, server = keep_clock(ARGV[1], node, ARGV[4], tonumber(ARGV[5]))
-local lost = renew_lease(node, now, tonumber(ARGV[3]))
+local now, still, server = keep_clock(clock, node, strange, tonumber(step))
+local lost = renew_lease(node, now, tonumber(lease))
 if lost == 1 or still ~= '' then return { lost, server, still, LATEST_MS, 0 } end
 
 -- One more than a few is enough to know.
@@ -34,7 +35,7 @@ if looks or due > now + every then
 end
 local reaped, more, failed = 0, 0, {}
 if looks then
-  reaped, more, failed = look_after_all(now, ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), true)
+  reaped, more, failed = look_after_all(now, ttl, tonumber(grace), tonumber(batch), tonumber(most_queues), true)
   finish()
   due = number(redis.call('GET', look_key()), due)
 end

@@ -6,11 +6,12 @@
 -- INVARIANT  claims that nobody has taken away stand, however long the lease has been over. Before the node
 --          claims anew it asks `reconcile`, which gives back what it lost and nobody was granted.
 
-local now, node = read_clock(ARGV[1]), ARGV[2]
+local clock, node, lease, grace = unpack(ARGV)
+local now = read_clock(clock)
 redis.call('HDEL', suspects_key(), node)
 redis.call('HDEL', leaving_key(), node)
 redis.call('PERSIST', claims_key(node))
-redis.call('HSET', graces_key(), node, ARGV[4])
-redis.call('HSET', leases_key(), node, ARGV[3])
-redis.call('ZADD', nodes_key(), whole(now + tonumber(ARGV[3])), node)
+redis.call('HSET', graces_key(), node, grace)
+redis.call('HSET', leases_key(), node, lease)
+redis.call('ZADD', nodes_key(), whole(now + lease), node)
 return false

@@ -6,7 +6,8 @@
 -- INVARIANT  after the last call nothing of the node is left: no claim, no place in a lot, no queue that it serves,
 --          no key. It is in no lot when the first job goes back, which must wake somebody else.
 
-local now, ttl, node, cursor = read_clock(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
+local clock, ttl, node, cursor = unpack(ARGV)
+local now = read_clock(clock)
 redis.call('HDEL', suspects_key(), node)
 if cursor ~= 'jobs' then
   local page = redis.call('HSCAN', claims_key(node), cursor, 'COUNT', 500)

@@ -5,7 +5,8 @@
 -- RETURNS  the name
 -- INVARIANT  a history keeps its first name; where it has one, nothing is written.
 
+local new_name = unpack(ARGV)
 local name = redis.call('GET', lineage_key())
 if name then return name end
-redis.call('SET', lineage_key(), ARGV[1])
-return ARGV[1]
+redis.call('SET', lineage_key(), new_name)
+return new_name

@@ -1,12 +1,10 @@
 -- Tell a node how claims stand that it believes to hold, and give back what it lost by mistake.
 --
 -- KEYS     anchor
--- ARGV     clock, per claim: id, token
+-- ARGV     per claim: id, token
 -- RETURNS  per claim: {'held'} | {'held', why it is to be cancelled} | {'settled'} | {'lost'}
 -- INVARIANT  a claim is given back only where nobody was granted the job since, so that its token is still
 --          the newest one. A stall stays counted only for a node that never asks again.
-
-local now = read_clock(ARGV[1])
 
 -- Whether another job of its session may be active.
 local function has_room(job)
@@ -31,6 +29,9 @@ local function stands(id, token)
 end
 
 local answers = {}
-for i = 2, #ARGV, 2 do answers[#answers + 1] = stands(ARGV[i], ARGV[i + 1]) end
+for i = 1, #ARGV, 2 do
+  local id, token = unpack(ARGV, i, i + 1)
+  answers[#answers + 1] = stands(id, token)
+end
 finish()
 return answers

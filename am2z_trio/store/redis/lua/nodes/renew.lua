@@ -6,6 +6,7 @@
 -- RETURNS  {1 if the lease is gone, the server's clock, what `clock` holds if the time stands still}
 -- INVARIANT  as `renewal` says.
 
-redis.call('HDEL', suspects_key(), ARGV[2])
-local now, still, server = keep_clock(ARGV[1], ARGV[2], ARGV[4], tonumber(ARGV[5]))
-return { renew_lease(ARGV[2], now, tonumber(ARGV[3])), server, still }
+local clock, node, lease, strange, step = unpack(ARGV)
+redis.call('HDEL', suspects_key(), node)
+local now, still, server = keep_clock(clock, node, strange, tonumber(step))
+return { renew_lease(node, now, tonumber(lease)), server, still }

@@ -9,11 +9,12 @@
 --          it was lost too often {id, processor, session, attempt}}
 -- INVARIANT  as `looking` says.
 
-local now, node = read_clock(ARGV[1]), ARGV[3]
+local clock, ttl, node, lease, grace, batch, most_queues, reaps = unpack(ARGV)
+local now = read_clock(clock)
 redis.call('HDEL', suspects_key(), node)
-local lost = renew_lease(node, now, tonumber(ARGV[4]))
+local lost = renew_lease(node, now, tonumber(lease))
 local reaped, more, failed = look_after_all(
-  now, ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8] == '1'
+  now, ttl, tonumber(grace), tonumber(batch), tonumber(most_queues), reaps == '1'
 )
 finish()
 return { lost, reaped, more, redis.call('EXISTS', ending_key()), failed }

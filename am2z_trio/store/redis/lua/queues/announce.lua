@@ -10,13 +10,15 @@
 --          server: it says so again when it has one. Who only submits changes nothing of what is known but
 --          `made`: for as long as a queue that was served the queue then stays.
 
-local now, node, serves = whole(read_clock(ARGV[1])), ARGV[2], ARGV[3] == '1'
+local clock, node, serves = unpack(ARGV, 1, 3)
+local now = whole(read_clock(clock))
+serves = serves == '1'
 local has_lease = number(redis.call('ZSCORE', nodes_key(), node), -1) >= 0
 for i = 4, #ARGV, 3 do
-  local queue = ARGV[i]
+  local queue, processor, options = unpack(ARGV, i, i + 2)
   if serves or not redis.call('ZSCORE', queues_key(), queue) then
     redis.call('HDEL', meta_key(queue), 'options', 'retired')
-    redis.call('HSET', meta_key(queue), 'processor', ARGV[i + 1], 'options', ARGV[i + 2])
+    redis.call('HSET', meta_key(queue), 'processor', processor, 'options', options)
     if serves then redis.call('HSET', meta_key(queue), 'seen', now) end
     local last = redis.call('ZRANGE', queues_key(), -1, -1, 'WITHSCORES')[2]
     redis.call('ZADD', queues_key(), 'NX', number(last, -1) + 1, queue)

@@ -5,9 +5,9 @@
 -- RETURNS  per queue: {queue, processor, options, live nodes that serve it, 1 if it is known by name}
 -- INVARIANT  reads only.
 
-local now, answers = read_clock(ARGV[1]), {}
-local first = tonumber(ARGV[2])
-for _, queue in ipairs(redis.call('ZRANGE', queues_key(), first, first + tonumber(ARGV[3]) - 1)) do
+local clock, first, most = unpack(ARGV)
+local now, answers = read_clock(clock), {}
+for _, queue in ipairs(redis.call('ZRANGE', queues_key(), first, first + most - 1)) do
   local v = redis.call('HMGET', meta_key(queue), 'processor', 'options', 'seen', 'retired')
   local workers = workers_of(queue, now)
   local lately = v[3] and not v[4] and now - number(v[3], 0) <= ANNOUNCED_LATELY_MS

@@ -5,7 +5,7 @@
 -- RETURNS  nothing
 -- INVARIANT  work never waits for a node that will not come.
 
-redis.call('ZREM', lot_key(ARGV[2]), ARGV[1])
-local queue = ARGV[2]
+local node, queue = unpack(ARGV)
+redis.call('ZREM', lot_key(queue), node)
 local later = redis.call('ZCARD', later_key(queue)) > 0
 if later or has_work(queue) then wake(queue, later and 'any') end

@@ -5,11 +5,12 @@
 -- RETURNS  nothing
 -- INVARIANT  the first write is a removal. A queue that somebody serves is not made unknown.
 
-local now, node, retires = read_clock(ARGV[1]), ARGV[2], ARGV[3] == '1'
+local clock, node, retires = unpack(ARGV, 1, 3)
+local now = read_clock(clock)
 for i = 4, #ARGV do
   local queue = ARGV[i]
   unserve(node, queue, now)
-  if retires and redis.call('EXISTS', meta_key(queue)) == 1 and workers_of(queue, now) == 0 then
+  if retires == '1' and redis.call('EXISTS', meta_key(queue)) == 1 and workers_of(queue, now) == 0 then
     redis.call('HSET', meta_key(queue), 'retired', '1')
   end
 end

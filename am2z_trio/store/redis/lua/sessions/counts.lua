@@ -5,7 +5,8 @@
 -- RETURNS  {next cursor, waiting, active, later}
 -- INVARIANT  writes nothing. Jobs that come or go between two pages may be counted or not.
 
-local page = redis.call('SSCAN', jobs_key(ARGV[1]), ARGV[2], 'COUNT', ARGV[3])
+local name, cursor, batch = unpack(ARGV)
+local page = redis.call('SSCAN', jobs_key(name), cursor, 'COUNT', batch)
 local counts = { waiting = 0, active = 0, later = 0 }
 for _, id in ipairs(page[2]) do
   local status = redis.call('HGET', job_key(id), 'status')

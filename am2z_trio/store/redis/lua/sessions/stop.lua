@@ -8,16 +8,15 @@
 --          accepted before can write any more: each has ended, and its token is retired. Nothing is left
 --          of the session but its state. Who asks hears the outcome of the jobs that were spared.
 
-local now, ttl, name, session, node = read_clock(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local clock, ttl, name, session, node, cursor, batch, running, refuse = unpack(ARGV)
 local STOPS_KEPT_MS = 3600000
-local everything = ARGV[8] == '1'
-local key = session_key(name)
+local now, key, everything = read_clock(clock), session_key(name), running == '1'
 
 -- The removal comes first: it is allowed when memory is full.
 redis.call('HDEL', key, 'stopping')
-redis.call('HSET', key, 'stopping', whole(now + tonumber(ARGV[9])))
+redis.call('HSET', key, 'stopping', whole(now + refuse))
 keep_unwritten(key)
-local page = redis.call('SSCAN', jobs_key(name), ARGV[6], 'COUNT', ARGV[7])
+local page = redis.call('SSCAN', jobs_key(name), cursor, 'COUNT', batch)
 local answer = { page[1], 0 }
 table.sort(page[2])
 for _, id in ipairs(page[2]) do
@@ -41,6 +40,7 @@ for _, id in ipairs(page[2]) do
   end
 end
 
+leave_together(name)
 if everything and answer[1] == '0' then
   if redis.call('EXISTS', jobs_key(name)) == 1 then
     answer[1] = '-1'

@@ -6,11 +6,12 @@
 --          they use REPLY_BYTES up
 -- INVARIANT  writes nothing; an expired state has no history.
 
-local state = load_state(ARGV[2], read_clock(ARGV[1]))
+local clock, name, first, most = unpack(ARGV)
+local state = load_state(name, read_clock(clock))
 if state.sha == '' then return {} end
-local answers, size, first = {}, 0, tonumber(ARGV[3])
-for index = first, first + tonumber(ARGV[4]) - 1 do
-  local entry = redis.call('LINDEX', history_key(ARGV[2]), index)
+local answers, size = {}, 0
+for index = tonumber(first), first + most - 1 do
+  local entry = redis.call('LINDEX', history_key(name), index)
   if not entry then break end
   answers[#answers + 1] = entry
   size = size + #entry

@@ -5,4 +5,5 @@
 -- RETURNS  {} never written | {version, updated} no state | {version, updated, sha, blob, created}
 -- INVARIANT  writes nothing; whoever reads verifies the checksum.
 
-return state_row(ARGV[2], read_clock(ARGV[1]))
+local clock, name = unpack(ARGV)
+return state_row(name, read_clock(clock))

@@ -5,12 +5,13 @@
 -- RETURNS  1
 -- INVARIANT  the state itself is not touched; an expired one does not come back.
 
-local now, name, ttl = read_clock(ARGV[1]), ARGV[2], tonumber(ARGV[3])
-local state, key = load_state(name, now), session_key(ARGV[2])
-redis.call('HSET', key, 'ttl', ARGV[3])
+local clock, name, ttl = unpack(ARGV)
+local now = read_clock(clock)
+local state, key = load_state(name, now), session_key(name)
+redis.call('HSET', key, 'ttl', ttl)
 keep_unwritten(key)
 if state.sha ~= '' then
-  if ttl > 0 then
+  if tonumber(ttl) > 0 then
     redis.call('HSET', key, 'expires', whole(tonumber(state.updated) + ttl))
     redis.call('ZADD', expiries_key(), whole(tonumber(state.updated) + ttl), name)
   else

@@ -8,9 +8,9 @@
 --          receipt of the node's last write is kept for a week. Every check precedes the first write,
 --          which Redis refuses when memory is full, unless it is a removal.
 
-local now = read_clock(ARGV[1])
-local node, name, seq, version, sha = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6]
-local blob, ttl, token = ARGV[8], ARGV[9], ARGV[12]
+local clock, node, name, seq, version, sha, new_sha, blob, ttl, default_ttl, history, token = unpack(ARGV)
+local now = read_clock(clock)
+seq = tonumber(seq)
 local key, receipts = session_key(name), receipts_key(name)
 
 local receipt = redis.call('HGET', receipts, node)
@@ -41,7 +41,7 @@ if blob == '' then
   bury_state(name, state.version, state.updated, 'deleted')
 else
   if ttl ~= '' then state.ttl = ttl end
-  write_state(state, now, ARGV[7], blob, ARGV[10], ARGV[11])
+  write_state(state, now, new_sha, blob, default_ttl, history)
   if ttl ~= '' then redis.call('HSET', key, 'ttl', ttl) end
 end
 if not receipt then forget_old_receipts() end

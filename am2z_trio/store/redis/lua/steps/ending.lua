@@ -40,10 +40,7 @@ function end_job(job, transition, now, ttl, reason, result, node, told)
   if job.calls then end_children(job.id, now, ttl, reason == SESSION_STOPPED and SESSION_STOPPED or PARENT_ENDED, age) end
   -- A job whose calls complete gets on, however often it is lost with its worker.
   if job.parent and status == 'completed' then redis.call('HDEL', job_key(job.parent), 'stalls', 'charged') end
-  if job.skey then
-    redis.call('SREM', jobs_key(job.skey), job.id)
-    if redis.call('EXISTS', jobs_key(job.skey)) == 0 then redis.call('HDEL', sessions_key(), job.skey) end
-  end
+  if job.skey then leave_jobs(job.skey, job.id) end
   count(job.queue, job.status, -1)
   count(job.queue, status, 1)
   if result == '' then result = NIL end

@@ -84,6 +84,7 @@ end
 local wake, sieve_ghosts, let_back
 local function finish()
   sieve_ghosts()
+  for _, skey in ipairs(leavers_order) do leave_together(skey) end
   for _, queue in ipairs(counts_order) do
     -- There is room again where as many were active as may be: first for those that had stepped aside.
     local freed = (counts[queue].away or 0) - (counts[queue].active or 0)

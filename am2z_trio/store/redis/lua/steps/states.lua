@@ -40,12 +40,22 @@ local function bury_state(name, version, updated, why)
   redis.call('PEXPIRE', key, TOMBSTONE_MS)
 end
 
--- Writes the next version.
-local function write_state(state, now, sha, blob, default_ttl, history)
-  local key, name, version = session_key(state.name), state.name, whole(state.version + 1)
-  local fields = { 'version', version, 'sha', sha, 'blob', blob, 'updated', whole(now) }
-  if not state.created then
-    state.created = whole(now)
+-- The next version, which is yet to be kept.
+local function advance(state, now, sha, blob, history)
+  state.version, state.sha, state.blob, state.updated = state.version + 1, sha, blob, whole(now)
+  if not state.created then state.created, state.is_new = state.updated, true end
+  if tonumber(history) > 0 then
+    state.entries = state.entries or {}
+    state.entries[#state.entries + 1] = whole(state.version) .. ' ' .. sha .. ' ' .. state.created .. ' ' .. state.updated
+      .. ' ' .. blob
+  end
+end
+
+-- Writes what it has come to.
+local function keep_state(state, now, default_ttl, history)
+  local key, name = session_key(state.name), state.name
+  local fields = { 'version', whole(state.version), 'sha', state.sha, 'blob', state.blob, 'updated', state.updated }
+  if state.is_new then
     fields[9], fields[10] = 'created', state.created
   end
   if state.expired then redis.call('DEL', history_key(name)) end
@@ -65,12 +75,15 @@ local function write_state(state, now, sha, blob, default_ttl, history)
     redis.call('HDEL', key, 'gone')
     redis.call('PERSIST', key)
   end
-  if tonumber(history) > 0 then
-    local entry = version .. ' ' .. sha .. ' ' .. state.created .. ' ' .. whole(now) .. ' ' .. blob
-    redis.call('LPUSH', history_key(name), entry)
+  if state.entries then
+    redis.call('LPUSH', history_key(name), unpack(state.entries))
     redis.call('LTRIM', history_key(name), 0, tonumber(history) - 1)
   end
-  state.version, state.sha, state.updated = state.version + 1, sha, whole(now)
+end
+
+local function write_state(state, now, sha, blob, default_ttl, history)
+  advance(state, now, sha, blob, history)
+  keep_state(state, now, default_ttl, history)
 end
 
 -- Whether this token holds the lock and its lease has not passed.
