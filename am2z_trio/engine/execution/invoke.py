@@ -30,7 +30,9 @@ class Invoker:
         """What the processor makes of the attempt's state, within `scope`; `context` if it takes one."""
         processor = attempt.processor
         try:
-            if context is not None:
+            if context is not None and processor.is_composed:
+                output = await processor.fn(attempt.state, context)
+            elif context is not None:
                 output = await self._call_in_nursery(attempt, context)
             elif processor.is_async:
                 output = await processor.fn(attempt.state)

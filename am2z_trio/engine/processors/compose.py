@@ -38,6 +38,8 @@ class Composition(Processor[S], Generic[S]):
 
     __slots__ = ("plan",)
 
+    is_composed = True
+
     @exact_arguments
     def __init__(
         self,

@@ -196,13 +196,16 @@ async def _run_all(
         failures[index] = result.error
         return collect
 
-    async with anyio.create_task_group() as tasks:
-        for index in inline:
-            tasks.start_soon(run_inline, index)
-        if queued:
-            await ctx.call_each(len(queued), lambda number: call_of(queued[number]), done)
-            if failures and not collect:
-                tasks.cancel_scope.cancel()
+    if not inline:
+        await ctx.call_each(many, call_of, done)
+    else:
+        async with anyio.create_task_group() as tasks:
+            for index in inline:
+                tasks.start_soon(run_inline, index)
+            if queued:
+                await ctx.call_each(len(queued), lambda number: call_of(queued[number]), done)
+                if failures and not collect:
+                    tasks.cancel_scope.cancel()
     if failures:
         named = {f"{name_of(call_of(i).processor)}[{i}]": failures[i] for i in sorted(failures)}
         raise _parallel_failed(ctx.processor, named, many)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Concatenate, Generic, TypeVar
+from typing import Any, ClassVar, Concatenate, Generic, TypeVar
 
 from am2z_trio.model.arguments import exact_arguments
 from am2z_trio.model.callables import (
@@ -61,6 +61,9 @@ class Processor(Generic[S]):
         "takes_context",
         "timeout",
     )
+
+    is_composed: ClassVar[bool] = False
+    """Whether its code is the engine's own, which starts no tasks in the job's nursery."""
 
     @exact_arguments
     def __init__(
