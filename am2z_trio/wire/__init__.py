@@ -17,7 +17,7 @@ has grown beyond a limit, and replies count, too.
 * `stream` - TCP, TLS, Unix socket, on either host; `host_streams` - how each host moves the bytes
 * `resp` - pack, parse, and what an error reply means
 * `scripts`, `programs` - scripts and libraries of functions, and what a server has been taught of them
-* `connection` - one connection, from greeting to loss
+* `request` - a command on its way; `connection` - one connection, from greeting to loss
 * `handshake` - the greeting, and whether this server can be trusted with jobs
 * `holes` - servers that somebody can take over
 * `client` - reconnects, resubscribes, sends again what may be sent again

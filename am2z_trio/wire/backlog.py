@@ -9,7 +9,8 @@ from typing import Final
 from am2z_trio.model.errors import AM2ZError, NetworkError, UnknownOutcomeError
 from am2z_trio.model.logs import Log
 
-from .connection import UNSENT, Connection, Request
+from .connection import Connection
+from .request import UNSENT, Request
 
 SUSPECT: Final = 2
 """Connections in a row that have broken while a request was in flight, after which it is sent alone."""

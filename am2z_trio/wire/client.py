@@ -22,10 +22,11 @@ from am2z_trio.model.errors import (
 from am2z_trio.model.redis_options import RedisOptions
 
 from .backlog import Backlog
-from .connection import Connection, ConnectionLostError, Request
+from .connection import Connection, ConnectionLostError
 from .handshake import greet
 from .programs import Programs
 from .refusals import Refusals, pause_before
+from .request import Request
 from .resp import Argument, ReplyError, error_from, pack
 from .scripts import Script
 from .stream import open_stream

@@ -9,8 +9,9 @@ from typing import Final
 from am2z_trio.concurrency import Host
 
 from .backlog import Backlog
-from .connection import UNSENT, Connection, ConnectionLostError, Request
+from .connection import Connection, ConnectionLostError
 from .programs import Programs
+from .request import UNSENT, Request
 from .resp import ELSEWHERE, NOT_APPLIED, code_of
 
 FIRST_DELAY: Final = 0.02

@@ -10,7 +10,8 @@ import anyio
 import pytest
 
 from am2z_trio.concurrency import current_host
-from am2z_trio.wire.connection import Connection, Request
+from am2z_trio.wire.connection import Connection
+from am2z_trio.wire.request import Request
 from am2z_trio.wire.resp import pack
 
 from .peer import MemoryStream, bulk, confirmation, push, start
