@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from math import inf
-from typing import Final, Generic, Literal, NoReturn, Protocol, TypeVar
+from typing import Any, Final, Generic, Literal, NoReturn, Protocol, TypeVar
 
-from am2z_trio.concurrency import Host
+from am2z_trio.concurrency import Event, Host
+
+from .told import GiveUp, Told
 
 T = TypeVar("T")
 
@@ -48,10 +51,16 @@ class Fifo(deque[T]):
         return batch
 
 
+Begin = Callable[[list[T], Told], GiveUp | None]
+"""Begins a call with these items without waiting for it. What it returns, or the exception it ends with, is
+told later, from another task. `None`, and nothing is done, where that cannot be: it is to be waited for."""
+
+
 class Batching(Generic[T]):
     """Sends what stands in a line: one call at a time, of as much as has gathered.
 
-    So what comes alone is sent at once, and what comes in masses goes with few calls.
+    So what comes alone is sent at once, and what comes in masses goes with few calls. Where a call can be
+    begun without waiting, what comes alone is sent in the very task that adds it.
     """
 
     def __init__(
@@ -71,6 +80,8 @@ class Batching(Generic[T]):
 
         `pauses`: the first and the longest, in seconds, before what was put off is sent again.
         """
+        self.begin: Begin[T] | None = None
+        """As `send`, where that can be done without waiting."""
         self._host = host
         self._line = line
         self._send = send
@@ -89,54 +100,153 @@ class Batching(Generic[T]):
         self._due: deque[T] = deque()
         """Those that were put off, and go before the line."""
         self._under_way = False
+        self._unsent: list[T] | None = None
+        """Of a call that is under way: what could not be begun, and is sent by the task."""
+        self._give_up: GiveUp | None = None
+        """Of a call that was begun, and has not been answered."""
+        self._failed: tuple[list[T], Exception] | None = None
+        """What has come of such a call instead of an answer; without items, of what has heard the answer."""
+        self._comes_alone = False
+        """The last call was begun, and was of one item: the next one is likely to be, too."""
+        self._is_running = False
         self._bell = host.spot()
-        self._idle = host.event()
-        self._idle.set()
+        self._idle: Event | None = None
 
-    def ring(self) -> None:
-        """Say that there is something in line. Synchronous; safe from any task of the host."""
-        self._bell.wake()
+    def ring(self, *, alone: bool = False) -> None:
+        """Say that there is something in line. Synchronous; safe from any task of the host.
+
+        `alone`: as far as its sender knows, nothing else comes in this pass of the scheduler. It is sent at
+        once then, unless the last call has shown otherwise.
+        """
+        if self._under_way or not self._is_running:
+            # Whoever ends the call, or begins to run, looks at the line.
+            return
+        if not (alone and self._comes_alone) or self._has_more:
+            self._bell.wake()
+            return
+        batch = self._line.take(self._most)
+        if batch:
+            self._start_here(batch)
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is in line, under way, or to be sent again."""
-        return not (self._line or self._under_way or self._alone or self._put_off or self._due)
+        return not (self._line or self._under_way or self._has_more)
+
+    @property
+    def _has_more(self) -> bool:
+        """Whether some are to be sent again."""
+        return bool(self._alone or self._put_off or self._due)
 
     async def wait_idle(self) -> None:
         """Wait until everything that was in line has been taken, or is over."""
         while not self.is_idle:
-            if self._idle.is_set():
+            if self._idle is None:
                 self._idle = self._host.event()
             await self._idle.wait()
 
     async def run(self) -> NoReturn:
         """Send until cancelled; what is under way then may have been taken, or not."""
-        line, most, park, send, taken = self._line, self._most, self._bell.park, self._send, self._taken
-        while True:
-            if self._alone or self._put_off or self._due:
-                batch = self._take_again()
-                if not batch:
-                    with self._host.cancel_scope(deadline=self._again_at):
+        line, most, park = self._line, self._most, self._bell.park
+        self._is_running = True
+        try:
+            while True:
+                if self._under_way:
+                    if not await self._get_on():
                         await park()
-                    continue
-            elif line:
-                batch = line.take(most)
-                if not batch:
-                    continue
+                elif self._has_more:
+                    batch = self._take_again()
+                    if batch:
+                        self._start(batch)
+                    else:
+                        with self._host.cancel_scope(deadline=self._again_at):
+                            await park()
+                elif line:
+                    batch = line.take(most)
+                    if batch:
+                        self._start(batch)
+                else:
+                    self._rest()
+                    await park()
+        finally:
+            self._is_running = False
+            if self._give_up is not None:
+                self._give_up()
+
+    # --- one call ---------------------------------------------------------------------------
+
+    def _start(self, batch: list[T]) -> None:
+        """Begin a call, or leave it to the task."""
+        self._under_way, self._unsent = True, batch
+        try:
+            if self.begin is not None:
+                self._give_up = self.begin(batch, partial(self._answered, batch))
+        except Exception:
+            # It is raised again where the task sends it.
+            self._give_up = None
+        if self._give_up is None:
+            self._comes_alone = False
+        else:
+            self._comes_alone, self._unsent = len(batch) == 1, None
+
+    def _start_here(self, batch: list[T]) -> None:
+        """The same in another task than that of `run`."""
+        try:
+            self._start(batch)
+        finally:
+            if self._unsent is not None:
+                self._bell.wake()
+
+    def _answered(self, batch: list[T], answer: Any) -> None:
+        """A call that was begun has ended: what has come meanwhile goes with the next one."""
+        self._give_up = None
+        try:
+            if isinstance(answer, Exception):
+                self._failed = batch, answer
             else:
-                self._rounds = 0
-                self._idle.set()
-                await park()
-                continue
-            self._under_way = True
-            try:
-                answer = await send(batch)
-            except self._refusal as error:
-                self._judge(batch, await self._refused(batch, error))
-            else:
-                if taken is not None:
-                    taken(batch, answer)
+                self._is_taken(batch, answer)
+        except Exception as error:
+            self._failed, self._under_way = ([], error), True
+        if self._under_way or self._has_more or (self._line and not self._comes_alone):
+            # Of masses, more gathers until the task has its turn.
+            self._bell.wake()
+        elif following := self._line.take(self._most):
+            self._start_here(following)
+        else:
+            self._rest()
+
+    def _is_taken(self, batch: list[T], answer: Any) -> None:
+        if self._taken is not None:
+            self._taken(batch, answer)
+        self._under_way = False
+
+    async def _get_on(self) -> bool:
+        """Whether there was anything to do for the call that is under way."""
+        if self._failed is not None:
+            (batch, error), self._failed = self._failed, None
+            if not batch or not isinstance(error, self._refusal):
+                raise error
+            self._judge(batch, await self._refused(batch, error))
             self._under_way = False
+            return True
+        if self._unsent is None:
+            return False
+        batch, self._unsent = self._unsent, None
+        try:
+            answer = await self._send(batch)
+        except self._refusal as error:
+            self._judge(batch, await self._refused(batch, error))
+            self._under_way = False
+        else:
+            self._is_taken(batch, answer)
+        return True
+
+    def _rest(self) -> None:
+        """There is nothing to do."""
+        self._rounds = 0
+        if self._idle is not None:
+            self._idle.set()
+            self._idle = None
 
     def _take_again(self) -> list[T]:
         """The next batch where some is to be sent again; empty where it is to wait for that."""

@@ -26,8 +26,8 @@ from .connection import Connection, ConnectionLostError
 from .handshake import greet
 from .programs import Programs
 from .refusals import Refusals, pause_before
-from .request import Request
-from .resp import Argument, ReplyError, error_from, pack
+from .request import Request, sent_once
+from .resp import Argument, error_from, pack
 from .scripts import Script
 from .stream import open_stream
 
@@ -122,7 +122,7 @@ class RedisClient:
             self.programs,
             self._backlog,
             call_timeout=options.call_timeout,
-            submit=self._submit,
+            submit=self.submit,
             renew=self.renew,
         )
         self._pausing = self._host.spot()
@@ -141,7 +141,7 @@ class RedisClient:
 
     def send(self, *args: Argument) -> None:
         """Send a command that is safe to repeat, and forget it. Never waits."""
-        self._submit(Request(pack(args), None))
+        self.submit(Request(pack(args), None))
 
     async def eval(self, script: Script, keys: Sequence[Argument], args: Sequence[Argument]) -> Any:
         """Run a replay-safe script; the server is taught it where it does not know it."""
@@ -149,9 +149,14 @@ class RedisClient:
             Request(self.programs.call_of(script, keys, args), self._spot(), True, script)
         )
 
+    @property
+    def has_room(self) -> bool:
+        """Whether what is sent now need not wait, neither for a connection nor for room in it."""
+        return self._connection is not None and not self._connection.crowded
+
     def send_eval(self, script: Script, keys: Sequence[Argument], args: Sequence[Argument]) -> None:
         """`eval` without waiting for the answer."""
-        self._submit(Request(self.programs.call_of(script, keys, args), None, True, script))
+        self.submit(Request(self.programs.call_of(script, keys, args), None, True, script))
 
     async def subscribe(self, channel: str | bytes) -> None:
         """Hear a channel, across reconnects; returns when it is in force. Refused, it is not asked for again.
@@ -172,7 +177,7 @@ class RedisClient:
         name = _bytes(channel)
         self._channels.pop(name, None)
         request = Request(pack(("UNSUBSCRIBE", name)), self._spot(), by_push=True)
-        self._submit(request)
+        self.submit(request)
         await self._answer(request)
 
     def hurry(self) -> None:
@@ -194,24 +199,23 @@ class RedisClient:
         # While cut off there is nothing to wait for here: a caller that waits adds one call.
         while (connection := self._connection) is not None and connection.crowded:
             await connection.wait_room()
-        self._submit(request)
+        self.submit(request)
         return await self._answer(request)
 
     async def _answer(self, request: Request) -> Any:
         spot = request.spot
         assert spot is not None
         try:
-            reply = await spot.park()
+            reply = request.answer_of(await spot.park())
         except BaseException:
             request.drop()
             raise
-        if not isinstance(reply, Exception):
-            return reply
-        if type(reply) is not ReplyError:
+        if isinstance(reply, Exception):
             raise reply
-        raise request.error_of(reply)
+        return reply
 
-    def _submit(self, request: Request) -> None:
+    def submit(self, request: Request) -> None:
+        """Send it, with the next connection if there is none now."""
         if self._connection is not None:
             self._connection.send(request)
         else:
@@ -219,9 +223,7 @@ class RedisClient:
 
     def _teach(self, packed: bytes) -> None:
         if self._connection is not None:
-            load = Request(packed, None)
-            load.dropped = True
-            self._connection.send(load)
+            self._connection.send(sent_once(packed))
 
     # --- keeping it up ----------------------------------------------------------------------
 
@@ -353,9 +355,7 @@ class RedisClient:
             subscribe.dropped = True
             subscriptions.append(subscribed)
         for program in self.programs.greeted(self.version):
-            load = Request(program, None)
-            connection.send(load)
-            load.dropped = True
+            connection.send(sent_once(program))
         return subscriptions
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 from am2z_trio.concurrency import Spot
+from am2z_trio.concurrency.told import Told
 from am2z_trio.model.errors import AM2ZError, ValidationError
 
-from .resp import error_from
+from .resp import ReplyError, error_from
 from .scripts import Script
 
 UNSENT: Final = inf
@@ -81,7 +82,35 @@ class Request:
             error.context["in_doubt"] = True
         return error
 
+    def answer_of(self, reply: Any) -> Any:
+        """What a reply means to its caller; an exception where it is an error."""
+        return self.error_of(reply) if type(reply) is ReplyError else reply
+
     def drop(self) -> None:
         """The caller is gone. The slot stays in line: its reply is taken and thrown away."""
         self.spot = None
         self.dropped = True
+
+
+class ToldRequest(Request):
+    """One for which no task is parked: its own spot, it tells of the answer."""
+
+    __slots__ = ("_told",)
+
+    def __init__(self, packed: bytes, script: Script, told: Told) -> None:
+        super().__init__(packed, self, True, script)
+        self._told = told
+
+    def wake(self, value: Any = None) -> None:
+        self.spot = None
+        self._told(self.answer_of(value))
+
+    async def park(self) -> Any:
+        raise AssertionError("nobody waits for it")
+
+
+def sent_once(packed: bytes) -> Request:
+    """One whose reply nobody wants, and that is not sent again on another connection."""
+    request = Request(packed, None)
+    request.dropped = True
+    return request

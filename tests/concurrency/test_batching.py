@@ -10,11 +10,14 @@ import anyio.lowlevel
 import pytest
 import trio
 import trio.testing
+from anyio.abc import TaskGroup
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from am2z_trio.concurrency import Event, Host, current_host
 from am2z_trio.concurrency.batching import AGAIN_AFTER, LONGEST_PAUSE, Batching, Fifo, Verdict
+from am2z_trio.concurrency.groups import unwrapped
+from am2z_trio.concurrency.told import GiveUp, Told
 
 MOST = 4
 
@@ -31,7 +34,13 @@ class Peer:
     """Takes batches; refuses those with a bad item, and some whatever they hold."""
 
     def __init__(
-        self, host: Host, *, bad: Iterable[int] = (), busy: Iterable[bool] = (), slow: Iterable[int] = ()
+        self,
+        host: Host,
+        *,
+        bad: Iterable[int] = (),
+        busy: Iterable[bool] = (),
+        slow: Iterable[int] = (),
+        begun: Iterable[bool] = (),
     ) -> None:
         self.host = host
         self.line = Fifo[int]()
@@ -44,22 +53,56 @@ class Peer:
         self._bad = frozenset(bad)
         self._busy = iter(busy)
         self._slow = iter(slow)
+        self._begun = iter(begun)
+        self.tasks: TaskGroup | None = None
+        """Where calls are made for which nobody waits."""
         self._under_way = False
         self.batching = Batching(
-            host, self.line, self._send, self._judge, self._taken, refusal=RefusedError, most=MOST
+            host,
+            self.line,
+            self._send,
+            self._judge,
+            self._taken,
+            refusal=RefusedError,
+            most=MOST,
         )
+        self.batching.begin = self._begin
 
     def add(self, *items: int) -> None:
         self.line.extend(items)
-        self.batching.ring()
+        self.batching.ring(alone=len(items) == 1)
+
+    def _begin(self, batch: list[int], told: Told) -> GiveUp | None:
+        if self.tasks is None or not next(self._begun, False):
+            return None
+        wanted = [told]
+
+        async def call() -> None:
+            answer: str | RefusedError
+            try:
+                answer = await self._answer(batch)
+            except RefusedError as error:
+                answer = error
+            for tell in wanted:
+                tell(answer)
+
+        self._note(batch)
+        self.tasks.start_soon(call)
+        return wanted.clear
 
     async def _send(self, batch: list[int]) -> str:
+        self._note(batch)
+        return await self._answer(batch)
+
+    def _note(self, batch: list[int]) -> None:
         assert not self._under_way, "two calls at a time"
         assert 1 <= len(batch) <= MOST
         self._under_way = True
+        self.calls.append(batch)
+        self.at.append(self.host.now())
+
+    async def _answer(self, batch: list[int]) -> str:
         try:
-            self.calls.append(batch)
-            self.at.append(self.host.now())
             await self.host.sleep(next(self._slow, 0) * AGAIN_AFTER / 2)
             if self.hold is not None:
                 await self.hold.wait()
@@ -88,6 +131,7 @@ class Peer:
 async def running(peer: Peer) -> AsyncIterator[Peer]:
     with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
+            peer.tasks = tasks
             tasks.start_soon(peer.batching.run)
             await anyio.wait_all_tasks_blocked()
             yield peer
@@ -107,16 +151,17 @@ STEPS = st.lists(
 
 
 # Some are put off again while others of the same round have yet to be sent, which takes a while.
-@example([("add", 3 * MOST)], frozenset(), [True] * 4, [0, 0, 0, 0, 6])
+@example([("add", 3 * MOST)], frozenset(), [True] * 4, [0, 0, 0, 0, 6], [])
 @given(
     STEPS,
     st.frozensets(st.integers(0, ITEMS)),
     st.lists(st.booleans(), max_size=12),
     st.lists(st.integers(0, 6), max_size=12),
+    st.lists(st.booleans(), max_size=24) | st.just([True] * 100),
 )
-def test_every_item_is_taken_once_or_refused_alone(steps, bad, busy, slow):
+def test_every_item_is_taken_once_or_refused_alone(steps, bad, busy, slow, begun):
     async def main() -> None:
-        async with running(Peer(current_host(), bad=bad, busy=busy, slow=slow)) as peer:
+        async with running(Peer(current_host(), bad=bad, busy=busy, slow=slow, begun=begun)) as peer:
             count = 0
             for step, size in steps:
                 if step == "add":
@@ -151,6 +196,73 @@ async def test_one_alone_is_sent_at_once_and_what_gathers_meanwhile_together() -
         peer.hold.set()
         await peer.batching.wait_idle()
         assert peer.calls == [[0], [1, 2, 3, 4], [5, 6]]
+
+
+@pytest.mark.anyio
+async def test_what_comes_alone_again_and_again_is_sent_by_whoever_adds_it() -> None:
+    async with running(Peer(current_host(), begun=[True] * 9)) as peer:
+        for item in range(4):
+            peer.add(item)
+            # The first one does not know that it comes alone.
+            assert len(peer.calls) == (item if item == 0 else item + 1)
+            await peer.batching.wait_idle()
+        assert peer.calls == [[0], [1], [2], [3]]
+        peer.add(4)
+        for item in range(5, 9):
+            peer.add(item)
+        await peer.batching.wait_idle()
+        assert peer.calls[4:] == [[4], [5, 6, 7, 8]]
+        # Now they come in masses, and are waited for.
+        for item in range(9, 12):
+            peer.add(item)
+        assert len(peer.calls) == 6
+        await peer.batching.wait_idle()
+        assert peer.calls[6:] == [[9, 10, 11]]
+        assert peer.taken == list(range(12))
+
+
+@pytest.mark.anyio
+async def test_nobody_is_told_of_a_call_when_sending_has_ended() -> None:
+    peer = Peer(current_host(), begun=[True])
+    async with anyio.create_task_group() as tasks:
+        peer.hold = peer.host.event()
+        async with running(peer):
+            peer.tasks = tasks
+            peer.add(1)
+            await anyio.wait_all_tasks_blocked()
+        peer.hold.set()
+        await anyio.wait_all_tasks_blocked()
+        assert peer.calls == [[1]]
+        assert peer.taken == []
+        peer.add(2)
+        await anyio.wait_all_tasks_blocked()
+        assert peer.calls == [[1]]
+
+
+@pytest.mark.anyio
+async def test_an_error_of_a_begun_call_ends_it_and_so_does_any_of_what_hears_the_answer() -> None:
+    host, line, tellers = current_host(), Fifo[int](), list[Told]()
+
+    def begin(_: list[int], told: Told) -> GiveUp:
+        tellers.append(told)
+        return tellers.clear
+
+    async def never(*_: object) -> Verdict:
+        raise AssertionError("nothing is refused")
+
+    def bug(_: Sequence[int], answer: str) -> None:
+        raise BusyError(answer)
+
+    for answer, error in ((LookupError("a bug"), LookupError), ("taken", BusyError)):
+        line.append(1)
+        batching = Batching(host, line, never, never, bug, refusal=RefusedError, most=MOST)
+        batching.begin = begin
+        with pytest.raises(error), unwrapped():
+            async with host.open_nursery() as nursery:
+                nursery.start_soon(batching.run)
+                await anyio.wait_all_tasks_blocked()
+                tellers[-1](answer)
+        tellers.clear()
 
 
 def test_what_comes_later_passes_what_was_put_off() -> None:

@@ -62,7 +62,7 @@ async def submitted(in_flight: InFlight, *ids: str) -> list[Waiter]:
 async def with_in_flight(told: Any, use: Any) -> None:
     host = current_host()
     async with host.open_nursery() as nursery:
-        in_flight = InFlight(host, told, before_send=nothing)
+        in_flight = InFlight(host, told, before_send=nothing, may_send=lambda: False)
         await nursery.start(in_flight.run)
         await use(in_flight)
         nursery.cancel_scope.cancel()

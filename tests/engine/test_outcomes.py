@@ -8,6 +8,7 @@ import pytest
 
 from am2z_trio import JobCancelledError, QueueOptions, QueueRuntime, UnknownOutcomeError, processor
 from am2z_trio.model.records import Settled
+from tests.engine.answering import answer_with
 
 pytestmark = pytest.mark.anyio
 
@@ -127,7 +128,7 @@ async def test_an_outcome_that_comes_before_the_answer_of_its_submission_is_hear
                 await anyio.lowlevel.checkpoint()
             return answers
 
-        runtime.node.store.enqueue = enqueue_slowly
+        answer_with(runtime.node.store, "enqueue", enqueue_slowly)
         with anyio.fail_after(20):
             result = await runtime.execute(wait, 1, job_id="j")
             assert isinstance(result.error, JobCancelledError)

@@ -13,6 +13,7 @@ from am2z_trio import QueueOptions, processor
 from am2z_trio.engine.work import feeder
 from am2z_trio.model.errors import ServerReplyError, UnknownOutcomeError
 from am2z_trio.model.records import ClaimAnswer, Enqueue, EnqueueAnswer
+from tests.engine.answering import answer_with
 from tests.engine.conftest import MakeRuntime
 
 pytestmark = pytest.mark.anyio
@@ -48,7 +49,7 @@ async def test_of_jobs_that_are_sent_together_only_the_refused_one_fails(
                 raise error
             return await enqueue(jobs)
 
-        store.enqueue = refuse  # type: ignore[method-assign]
+        answer_with(store, "enqueue", refuse)
         with anyio.fail_after(20):
             found = await runtime.execute_many(double, ["a", "x" * 6000, "b", "c"])
     assert [result.success for result in found] == [True, False, True, True]

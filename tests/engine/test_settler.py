@@ -13,6 +13,7 @@ from am2z_trio.engine.submission import looking
 from am2z_trio.engine.work import settler
 from am2z_trio.model.errors import ServerReplyError, UnknownOutcomeError
 from am2z_trio.model.records import SettleAnswer, Settlement
+from tests.engine.answering import answer_with
 from tests.engine.conftest import MakeRuntime
 
 pytestmark = pytest.mark.anyio
@@ -60,7 +61,7 @@ async def test_a_settlement_that_is_refused_for_now_is_sent_again_and_told_once(
                 raise replied(reply)
             return await settle(settlements)
 
-        store.settle = refuse  # type: ignore[method-assign]
+        answer_with(store, "settle", refuse)
         caplog.set_level(logging.WARNING, "am2z_trio.settler")
         with anyio.fail_after(20):
             found = await runtime.execute_many(double, ["a", "b", "c"] * 20)
@@ -90,7 +91,7 @@ async def test_an_outcome_that_the_store_never_takes_fails_its_job_alone(
                 raise error
             return await settle(settlements)
 
-        store.settle = refuse  # type: ignore[method-assign]
+        answer_with(store, "settle", refuse)
         with anyio.fail_after(20):
             found = await runtime.execute_many(double, ["x", "y" * 5000, "z"])
             assert [result.success for result in found] == [True, False, True]
@@ -116,7 +117,7 @@ async def test_an_outcome_that_may_have_been_taken_before_the_memory_was_full_is
                 raise UnknownOutcomeError("it may have been applied, or not; since then the memory is full")
             return await settle(settlements)
 
-        store.settle = refuse  # type: ignore[method-assign]
+        answer_with(store, "settle", refuse)
         with anyio.fail_after(20):
             assert (await runtime.execute(double, "x")).unwrap() == "xx"
         assert (RUNS, tries) == ([1], 2)
@@ -136,7 +137,7 @@ async def test_an_outcome_that_was_taken_although_the_answer_was_lost_stands(
                 raise lost_three_times()
             return answers
 
-        store.settle = lose_answer  # type: ignore[method-assign]
+        answer_with(store, "settle", lose_answer)
         with anyio.fail_after(20):
             assert (await runtime.execute(double, "x")).unwrap() == "xx"
             while runtime.get_stats().claimed:

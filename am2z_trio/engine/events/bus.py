@@ -95,9 +95,14 @@ class Bus:
         if self._publishing is not None:
             self._publishing.ring()
 
+    def is_watched(self) -> bool:
+        """Whether what happens from now on is heard, if anybody here listens."""
+        return self._watched or not self._subscriptions or self._store is None
+
     async def watch(self) -> None:
-        """Make sure that what happens from now on is heard, if anybody here listens."""
-        if self._subscriptions and not self._watched and self._store is not None:
+        """Make sure of that."""
+        if not self.is_watched():
+            assert self._store is not None
             await self._store.watch_events(True)
             self._watched = True
 

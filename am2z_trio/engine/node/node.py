@@ -100,7 +100,7 @@ class Node:
         self.emitter = Emitter(bus, node_id)
         self.states = NodeStates(host, store.states, max_bytes=options.max_state_bytes)
         self.locks = Locks(host, self.states)
-        self.in_flight = InFlight(host, store, before_send=bus.watch_if_allowed)
+        self.in_flight = InFlight(host, store, before_send=bus.watch_if_allowed, may_send=bus.is_watched)
         directory = Directory(host, options, registry, store, shared=shared)
         self.preparation = Preparation(host, node_id, options, directory)
         self.submissions = Submissions(host, self.in_flight, directory, self.preparation)

@@ -28,8 +28,15 @@ from .waiters import Waiters
 class InFlight:
     """Jobs and their callers, from submission to outcome."""
 
-    def __init__(self, host: Host, store: Store, *, before_send: Callable[[], Awaitable[None]]) -> None:
-        """`before_send` is awaited before jobs are sent."""
+    def __init__(
+        self,
+        host: Host,
+        store: Store,
+        *,
+        before_send: Callable[[], Awaitable[None]],
+        may_send: Callable[[], bool],
+    ) -> None:
+        """`before_send` is awaited before jobs are sent, unless `may_send` says that there is no need."""
         self._host = host
         self._waiters: Final = Waiters(self._is_served)
         history = History(store)
@@ -44,6 +51,7 @@ class InFlight:
             history,
             self.leaving,
             before_send=before_send,
+            may_send=may_send,
             read_soon=self._read_soon,
         )
         self.looking: Final = Looking(
@@ -69,18 +77,19 @@ class InFlight:
         shared: bool = False,
         limits: Limits | None = None,
         assumed: bool = False,
+        alone: bool = False,
     ) -> Waiter:
         """Send a job soon; `spot` is woken with its outcome, or when its caller's limits are over.
 
         `shared`: the id is the user's, and others may wait for the same job: it is not cancelled when this
-        caller goes away while they do.
+        caller goes away while they do. `alone`: no others are submitted in the same step.
         """
         waiter = Waiter(
             self._host, request.spec.id, request, spot, shared=shared, limits=limits, assumed=assumed
         )
         self.leaving.before(request)
         self._waiters.add(waiter)
-        self._outgoing.append(waiter, request)
+        self._outgoing.append(waiter, request, alone=alone)
         if limits is not None:
             self._vacancies.watch(waiter, limits)
         return waiter

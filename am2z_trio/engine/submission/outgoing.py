@@ -7,6 +7,7 @@ from typing import Final, NoReturn
 
 from am2z_trio.concurrency import Host
 from am2z_trio.concurrency.batching import Batching, Fifo, Verdict
+from am2z_trio.concurrency.told import GiveUp, Told
 from am2z_trio.model.errors import (
     AM2ZError,
     ConfigurationError,
@@ -56,26 +57,30 @@ class Outgoing:
         leaving: Leaving,
         *,
         before_send: Callable[[], Awaitable[None]],
+        may_send: Callable[[], bool],
         read_soon: Callable[[str], None],
     ) -> None:
-        """`before_send` is awaited before each call; `read_soon` is told of a job whose outcome is there, and
+        """`before_send` is awaited before each call, unless `may_send` says that there is no need;
+        `read_soon` is told of a job whose outcome is there, and
         not here."""
         self._store = store
         self._waiters = waiters
         self._history = history
         self._leaving = leaving
         self._before_send = before_send
+        self._may_send = may_send
         self._read_soon = read_soon
         self._line = _Line()
         self._batching = Batching(
             host, self._line, self._send, self._refused, self._taken, refusal=AM2ZError, most=BATCH
         )
+        self._batching.begin = self._begin
 
-    def append(self, waiter: Waiter, request: Enqueue) -> None:
-        """Send its job soon."""
+    def append(self, waiter: Waiter, request: Enqueue, *, alone: bool = False) -> None:
+        """Send its job soon. `alone`: no others are appended in the same step."""
         waiter.in_doubt = False
         self._line.append((waiter, request))
-        self._batching.ring()
+        self._batching.ring(alone=alone)
 
     def forget_all(self) -> None:
         self._line.clear()
@@ -87,6 +92,16 @@ class Outgoing:
         await self._before_send()
         history = self._history.name or await self._history.ask()
         return history, await self._store.enqueue([request for _, request in batch])
+
+    def _begin(self, batch: list[Sending], told: Told) -> GiveUp | None:
+        history = self._history.name
+        if not history or not self._may_send():
+            return None
+
+        def answered(answers: list[EnqueueAnswer] | Exception) -> None:
+            told(answers if isinstance(answers, Exception) else (history, answers))
+
+        return self._store.begin_enqueue([request for _, request in batch], answered)
 
     async def _refused(self, batch: Sequence[Sending], error: AM2ZError) -> Verdict:
         unknown = isinstance(error, UnknownOutcomeError)

@@ -94,7 +94,7 @@ class Submissions:
         spot = self._host.spot()
         shared = request.job_id is not None
         waiter = self._in_flight.submit(
-            made.request, spot, shared=shared, limits=made.limits, assumed=made.assumed
+            made.request, spot, shared=shared, limits=made.limits, assumed=made.assumed, alone=True
         )
         waiter.early = request.early
         deadline = self._host.effective_deadline()
@@ -241,7 +241,11 @@ class Submissions:
         """Submit a job that does not end with its caller; returns when the store has it."""
         made = await self._prepare(processor, state, request)
         waiter = self._in_flight.submit(
-            made.request, shared=request.job_id is not None, limits=made.limits, assumed=made.assumed
+            made.request,
+            shared=request.job_id is not None,
+            limits=made.limits,
+            assumed=made.assumed,
+            alone=True,
         )
         try:
             await waiter.wait_accepted()

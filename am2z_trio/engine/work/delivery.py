@@ -203,7 +203,9 @@ class Delivery:
         if claim.counts or places.returning:
             places.leave(claim)
         if settlement is not None:
-            self._services.settler.submit(claim, settlement)
+            # Where there are more, they may well end in the same pass: one call settles them.
+            alone = len(self._services.claims) == 1
+            self._services.settler.submit(claim, settlement, alone=alone)
         elif not self._services.claims.forsaken:
             # A forsaken one stays with the claims: nobody is to take it for a stray.
             self.let_go(claim)

@@ -24,6 +24,7 @@ import msgspec
 
 from am2z_trio.concurrency import Host, TaskStatus
 from am2z_trio.concurrency.batching import Batching, Fifo, Verdict
+from am2z_trio.concurrency.told import GiveUp, Told
 from am2z_trio.engine.claim import Claim
 from am2z_trio.engine.submission.in_flight import InFlight
 from am2z_trio.model.codec import NIL, encode_record
@@ -85,7 +86,7 @@ class Settler:
         """Jobs that this node has settled so."""
 
     def _batching_of(self, host: Host, line: Fifo[Entry]) -> Batching[Entry]:
-        return Batching(
+        batching = Batching(
             host,
             line,
             self._settle,
@@ -95,19 +96,22 @@ class Settler:
             most=BATCH,
             pauses=(RETRY_AFTER, LONGEST_RETRY),
         )
+        batching.begin = self._begin
+        return batching
 
-    def submit(self, claim: Claim | None, settlement: Settlement) -> None:
+    def submit(self, claim: Claim | None, settlement: Settlement, *, alone: bool = False) -> None:
         """Settle soon. Synchronous, so that a cancelled task can hand its job back.
 
-        Without a claim: a job that was granted to this node and that it cannot run.
+        Without a claim: a job that was granted to this node and that it cannot run. `alone`: this node has no
+        other.
         """
         if claim is not None and claim.builds_on and settlement.outcome in OF_A_RUN:
             settlement = msgspec.structs.replace(settlement, builds_on=claim.builds_on)
             self._line_behind.append((claim, settlement))
-            self._batching_behind.ring()
+            self._batching_behind.ring(alone=alone)
         else:
             self._line.append((claim, settlement))
-            self._batching.ring()
+            self._batching.ring(alone=alone)
 
     async def wait_idle(self) -> None:
         """Wait until everything submitted so far has been answered."""
@@ -126,18 +130,25 @@ class Settler:
         return self._batching_behind.run()
 
     def _settle(self, batch: Sequence[Entry]) -> Awaitable[list[SettleAnswer]]:
-        for claim, settlement in batch:
-            if claim is not None and claim.grant.spec.parent:
-                self._tell_early(settlement)
+        self._tell_early(batch)
         return self._store.settle([settlement for _, settlement in batch])
 
-    def _tell_early(self, settlement: Settlement) -> None:
-        """The outcome of a job that another one has called, if nothing but the loss of its claim can make it
+    def _begin(self, batch: Sequence[Entry], told: Told) -> GiveUp | None:
+        begun = self._store.begin_settle([settlement for _, settlement in batch], told)
+        if begun is not None:
+            self._tell_early(batch)
+        return begun
+
+    def _tell_early(self, batch: Sequence[Entry]) -> None:
+        """The outcomes of jobs that others have called, if nothing but the loss of their claim can make them
         come to nothing."""
-        result = settlement.result
-        if settlement.outcome == "completed" and settlement.commit is None and len(result) <= EARLY_BYTES:
-            early = Settled(settlement.id, "completed", "", msgspec.Raw(result))
-            self._in_flight.tell_early(early, settlement.token)
+        for claim, settlement in batch:
+            if claim is None or not claim.grant.spec.parent:
+                continue
+            result = settlement.result
+            if settlement.outcome == "completed" and settlement.commit is None and len(result) <= EARLY_BYTES:
+                early = Settled(settlement.id, "completed", "", msgspec.Raw(result))
+                self._in_flight.tell_early(early, settlement.token)
 
     def _settled(self, batch: Sequence[Entry], answers: Sequence[SettleAnswer]) -> None:
         if self.refusal:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from am2z_trio.concurrency import Host, TaskStatus, current_host
+from am2z_trio.concurrency.told import Told
 from am2z_trio.model.errors import AM2ZError, RuntimeStateError
 from am2z_trio.model.events import Event
 from am2z_trio.model.integrity import verified
@@ -101,6 +102,9 @@ class MemoryStore:
         await self._checkpoint()
         return self._server.enqueuing.enqueue(jobs, self._now())
 
+    def begin_enqueue(self, jobs: Sequence[Enqueue], told: Told) -> None:
+        """Whoever waits is answered in the next turn of the loop."""
+
     async def claim(
         self, queue: str, seq: int, limit: int, limits: QueueLimits = UNLIMITED, calls_only: bool = False
     ) -> ClaimAnswer:
@@ -110,6 +114,9 @@ class MemoryStore:
     async def settle(self, settlements: Sequence[Settlement]) -> list[SettleAnswer]:
         await self._checkpoint()
         return self._server.settling.settle(settlements, self._now())
+
+    def begin_settle(self, settlements: Sequence[Settlement], told: Told) -> None:
+        """As `begin_enqueue`."""
 
     async def report(self, job: str, token: str, progress: float) -> bool:
         await self._checkpoint()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from am2z_trio.concurrency import TaskStatus
+from am2z_trio.concurrency.told import GiveUp, Told
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.events import Event
 from am2z_trio.model.options import CircuitBreaker
@@ -52,6 +53,11 @@ class Jobs(Protocol):
         """
         ...
 
+    def begin_enqueue(self, jobs: Sequence[Enqueue], told: Told) -> GiveUp | None:
+        """`enqueue` for somebody who does not wait: `told` is called with the answers, or the error, later
+        and in a task of the store's. `None`, and nothing is done, where it could not be sent at once."""
+        ...
+
     async def claim(
         self, queue: str, seq: int, limit: int, limits: QueueLimits = UNLIMITED, calls_only: bool = False
     ) -> ClaimAnswer:
@@ -96,6 +102,10 @@ class Jobs(Protocol):
 
         Linearization point per job: its token is retired.
         """
+        ...
+
+    def begin_settle(self, settlements: Sequence[Settlement], told: Told) -> GiveUp | None:
+        """`settle`, as `begin_enqueue` is `enqueue`."""
         ...
 
     async def report(self, job: str, token: str, progress: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any, Final, Literal
 
@@ -11,6 +12,7 @@ import msgspec
 
 from am2z_trio.concurrency import Nursery, TaskStatus, current_host
 from am2z_trio.concurrency.groups import unwrapped
+from am2z_trio.concurrency.told import GiveUp, Told
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.errors import AccessDeniedError, AM2ZError, RuntimeStateError
 from am2z_trio.model.events import Event
@@ -26,6 +28,7 @@ from am2z_trio.wire.scripts import Script
 from . import rows, scripts
 from .access import Probe
 from .agreed import POSTED_BYTES
+from .begun import Begun, Read, Records
 from .checks import forget_libraries, missing_rights, require_slot
 from .keys import script_keys, spell
 from .lease import LeaseKeeper
@@ -271,6 +274,20 @@ class RedisLink:
                     end += 1
             answers += await self.eval(script, *first, *chain.from_iterable(records[start:end]))
         return answers
+
+    def begin_records(self, call: Records, read: Read, told: Told) -> GiveUp | None:
+        """`eval_records` for somebody who does not wait: `told` is called with what `read` makes of the
+        answers. `None`, and nothing is sent, where one call is too small, or would have to wait."""
+        commands = self.commands
+        if commands is None or not commands.has_room or len(call.records) > RECORDS:
+            return None
+        if sum(call.sizes) > REQUEST_BYTES:
+            return None
+        return Begun(commands, self.keys, call, read, partial(self._tell, told)).send()
+
+    def _tell(self, told: Told, answer: Any) -> None:
+        self.was_denied = self.was_denied or isinstance(answer, AccessDeniedError)
+        told(answer)
 
     async def eval_pages(self, script: Script, *first: Argument) -> list[list[Any]]:
         """Run a script that goes through something a page at a time, to the end of it."""

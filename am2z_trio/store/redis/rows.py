@@ -19,6 +19,7 @@ from am2z_trio.model.records import (
     WIRE_VERSION,
     ClaimAnswer,
     DeadJob,
+    Enqueue,
     EnqueueAnswer,
     FailedJob,
     Grant,
@@ -145,6 +146,10 @@ def queue_info(queue: bytes, processor: bytes, options: bytes, workers: int, kno
         return info
 
 
+def enqueue_answers(jobs: Sequence[Enqueue], found: list[Any]) -> list[EnqueueAnswer]:
+    return [enqueue_answer(job.spec.id, row) for job, row in zip(jobs, found, strict=True)]
+
+
 def enqueue_answer(job: str, row: list[bytes]) -> EnqueueAnswer:
     if not row:
         return _QUEUED
@@ -231,6 +236,10 @@ def standing(status: bytes, cancel: bytes | None = None) -> Standing:
     if status == b"held":
         return _HELD if cancel is None else Standing(status="held", cancel=text(cancel))
     return Standing(status="settled" if status == b"settled" else "lost")
+
+
+def settle_answers(found: list[Any]) -> list[SettleAnswer]:
+    return [settle_answer(row) for row in found]
 
 
 def settle_answer(row: bytes | list[Any]) -> SettleAnswer:

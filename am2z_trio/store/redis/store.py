@@ -5,9 +5,11 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from am2z_trio.concurrency import TaskStatus, current_host
+from am2z_trio.concurrency.told import GiveUp, Told
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.errors import (
     AM2ZError,
@@ -42,6 +44,7 @@ from am2z_trio.wire.resp import Argument
 
 from . import arguments, rows, scripts
 from .arguments import milliseconds, require_text
+from .begun import enqueue_call, settle_call
 from .link import RedisLink
 from .states import RedisStates
 from .witness import Witness
@@ -97,10 +100,12 @@ class RedisStore:
     # --- jobs ---------------------------------------------------------------------------------
 
     async def enqueue(self, jobs: Sequence[Enqueue]) -> list[EnqueueAnswer]:
-        records = list(map(arguments.of_enqueue, jobs))
-        sizes = [len(job.spec.state) for job in jobs]
-        answers = await self.link.eval_records(scripts.ENQUEUE, (self.link.clock, self._ttl), records, sizes)
-        return [rows.enqueue_answer(job.spec.id, row) for job, row in zip(jobs, answers, strict=True)]
+        call = enqueue_call(self.link.clock, self._ttl, jobs)
+        return rows.enqueue_answers(jobs, await self.link.eval_records(*call))
+
+    def begin_enqueue(self, jobs: Sequence[Enqueue], told: Told) -> GiveUp | None:
+        call = enqueue_call(self.link.clock, self._ttl, jobs)
+        return self.link.begin_records(call, partial(rows.enqueue_answers, jobs), told)
 
     async def claim(
         self, queue: str, seq: int, limit: int, limits: QueueLimits = UNLIMITED, calls_only: bool = False
@@ -114,11 +119,12 @@ class RedisStore:
         return rows.claim_answer(answer)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[SettleAnswer]:
-        records = list(map(arguments.of_settlement, settlements))
-        first = (self.link.clock, self._ttl, *self._states.commit_arguments)
-        sizes = [len(one.result) + (0 if one.commit is None else len(one.commit.blob)) for one in settlements]
-        answers = await self.link.eval_records(scripts.SETTLE, first, records, sizes)
-        return [rows.settle_answer(row) for row in answers]
+        call = settle_call(self.link.clock, self._ttl, self._states.commit_arguments, settlements)
+        return rows.settle_answers(await self.link.eval_records(*call))
+
+    def begin_settle(self, settlements: Sequence[Settlement], told: Told) -> GiveUp | None:
+        call = settle_call(self.link.clock, self._ttl, self._states.commit_arguments, settlements)
+        return self.link.begin_records(call, rows.settle_answers, told)
 
     async def report(self, job: str, token: str, progress: float) -> bool:
         return bool(await self.link.eval(scripts.REPORT, self.link.clock, job, token, repr(float(progress))))
@@ -155,9 +161,8 @@ class RedisStore:
         return [rows.text(job) for job in ids]
 
     async def dead_jobs(self, jobs: Sequence[str]) -> list[DeadJob | None]:
-        found = await self.link.eval_records(
-            scripts.DEAD_JOBS, (), [(arguments.as_argument(id),) for id in jobs]
-        )
+        ids = [(arguments.as_argument(id),) for id in jobs]
+        found = await self.link.eval_records(scripts.DEAD_JOBS, (), ids)
         return [rows.dead_job(job, row) if row else None for job, row in zip(jobs, found, strict=True)]
 
     async def revive(self, jobs: Sequence[str]) -> list[ReviveAnswer]:
@@ -167,9 +172,8 @@ class RedisStore:
         return [answer.decode() for answer in answers]
 
     async def drop_dead_letters(self, jobs: Sequence[str]) -> list[bool]:
-        return [
-            bool(answer) for answer in await self.link.eval(scripts.BURY, *map(arguments.as_argument, jobs))
-        ]
+        found = await self.link.eval(scripts.BURY, *map(arguments.as_argument, jobs))
+        return [bool(answer) for answer in found]
 
     # --- sessions -----------------------------------------------------------------------------
 
