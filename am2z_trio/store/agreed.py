@@ -17,6 +17,8 @@ class Bounds:
     """What a claim may look at beside what it grants: ids that wait no more, sessions that are full."""
     looks_of_an_end: int = 3
     """What it counts for to end a job whose deadline has passed."""
+    in_a_round: int = 2_000
+    """Jobs for which a session that has just been served waits at most, where each has several at a turn."""
     unblocked: int = 100
     """Sessions that a claim lets go on after the limit has changed."""
     sieved: int = 600

@@ -44,6 +44,10 @@ MUTANTS = {
     "a conflict shows the state before its call": Mutant(
         ("SETTLE",), "if committed[state] then keep_committed(state) end", ""
     ),
+    "a session has one job at its turn": Mutant(("CLAIM",), "math.min(run, room)", "math.min(share, room)"),
+    "a session's turn lasts until its jobs do": Mutant(
+        ("CLAIM",), "math.min(in_a_row, math", "math.min(99, math"
+    ),
     "finish twice": Mutant(("SETTLE",), "if job.last_token == token then", "if false then"),
     "an outcome is built on what is not recorded": Mutant(
         ("SETTLE",), "if outcomes and not are_recorded(outcomes) then return { 'unfounded' } end", ""

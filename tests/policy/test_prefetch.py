@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from am2z_trio.policy.prefetch import MOST, Prefetch
+from am2z_trio.policy.prefetch import MOST, MOST_IN_A_ROW, Prefetch
 
 
 def measured(*, run: float, round_trip: float) -> Prefetch:
@@ -22,6 +22,13 @@ def test_nothing_is_claimed_ahead_before_a_job_was_measured():
 def test_short_work_is_claimed_ahead_up_to_the_bound():
     assert measured(run=0.00001, round_trip=0.001).ahead(1) == 100
     assert measured(run=0.000001, round_trip=0.01).ahead(100) == MOST
+
+
+def test_a_session_has_several_jobs_at_its_turn_where_they_are_short():
+    assert Prefetch().in_a_row == 1
+    assert measured(run=0.00001, round_trip=0.001).in_a_row == MOST_IN_A_ROW
+    assert measured(run=0.000249, round_trip=0.001).in_a_row == 4
+    assert measured(run=0.01, round_trip=0.001).in_a_row == 1
 
 
 def test_as_many_as_finish_during_one_round_trip():

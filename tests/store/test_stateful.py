@@ -234,17 +234,27 @@ class StoreMachine(RuleBasedStateMachine):
         ]
         self.both_enqueue(requests)
 
-    @rule(node=st.sampled_from(NODES), queue=st.sampled_from(QUEUES), limit=st.integers(1, 4))
-    def claim(self, node: str, queue: str, limit: int) -> None:
-        self._claim_next(node, queue, limit)
+    @rule(
+        node=st.sampled_from(NODES),
+        queue=st.sampled_from(QUEUES),
+        limit=st.integers(1, 4),
+        in_a_row=st.integers(1, 3),
+    )
+    def claim(self, node: str, queue: str, limit: int, in_a_row: int) -> None:
+        self._claim_next(node, queue, limit, in_a_row=in_a_row)
 
-    def _claim_next(self, node: str, queue: str, limit: int, *, calls_only: bool = False) -> None:
+    def _claim_next(
+        self, node: str, queue: str, limit: int, *, calls_only: bool = False, in_a_row: int = 1
+    ) -> None:
         self.seq[node] += 1
-        self._claim(node, queue, self.seq[node], limit, calls_only)
+        self._claim(node, queue, self.seq[node], limit, calls_only, in_a_row)
 
-    def _claim(self, node: str, queue: str, seq: int, limit: int, calls_only: bool = False) -> None:
-        expected = self.server.claiming.claim(node, queue, seq, limit, self.now, self.limits, calls_only)
-        answer = drive(self.stores[node].claim(queue, seq, limit, self.limits, calls_only=calls_only))
+    def _claim(
+        self, node: str, queue: str, seq: int, limit: int, calls_only: bool = False, in_a_row: int = 1
+    ) -> None:
+        claim = self.server.claiming.claim
+        expected = claim(node, queue, seq, limit, self.now, self.limits, calls_only, in_a_row)
+        answer = drive(self.stores[node].claim(queue, seq, limit, self.limits, calls_only, in_a_row))
         assert [g.spec.id for g in expected.grants] == [g.spec.id for g in answer.grants]
         for ours, theirs in zip(expected.grants, answer.grants, strict=True):
             self.claims.append((ours.spec.id, ours.token, theirs.token))

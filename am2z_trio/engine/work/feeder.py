@@ -195,10 +195,11 @@ class Feeder:
             began, definition = host.now(), self._registration.current
             limits = UNLIMITED if definition is None else definition.limits
             self._calls_only = calls_only = places.has_called and places.has_many_away
+            in_a_row = self.delivery.prefetch.in_a_row
             self._claiming = True
             seq = claims.begin()
             try:
-                answer = await store.claim(self.queue, seq, want, limits, calls_only)
+                answer = await store.claim(self.queue, seq, want, limits, calls_only, in_a_row)
                 # Before the claims hear that this call is over: they may know who is to stop.
                 self._claiming = False
                 self._take(answer, want, began)

@@ -32,6 +32,8 @@ class _Claim:
     now: float
     limits: QueueLimits
     calls_only: bool
+    in_a_row: int
+    """Jobs that a session may have at a turn."""
     unblocking: bool
     """More sessions are yet to be let go on, after the limit has changed."""
     starts: int = 0
@@ -76,6 +78,7 @@ class Claiming:
         now: float,
         limits: QueueLimits = UNLIMITED,
         calls_only: bool = False,
+        in_a_row: int = 1,
     ) -> ClaimAnswer:
         if not self._leases.is_held(node):
             return ClaimAnswer(grants=[], lost=True)
@@ -87,7 +90,7 @@ class Claiming:
         self._ledger.promote(name, now)
         queue = self._ledger.queue(name)
         unblocking = queue.limit_sessions(limits.per_session)
-        call = _Claim(node, name, queue, limit, now, limits, calls_only, unblocking)
+        call = _Claim(node, name, queue, limit, now, limits, calls_only, in_a_row, unblocking)
         self._grant_what_may_go(call, self._room(call))
         self._end_expired(call)
         next_due = self._next_due(call)
@@ -146,8 +149,12 @@ class Claiming:
     # --- which ------------------------------------------------------------------------------
 
     def _grant_what_may_go(self, call: _Claim, room: int) -> None:
-        batches = call.queue.calls if call.calls_only else call.queue.batches
-        for entries, line in batches(lambda: room - len(call.grants), call.looks):
+        def left() -> int:
+            return room - len(call.grants)
+
+        queue, looks = call.queue, call.looks
+        batches = queue.calls(left, looks) if call.calls_only else queue.batches(left, looks, call.in_a_row)
+        for entries, line in batches:
             for entry in entries:
                 self._look_at(call, entry, line)
 

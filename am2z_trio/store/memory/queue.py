@@ -150,12 +150,15 @@ class Queue:
             self.blocked.pop(session, None)
         return most
 
-    def batches(self, room: Callable[[], int], looks: Looks) -> Iterator[tuple[list[Entry], str | None]]:
+    def batches(
+        self, room: Callable[[], int], looks: Looks, in_a_row: int = 1
+    ) -> Iterator[tuple[list[Entry], str | None]]:
         """What to look at next, taken out, as long as there is room, anything left, and looks; and whose line
         it was in: a session's, nobody's (``), or none.
 
         Jobs without a session and every session with jobs are lanes, which are served in turn; jobs
-        with a priority come after all of them. Each gets its share of the room; the rest goes round.
+        with a priority come after all of them. Each gets its share of the room; the rest goes round. A
+        session gets `in_a_row` where that is more, and a round of all of them is not too long then.
         """
         while room() > 0 and looks.left > 0:
             lanes = len(self.ready) + bool(self.waiting)
@@ -166,6 +169,7 @@ class Queue:
                 yield urgent, None
                 continue
             share = ceil(room() / lanes)
+            run = max(share, min(in_a_row, BOUNDS.in_a_round // lanes))
             if self.waiting:
                 lanes -= 1
                 yield self.waiting.take(min(share, room())), ""
@@ -174,7 +178,7 @@ class Queue:
                     return
                 session, _ = self.ready.popitem(last=False)
                 line = self.by_session[session]
-                most = min(share, room())
+                most = min(run, room())
                 if self.per_session:
                     most = min(most, self.per_session - self.running.get(session, 0))
                     if most <= 0:

@@ -106,10 +106,17 @@ class MemoryStore:
         """Whoever waits is answered in the next turn of the loop."""
 
     async def claim(
-        self, queue: str, seq: int, limit: int, limits: QueueLimits = UNLIMITED, calls_only: bool = False
+        self,
+        queue: str,
+        seq: int,
+        limit: int,
+        limits: QueueLimits = UNLIMITED,
+        calls_only: bool = False,
+        in_a_row: int = 1,
     ) -> ClaimAnswer:
         await self._checkpoint()
-        return self._server.claiming.claim(self._node, queue, seq, limit, self._now(), limits, calls_only)
+        claim = self._server.claiming.claim
+        return claim(self._node, queue, seq, limit, self._now(), limits, calls_only, in_a_row)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[SettleAnswer]:
         await self._checkpoint()

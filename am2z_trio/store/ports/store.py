@@ -59,9 +59,20 @@ class Jobs(Protocol):
         ...
 
     async def claim(
-        self, queue: str, seq: int, limit: int, limits: QueueLimits = UNLIMITED, calls_only: bool = False
+        self,
+        queue: str,
+        seq: int,
+        limit: int,
+        limits: QueueLimits = UNLIMITED,
+        calls_only: bool = False,
+        in_a_row: int = 1,
     ) -> ClaimAnswer:
         """Take up to `limit` jobs; fewer than `limit` also parks this node on the queue.
+
+        Jobs without a session and every session with jobs are served in turn: each has an equal share of
+        `limit`, but at least one. A session has up to `in_a_row` at its turn, in their order, where that is
+        more; fewer where there are so many sessions that a round would be of more than
+        `BOUNDS.in_a_round` jobs.
 
         With `calls_only`, of those alone that another job waits for (it has called them, or `call_for`),
         the deepest first; the limits hold. Such a node is woken for those alone, where no other is parked.

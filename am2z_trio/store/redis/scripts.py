@@ -25,7 +25,8 @@ CALL_FOR: Final = _script("jobs/call_for", "id")
 CANCEL: Final = _script("jobs/cancel", "clock ttl id reason leaving")
 CLAIM: Final = _script(
     "jobs/claim",
-    "clock node queue seq limit nonce ttl flow_starts flow_per set_aside most_active per_session calls_only",
+    "clock node queue seq limit nonce ttl flow_starts flow_per set_aside most_active per_session calls_only "
+    "in_a_row",
 )
 END_CHILDREN: Final = _script("jobs/end_children", "clock ttl node")
 ENQUEUE: Final = _script(

@@ -108,13 +108,20 @@ class RedisStore:
         return self.link.begin_records(call, partial(rows.enqueue_answers, jobs), told)
 
     async def claim(
-        self, queue: str, seq: int, limit: int, limits: QueueLimits = UNLIMITED, calls_only: bool = False
+        self,
+        queue: str,
+        seq: int,
+        limit: int,
+        limits: QueueLimits = UNLIMITED,
+        calls_only: bool = False,
+        in_a_row: int = 1,
     ) -> ClaimAnswer:
         answer = await self.link.eval(
             scripts.CLAIM,
             *(self.link.clock, self.link.node, queue, seq, limit, secrets.token_hex(4), self._ttl),
             *arguments.of_limits(limits),
             1 if calls_only else 0,
+            in_a_row,
         )
         return rows.claim_answer(answer)
 

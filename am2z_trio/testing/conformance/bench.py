@@ -116,15 +116,28 @@ class Node:
         return events
 
     async def claim(
-        self, limit: int = 1, queue: str = "q", limits: QueueLimits = UNLIMITED, *, calls_only: bool = False
+        self,
+        limit: int = 1,
+        queue: str = "q",
+        limits: QueueLimits = UNLIMITED,
+        *,
+        calls_only: bool = False,
+        in_a_row: int = 1,
     ) -> list[Grant]:
         """Claim with the next `seq`; the answer must be a plain one."""
-        return (await self.claim_answer(limit, queue, limits, calls_only=calls_only)).grants
+        answer = await self.claim_answer(limit, queue, limits, calls_only=calls_only, in_a_row=in_a_row)
+        return answer.grants
 
     async def claim_answer(
-        self, limit: int = 1, queue: str = "q", limits: QueueLimits = UNLIMITED, *, calls_only: bool = False
+        self,
+        limit: int = 1,
+        queue: str = "q",
+        limits: QueueLimits = UNLIMITED,
+        *,
+        calls_only: bool = False,
+        in_a_row: int = 1,
     ) -> ClaimAnswer:
-        answer = await self.store.claim(queue, self.next_seq(queue), limit, limits, calls_only=calls_only)
+        answer = await self.store.claim(queue, self.next_seq(queue), limit, limits, calls_only, in_a_row)
         assert not answer.lost
         assert not answer.stale
         assert not answer.unreadable

@@ -7,6 +7,7 @@ from am2z_trio.model.records import (
     SESSION_STOPPED,
     CancelRequest,
     InboxMessage,
+    QueueLimits,
     SessionCounts,
     SessionStopped,
     Settled,
@@ -27,6 +28,19 @@ class SessionCases:
         assert sorted(first) == ["busy0", "light", "plain1"]
         # The rest goes round again, each session's own in order.
         assert ids_of(await a.claim(9)) == ["plain2", *(f"busy{n}" for n in range(1, 6))]
+
+    async def test_a_session_may_have_several_jobs_at_its_turn(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job(f"{s}{n}", session=s) for n in range(4) for s in "stu"])
+        await a.store.enqueue([job("plain1"), job("plain2")])
+        # Those of no session have their share all the same, and nobody more than there is room for.
+        assert ids_of(await a.claim(4, in_a_row=2)) == ["plain1", "s0", "s1", "t0"]
+        assert ids_of(await a.claim(4, in_a_row=3)) == ["plain2", "u0", "u1", "u2"]
+        # Where an equal share is more, everybody has that.
+        assert ids_of(await a.claim(6)) == ["s2", "s3", "t1", "t2", "u3", "t3"]
+        await a.store.enqueue([job(f"{s}{n}", session=s) for s in "vw" for n in range(3)])
+        limits = QueueLimits(per_session=2)
+        assert ids_of(await a.claim(9, limits=limits, in_a_row=9)) == ["v0", "v1", "w0", "w1"]
 
     async def test_a_session_s_jobs_are_counted(self, bench: Bench) -> None:
         a = await bench.node()

@@ -2,7 +2,8 @@
 --
 -- KEYS     anchor
 -- ARGV     clock, node, queue, seq, limit, nonce, result ttl ms, flow: starts, per ms, set aside (1 or 0),
---          most active, most active per session (0: not limited), 1 to take only what other jobs wait for, else 0
+--          most active, most active per session (0: not limited), 1 to take only what other jobs wait for, else 0,
+--          jobs that a session may have at a turn
 -- RETURNS  {'lost'} | {'stale'} | {'ok', ms until it is worth another call or -1, grant ...}
 --          grant: id, token, spec of a plain job that is granted for the first time; of any other one
 --          {id, token, spec, attempt, deliveries, ms to the deadline or -1, row of read_state or '', errors,
@@ -14,10 +15,11 @@
 --          does where the next grant would take the answer beyond REPLY_BYTES.
 
 local clock, node, queue, seq, limit, nonce, ttl, flow_starts, flow_per, set_aside, most_active, per_session,
-  calls_only = unpack(ARGV)
+  calls_only, in_a_row = unpack(ARGV)
 local now = read_clock(clock)
 seq, limit, flow_starts, flow_per = tonumber(seq), tonumber(limit), tonumber(flow_starts), tonumber(flow_per)
 most_active, per_session, calls_only = tonumber(most_active), tonumber(per_session), calls_only == '1'
+in_a_row = tonumber(in_a_row)
 
 local lease = redis.call('ZSCORE', nodes_key(), node)
 if not lease or number(lease, 0) < 0 then return { 'lost' } end
@@ -98,8 +100,9 @@ end
 room = math.min(room, starts, active_room)
 
 -- Jobs without a session and every session with jobs are parties, which are served in turn; jobs with a
--- priority come after all of them. Each party gets its share of the room, and the rest goes round again.
-local parties, turn, share = 0, 0, 0
+-- priority come after all of them. Each party gets its share of the room, and the rest goes round again. A
+-- session gets `in_a_row` where that is more, and a round of all of them is not too long then.
+local parties, turn, share, run = 0, 0, 0, 0
 local function take(name, most)
   if sieving <= 0 then return redis.call('LPOP', wait_key(name), most) or {} end
   local entries = redis.call('LPOP', sieved_key(name), most) or {}
@@ -130,6 +133,7 @@ local function next_ids(room)
       return ids, false
     end
     share = math.ceil(room / parties)
+    run = math.max(share, math.min(in_a_row, math.floor(IN_A_ROUND / parties)))
     if shared == 1 then
       turn = 1
       return take(queue, math.min(share, room)), true
@@ -143,7 +147,7 @@ local function next_ids(room)
     if looks <= 0 then return {}, false end
     return next_ids(room)
   end
-  local most = math.min(share, room)
+  local most = math.min(run, room)
   if per_session > 0 then
     most = math.min(most, per_session - number(redis.call('HGET', running_key(queue), skey) or 0, 0))
     if most <= 0 then
@@ -341,7 +345,7 @@ if flow_starts > 0 then
       -- Each for the time at which the limit will let it start, behind those set aside before; one that comes
       -- back too early, by a little, keeps its place.
       local gap, looked, kept = flow_per / flow_starts, 0, {}
-      turn, parties = 0, 0
+      turn, parties, in_a_row = 0, 0, 1
       local last = number(redis.call('HGET', meta_key(queue), 'aside') or 0, 0)
       while looked < BATCH and looks > 0 do
         local ids, listed, skey = next_ids(BATCH - looked)
