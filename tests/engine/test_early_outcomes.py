@@ -62,6 +62,9 @@ class Watched:
         store = runtime.node.store
         self._settle, self._enqueue = store.settle, store.enqueue
         store.settle, store.enqueue = self.settle, self.enqueue  # type: ignore[method-assign]
+        # All of it is to pass here.
+        for begin in ("begin_settle", "begin_enqueue"):
+            setattr(store, begin, _begin_nothing)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[SettleAnswer]:
         claims = {claim.grant.spec.id: claim.grant.spec.processor for claim in self._node.claims.all()}
@@ -81,6 +84,10 @@ class Watched:
             if answer.status not in ("queued", "dup"):
                 self.refused.append(f"{job.spec.processor} {answer.status}")
         return answers
+
+
+def _begin_nothing(*_: object) -> None:
+    """What is not begun is waited for."""
 
 
 def taken_away(*names: str) -> Callable[[str, Settlement], bool]:
