@@ -57,6 +57,7 @@ WRONG: dict[str, list[Any]] = {
     "seconds": ["1", -1, math.nan, [], {}, True],
     "count": ["1", -1, 1.5, [], True],
     "processors": [5, None, double, {"double": double}, [5], ["double"]],
+    "many ids": [5, 1.5, "abc", b"abc", {"a": 1}, [5], [None], ["x/y"], [""], []],
     "states": [5, None, 1.5, "abc", b"abc", {"a": 1}, object(), double],
     "function": [5, None, "x", [], no_parameters, yields],
     "optional function": [5, "x", [], no_parameters, yields],
@@ -80,6 +81,10 @@ FEED: dict[str, str | None] = {
 }
 """How a job is asked for. `None`: a parameter whose value is data of any kind."""
 
+MANY: dict[str, str | None] = {name: kind for name, kind in FEED.items() if name != "wait_for_worker"}
+MANY |= {"state": None, "states": "states", "job_ids": "many ids"}
+"""How many are asked for, for which nobody waits."""
+
 EVENTS: dict[str, str | None] = {"pattern": "text", "session": "session", "job": "optional id"}
 
 TABLE: dict[type, dict[str, dict[str, str | None]]] = {
@@ -87,6 +92,7 @@ TABLE: dict[type, dict[str, dict[str, str | None]]] = {
         "execute": {**FEED, "job_id": "optional text"},
         "execute_many": {**FEED, "state": None, "states": "states"},
         "submit": {**FEED, "job_id": "optional text"},
+        "submit_many": MANY,
         "execute_in_session": {**FEED, "session_id": "id"},
         "register": {"processors": "processor"},
         "register_many": {"processors": "processors"},
@@ -133,6 +139,7 @@ TABLE: dict[type, dict[str, dict[str, str | None]]] = {
         "execute": {**FEED, "job_id": "optional text"},
         "execute_many": {**FEED, "states": "states"},
         "submit": {**FEED, "job_id": "optional text"},
+        "submit_many": MANY,
     },
     SessionState: {
         "get": {"type": "type"},
@@ -155,7 +162,7 @@ WRONG["reason"] = [5, None, b"x", []]
 INTERNAL = {(Context, "own"), (Context, "call_each"), (JobState, "commit")}
 """Public by name; called by the engine alone."""
 
-TOLD = {"id": "session", "type": "a state of type", "processors": "processor"}
+TOLD = {"id": "session", "job_ids": "job_id", "type": "a state of type", "processors": "processor"}
 """What a parameter is called in its error, where it is not as in the signature."""
 
 GOOD: dict[str, Any] = {

@@ -92,6 +92,28 @@ MUTANTS = {
         ("ENQUEUE",), "if server.call('EXISTS', job_key(id)) == 1 or", "if false or"
     ),
     "a plain job stands in no list": Mutant(("ENQUEUE",), "arrive(queue, id)", ""),
+    "jobs that are alike and known are queued again": Mutant(
+        ("ENQUEUE",), "math.min(from + 999, #keys))) > 0", "math.min(from + 999, #keys))) < 0"
+    ),
+    "jobs that are alike go on behind one that is refused": Mutant(
+        ("ENQUEUE",), "if REFUSED[answer[1]] then return { n - 1, answer } end", ""
+    ),
+    "jobs that are alike are accepted of a session that is being stopped": Mutant(
+        ("ENQUEUE",), "not (what[3] ~= '' and is_stopping(what[3], now))", "true"
+    ),
+    "jobs that are alike are not counted": Mutant(("ENQUEUE",), "count(queue, 'waiting', all)", ""),
+    "jobs that are alike give their session no turn": Mutant(
+        ("ENQUEUE",), "if length == all then take_turn(queue, skey, false) end", ""
+    ),
+    "jobs that are alike are not their session's": Mutant(
+        ("ENQUEUE",), "then join_jobs(skey, session, unpack(ids, first, last)) end", "then end"
+    ),
+    "jobs that are alike are given one input": Mutant(
+        ("ENQUEUE",), "what[12] = again .. (inputs[n] or '')", "what[12] = again"
+    ),
+    "jobs that are alike wake one node": Mutant(
+        ("ENQUEUE",), "ids[n])\n    wake(queue)", "ids[n])\n    if n == 1 then wake(queue) end"
+    ),
     "what only some jobs have is not looked for": Mutant(
         ("SETTLE", "CANCEL"), "'HSET', job_key(id), 'more', '1', ...)", "'HSET', job_key(id), ...)"
     ),

@@ -34,6 +34,7 @@ from am2z_trio.model.records import (
     NO_STATE,
     UNLIMITED,
     WIRE_VERSION,
+    Bulk,
     ClaimAnswer,
     Commit,
     Enqueue,
@@ -233,6 +234,40 @@ class StoreMachine(RuleBasedStateMachine):
             for job in ids
         ]
         self.both_enqueue(requests)
+
+    @rule(
+        many=st.integers(1, 3),
+        first=st.integers(0, 3),
+        chosen=st.booleans(),
+        inputs=st.lists(st.sampled_from("xy"), min_size=3, max_size=3),
+        queue=st.sampled_from(QUEUES),
+        session=st.sampled_from(["", *SESSIONS]),
+        stored=st.booleans(),
+        origin=st.sampled_from(["", "", "n1"]),
+        priority=st.sampled_from([0, 0, 0, 1]),
+        delay=st.sampled_from([0.0, 0.0, 0.0, 3.0]),
+        max_size=st.sampled_from([0, 0, 0, 3]),
+    )
+    def enqueue_many_that_are_alike(
+        self,
+        many: int,
+        first: int,
+        chosen: bool,
+        inputs: list[str],
+        session: str,
+        stored: bool,
+        origin: str,
+        **options: Any,
+    ) -> None:
+        state = b"\xc0" if stored and session else msgspec.msgpack.encode(1)
+        spec = JobSpec(WIRE_VERSION, "", options["queue"], session, msgspec.Raw(state), origin)
+        like = Enqueue(spec=spec, again=chosen, stays=chosen, **options)
+        ids = [f"j{first + number}" for number in range(many)] if chosen else []
+        bulk = Bulk(
+            like=like, states=[state] * many, prefix="j", first=first, chosen=ids, inputs=inputs[: len(ids)]
+        )
+        ours = self.server.enqueuing.enqueue_bulk(bulk, self.now)
+        self.same(ours, drive(self.stores["n1"].enqueue_bulk(bulk)))
 
     @rule(
         node=st.sampled_from(NODES),

@@ -211,6 +211,36 @@ async def test_a_backlog_costs_redis_few_commands_a_job(redis_url, redis_server,
     assert done.total() <= most * DRAINED, sorted(done.items())
 
 
+MANY: Final = 1000
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize(
+    ("session", "most"), [(None, 1.032), ("alice", 1.044)], ids=["without a session", "of a session"]
+)
+async def test_jobs_that_are_submitted_together_share_what_they_cost(redis_url, redis_server, session, most):
+    async with QueueRuntime(redis_url, workers=False) as runtime:
+
+        async def submit() -> None:
+            assert len(await runtime.submit_many(double, range(MANY), session=session)) == MANY
+
+        def received() -> int:
+            with redis_server.client() as admin:
+                return int(admin.info("stats")["total_net_input_bytes"])
+
+        await submit()
+        functions, bytes_before = await cheapest(submit), received()
+        await submit()
+        bytes_sent = received() - bytes_before
+        fewest = await fewest_commands(redis_server, submit)
+    # A job's record is written, and what else is done is done for hundreds at once.
+    assert calls_of(fewest) <= MANY / 250, sorted(fewest.items())
+    assert fewest.total() <= most * MANY, sorted(fewest.items())
+    assert functions.total() <= 6 * MANY, sorted(functions.items())
+    # Its state and how long that is, and a share of what is said once.
+    assert bytes_sent <= 15 * MANY
+
+
 def named(name: str) -> Processor[int]:
     @processor(name=name)
     async def part(state: int) -> int:
@@ -248,7 +278,7 @@ async def test_the_parts_of_a_composition_share_their_calls(redis_url, redis_ser
     assert calls_of(fewest) <= most, sorted(fewest.items())
 
 
-SCRIPT_BYTES: Final = {"CLAIM": 44_943, "ENQUEUE": 33_105, "SETTLE": 37_012}
+SCRIPT_BYTES: Final = {"CLAIM": 44_943, "ENQUEUE": 35_834, "SETTLE": 37_012}
 """Each call makes a script's functions anew, so what a script carries is paid for by every call of it."""
 
 

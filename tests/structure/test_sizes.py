@@ -21,7 +21,7 @@ constructor without `self`."""
 
 EXCEPTIONS: Final[dict[str, int]] = {
     "engine/processors/processor.py:Processor.__init__()": 10,
-    "store/redis/store.py:RedisStore": 307,
+    "store/redis/store.py:RedisStore": 310,
 }
 
 

@@ -202,7 +202,13 @@ async def main() -> None:
         person: Person = (await runtime.execute(price, Order(1))).unwrap()  # no
         job = await runtime.submit(charge, Order(1), session="s")
         text: str = (await job.result()).unwrap()  # no
+        jobs = await runtime.submit_many(charge, (Order(n) for n in range(9)), job_ids=["x"])
+        several: str = (await jobs[0].result()).unwrap()  # no
+        first: Order = (await jobs[:3][0].result()).unwrap()
+        await runtime.submit_many(charge, [Person("x")])  # no
+        await runtime.submit_many(charge, [Order(1)], wait_for_worker=1)  # no
         async with runtime.session("s", processors=[price]) as session:
+            await session.submit_many(price, [Person("x")])  # no
             order: Order = (await session.execute(price)).unwrap()
             await session.execute(price, Person("x"))  # no
             await session.execute(price, tiemout=1)  # no
@@ -218,7 +224,7 @@ async def main() -> None:
         word: str = versioned.state  # no
         again: Order = (await price(order))
         nothing: str = stamp(order)  # no
-    print(total, orders, names, person, text, cost, number, word, again, nothing)
+    print(total, orders, names, person, text, several, first, cost, number, word, again, nothing)
 
 
 @processor

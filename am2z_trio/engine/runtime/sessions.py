@@ -52,7 +52,13 @@ class SessionMethods(JobMethods, ProcessorMethods):
         node = self._running()
         self.register(*(one for one in wanted if one.name not in self._registry.names()))
         async with node.opening.block(id, ttl) as hosted:
-            session = Session(hosted, self.state, lambda: self._running().submissions, self._submit)
+            session = Session(
+                hosted,
+                self.state,
+                lambda: self._running().submissions,
+                self._submit,
+                self._submit_many,
+            )
             yield session
             await session.wait_submitted()
 

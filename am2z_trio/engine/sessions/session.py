@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, TypeVar, overload
 
@@ -11,6 +11,7 @@ from am2z_trio.engine.processors.processor import Processor
 from am2z_trio.engine.processors.result import ProcessorResult
 from am2z_trio.engine.states.locks import SessionLock
 from am2z_trio.engine.states.manager import StateManager, Versioned
+from am2z_trio.engine.submission.bulk import Jobs
 from am2z_trio.engine.submission.job import Job, has_ended
 from am2z_trio.engine.submission.request import SubmitRequest
 from am2z_trio.engine.submission.submissions import AT_ONCE, Submissions
@@ -26,6 +27,11 @@ KEPT: Final = 100
 
 Submit = Callable[[Processor[Any] | str, Any, SubmitRequest], Awaitable[Job[Any]]]
 """Enqueues a job and returns a handle on it."""
+
+SubmitMany = Callable[
+    [Processor[Any] | str, Iterable[Any], Iterable[str] | None, SubmitRequest], Awaitable[Jobs[Any]]
+]
+"""Enqueues many and returns handles on them."""
 
 
 class SessionState:
@@ -88,14 +94,17 @@ class Session:
         states: StateManager,
         submissions: Callable[[], Submissions],
         submit: Submit,
+        submit_many: SubmitMany,
     ) -> None:
-        """`submissions` and `submit` raise where the runtime has been left."""
+        """`submissions`, `submit` and `submit_many` raise where the runtime has been left."""
         self.id = hosted.id
         self.state = SessionState(states, hosted.id)
         self._hosted = hosted
         self._submissions = submissions
         self._submit = submit
+        self._submit_many = submit_many
         self._submitted: list[Job[Any]] = []
+        self._many: list[Jobs[Any]] = []
         self._look_at = KEPT
 
     @property
@@ -175,9 +184,29 @@ class Session:
             self._look_at = max(KEPT, 2 * len(self._submitted))
         return job
 
+    async def submit_many(
+        self,
+        processor: Processor[S] | str,
+        states: Iterable[S],
+        *,
+        timeout: float | None = None,
+        total_timeout: float | None = None,
+        options: JobOptions | None = None,
+        job_ids: Iterable[str] | None = None,
+    ) -> Sequence[Job[S]]:
+        """As `Runtime.submit_many`; leaving the session's block waits for the jobs, if all were accepted."""
+        request = SubmitRequest(
+            session=self.id, timeout=timeout, total_timeout=total_timeout, options=options, waits=False
+        )
+        jobs: Jobs[S] = await self._submit_many(processor, states, job_ids, request)
+        self._many.append(jobs)
+        return jobs
+
     async def wait_submitted(self) -> None:
-        """Wait until everything that was `submit`ted has ended."""
+        """Wait until everything that was submitted has ended."""
         steps = 0
+        while self._many:
+            await self._many.pop().wait()
         while self._submitted:
             # Out of the list first: others may submit meanwhile.
             await self._submitted.pop().result()

@@ -12,7 +12,7 @@ from typing import Final
 
 from am2z_trio.concurrency import Host, TaskStatus
 from am2z_trio.model.errors import AM2ZError
-from am2z_trio.model.records import Enqueue, Settled
+from am2z_trio.model.records import Bulk, BulkAnswer, Enqueue, Settled
 from am2z_trio.store.lasting import lasting
 from am2z_trio.store.ports import Store
 
@@ -93,6 +93,10 @@ class InFlight:
         if limits is not None:
             self._vacancies.watch(waiter, limits)
         return waiter
+
+    async def send_bulk(self, bulk: Bulk) -> BulkAnswer:
+        """Have the store take jobs that nobody waits for."""
+        return await self._outgoing.send_bulk(bulk)
 
     def watch(self, job: str) -> Waiter:
         """Hear the outcome of a job whose record names this node already."""

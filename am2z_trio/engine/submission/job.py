@@ -150,7 +150,8 @@ class Job(Generic[S]):
 
     def __init__(
         self,
-        waiter: Waiter,
+        id: str,
+        waiter: Waiter | Callable[[str], Waiter],
         codec: StateCodec[S],
         *,
         processor: str,
@@ -159,7 +160,8 @@ class Job(Generic[S]):
         view: Callable[[str], Awaitable[JobView | None]],
         cancel: Callable[[str, str], Awaitable[str | None]],
     ) -> None:
-        self.id = waiter.id
+        """`waiter`: who waits for its outcome here, or what begins to, given its id."""
+        self.id = id
         self.processor = processor
         self.session_id = session
         self._waiter = waiter
@@ -177,9 +179,10 @@ class Job(Generic[S]):
         Cancelling the wait does not cancel the job; `cancel` does.
         """
         self._here.require()
-        async with aside(self._waiter.outcome is None, uncalled=self.id):
-            settled = await self._waiter.wait()
-        return outcome_of(self._waiter, settled, self._codec, self.processor, self.session_id)
+        waiter = listen(self)
+        async with aside(waiter.outcome is None, uncalled=self.id):
+            settled = await waiter.wait()
+        return outcome_of(waiter, settled, self._codec, self.processor, self.session_id)
 
     async def status(self) -> Status:
         """The job's status now. Raises `JobNotFoundError` when its record is gone."""
@@ -206,4 +209,13 @@ class Job(Generic[S]):
 
 def has_ended(job: Job[Any]) -> bool:
     """Whether this node has heard of its outcome."""
-    return job._waiter.outcome is not None  # pyright: ignore[reportPrivateUsage]
+    waiter = job._waiter  # pyright: ignore[reportPrivateUsage]
+    return not callable(waiter) and waiter.outcome is not None
+
+
+def listen(job: Job[Any]) -> Waiter:
+    """Wait for its outcome from now on, if nobody here does."""
+    waiter = job._waiter  # pyright: ignore[reportPrivateUsage]
+    if callable(waiter):
+        waiter = job._waiter = waiter(job.id)  # pyright: ignore[reportPrivateUsage]
+    return waiter

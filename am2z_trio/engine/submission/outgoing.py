@@ -17,7 +17,7 @@ from am2z_trio.model.errors import (
     SessionStoppedError,
     UnknownOutcomeError,
 )
-from am2z_trio.model.records import Enqueue, EnqueueAnswer
+from am2z_trio.model.records import Bulk, BulkAnswer, Enqueue, EnqueueAnswer
 from am2z_trio.store.ports import BATCH, Store
 
 from .history import History
@@ -88,6 +88,11 @@ class Outgoing:
     def run(self) -> Awaitable[NoReturn]:
         return self._batching.run()
 
+    async def send_bulk(self, bulk: Bulk) -> BulkAnswer:
+        """Send jobs that nobody waits for, beside the line."""
+        await self._before_send()
+        return await self._store.enqueue_bulk(bulk)
+
     async def _send(self, batch: list[Sending]) -> tuple[str, list[EnqueueAnswer]]:
         await self._before_send()
         history = self._history.name or await self._history.ask()
@@ -127,7 +132,7 @@ class Outgoing:
     def _on_answer(self, waiter: Waiter, request: Enqueue, answer: EnqueueAnswer, history: str) -> None:
         if answer.status not in ("queued", "dup"):
             self._waiters.remove(waiter)
-            waiter.resolve(_refusal(request, answer))
+            waiter.resolve(refusal_of(request, answer))
             return
         waiter.known = answer.status == "dup"
         if waiter.state == "abandoned":
@@ -142,7 +147,8 @@ class Outgoing:
             self._read_soon(waiter.id)
 
 
-def _refusal(request: Enqueue, answer: EnqueueAnswer) -> AM2ZError:
+def refusal_of(request: Enqueue, answer: EnqueueAnswer) -> AM2ZError:
+    """Why the store has not taken a job."""
     spec = request.spec
     if answer.status == "stopped":
         return SessionStoppedError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from math import inf
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -23,6 +22,7 @@ from am2z_trio.model.options import JobOptions, Retention
 from am2z_trio.model.records import (
     NO_STATE,
     WIRE_VERSION,
+    Bulk,
     Enqueue,
     Grant,
     JobSpec,
@@ -59,7 +59,7 @@ class Preparation:
         self._options = options
         self._directory = directory
         self._id_prefix = made_prefix()
-        self._numbers = itertools.count(1)
+        self._numbers = 0
         self.closed = False
         """No more jobs are accepted: the runtime is stopping."""
         self.overload: AM2ZError | None = None
@@ -91,6 +91,22 @@ class Preparation:
         enqueue = self._enqueue(spec, state, request, chosen, entry, deadline)
         return Prepared(entry.codec, enqueue, limits, entry.assumed)
 
+    def bulk_of(self, like: Enqueue, states: list[bytes], chosen: list[str], inputs: list[str]) -> Bulk:
+        """Jobs that nobody waits for, like one that was prepared."""
+        like = msgspec.structs.replace(
+            like, spec=msgspec.structs.replace(like.spec, origin=""), again=bool(chosen)
+        )
+        first = self._numbers + 1
+        self._numbers += 0 if chosen else len(states)
+        return Bulk(
+            like=like, states=states, prefix=self._id_prefix, first=first, chosen=chosen, inputs=inputs
+        )
+
+    def joining(self, id: str, processor: str, session: str | None) -> Enqueue:
+        """What asks for the outcome of a job that the store has, and makes none."""
+        spec = JobSpec(WIRE_VERSION, id, processor, session or "", NO_STATE, self._node)
+        return Enqueue(spec=spec, queue=queue_name(processor), joins=True)
+
     def _refusal(self) -> AM2ZError:
         stopping = RuntimeStateError("the runtime is stopping: it accepts no more jobs")
         return stopping if self.closed or self.overload is None else self.overload
@@ -110,7 +126,8 @@ class Preparation:
         elif request.job_id is not None:
             id = request.job_id
         else:
-            id = f"{self._id_prefix}{next(self._numbers):x}"
+            self._numbers += 1
+            id = f"{self._id_prefix}{self._numbers:x}"
         return JobSpec(
             WIRE_VERSION,
             id,

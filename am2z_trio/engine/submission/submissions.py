@@ -15,6 +15,7 @@ from am2z_trio.model.codec import StateCodec
 from am2z_trio.model.errors import AM2ZError, DeadlineExceededError, JobCancelledError, TotalTimeoutError
 from am2z_trio.model.records import DEADLINE, PARENT_ENDED, Settled
 
+from .bulk import BulkSubmission, Ids
 from .directory import Directory
 from .in_flight import InFlight
 from .job import outcome_of
@@ -255,6 +256,26 @@ class Submissions:
         if isinstance(waiter.outcome, AM2ZError):
             raise waiter.outcome
         return made.codec, waiter
+
+    async def submit_many(
+        self,
+        processor: Processor[S] | str,
+        states: Iterable[S],
+        job_ids: Iterable[str] | None,
+        request: SubmitRequest,
+    ) -> tuple[StateCodec[S], Ids]:
+        """Submit jobs that nobody waits for; returns when the store has all of them."""
+        states = require_items("states", states, "states")
+        if job_ids is not None:
+            job_ids = require_items("job_ids", job_ids, "ids, one for each state")
+        submission = BulkSubmission(
+            self._host, self.preparation, self._in_flight.send_bulk, processor, states, job_ids, request
+        )
+        return await submission.run(), submission.ids
+
+    def join(self, job: str, processor: str, session: str | None) -> Waiter:
+        """Wait for the outcome of a job that the store has."""
+        return self._in_flight.submit(self.preparation.joining(job, processor, session), shared=True)
 
 
 def was_given_up(error: AM2ZError | None) -> bool:

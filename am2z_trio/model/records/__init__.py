@@ -37,8 +37,11 @@ from .agreed import (
 )
 from .claims import ClaimAnswer, Commit, Grant, SettleAnswer, Settlement, Standing, Unreadable
 from .jobs import (
+    ACCEPTED,
     LEFT_OUT,
     NO_STATE,
+    Bulk,
+    BulkAnswer,
     DeadJob,
     EarlyOutcome,
     Enqueue,
@@ -58,6 +61,9 @@ from .queues import UNLIMITED, ForgetAnswer, Permit, QueueInfo, QueueLimits, Que
 from .states import LockAnswer, StateRecord, StateWrite, WriteAnswer
 
 __all__ = [
+    "ACCEPTED",
+    "Bulk",
+    "BulkAnswer",
     "LEFT_OUT",
     "NO_STATE",
     "JobSpec",

@@ -121,6 +121,30 @@ class Enqueue(msgspec.Struct, frozen=True, kw_only=True):
     """What the run that calls it was told before it was recorded."""
 
 
+class Bulk(msgspec.Struct, frozen=True, kw_only=True):
+    """Jobs on their way into the store that are alike but for id and state; what they share is said once."""
+
+    like: Enqueue
+    """What they are. The id, state and input in it are nobody's; whether there is a state is true of all."""
+    states: list[bytes]
+    """Each job's, encoded."""
+    prefix: str = ""
+    first: int = 0
+    """The ids, where the engine makes them: the prefix, and numbers from this one on, in hex."""
+    chosen: list[str] = []
+    """The ids, where somebody has chosen them."""
+    inputs: list[str] = []
+    """`Enqueue.input` of each whose id was chosen."""
+
+    def job(self, number: int) -> Enqueue:
+        """One of them, as if it came alone."""
+        like, id, input = self.like, f"{self.prefix}{self.first + number:x}", ""
+        if self.chosen:
+            id, input = self.chosen[number], self.inputs[number]
+        spec = msgspec.structs.replace(like.spec, id=id, state=msgspec.Raw(self.states[number]))
+        return msgspec.structs.replace(like, spec=spec, input=input)
+
+
 def debounce_name(job: Enqueue) -> str:
     """The key of a job that may give way to a later one: each session has its own."""
     key, session = plain_name(job.debounce), job.spec.session
@@ -142,6 +166,19 @@ class EnqueueAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """For `taken`: whose job it is, where it is not another session's."""
     settled: Settled | None = None
     """For `dup`: the earlier outcome if the job has ended already."""
+
+
+ACCEPTED: Final = frozenset({"queued", "dup"})
+"""Answers that say: the store has the job."""
+
+
+class BulkAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of many jobs on their way in."""
+
+    accepted: int
+    """How many the store has now, of those it knew already, too: the first ones."""
+    refused: EnqueueAnswer | None = None
+    """Why it has not taken the next one; those behind it were not looked at."""
 
 
 class DeadJob(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 
-from am2z_trio.model.records import DEBOUNCED, NO_STATE, Enqueue, EnqueueAnswer, debounce_name, turn_of
+from am2z_trio.model.records import (
+    ACCEPTED,
+    DEBOUNCED,
+    NO_STATE,
+    Bulk,
+    BulkAnswer,
+    Enqueue,
+    EnqueueAnswer,
+    debounce_name,
+    turn_of,
+)
 from am2z_trio.model.transitions import TERMINAL, follow
 
 from .endings import Endings
@@ -28,6 +38,18 @@ class Enqueuing:
         self._ledger.deliver()
         return answers
 
+    def enqueue_bulk(self, bulk: Bulk, now: float) -> BulkAnswer:
+        self._records.collect(now)
+        accepted, refused = 0, None
+        while accepted < len(bulk.states):
+            answer = self._enqueue(bulk.job(accepted), now)
+            if answer.status not in ACCEPTED:
+                refused = answer
+                break
+            accepted += 1
+        self._ledger.deliver()
+        return BulkAnswer(accepted=accepted, refused=refused)
+
     def _enqueue(self, request: Enqueue, now: float) -> EnqueueAnswer:
         if not self._ledger.are_recorded(request.builds_on):
             return EnqueueAnswer(status="unfounded")
@@ -48,7 +70,8 @@ class Enqueuing:
             return EnqueueAnswer(status="taken", other="session")
         if other.processor != spec.processor:
             return EnqueueAnswer(status="taken", other="processor", processor=other.processor)
-        if known.input != request.input and known.input and request.input and not again:
+        input = request.input if request.again and not again else ""
+        if input and known.input and known.input != input:
             return EnqueueAnswer(status="taken", other="input", processor=other.processor)
         return None
 

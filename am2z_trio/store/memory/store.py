@@ -13,6 +13,8 @@ from am2z_trio.model.integrity import verified
 from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
     UNLIMITED,
+    Bulk,
+    BulkAnswer,
     ClaimAnswer,
     DeadJob,
     Enqueue,
@@ -104,6 +106,10 @@ class MemoryStore:
 
     def begin_enqueue(self, jobs: Sequence[Enqueue], told: Told) -> None:
         """Whoever waits is answered in the next turn of the loop."""
+
+    async def enqueue_bulk(self, bulk: Bulk) -> BulkAnswer:
+        await self._checkpoint()
+        return self._server.enqueuing.enqueue_bulk(bulk, self._now())
 
     async def claim(
         self,

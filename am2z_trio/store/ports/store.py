@@ -12,6 +12,8 @@ from am2z_trio.model.events import Event
 from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
     UNLIMITED,
+    Bulk,
+    BulkAnswer,
     ClaimAnswer,
     DeadJob,
     Enqueue,
@@ -56,6 +58,13 @@ class Jobs(Protocol):
     def begin_enqueue(self, jobs: Sequence[Enqueue], told: Told) -> GiveUp | None:
         """`enqueue` for somebody who does not wait: `told` is called with the answers, or the error, later
         and in a task of the store's. `None`, and nothing is done, where it could not be sent at once."""
+        ...
+
+    async def enqueue_bulk(self, bulk: Bulk) -> BulkAnswer:
+        """`enqueue` of jobs that are alike, in one step: in order, and none behind the first one that is
+        refused. A known id that is the same job is accepted; nothing is told of its outcome.
+
+        One call is one step of the store, so whoever calls bounds the number and the bytes."""
         ...
 
     async def claim(

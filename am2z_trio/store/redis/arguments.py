@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -15,8 +16,10 @@ from am2z_trio.model.events import Event
 from am2z_trio.model.options import Retention
 from am2z_trio.model.records import (
     NO_STATE,
+    Bulk,
     EarlyOutcome,
     Enqueue,
+    JobSpec,
     QueueLimits,
     Settlement,
     debounce_name,
@@ -46,6 +49,21 @@ class MoreOfJob(NamedTuple):
     debounce: Argument
     keep: Argument
     outcomes: Argument
+
+
+class ManyJobs(NamedTuple):
+    """What jobs that are alike have in common; then follows what is to be said of one that is not plain."""
+
+    queue: Argument
+    origin: Argument
+    head: Argument
+    """Their specs: before the id, between id and state, and after the state."""
+    middle: Argument
+    tail: Argument
+    prefix: Argument
+    first: Argument
+    """The number that the first one's id ends with, in hex; empty: each brings its id."""
+    more: Argument
 
 
 class MoreOfSettlement(NamedTuple):
@@ -82,6 +100,20 @@ def of_enqueue(job: Enqueue) -> tuple[Argument, ...]:
     if spec.session:
         return (*head, "@", spec.session, plain_name(spec.session))
     return (*head, "")
+
+
+def of_bulk(bulk: Bulk) -> tuple[Argument, ...]:
+    """What `enqueue.lua` takes of many jobs that are alike."""
+    _, queue, _, origin, more, *what = of_enqueue(bulk.like)
+    head, middle, tail = _around(bulk.like.spec)
+    if not bulk.chosen:
+        many = ManyJobs(queue, origin, head, middle, tail, bulk.prefix, bulk.first, more)
+        return ("", *many, *what, *bulk.states)
+    for id in bulk.chosen:
+        require_text(id)
+    many = ManyJobs(queue, origin, head, middle, tail, "", "", more)
+    each: Iterator[tuple[Argument, ...]] = zip(bulk.chosen, bulk.states, bulk.inputs, strict=True)
+    return ("", *many, *what, *chain.from_iterable(each))
 
 
 def of_settlement(settlement: Settlement) -> tuple[Argument, ...]:
@@ -136,6 +168,15 @@ def require_text(name: str) -> None:
 def as_argument(id: str) -> Argument:
     """An id that anybody may have written, as the bytes that it was."""
     return id if id.isascii() else id.encode("utf-8", "surrogateescape")
+
+
+def _around(spec: JobSpec) -> tuple[bytes, bytes, bytes]:
+    """A spec's bytes before its id, between its id and its state, and after its state."""
+    version, id, processor, session, state, *others = map(encode_record, msgspec.structs.astuple(spec))
+    parts = (version, id, processor, session, state, *others)
+    whole = encode_record(spec)
+    opening = whole[: len(whole) - sum(map(len, parts))]
+    return opening + version, processor + session, b"".join(others)
 
 
 def _more(job: Enqueue) -> MoreOfJob:

@@ -17,6 +17,7 @@ from am2z_trio.model.options import QueueOptions
 from am2z_trio.model.records import (
     UNREADABLE,
     WIRE_VERSION,
+    BulkAnswer,
     ClaimAnswer,
     DeadJob,
     Enqueue,
@@ -161,6 +162,11 @@ def enqueue_answer(job: str, row: list[bytes]) -> EnqueueAnswer:
     if len(row) == 2:
         return EnqueueAnswer(status="full", waiting=int(row[1]))
     return EnqueueAnswer(status="dup", settled=settled(job, *row))
+
+
+def bulk_answer(row: list[Any]) -> BulkAnswer:
+    accepted, *refused = row
+    return BulkAnswer(accepted=accepted, refused=enqueue_answer("", *refused) if refused else None)
 
 
 def grant(

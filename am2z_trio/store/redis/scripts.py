@@ -10,7 +10,7 @@ from typing import Final
 from am2z_trio.wire.scripts import Script
 
 from . import agreed
-from .arguments import MoreOfJob, MoreOfSettlement
+from .arguments import ManyJobs, MoreOfJob, MoreOfSettlement
 from .bundle import Bundler, read
 from .signature import Names, Signature
 
@@ -30,7 +30,10 @@ CLAIM: Final = _script(
 )
 END_CHILDREN: Final = _script("jobs/end_children", "clock ttl node")
 ENQUEUE: Final = _script(
-    "jobs/enqueue", "clock ttl", "id queue spec origin more", MoreOfJob._fields, "session skey"
+    "jobs/enqueue",
+    "clock ttl",
+    *(ManyJobs._fields, "session skey", "id state input", "state"),
+    *("id queue spec origin more", MoreOfJob._fields, "session skey"),
 )
 REPORT: Final = _script("jobs/report", "clock id token progress")
 SETTLE: Final = _script(

@@ -19,6 +19,8 @@ from am2z_trio.model.logs import Log
 from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
     UNLIMITED,
+    Bulk,
+    BulkAnswer,
     ClaimAnswer,
     DeadJob,
     Enqueue,
@@ -107,6 +109,10 @@ class RedisStore:
         call = enqueue_call(self.link.clock, self._ttl, jobs)
         return self.link.begin_records(call, partial(rows.enqueue_answers, jobs), told)
 
+    async def enqueue_bulk(self, bulk: Bulk) -> BulkAnswer:
+        args = arguments.of_bulk(bulk)
+        return rows.bulk_answer(await self.link.eval(scripts.ENQUEUE, self.link.clock, self._ttl, *args))
+
     async def claim(
         self,
         queue: str,
@@ -173,9 +179,8 @@ class RedisStore:
         return [rows.dead_job(job, row) if row else None for job, row in zip(jobs, found, strict=True)]
 
     async def revive(self, jobs: Sequence[str]) -> list[ReviveAnswer]:
-        answers = await self.link.eval(
-            scripts.REVIVE, self.link.clock, secrets.token_hex(8), *map(arguments.as_argument, jobs)
-        )
+        ids, nonce = map(arguments.as_argument, jobs), secrets.token_hex(8)
+        answers = await self.link.eval(scripts.REVIVE, self.link.clock, nonce, *ids)
         return [answer.decode() for answer in answers]
 
     async def drop_dead_letters(self, jobs: Sequence[str]) -> list[bool]:

@@ -50,6 +50,7 @@ from am2z_trio.concurrency import current_host
 from .bench import SETTINGS, START_MS, Backend, Bench, Clock, Node, Outcome
 from .breakers import BreakerCases
 from .builders import commit, job, settled, timeless, version
+from .bulk import BulkCases
 from .cancel import CancelCases
 from .claim import ClaimCases
 from .dead_letters import DeadLetterCases
@@ -91,6 +92,7 @@ __all__ = [
 
 class StoreConformance(
     EnqueueCases,
+    BulkCases,
     ClaimCases,
     SettleCases,
     EarlyCases,

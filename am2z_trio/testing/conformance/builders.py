@@ -11,6 +11,7 @@ from am2z_trio.model.codec import NIL, checksum
 from am2z_trio.model.records import (
     NO_STATE,
     WIRE_VERSION,
+    Bulk,
     Commit,
     Enqueue,
     Grant,
@@ -47,6 +48,21 @@ def job(
         depth=depth,
     )
     return Enqueue(spec=spec, queue=queue, priority=priority, delay=delay, **options)
+
+
+def bulk(like: Enqueue, many: int, first: int = 1) -> Bulk:
+    """So many jobs like that one, whose ids the engine has made, `made-1` and so on; each one's state is its
+    place."""
+    states = [msgspec.msgpack.encode(number) for number in range(many)]
+    return Bulk(like=like, states=states, prefix="made-", first=first)
+
+
+def bulk_of(like: Enqueue, ids: Sequence[str], inputs: Sequence[str] = ()) -> Bulk:
+    """Jobs like that one, whose ids somebody has chosen; each one's state is its place."""
+    states = [msgspec.msgpack.encode(number) for number in range(len(ids))]
+    given = list(inputs) or [f"input {number}" for number in range(len(ids))]
+    like = msgspec.structs.replace(like, again=True, stays=True)
+    return Bulk(like=like, states=states, chosen=list(ids), inputs=given)
 
 
 def commit(text: str, expected: StateRecord | tuple[int, str] | None = (0, "")) -> Commit:

@@ -22,7 +22,8 @@ APART: Final = JobOptions(commit=False)
 
 
 class Client(driver.Client):
-    """Enqueues many from as many tasks as there are callers: what is submitted together is sent together."""
+    """Many jobs of as many sessions are enqueued from as many tasks as there are callers: what is submitted
+    together is sent together."""
 
     def make_runtime(self) -> Runtime:
         return QueueRuntime(self.url, workers=False)
@@ -53,6 +54,9 @@ class Client(driver.Client):
         await self._runtime.submit(JOBS[job], state, session=self.session, options=self.options)
 
     async def submit_many(self, job: str, payloads: list[Any]) -> None:
+        if not self.told.sessions:
+            await self._runtime.submit_many(JOBS[job], payloads)
+            return
         left = iter(payloads)
 
         async def some() -> None:

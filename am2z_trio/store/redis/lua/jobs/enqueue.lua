@@ -9,12 +9,18 @@
 --          request (8 characters), 1 if it stays when nobody waits for it, else 0, and the digest of what it is given
 --          or ''; '=' to join a known job and make none; or '', debounce key or '', how long its record is kept, as
 --          `retain` reads it, or ''; outcomes that it is built on, as `are_recorded` reads them
+--          Or, for jobs that are alike, all at once: '', queue, origin, what is before the id in their specs, between
+--          id and state, and after the state, what their ids begin with, and the number of the first one, which its id
+--          ends with in hex, or ''; then as for one job, without the digest; then per job its state, or where there is
+--          no number its id, its state, and the digest of what it is given
 -- RETURNS  per job: {} accepted | {'taken', 'session', ''}, {'taken', 'processor', its processor} or
 --          {'taken', 'input', processor}: the id is that of a job that has another one | {'unknown'}: none to join
 --          | {'stopped'} its session is being stopped | {'orphan'} its parent has ended
 --          | {'unfounded'} what it is built on has not been recorded
 --          | {'full', jobs that wait} | {status, reason, result} of the known job (status may be any); of
 --          the first jobs only, if results use REPLY_BYTES up: the others are not looked at
+--          For jobs that are alike: how many are accepted or known, the first ones, and if the next one is
+--          refused, how: those behind it are not looked at
 -- INVARIANT  a job's record exists exactly when its id is in its queue, active or terminal. The first
 --          write is one that Redis refuses when memory is full, so a refusal leaves nothing behind.
 
@@ -187,7 +193,84 @@ local function enqueue(id, queue, spec, origin, processor, session, skey, priori
   return ACCEPTED
 end
 
+-- Plain jobs that are alike, and new. Their list comes first: what ends this script in its midst, such as a right
+-- that is not there, leaves no job behind that is in no list, but ids in it of jobs that are none.
+local function accept_alike(ids, specs, queue, origin, session, skey)
+  local all, length = #ids, 0
+  local list = wait_key(skey == '' and queue or queue .. '@' .. skey)
+  for first = 1, all, 1000 do
+    local last = math.min(first + 999, all)
+    length = redis.call('RPUSH', list, unpack(ids, first, last))
+    if skey ~= '' then join_jobs(skey, session, unpack(ids, first, last)) end
+  end
+  local record = { 'status', 'waiting', 'queue', queue }
+  if origin ~= '' then record[5], record[6] = 'origin', origin end
+  if skey ~= '' then
+    if length == all then take_turn(queue, skey, false) end
+    local n = #record
+    record[n + 1], record[n + 2], record[n + 3], record[n + 4] = 'session', session, 'skey', skey
+  end
+  for n = 1, all do server.call('HSET', job_key(ids[n]), 'spec', specs[n], unpack(record)) end
+  count(queue, 'waiting', all)
+  for n = 1, all do
+    tell('job:enqueued', now, '', ids[n])
+    wake(queue)
+  end
+end
+
+local REFUSED = { taken = true, unknown = true, stopped = true, orphan = true, full = true, unfounded = true }
+
+-- Jobs that are alike but for id and state: what follows in ARGV. Returns their answer.
+local function enqueue_alike(i)
+  local queue, origin, head, middle, tail, prefix, first, more = unpack(ARGV, i, i + 7)
+  i = i + 8
+  local what = { queue, '', '', '0', '0', '-1', MAX_STALLED, '', '0', '', '', '', '', '', '' }
+  if more == '+' then
+    what = { unpack(ARGV, i, i + 14) }
+    i = i + 15
+  elseif more == '@' then
+    local session, skey = unpack(ARGV, i, i + 1)
+    what[2], what[3] = session, skey
+    i = i + 2
+  end
+  local ids, specs, keys, inputs, chosen = {}, {}, {}, {}, first == ''
+  local function add(id, state)
+    local n = #ids + 1
+    ids[n], specs[n], keys[n] = id, head .. cmsgpack.pack(id) .. middle .. state .. tail, job_key(id)
+  end
+  while i <= #ARGV do
+    if chosen then
+      local id, state, input = unpack(ARGV, i, i + 2)
+      i = i + 3
+      add(id, state)
+      inputs[#ids] = input
+    else
+      local state = ARGV[i]
+      i = i + 1
+      add(prefix .. string.format('%x', first + #ids), state)
+    end
+  end
+  local known = more == '+' or chosen
+  for from = 1, known and 0 or #keys, 1000 do
+    known = known or server.call('EXISTS', unpack(keys, from, math.min(from + 999, #keys))) > 0
+  end
+  if not known and not (what[3] ~= '' and is_stopping(what[3], now)) then
+    accept_alike(ids, specs, queue, origin, what[2], what[3])
+    return { #ids }
+  end
+  local again = what[12]
+  for n, id in ipairs(ids) do
+    what[12] = again .. (inputs[n] or '')
+    local answer = enqueue(id, queue, specs[n], origin, unpack(what))
+    if REFUSED[answer[1]] then return { n - 1, answer } end
+  end
+  return { #ids }
+end
+
 local i = 3
+if ARGV[i] == '' then
+  answers, i = enqueue_alike(4), #ARGV + 1
+end
 while i <= #ARGV and size < REPLY_BYTES do
   local id, queue, spec, origin, more = unpack(ARGV, i, i + 4)
   i = i + 5

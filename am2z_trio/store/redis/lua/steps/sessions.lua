@@ -23,8 +23,8 @@ local function leave_jobs(skey, id)
   if #ids == LEAVE_AT_ONCE then leave_together(skey) end
 end
 
-local function join_jobs(skey, session, id)
+local function join_jobs(skey, session, ...)
   leave_together(skey)
-  redis.call('SADD', jobs_key(skey), id)
+  redis.call('SADD', jobs_key(skey), ...)
   redis.call('HSETNX', sessions_key(), skey, session)
 end
