@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from am2z_trio.model.records import DEBOUNCED, EnqueueAnswer, Grant
+from am2z_trio.model.records import DEBOUNCED, EnqueueAnswer, Grant, SessionCounts
 
 from .bench import Bench
 from .builders import ids_of, job, settled
@@ -211,6 +211,14 @@ class EnqueueCases:
         bench.clock.advance(1.0)
         kept = ["k3", "alice4", "bob5", "6", "k@alice", "k@bob", "~k", "k:"]
         assert sorted(ids_of(await a.claim(99))) == sorted(kept)
+
+    async def test_a_job_that_gave_way_may_come_again_in_the_same_call(self, bench: Bench) -> None:
+        a = await bench.node()
+        first, second = (job(id, session="s", debounce="k", delay=1.0) for id in ("j1", "j2"))
+        await a.store.enqueue([first])
+        await a.store.enqueue([second, job("j1", session="s", again=True)])
+        assert await a.store.session_counts("s") == SessionCounts(waiting=1, delayed=1)
+        assert ids_of(await a.claim(9)) == ["j1"]
 
     async def test_a_job_gives_way_to_a_later_one_of_the_same_key(self, bench: Bench) -> None:
         a = await bench.node("a")

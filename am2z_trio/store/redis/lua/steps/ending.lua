@@ -45,11 +45,10 @@ function end_job(job, transition, now, ttl, reason, result, node, told)
   count(job.queue, status, 1)
   if result == '' then result = NIL end
   if job.origin ~= '' then
-    local head = cmsgpack.pack('settled', job.id, status, reason)
     if string.find(job.origin, '\n', 1, true) then
-      for origin in string.gmatch(job.origin, '[^\n]+') do post(origin, '\149', head, result) end
+      for origin in string.gmatch(job.origin, '[^\n]+') do post_outcome(origin, job.id, status, reason, result) end
     else
-      post(job.origin, '\149', head, result)
+      post_outcome(job.origin, job.id, status, reason, result)
     end
   end
   if not is_heard() then return end

@@ -17,29 +17,43 @@ local function publish(node, box)
   box.pieces, box.messages, box.bytes = {}, 0, 0
 end
 
--- A message, packed; an outcome is its first byte, its head and its result. Whether anybody hears is asked where it
--- is not the only one. An outcome that is too large to be pushed is to be fetched.
-local function post(node, message, head, result)
+-- Where the next message to a node goes; nil where nobody would hear it, which is asked from the second one on.
+local function box_of(node)
   local box = outbox[node]
   if not box then
-    if node == '' then return end
+    if node == '' then return nil end
     box = { pieces = {}, messages = 0, bytes = 0, posted = 0 }
     outbox[node] = box
     outbox_order[#outbox_order + 1] = node
   elseif box.is_heard == nil then
     box.is_heard = redis.call('PUBSUB', 'NUMSUB', inbox_key(node))[2] > 0
   end
-  if box.is_heard == false then return end
-  local bytes = #message + (head and #head + #result or 0)
-  if head and (bytes > PUSHED_BYTES or box.posted + bytes > POSTED_BYTES) then
-    message, result = '\150', NIL .. '\195'
-    bytes = 3 + #head
-  end
+  return box.is_heard ~= false and box or nil
+end
+
+local function put_in(node, box, bytes, ...)
   if box.messages > 0 and box.bytes + bytes > POSTED_BYTES then publish(node, box) end
   box.messages, box.bytes, box.posted = box.messages + 1, box.bytes + bytes, box.posted + bytes
-  local pieces = box.pieces
-  local n = #pieces
-  pieces[n + 1], pieces[n + 2], pieces[n + 3] = message, head, result
+  local n = #box.pieces
+  box.pieces[n + 1], box.pieces[n + 2], box.pieces[n + 3] = ...
+end
+
+local function post(node, packed)
+  local box = box_of(node)
+  if box then put_in(node, box, #packed, packed) end
+end
+
+-- An outcome; one that is too large to be pushed is to be fetched. `result` is packed.
+local function post_outcome(node, id, status, reason, result)
+  local box = box_of(node)
+  if not box then return end
+  local head = cmsgpack.pack('settled', id, status, reason)
+  local bytes = 1 + #head + #result
+  if bytes <= PUSHED_BYTES and box.posted + bytes <= POSTED_BYTES then
+    put_in(node, box, bytes, '\149', head, result)
+  else
+    put_in(node, box, 3 + #head, '\150', head, NIL .. '\195')
+  end
 end
 
 local counts, counts_order = {}, {}
