@@ -34,12 +34,11 @@ MOST_NOTES: Final = 10
 OWN: Final = "am2z_trio"
 """Name of this package: exceptions of it need no frames of it."""
 
-_PACKAGE: Final = Path(__file__).parents[1]
+OWN_ROOMS: Final = ("concurrency", "embedded", "engine", "model", "policy", "store", "wire")
+"""Where the engine's own code is. Its command line's processors are as good as a user's, and what `testing`
+raises is about a user's code."""
 
-_ENGINE: Final = tuple(
-    f"{_PACKAGE / room}{os.sep}" for room in ("concurrency", "engine", "model", "policy", "store", "wire")
-)
-"""Where the engine's own code is; its command line's processors are as good as a user's."""
+_ENGINE: Final = tuple(f"{Path(__file__).parents[1] / room}{os.sep}" for room in OWN_ROOMS)
 
 
 def _places_of(names: Iterable[str]) -> tuple[str, ...]:

@@ -6,12 +6,14 @@ import logging
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
+import am2z_trio
 from am2z_trio import (
     AM2ZError,
     Composition,
@@ -24,6 +26,7 @@ from am2z_trio import (
 )
 from am2z_trio.model.limits import MAX_REASON_BYTES
 from am2z_trio.model.logs import Log, one_line
+from am2z_trio.model.telling import OWN_ROOMS
 
 pytestmark = pytest.mark.anyio
 
@@ -357,3 +360,8 @@ async def test_parts_of_a_batch_are_each_told(make_runtime, caplog):
     assert [one.processor for one in told(caplog)] == ["search", "every"]
     assert result.error is not None
     assert "in look_up" in result.error.causes[0].__notes__[0]
+
+
+def test_every_room_of_the_engine_is_known_as_its_own():
+    rooms = {path.parent.name for path in Path(am2z_trio.__file__).parent.glob("*/__init__.py")}
+    assert set(OWN_ROOMS) == rooms - {"cli", "testing"}
