@@ -103,6 +103,6 @@ def test_a_token_of_a_history_that_is_lost_is_fenced(redis_server: Any) -> None:
 def test_a_token_that_is_a_number_alone_would_not_be(
     redis_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    piece = "ARGV[5]), ARGV[6], ARGV[7]"
-    mutate(monkeypatch, Mutant(("CLAIM",), piece, piece.replace("ARGV[6]", "'x'")))
+    piece = "local job, token = jobs[index], whole(first + index - 1) .. ':' .. nonce"
+    mutate(monkeypatch, Mutant(("CLAIM",), piece, piece.replace("nonce", "'x'")))
     assert settles_after_the_server_went_back(redis_server) == "applied"
