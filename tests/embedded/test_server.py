@@ -29,7 +29,7 @@ from am2z_trio.embedded.server import EmbeddedServer, answers, open_embedded_ser
 from am2z_trio.model.errors import ConfigurationError, NetworkError
 from am2z_trio.model.redis_options import RedisOptions
 from tests.support.servers import RedisProcess, SpawnRedis
-from tests.support.waiting import wait_until
+from tests.support.waiting import until, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -447,9 +447,7 @@ async def test_watchdog_that_was_killed_leaves_no_server() -> None:
 async def test_watchdog_that_is_asked_to_end_takes_the_server_along() -> None:
     async with open_embedded_server() as server:
         os.kill(parent_of(server.pid), signal.SIGTERM)
-        with anyio.fail_after(20):
-            while directory_of(server).exists():
-                await anyio.sleep(0.005)
+        await until(lambda: not directory_of(server).exists())
     assert not is_running(server.pid)
 
 

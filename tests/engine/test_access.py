@@ -28,6 +28,7 @@ from am2z_trio.store.redis.access import Probe, least_acl
 from am2z_trio.store.redis.keys import spell
 from am2z_trio.wire import client
 from tests.support.servers import RedisProcess, SpawnRedis
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -355,9 +356,7 @@ async def test_a_settlement_that_a_script_may_not_make_is_sent_again(
             await begun.wait()
             server.call("ACL", "SETUSER", "app", "-hmget")
             go_on.set()
-            while not runtime.node.settler.refusal:
-                await anyio.sleep(0.005)
+            await until(lambda: runtime.node.settler.refusal)
             server.call("ACL", "SETUSER", "app", "+hmget")
-            while not heard:
-                await anyio.sleep(0.005)
+            await until(lambda: heard)
     assert heard == [7]

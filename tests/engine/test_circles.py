@@ -9,6 +9,7 @@ import pytest
 
 from am2z_trio import Context, LocalRuntime, QueueOptions, QueueRuntime, processor
 from am2z_trio.engine.runtime.runtime import Runtime
+from tests.support.waiting import until
 
 from .circles import Circle
 
@@ -84,8 +85,7 @@ async def test_a_job_that_was_taken_away_and_given_back_while_it_waits_does_not_
         with anyio.fail_after(20):
             await entered.wait()
             server = runtime._server
-            while not server.ledger.jobs[job.id].away:
-                await anyio.sleep(0.005)
+            await until(lambda: server.ledger.jobs[job.id].away)
             # As a claim is that was taken away and is given back.
             server.ledger.jobs[job.id].away = False
             server.ledger.queue("calls_itself").away -= 1

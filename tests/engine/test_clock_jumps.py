@@ -16,6 +16,7 @@ from am2z_trio.store.ports import Store
 from am2z_trio.store.redis import keys
 from am2z_trio.store.redis.store import RedisStore
 from tests.support.servers import RedisProcess
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -72,8 +73,7 @@ async def test_jobs_of_living_nodes_go_on_and_what_is_due_later_stays_so(redis_u
             soon = await one.submit(wait, 3, options=JobOptions(delay=1.5))
             due = await one.submit(wait, 4, options=JobOptions(delay=0.2), timeout=20)
             clock.ahead += step
-            while abs(_offset(redis_server) + step) > 1000:
-                await anyio.sleep(0.02)
+            await until(lambda: abs(_offset(redis_server) + step) <= 1000)
             assert (await due.result()).unwrap() == 4
             assert (await soon.result()).unwrap() == 3
             assert (await one.execute(wait, 5)).unwrap() == 5

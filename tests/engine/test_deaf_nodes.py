@@ -12,6 +12,7 @@ import pytest
 from am2z_trio import QueueOptions, QueueRuntime, processor
 from am2z_trio.wire import client
 from tests.support.servers import RedisProcess
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -29,15 +30,13 @@ async def deafened(
         with server.client() as admin:
             (its,) = [one for one in admin.client_list() if one["name"] == f"am2z:{runtime.node_id}:pushes"]
             admin.client_kill_filter(_id=its["id"])
-        while runtime.get_stats().connections["pushes"] == "ready":
-            await anyio.sleep(0.001)
+        await until(lambda: runtime.get_stats().connections["pushes"] != "ready")
         assert not (await runtime.connection.check_health()).healthy
         yield
         assert runtime.get_stats().connections == {"commands": "ready", "pushes": "disconnected"}
     store: Any = runtime.node.store
     store.link.pushes.hurry()
-    while runtime.get_stats().connections["pushes"] != "ready":
-        await anyio.sleep(0.001)
+    await until(lambda: runtime.get_stats().connections["pushes"] == "ready")
 
 
 async def test_a_deaf_node_still_finds_its_work(redis_url, redis_server, monkeypatch):
@@ -87,8 +86,7 @@ async def test_a_deaf_node_is_not_taken_for_dead(redis_url, redis_server, monkey
 
             monkeypatch.setattr(other.node.store, "renew", count)
             async with deafened(deaf, redis_server, monkeypatch):
-                while len(ran) < 4:
-                    await anyio.sleep(0.01)
+                await until(lambda: len(ran) >= 4)
             go_on.set()
             result = await job.result()
             assert result.unwrap() == 7

@@ -31,6 +31,7 @@ from am2z_trio import (
 )
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.testing.events import expect_event
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -323,9 +324,7 @@ async def test_sessions_workers_and_queues_tell_of_themselves(make_runtime):
         seen.append((event.name, event.session or event.processor))
 
     async def heard(*expected: tuple[str, str]) -> None:
-        with anyio.fail_after(20):
-            while not set(expected) <= set(seen):
-                await anyio.sleep(0.005)
+        await until(lambda: set(expected) <= set(seen))
 
     runtime: Runtime = make_runtime()
     for pattern in ("session:*", "worker:*", "queue:*", "processor:*", "runtime:*"):

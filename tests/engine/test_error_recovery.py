@@ -36,6 +36,7 @@ from am2z_trio import (
     route,
 )
 from am2z_trio.testing.events import expect_event
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -260,8 +261,7 @@ async def test_a_retried_batch_runs_only_what_had_failed(make_runtime):
         flaky.runs[n] += 1
         if n == unlucky and flaky.runs[n] == 1:
             # The others have completed by now.
-            while sum(flaky.runs.values()) < 6:
-                await anyio.sleep(0.001)
+            await until(lambda: sum(flaky.runs.values()) >= 6)
             await anyio.sleep(0.05)
             raise ConnectionError
         return n * n
@@ -351,8 +351,7 @@ async def test_executes_wait_while_redis_is_away_and_go_on(spawn_redis, tmp_path
             async with anyio.create_task_group() as tasks:
                 for n in range(10):
                     tasks.start_soon(call, n)
-                while "reconnecting" not in told:
-                    await anyio.sleep(0.005)
+                await until(lambda: "reconnecting" in told)
                 assert not (await runtime.connection.check_health()).healthy
                 server.start()
             assert sorted(result.unwrap() for result in results) == [*range(1, 11)]

@@ -16,6 +16,7 @@ from am2z_trio.engine.events.filters import Filters
 from am2z_trio.engine.events.subscription import Subscription
 from am2z_trio.engine.events.subscriptions import Subscriptions
 from am2z_trio.model.limits import MAX_BUFFER_BYTES
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -174,9 +175,7 @@ async def test_ten_thousand_handlers_are_called_for_their_own_events_alone(make_
         patch.setattr(Subscription, "push", counted)
         async with runtime:
             runtime._bus.emit(Event("said", 0, session="s7", data="x"))
-            with anyio.fail_after(10):
-                while len(heard) < 2:
-                    await anyio.sleep(0.001)
+            await until(lambda: len(heard) >= 2)
             mine = [one for one in pushed if one.pattern == "said"]
     assert sorted(heard) == [(-1, "x"), (7, "x")]
     assert len(mine) == 2
@@ -295,8 +294,7 @@ async def test_a_handler_that_takes_itself_off_goes_on_to_its_end(make_runtime):
                 for _ in range(3):
                     await stream.next()
                 await ended.wait()
-                while len(anyio.get_running_tasks()) > tasks:
-                    await anyio.sleep(0.001)
+                await until(lambda: len(anyio.get_running_tasks()) <= tasks)
     assert calls == ["begun", "ended"]
 
 
@@ -331,8 +329,7 @@ async def test_on_and_off_at_once_leaves_nothing_behind(make_runtime):
             runtime.emit("said")
             with anyio.fail_after(10):
                 await stream.next()
-                while len(anyio.get_running_tasks()) > tasks:
-                    await anyio.sleep(0.001)
+                await until(lambda: len(anyio.get_running_tasks()) <= tasks)
         assert len(runtime._bus._subscriptions) == 0
     assert heard == []
 

@@ -27,6 +27,7 @@ from am2z_trio import (
 from am2z_trio.model.limits import MAX_REASON_BYTES
 from am2z_trio.model.logs import Log, one_line
 from am2z_trio.model.telling import OWN_ROOMS
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -307,8 +308,7 @@ async def test_a_log_handler_that_raises_harms_no_job(make_runtime, error, capsy
                 result = await runtime.execute(asked, 7)
                 assert type(result.error) is ProcessorExecutionError
             assert (await runtime.connection.check_health()).healthy
-            while broken.called < 3 + 2:
-                await anyio.sleep(0.001)
+            await until(lambda: broken.called >= 3 + 2)
     assert "am2z_trio: logging failed: " in capsys.readouterr().err
 
 

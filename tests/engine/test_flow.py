@@ -24,6 +24,7 @@ from am2z_trio import (
     processor,
 )
 from am2z_trio.engine.runtime.runtime import Runtime
+from tests.support.waiting import until
 
 on_both_hosts = pytest.mark.anyio
 
@@ -118,15 +119,11 @@ async def test_a_rate_limit_holds_in_every_window(make_runtime, bounce_back):
         runtime.on("job:started", note)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(partial(runtime.execute_many, limited, range(1, 18)))
-            with anyio.fail_after(30):
-                while len(started) < 5:
-                    await anyio.sleep(0.005)
+            await until(lambda: len(started) >= 5)
             stats = (await runtime.get_queue_stats())["limited"]
             if len(started) == 5:
                 assert (stats.waiting > 0, stats.delayed > 0) == (bounce_back, not bounce_back)
-        with anyio.fail_after(30):
-            while len(grants) < 17:
-                await anyio.sleep(0.005)
+        await until(lambda: len(grants) >= 17)
     # By the store's clock, in ms: the sixth after any job starts at least a window later.
     assert all(later - earlier >= 200 for earlier, later in zip(grants, grants[5:], strict=False))
 

@@ -13,6 +13,7 @@ import pytest
 
 from am2z_trio import Context, Processor, ProcessorExecutionError, QueueOptions, RetryPolicy, processor
 from am2z_trio.testing.events import expect_event
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -182,7 +183,5 @@ async def test_a_handler_that_lets_it_out_is_called_again_and_hurts_no_other(mak
         for _ in range(2):
             async with expect_event(runtime, "said"):
                 runtime.emit("said")
-        with anyio.fail_after(20):
-            while len(heard) < 6:
-                await anyio.sleep(0.005)
+        await until(lambda: len(heard) >= 6)
     assert sorted(heard) == ["bad", "bad", "exits", "exits", "good", "good"]

@@ -17,6 +17,7 @@ from am2z_trio.concurrency._asyncio import AsyncioHost
 from am2z_trio.concurrency._trio import TrioHost
 from am2z_trio.engine.work import hogs
 from am2z_trio.engine.work.hogs import Hogs
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -302,8 +303,7 @@ async def test_a_process_that_has_no_thread_left_runs_a_node_without_a_watch(
     async with make_runtime() as runtime:
         runtime.register(plain)
         assert (await runtime.execute(plain, 1)).unwrap() == 1
-        while not asked:
-            await anyio.sleep(0.001)
+        await until(lambda: asked)
         assert (await runtime.execute(plain, 2)).unwrap() == 2
         assert runtime.is_started
     told = [one.getMessage() for one in caplog.records if "can't start new thread" in one.getMessage()]

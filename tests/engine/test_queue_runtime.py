@@ -23,6 +23,7 @@ from am2z_trio import (
 )
 from am2z_trio.model.records import WIRE_VERSION, ClaimAnswer, JobSpec, RenewAnswer
 from am2z_trio.store.redis import keys
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -128,8 +129,7 @@ async def test_events_that_nobody_may_hear_are_no_end_of_a_node(spawn_redis, cap
             # Not asked for when the connection comes back either.
             server.call("CLIENT", "KILL", "TYPE", "pubsub")
             store: Any = runtime.node.store
-            while not store.link.pushes.reconnects:
-                await anyio.sleep(0.005)
+            await until(lambda: store.link.pushes.reconnects)
             assert (await runtime.execute(plus_one, 1)).unwrap() == 2
     assert [record.message for record in caplog.records if "cannot be heard" in record.message] != []
 
@@ -217,9 +217,7 @@ async def test_an_emptied_server_does_not_strand_a_caller(spawn_redis):
             await running.wait()
             await anyio.to_thread.run_sync(server.restart)
             go_on.set()
-            with anyio.fail_after(60):
-                while not results:
-                    await anyio.sleep(0.01)
+            await until(lambda: results)
             tasks.cancel_scope.cancel()
     assert results == [7]
 
@@ -231,8 +229,7 @@ async def test_an_unreadable_record_fails_and_blocks_nothing(redis_url, redis_se
         job = await runtime.submit(plus_one, 1, job_id="first")
         assert (await job.result()).success
         runtime.unregister(plus_one)
-        while runtime.get_stats().workers:
-            await anyio.sleep(0.001)
+        await until(lambda: not runtime.get_stats().workers)
         poison = await runtime.submit(plus_one, 1, job_id="poison")
         with redis_server.client() as admin:
             assert isinstance(admin, redis_py.Redis)

@@ -21,6 +21,7 @@ from am2z_trio import (
     SessionStoppedError,
     processor,
 )
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -268,9 +269,7 @@ async def test_stopping_reaches_other_nodes(redis_url):
                 while not slow.stopped:
                     await slow.changed.wait()
         assert isinstance(results[0].error, SessionStoppedError)
-        with anyio.fail_after(20):
-            while worker.get_stats().claimed:
-                await anyio.sleep(0.005)
+        await until(lambda: not worker.get_stats().claimed)
 
 
 async def test_a_cancelled_caller_ends_its_job_and_the_jobs_that_one_called(make_runtime):
@@ -306,9 +305,7 @@ async def test_a_light_session_waits_for_no_backlog(make_runtime):
         runtime.register(work)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_many, runtime, work, 300)
-            with anyio.fail_after(20):
-                while len(order) < 5:
-                    await anyio.sleep(0.001)
+            await until(lambda: len(order) >= 5)
             before = len(order)
             assert (await runtime.execute(work, 1, session="light")).success
             between = len(order) - before

@@ -15,6 +15,7 @@ from am2z_trio.model.errors import ServerReplyError, UnknownOutcomeError
 from am2z_trio.model.records import SettleAnswer, Settlement
 from tests.engine.answering import answer_with
 from tests.engine.conftest import MakeRuntime
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -140,8 +141,7 @@ async def test_an_outcome_that_was_taken_although_the_answer_was_lost_stands(
         answer_with(store, "settle", lose_answer)
         with anyio.fail_after(20):
             assert (await runtime.execute(double, "x")).unwrap() == "xx"
-            while runtime.get_stats().claimed:
-                await anyio.sleep(0.001)
+            await until(lambda: not runtime.get_stats().claimed)
 
 
 async def test_jobs_end_once_the_access_rules_allow_it_again(spawn_redis) -> None:
@@ -168,12 +168,10 @@ async def test_jobs_end_once_the_access_rules_allow_it_again(spawn_redis) -> Non
             scripting = ["evalsha", "eval", *(["fcall"] if server.version >= "7" else [])]
             server.call("ACL", "SETUSER", "default", *(f"-{command}" for command in scripting))
             go_on.set()
-            while not runtime.node.settler.refusal:
-                await anyio.sleep(0.005)
+            await until(lambda: runtime.node.settler.refusal)
             assert not heard
             server.call("ACL", "SETUSER", "default", *(f"+{command}" for command in scripting))
-            while not heard:
-                await anyio.sleep(0.005)
+            await until(lambda: heard)
     assert (heard, RUNS) == ([7], [7])
 
 

@@ -35,6 +35,7 @@ from am2z_trio import (
 from am2z_trio.model.codec import StateCodec, checksum
 from am2z_trio.model.records import plain_name
 from am2z_trio.store.redis.keys import spell
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -473,8 +474,7 @@ async def test_a_lock_is_renewed_while_its_block_runs_and_freed_by_an_exception(
             async with runtime.state.lock("s", lease=1.5) as lock:
                 first = lock.ends
                 # It surely stands for longer than it would have without a renewal.
-                while runtime.node.host.now() <= first:
-                    await anyio.sleep(0.01)
+                await until(lambda: runtime.node.host.now() > first)
                 await lock.write("after a lease")
                 raise ZeroDivisionError
         with anyio.fail_after(20):

@@ -12,6 +12,7 @@ import pytest
 from am2z_trio import NetworkError, processor
 from am2z_trio.engine.events.bus import Bus
 from am2z_trio.engine.node.announcements import Announcements
+from tests.support.waiting import until
 
 on_both_hosts = pytest.mark.anyio
 
@@ -23,8 +24,7 @@ def fails(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
     real = Bus.run
 
     async def announce(_: Any) -> None:
-        while not errors:
-            await anyio.sleep(0.001)
+        await until(lambda: errors)
         raise errors[0]
 
     async def dispatch(self: Bus, *args: Any, task_status: Any) -> None:

@@ -20,6 +20,7 @@ from am2z_trio.engine.submission.vacancies import Vacancies
 from am2z_trio.engine.work.feeder import Feeder
 from am2z_trio.engine.work.settler import Settler
 from am2z_trio.wire.client import RedisClient
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -106,8 +107,7 @@ async def test_a_worker_that_ends_is_reported_and_replaced(make_runtime, monkeyp
     with caplog.at_level(logging.ERROR, "am2z_trio"), anyio.fail_after(20):
         async with make_runtime() as runtime:
             runtime.register(plus_one)
-            while not runtime.node.fleet.why_short():
-                await anyio.sleep(0.001)
+            await until(runtime.node.fleet.why_short)
             health = await runtime.connection.check_health()
             assert not health.healthy
             assert "the worker of 'plus_one' has ended by itself" in health.reason

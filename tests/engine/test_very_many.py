@@ -31,6 +31,7 @@ from am2z_trio.engine.submission.preparation import Preparation
 from am2z_trio.engine.submission.submissions import AT_ONCE, CALLER_GONE
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.ids import child_id
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -326,8 +327,7 @@ async def test_what_is_submitted_while_a_session_s_block_is_left_is_waited_for_t
             await anyio.wait_all_tasks_blocked()
             await session.submit(slow, 1)
             let_go[0].set()
-            while not ended:
-                await anyio.sleep(0.001)
+            await until(lambda: ended)
             await anyio.wait_all_tasks_blocked()
             let_go[1].set()
 

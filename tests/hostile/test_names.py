@@ -12,6 +12,7 @@ import pytest
 
 from am2z_trio import ConfigurationError, Context, JobOptions, processor
 from am2z_trio.model.logs import one_line
+from tests.support.waiting import until
 
 on_both_hosts = pytest.mark.anyio
 
@@ -84,8 +85,7 @@ async def test_a_name_is_taken_as_it_is_and_forges_nothing(make_runtime, log, te
                 assert await lock.read() == 5
             assert (await runtime.get_session_stats(text)).version == 2
             runtime.emit(text, 0)
-            while len(heard) < 3:
-                await anyio.sleep(0.005)
+            await until(lambda: len(heard) >= 3)
             await runtime.stop_session(text)
         assert heard == [(text, text, 1), (text, text, 3), (text, "", 0)]
         assert text in runtime.list_processors()

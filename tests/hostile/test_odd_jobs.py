@@ -34,6 +34,7 @@ from am2z_trio import (
 )
 from am2z_trio.engine.execution.attempt import Attempt
 from am2z_trio.engine.execution.settlements import Settlements
+from tests.support.waiting import until
 
 from .conftest import LiveNode, the_error
 
@@ -669,8 +670,7 @@ async def test_an_event_handler_may_raise_what_it_likes(live_node: LiveNode):
         runtime.on("said", handler)
         for _ in RAISED:
             runtime.emit("said")
-        while heard < len(RAISED):
-            await anyio.sleep(0.005)
+        await until(lambda: heard >= len(RAISED))
 
 
 async def test_the_error_says_what_was_wrong_with_the_state(live_node: LiveNode):

@@ -40,6 +40,7 @@ from am2z_trio.store.redis import keys
 from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.testing.conformance import Node
 from tests.support.servers import RedisProcess
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -376,8 +377,7 @@ async def test_whatever_a_dead_worker_has_left_its_other_jobs_come_back(redis_ur
         good = [await worker.submit(echo, n) for n in range(20)]
         bad = [await worker.submit(echo, 7, job_id=f"{BAD}{n}") for n in range(len(spoilt))]
         worker.unregister(echo)
-        while worker.get_stats().workers:
-            await anyio.sleep(0.001)
+        await until(lambda: not worker.get_stats().workers)
         await worker.resume(echo)
         async with current_host().open_nursery() as nursery:
             for name in ("ghost1", "ghost2", "ghost3"):
@@ -400,8 +400,7 @@ async def test_whatever_a_dead_worker_has_left_its_other_jobs_come_back(redis_ur
         for job in bad:
             result = await job.result()
             assert result.success or isinstance(result.error, AM2ZError)
-        while admin.zcard(key("nodes")) > 1:
-            await anyio.sleep(0.01)
+        await until(lambda: admin.zcard(key("nodes")) <= 1)
 
 
 # --- keys that hold something else ----------------------------------------------------------------
@@ -583,8 +582,7 @@ async def test_a_key_that_holds_something_odd_stops_nobody(odds: Odds, redis_url
         await worker.state.set("s", 1)
         assert (await worker.execute(echo, 1, session="s")).unwrap() == 1
         assert (await worker.execute(guarded, 1)).unwrap() == 1
-        while worker.get_stats().claimed:
-            await anyio.sleep(0.001)
+        await until(lambda: not worker.get_stats().claimed)
         odds.spoil(admin, worker.node_id)
         for _ in range(2):
             # What a session's state has become of it is its reader's error, and nobody else's.

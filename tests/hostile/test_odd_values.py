@@ -17,7 +17,6 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-import anyio
 import msgspec
 import pytest
 
@@ -38,6 +37,7 @@ from am2z_trio import (
     ValidationError,
     processor,
 )
+from tests.support.waiting import until
 
 from .conftest import LiveNode, the_error
 
@@ -419,8 +419,7 @@ async def test_a_text_of_any_kind_is_a_text(live_node: LiveNode, name: str):
         await runtime.stop_session(text)
         with pytest.raises(AM2ZError):
             await runtime.dead_letters.retry(text)
-        while len(heard) < 2:
-            await anyio.sleep(0.005)
+        await until(lambda: len(heard) >= 2)
     assert [type(name) for name in heard[:2]] == [str, str]
 
 

@@ -34,7 +34,7 @@ from am2z_trio.store.redis.lease import LOOKS, LeaseKeeper
 from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.testing.conformance import HOSTILE, SETTINGS, Bench, Clock, Node, commit, job, version
 from tests.support.servers import RedisProcess
-from tests.support.waiting import wait_until
+from tests.support.waiting import until, wait_until
 from tests.wire.peer import bulk, open_peers
 
 pytestmark = pytest.mark.anyio
@@ -383,8 +383,7 @@ async def test_a_lost_subscription_is_told_and_lost_commands_are_sent_again(redi
             assert a.store.connections == {"commands": "ready", "pushes": "ready"}
             assert told == []
             kill(redis_server, "am2z:a:pushes")
-            while not told:
-                await anyio.sleep(0.001)
+            await until(lambda: told)
             assert redis_server.call("PUBLISH", key("inbox", "a"), b"") == 1
 
 
@@ -402,10 +401,8 @@ async def test_both_connections_go_where_the_name_leads(spawn_redis, tmp_path):
             name.symlink_to(new.socket)
             kill(old, lost)
             with anyio.fail_after(20):
-                while {"am2z:a", "am2z:a:pushes"} - names_of_clients(new):
-                    await anyio.sleep(0.002)
-                while new.call("PUBSUB", "NUMSUB", key("inbox", "a"))[1] == 0:
-                    await anyio.sleep(0.002)
+                await until(lambda: not {"am2z:a", "am2z:a:pushes"} - names_of_clients(new))
+                await until(lambda: new.call("PUBSUB", "NUMSUB", key("inbox", "a"))[1] != 0)
             nursery.cancel_scope.cancel()
 
 
@@ -430,10 +427,8 @@ async def test_a_node_follows_a_failover_with_all_its_connections(spawn_redis, t
             # Put off by the old one, and sent again to the new one.
             grant = await node.claim_one()
             assert (await node.settle(grant)).status == "applied"
-            while replica.call("PUBSUB", "NUMSUB", key("inbox", "a"))[1] == 0:
-                await anyio.sleep(0.005)
-            while store.connections != {"commands": "ready", "pushes": "ready"}:
-                await anyio.sleep(0.005)
+            await until(lambda: replica.call("PUBSUB", "NUMSUB", key("inbox", "a"))[1] != 0)
+            await until(lambda: store.connections == {"commands": "ready", "pushes": "ready"})
             # The lease thread, too: nothing else renews it here.
             await renewed(replica)
         nursery.cancel_scope.cancel()
@@ -442,8 +437,7 @@ async def test_a_node_follows_a_failover_with_all_its_connections(spawn_redis, t
 async def renewed(server: RedisProcess) -> None:
     """Wait until node a's lease is longer than now."""
     before = _deadline(server)
-    while _deadline(server) == before:
-        await anyio.sleep(0.01)
+    await until(lambda: _deadline(server) != before)
 
 
 # --- clusters -------------------------------------------------------------------------------------
@@ -579,12 +573,10 @@ async def test_the_lease_is_not_renewed_without_a_beat(redis_url, redis_server, 
         while _deadline(redis_server) == 1:
             keeper.beat()
             await anyio.sleep(0.01)
-        while not caplog.records:
-            await anyio.sleep(0.01)
+        await until(lambda: caplog.records)
         redis_server.call("ZADD", key("nodes"), 1, "a")
         rounds = len(caplog.records)
-        while len(caplog.records) < rounds + 3:
-            await anyio.sleep(0.01)
+        await until(lambda: len(caplog.records) >= rounds + 3)
         assert _deadline(redis_server) == 1
         # A sign of life, and it goes on.
         while _deadline(redis_server) == 1:
@@ -633,12 +625,10 @@ async def test_the_thread_leaves_to_the_loop_what_that_renews(redis_url, redis_s
     keeper._stopped.wait = wait  # type: ignore[assignment, method-assign]
     async with anyio.create_task_group() as group:
         group.start_soon(anyio.to_thread.run_sync, keeper.run)
-        while looked < 30:
-            await anyio.sleep(0.01)
+        await until(lambda: looked >= 30)
         # Once per lease, so that the connection is there when it is needed.
         renewed = renewals() - before
-        while renewals() == before + renewed:
-            await anyio.sleep(0.01)
+        await until(lambda: renewals() != before + renewed)
         keeper.stop()
     assert 1 <= renewed <= 30 // LOOKS + 1
 
