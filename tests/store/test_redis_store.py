@@ -104,7 +104,7 @@ async def test_hostile_names_stay_in_their_own_key(redis_url, redis_server):
         await a.store.leave()
         found = {name.decode() for name in redis_server.call("KEYS", "*")}
         jobs = {key("job", text) for text in HOSTILE}
-        states = {key("session", plain_name(text)) for text in HOSTILE}
+        states = {key(kind, plain_name(text)) for text in HOSTILE for kind in ("session", "history")}
         assert found == jobs | states | {key("meta", "q"), key("queues"), key("fence")}
         # The first braces of a key are its hash tag: the anchor's, whatever the text says.
         assert all(name.startswith("{am2z:0}:") for name in found)
