@@ -166,6 +166,18 @@ async def test_a_step_that_the_store_does_not_take_is_named(make_runtime):
         assert await counted(runtime, "plus_one") == MOST
 
 
+async def test_a_refusal_of_what_was_sent_before_is_no_verdict(make_runtime):
+    async with make_runtime() as runtime:
+        runtime.register(plus_one)
+
+        async def refuses(bulk: Bulk):
+            raise ResourceError("its memory is full", context={"in_doubt": True})
+
+        runtime.node.store.enqueue_bulk = refuses
+        with pytest.raises(UnknownOutcomeError, match=r"^states\[0\] to states\[1\]: they may have been"):
+            await runtime.submit_many(plus_one, range(2))
+
+
 async def test_what_the_states_raise_is_raised_when_those_before_it_are_accepted(make_runtime):
     def some() -> Iterator[int]:
         yield from range(MOST + 3)

@@ -16,7 +16,7 @@ from am2z_trio.concurrency.groups import unwrapped
 from am2z_trio.engine.processors.processor import Processor
 from am2z_trio.model.checks import require
 from am2z_trio.model.codec import StateCodec
-from am2z_trio.model.errors import AM2ZError, ConfigurationError
+from am2z_trio.model.errors import AM2ZError, ConfigurationError, UnknownOutcomeError
 from am2z_trio.model.ids import chosen_id, is_made
 from am2z_trio.model.limits import KIB
 from am2z_trio.model.records import NO_STATE, Bulk, BulkAnswer
@@ -251,8 +251,12 @@ class BulkSubmission(Generic[S]):
             made = await self._preparation.prepare(self._processor, state, self._request)
             bulk = self._preparation.bulk_of(made.request, written.states, written.chosen, written.inputs)
             answer = await self._send(bulk)
-        except AM2ZError as error:
+        except AM2ZError as raised:
+            error = raised
             place = f"states[{first}] to states[{first + many - 1}]" if many > 1 else f"states[{first}]"
+            if error.context.get("in_doubt") and not isinstance(error, UnknownOutcomeError):
+                why = f"they may have been accepted, or not, when they were sent first: {error.message}"
+                error = UnknownOutcomeError(why, cause=error)
             self._failed = self._placed(error, place, first)
         else:
             self.ids.add(bulk, answer.accepted)
