@@ -36,6 +36,9 @@ class Bounds:
 BOUNDS: Final = Bounds()
 """Of one operation. A test makes them smaller, so that hardly anything is done in one."""
 
+MOST_SPARE: Final = 1_023
+"""Jobs that a parked node is given without asking for them."""
+
 ENDED_BY_STOP: Final = 50
 """Jobs of a session that end in one step of a stop."""
 

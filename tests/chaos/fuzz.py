@@ -65,7 +65,7 @@ from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.model.transitions import TERMINAL
 from am2z_trio.store.ports import StoreSettings
 from am2z_trio.store.redis.keys import anchor, spell
-from am2z_trio.store.redis.rows import decode_inbox
+from am2z_trio.store.redis.rows import inbox
 from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.wire.programs import FUNCTIONS_SINCE
 from am2z_trio.wire.resp import INCOMPLETE, Push, ReplyError, new_parser, pack
@@ -859,7 +859,7 @@ class Episode:
             if not self.quiet and self.rng.random() < 0.2:
                 self.tally["fault: message lost"] += 1
                 continue
-            for message in decode_inbox(payload):
+            for message in inbox(payload):
                 listener.on_message(message)
         self.wire.pushed.clear()
 

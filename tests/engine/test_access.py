@@ -318,7 +318,8 @@ async def test_a_node_gets_on_by_itself_once_it_has_its_rights_again(
         await runtime.sync_processors()
         server.call("ACL", "SETUSER", "app", f"-{command}")
         with anyio.fail_after(20):
-            failed = await runtime.execute(double, 1)
+            # Not one that is given to a worker that waits: it has to be claimed.
+            failed = await runtime.execute(double, 1, options=JobOptions(debounce="k"))
             assert isinstance(failed.error, AccessDeniedError)
             while (health := await runtime.connection.check_health()).healthy:
                 await anyio.sleep(0.01)

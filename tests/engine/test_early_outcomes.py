@@ -61,7 +61,7 @@ class Watched:
         self._before = before
         store = runtime.node.store
         self._settle, self._enqueue = store.settle, store.enqueue
-        store.settle, store.enqueue = self.settle, self.enqueue  # type: ignore[method-assign]
+        store.settle, store.enqueue = self.settle, self.enqueue  # type: ignore[method-assign, assignment]
         # All of it is to pass here.
         for begin in ("begin_settle", "begin_enqueue"):
             setattr(store, begin, _begin_nothing)
@@ -78,8 +78,8 @@ class Watched:
             self.answers.setdefault(claims[one.id], []).append(f"{answer.status} {answer.outcome}".strip())
         return answers
 
-    async def enqueue(self, jobs: Sequence[Enqueue]) -> list[EnqueueAnswer]:
-        answers = await self._enqueue(jobs)
+    async def enqueue(self, jobs: Sequence[Enqueue], *at_rest: Any) -> list[EnqueueAnswer]:
+        answers = await self._enqueue(jobs, *at_rest)
         for job, answer in zip(jobs, answers, strict=True):
             if answer.status not in ("queued", "dup"):
                 self.refused.append(f"{job.spec.processor} {answer.status}")

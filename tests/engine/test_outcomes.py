@@ -119,8 +119,8 @@ async def test_an_outcome_that_comes_before_the_answer_of_its_submission_is_hear
         runtime.register(wait)
         enqueue = runtime.node.store.enqueue
 
-        async def enqueue_slowly(jobs):
-            answers = await enqueue(jobs)
+        async def enqueue_slowly(jobs, *at_rest):
+            answers = await enqueue(jobs, *at_rest)
             for request in jobs:
                 await runtime.node.store.cancel(request.spec.id, "over")
             await runtime.node.store.ping()

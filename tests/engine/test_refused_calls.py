@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from am2z_trio import QueueOptions, processor
+from am2z_trio import JobOptions, QueueOptions, processor
 from am2z_trio.engine.work import feeder
 from am2z_trio.model.errors import ServerReplyError, UnknownOutcomeError
 from am2z_trio.model.records import ClaimAnswer, Enqueue, EnqueueAnswer
@@ -43,11 +43,11 @@ async def test_of_jobs_that_are_sent_together_only_the_refused_one_fails(
         store = runtime.node.store
         enqueue = store.enqueue
 
-        async def refuse(jobs: Sequence[Enqueue]) -> list[EnqueueAnswer]:
+        async def refuse(jobs: Sequence[Enqueue], *at_rest: Any) -> list[EnqueueAnswer]:
             batches.append(len(jobs))
             if any(len(job.spec.state) > 5000 for job in jobs):
                 raise error
-            return await enqueue(jobs)
+            return await enqueue(jobs, *at_rest)
 
         answer_with(store, "enqueue", refuse)
         with anyio.fail_after(20):
@@ -77,6 +77,8 @@ async def test_a_refused_claim_is_tried_again_and_told_once(
 
         store.claim = refuse  # type: ignore[method-assign, assignment]
         with anyio.fail_after(20):
-            assert (await runtime.execute(double, "a")).unwrap() == "aa"
+            # One with a priority is not given to a worker that waits: it has to be claimed.
+            options = JobOptions(priority=1)
+            assert (await runtime.execute(double, "a", options=options)).unwrap() == "aa"
     assert refusals > 5
     assert len([record for record in caplog.records if "NOPERM" in record.message]) == 1

@@ -189,10 +189,10 @@ async def test_callers_hear_of_outcomes_where_the_tick_is_refused(
         await worker.sync_processors()
         # Its own messages do not reach it, and its lease is refused.
         other.node.inbox.on_message = lambda message: None  # type: ignore[method-assign]
-        server.call("ACL", "SETUSER", "app", "-zscore")
+        server.call("ACL", "SETUSER", "app", "-hdel")
         with anyio.fail_after(30):
             assert (await other.execute("double", "x")).unwrap() == "xx"
-        server.call("ACL", "SETUSER", "app", "+zscore")
+        server.call("ACL", "SETUSER", "app", "+hdel")
 
 
 async def test_a_result_beyond_the_servers_limit_fails_its_job_after_one_run(spawn_redis) -> None:

@@ -118,6 +118,38 @@ MUTANTS = {
         ("SETTLE", "CANCEL"), "'HSET', job_key(id), 'more', '1', ...)", "'HSET', job_key(id), ...)"
     ),
     "a job that is not plain counts as such": Mutant(("ENQUEUE",), "'more', '1', 'processor'", "'processor'"),
+    "a job that is handed out is held by nobody": Mutant(
+        ("ENQUEUE",), "  redis.call('HSET', active_key(node), id, token)", ""
+    ),
+    "a queue that is paused or limited hands out": Mutant(
+        ("ENQUEUE",), "not (limits[1] or limits[2] or limits[3]) and", ""
+    ),
+    "a job is handed out past those that wait": Mutant(
+        ("ENQUEUE",),
+        "ready_key(queue), prio_key(queue), blocked_key(queue)) == 0",
+        "blocked_key(queue)) == 0",
+    ),
+    "who takes nothing unasked is given a job": Mutant(
+        ("ENQUEUE",), "if not (spare >= 1 and fits", "if not (node and fits"
+    ),
+    "who has let its lease run out is given a job": Mutant(
+        ("ENQUEUE",), "number(redis.call('ZSCORE', nodes_key(), node), -1) >= now", "true"
+    ),
+    "who hears nothing is given a job": Mutant(
+        ("ENQUEUE",), "redis.call('PUBSUB', 'NUMSUB', inbox_key(node))[2] > 0\n      and ", ""
+    ),
+    "who sends and is at rest is given nothing at once": Mutant(("ENQUEUE",), "at_rest[queue] = own", ""),
+    "who sends and is at rest is given more than one": Mutant(("ENQUEUE",), "at_rest[queue] = nil", ""),
+    "who has too little room is given all that it asks for": Mutant(
+        ("CLAIM",), "tonumber(unasked) - #found", "limit - #found"
+    ),
+    "a limited queue hands out": Mutant(("CLAIM",), "limited and 0 or tonumber", "tonumber"),
+    "who takes one unasked is given more": Mutant(("ENQUEUE",), "if spare > 1 then", "if true then"),
+    "what was handed out counts as waiting": Mutant(
+        ("ENQUEUE",),
+        "count(queue, status, 1)",
+        "count(queue, 'waiting', 1)",
+    ),
     "wake-up lost": Mutant(("ENQUEUE",), "if nobody[queue] or (no_call[queue]", "if true or (no_call[queue]"),
     "write without compare": Mutant(("WRITE_STATE",), COMPARE, "false"),
     "write: compare on version only": Mutant(("WRITE_STATE",), COMPARE, "whole(state.version) ~= version"),

@@ -10,7 +10,7 @@ the wire is replaced by a blocking client, so that a step needs no event loop.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from math import inf
 from typing import Any, TypeVar
 
@@ -28,7 +28,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from am2z_trio.model.codec import checksum
+from am2z_trio.model.codec import checksum, encode_record
 from am2z_trio.model.options import CircuitBreaker, Retention
 from am2z_trio.model.records import (
     NO_STATE,
@@ -38,6 +38,7 @@ from am2z_trio.model.records import (
     ClaimAnswer,
     Commit,
     Enqueue,
+    Handed,
     InboxMessage,
     JobSpec,
     QueueInfo,
@@ -54,7 +55,7 @@ from am2z_trio.store.ports import StoreSettings
 from am2z_trio.store.redis import agreed, scripts
 from am2z_trio.store.redis.bundle import Bundler
 from am2z_trio.store.redis.keys import anchor, spell
-from am2z_trio.store.redis.rows import decode_inbox
+from am2z_trio.store.redis.rows import inbox
 from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.wire.scripts import Script
 from tests.support.blocking import BlockingClient, blocking_store, drive
@@ -221,9 +222,17 @@ class StoreMachine(RuleBasedStateMachine):
         parent=st.sampled_from([""] * 6 + IDS[:3]),
         again=st.sampled_from([False, False, True]),
         stays=st.booleans(),
+        at_rest=st.sampled_from([(), ("p",), ("p", "q")]),
     )
     def enqueue(
-        self, ids: list[str], session: str, stored: bool, origin: str, parent: str, **options: Any
+        self,
+        ids: list[str],
+        session: str,
+        stored: bool,
+        origin: str,
+        parent: str,
+        at_rest: tuple[str, ...],
+        **options: Any,
     ) -> None:
         state = NO_STATE if stored and session else msgspec.Raw(msgspec.msgpack.encode(1))
         requests = [
@@ -233,7 +242,7 @@ class StoreMachine(RuleBasedStateMachine):
             )
             for job in ids
         ]
-        self.both_enqueue(requests)
+        self.both_enqueue(requests, origin or "n1", at_rest)
 
     @rule(
         many=st.integers(1, 3),
@@ -274,22 +283,37 @@ class StoreMachine(RuleBasedStateMachine):
         queue=st.sampled_from(QUEUES),
         limit=st.integers(1, 4),
         in_a_row=st.integers(1, 3),
+        unasked=st.integers(0, 4),
     )
-    def claim(self, node: str, queue: str, limit: int, in_a_row: int) -> None:
-        self._claim_next(node, queue, limit, in_a_row=in_a_row)
+    def claim(self, node: str, queue: str, limit: int, in_a_row: int, unasked: int) -> None:
+        self._claim_next(node, queue, limit, in_a_row=in_a_row, unasked=unasked)
 
     def _claim_next(
-        self, node: str, queue: str, limit: int, *, calls_only: bool = False, in_a_row: int = 1
+        self,
+        node: str,
+        queue: str,
+        limit: int,
+        *,
+        calls_only: bool = False,
+        in_a_row: int = 1,
+        unasked: int = 0,
     ) -> None:
         self.seq[node] += 1
-        self._claim(node, queue, self.seq[node], limit, calls_only, in_a_row)
+        self._claim(node, queue, self.seq[node], limit, calls_only, in_a_row, unasked)
 
     def _claim(
-        self, node: str, queue: str, seq: int, limit: int, calls_only: bool = False, in_a_row: int = 1
+        self,
+        node: str,
+        queue: str,
+        seq: int,
+        limit: int,
+        calls_only: bool = False,
+        in_a_row: int = 1,
+        unasked: int = 0,
     ) -> None:
         claim = self.server.claiming.claim
-        expected = claim(node, queue, seq, limit, self.now, self.limits, calls_only, in_a_row)
-        answer = drive(self.stores[node].claim(queue, seq, limit, self.limits, calls_only, in_a_row))
+        expected = claim(node, queue, seq, limit, self.now, self.limits, calls_only, in_a_row, unasked)
+        answer = drive(self.stores[node].claim(queue, seq, limit, self.limits, calls_only, in_a_row, unasked))
         assert [g.spec.id for g in expected.grants] == [g.spec.id for g in answer.grants]
         for ours, theirs in zip(expected.grants, answer.grants, strict=True):
             self.claims.append((ours.spec.id, ours.token, theirs.token))
@@ -476,9 +500,16 @@ class StoreMachine(RuleBasedStateMachine):
     def same(self, expected: object, answer: object) -> None:
         assert expected == answer
 
-    def both_enqueue(self, requests: list[Enqueue]) -> None:
-        ours = self.server.enqueuing.enqueue(requests, self.now)
-        self.same(ours, drive(self.stores["n1"].enqueue(requests)))
+    def both_enqueue(self, requests: list[Enqueue], node: str = "n1", at_rest: Sequence[str] = ()) -> None:
+        ours = self.server.enqueuing.enqueue(requests, self.now, node, at_rest)
+        theirs = drive(self.stores[node].enqueue(requests, at_rest))
+        for request, one, other in zip(requests, ours, theirs, strict=True):
+            if one.token and other.token:
+                # Tokens differ between the two by design.
+                self.claims.append((request.spec.id, one.token, other.token))
+        plain = [msgspec.structs.replace(answer, token="") for answer in theirs]
+        self.same([msgspec.structs.replace(answer, token="") for answer in ours], plain)
+        assert [bool(answer.token) for answer in ours] == [bool(answer.token) for answer in theirs]
 
     def both_settle(self, ours: Settlement, theirs: Settlement) -> None:
         answers = self.server.settling.settle([ours], self.now)
@@ -490,8 +521,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def messages_are_the_same(self) -> None:
-        for node, inbox in self.inboxes.items():
-            expected, inbox.messages = inbox.messages, []
+        for node, heard in self.inboxes.items():
+            expected, heard.messages = heard.messages, []
             arrived: list[InboxMessage] = []
             while len(arrived) < len(expected):
                 message = self.channels[node].get_message(timeout=1)
@@ -499,6 +530,10 @@ class StoreMachine(RuleBasedStateMachine):
                 if message["type"] == "message":
                     arrived += self.for_(node, message)
             assert sorted(map(self.shown, expected)) == sorted(map(self.shown, arrived))
+            tokens = dict(map(self.handed, filter(self.is_handed, arrived)))
+            for told in filter(self.is_handed, expected):
+                job, token = self.handed(told)
+                self.claims.append((job, token, tokens[job]))
             stray = self.channels[node].get_message(timeout=0)
             while stray is not None:
                 assert stray["type"] != "message" or not self.for_(node, stray), f"{node} got {stray}"
@@ -508,13 +543,25 @@ class StoreMachine(RuleBasedStateMachine):
     def for_(node: str, message: Any) -> list[InboxMessage]:
         """What of a message is not of the node's own doing."""
         return [
-            told
-            for told in decode_inbox(message["data"])
-            if not isinstance(told, SessionStopped) or told.by != node
+            told for told in inbox(message["data"]) if not isinstance(told, SessionStopped) or told.by != node
         ]
 
     @staticmethod
+    def is_handed(message: InboxMessage) -> bool:
+        return isinstance(message, Handed)
+
+    @staticmethod
+    def handed(message: Any) -> tuple[str, str]:
+        """Job and token."""
+        (grant,) = message.answer.grants
+        return grant.spec.id, grant.token
+
+    @staticmethod
     def shown(message: InboxMessage) -> str:
+        if isinstance(message, Handed):
+            (grant,) = message.answer.grants
+            what = msgspec.structs.asdict(grant) | {"token": "", "spec": encode_record(grant.spec)}
+            return f"Handed {message.queue} {message.left} {what}"
         # Tokens differ between the two by design.
         named = {name: getattr(message, name) for name in message.__struct_fields__ if name != "token"}
         plain = {name: bytes(v) if isinstance(v, msgspec.Raw) else v for name, v in named.items()}

@@ -12,7 +12,7 @@ from am2z_trio.engine.work.feeder import Feeder
 from am2z_trio.engine.work.services import WorkerServices
 from am2z_trio.model.errors import RuntimeStateError
 from am2z_trio.model.logs import Log
-from am2z_trio.model.records import queue_name
+from am2z_trio.model.records import Enqueue, EnqueueAnswer, Handed, handed_at_once, queue_name
 
 from .announcements import Announcements
 
@@ -119,6 +119,39 @@ class Fleet:
         serving = self.workers.get(worker.queue)
         if serving is not None and serving is not worker:
             serving.wake()
+
+    # --- jobs that are given to it as they come -----------------------------------------------
+
+    def hand(self, handed: Handed) -> bool:
+        """A job was claimed for this node as it came; returns whether anybody serves its queue here."""
+        worker = self.workers.get(handed.queue)
+        if worker is not None:
+            worker.hand(handed)
+        return worker is not None
+
+    async def send(self, jobs: list[Enqueue]) -> list[EnqueueAnswer]:
+        """Send jobs of this node's own, of which it may be given some at once."""
+        claims, enqueue = self._services.claims, self._services.store.enqueue
+        at_rest = {job.queue for job in jobs if self._is_at_rest(job.queue)}
+        if not at_rest:
+            return await enqueue(jobs)
+        seq, all_known = claims.begin(), False
+        try:
+            answers = await enqueue(jobs, at_rest)
+            given = [
+                handed_at_once(job, answer) for job, answer in zip(jobs, answers, strict=True) if answer.token
+            ]
+            # Before the claims hear that this call is over: they may know who is to stop.
+            all_known = list(map(self.hand, given)) == [True] * len(given)
+            return answers
+        finally:
+            if not all_known:
+                claims.has_strays = True
+            claims.end(seq)
+
+    def _is_at_rest(self, queue: str) -> bool:
+        worker = self.workers.get(queue)
+        return worker is not None and worker.is_at_rest
 
     # --- their tasks ------------------------------------------------------------------------
 

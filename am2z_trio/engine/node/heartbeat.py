@@ -216,6 +216,7 @@ class Heartbeat:
             self.on_lost()
         elif answer.found is not None and _logged(answer.found).more:
             self._look_bell.wake()
+        self._claims.compare(answer.held)
         return True
 
     async def _renew_and_look(self, every: float) -> RenewAnswer | None:

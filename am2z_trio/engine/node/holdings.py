@@ -30,6 +30,9 @@ EVERY: Final = 30.0
 """Most seconds between two comparisons of everything: a request that came after its node had given up on it
 may have had an effect that nobody knows of."""
 
+HEARD_WITHIN: Final = 0.5
+"""Seconds within which a node hears what it was told before; else the next look tries again."""
+
 
 class Holdings:
     """Keeps the claims of one node as the store sees them."""
@@ -57,7 +60,8 @@ class Holdings:
                 given_up = claims.given_up()
                 await self._store.reconcile(given_up)
                 claims.forget_given_up(len(given_up))
-                claims.note_holdings(await self._store.holdings())
+                if claims.note_holdings(await self._store.holdings()):
+                    await self._hear()
                 self._compared = now
             else:
                 due = [claim for claim in claims.all() if claim.since <= now - LONG]
@@ -68,6 +72,14 @@ class Holdings:
         except BaseException:
             claims.has_strays = True
             raise
+
+    async def _hear(self) -> None:
+        """Of what this node was handed, it is to have heard before it takes any for a stray."""
+        with self._host.cancel_scope(deadline=self._host.now() + HEARD_WITHIN) as patience:
+            await self._store.ping()
+        if patience.cancelled_caught:
+            self._claims.note_holdings(())
+            self._claims.has_strays = True
 
     async def _hand_back(self, strays: list[tuple[str, str]]) -> None:
         for start in range(0, len(strays), BATCH):

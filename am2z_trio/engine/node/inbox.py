@@ -10,6 +10,7 @@ from am2z_trio.engine.work.claims import Claims
 from am2z_trio.model.events import Event
 from am2z_trio.model.records import (
     CancelRequest,
+    Handed,
     InboxMessage,
     LockGranted,
     MayGoOn,
@@ -53,6 +54,10 @@ class Inbox:
             if worker is not None:
                 worker.wake()
             else:
+                self._heartbeat.pass_on(message.queue)
+        elif isinstance(message, Handed):
+            if not self._fleet.hand(message):
+                self._claims.has_strays = True
                 self._heartbeat.pass_on(message.queue)
         elif isinstance(message, CancelRequest):
             self._claims.cancel(message)

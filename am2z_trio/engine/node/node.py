@@ -232,6 +232,8 @@ class Node:
                 self._sessions = nursery
                 self.sessions.own(nursery)
                 self.fleet.own(nursery)
+                if self._options.workers:
+                    self.in_flight.send_by(self.fleet.send)
                 task_status.started()
                 try:
                     await self.host.event().wait()

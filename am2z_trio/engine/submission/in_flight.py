@@ -19,7 +19,7 @@ from am2z_trio.store.ports import Store
 from .history import History
 from .leaving import Leaving
 from .looking import Looking
-from .outgoing import Outgoing
+from .outgoing import Enqueuing, Outgoing
 from .vacancies import Judge, Vacancies
 from .waiter import Limits, Listener, Waiter
 from .waiters import Waiters
@@ -64,6 +64,10 @@ class InFlight:
         )
         self.judge: Judge | None = None
         """Asked which processors nobody serves, nor has lately. Set by who submits."""
+
+    def send_by(self, enqueue: Enqueuing) -> None:
+        """Whatever works jobs off on this node sends them, and may be given some at once."""
+        self._outgoing.enqueue = enqueue
 
     def __len__(self) -> int:
         """How many jobs are waited for."""

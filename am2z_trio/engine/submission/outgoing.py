@@ -30,6 +30,7 @@ UNFOUNDED: Final = "what the job that calls was told has not been recorded"
 
 
 Sending = tuple[Waiter, Enqueue]
+Enqueuing = Callable[[list[Enqueue]], Awaitable[list[EnqueueAnswer]]]
 
 
 class _Line(Fifo[Sending]):
@@ -64,6 +65,8 @@ class Outgoing:
         `read_soon` is told of a job whose outcome is there, and
         not here."""
         self._store = store
+        self.enqueue: Enqueuing | None = None
+        """How they are sent, if not by the store alone."""
         self._waiters = waiters
         self._history = history
         self._leaving = leaving
@@ -96,7 +99,7 @@ class Outgoing:
     async def _send(self, batch: list[Sending]) -> tuple[str, list[EnqueueAnswer]]:
         await self._before_send()
         history = self._history.name or await self._history.ask()
-        return history, await self._store.enqueue([request for _, request in batch])
+        return history, await (self.enqueue or self._store.enqueue)([request for _, request in batch])
 
     def _begin(self, batch: list[Sending], told: Told) -> GiveUp | None:
         history = self._history.name

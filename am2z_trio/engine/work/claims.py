@@ -19,7 +19,9 @@ class Claims:
         self._seq = 0
         self._given_up: list[tuple[str, str]] = []
         self._strays: dict[tuple[str, str], int] = {}
-        """Grants we do not know, and the number of the last claim call that could still bring them."""
+        """Grants we do not know, and the number of the last call that could still bring them."""
+        self._fewer = False
+        """Fewer were known here than the store said, when it said so last."""
         self.has_strays = False
         """The store was out of reach, or some claim's answer was never read: it may know it otherwise."""
         self.on_hold = False
@@ -41,7 +43,7 @@ class Claims:
         return self._by_id.get(claim.grant.spec.id) is claim
 
     def begin(self) -> int:
-        """A claim call is about to be sent; returns its number, which only grows on this node."""
+        """A call that may bring claims is about to be sent; returns its number, which only grows here."""
         self._seq += 1
         self._under_way[self._seq] = None
         return self._seq
@@ -109,18 +111,29 @@ class Claims:
         """The store has heard of so many of them, the first ones."""
         del self._given_up[:count]
 
-    def note_holdings(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """What the store says we hold, by id and token: what we do not know of it may still be on its way."""
-        self._strays = {pair: self._seq for pair in pairs if not self._has(*pair)}
+    def compare(self, held: int) -> None:
+        """The store says how many claims this node holds. More than are known here may be on their way, or
+        one was given to it that it has not heard of."""
+        fewer = held > len(self._by_id)
+        if fewer and (self._fewer or not self._under_way):
+            self.has_strays = True
+        self._fewer = fewer
+
+    def note_holdings(self, pairs: Iterable[tuple[str, str]]) -> bool:
+        """What the store says we hold, by id and token: what we do not know of it may still be on its way.
+        Returns whether there is any such."""
+        self._strays = {pair: self._seq for pair in pairs if not self.has(*pair)}
+        return bool(self._strays)
 
     def take_strays(self) -> list[tuple[str, str]]:
-        """Grants that we do not know and that no claim call will bring any more."""
+        """Grants that we do not know and that no call will bring any more."""
         oldest = next(iter(self._under_way), inf)
         sure = [pair for pair, seq in self._strays.items() if seq < oldest]
         for pair in sure:
             del self._strays[pair]
-        return [pair for pair in sure if not self._has(*pair)]
+        return [pair for pair in sure if not self.has(*pair)]
 
-    def _has(self, job: str, token: str) -> bool:
+    def has(self, job: str, token: str) -> bool:
+        """Whether this very claim is known."""
         claim = self._by_id.get(job)
         return claim is not None and claim.grant.token == token

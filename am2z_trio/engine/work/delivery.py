@@ -55,8 +55,11 @@ class Delivery:
     def release(self) -> None:
         """Hand back what waits for a place."""
         while self.buffer:
-            claim = self.buffer.popleft()
-            self._services.settler.submit(claim, released(claim))
+            self.hand_back(self.buffer.popleft())
+
+    def hand_back(self, claim: Claim) -> None:
+        """It waits for no place any more, and goes back to its queue."""
+        self._services.settler.submit(claim, released(claim))
 
     def release_stranded(self) -> None:
         """Give back claimed jobs that have waited for a place for too long: others may be free."""

@@ -1,9 +1,10 @@
 """A feeder: claims the jobs of one queue for this node, as many as there are places for.
 
 And a few ahead where the work is short (`policy.prefetch`). When the store has nothing, the node is parked
-there and the feeder sleeps until a wake-up arrives or the next delayed job is due: nothing polls. Where as
-many jobs wait for others as may (`QueueOptions.max_waiting_parents`), the feeder claims only what other jobs
-wait for: these are always begun, so whatever waits gets on.
+there and the feeder sleeps until a wake-up arrives or the next delayed job is due: nothing polls. While it is
+parked, jobs that come are given to it, as many as have a place: claimed already, so no call is needed. Where
+as many jobs wait for others as may (`QueueOptions.max_waiting_parents`), the feeder claims only what other
+jobs wait for: these are always begun, so whatever waits gets on.
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ from am2z_trio.engine.execution.settlements import conflicted, released
 from am2z_trio.engine.processors.registry import Definition, Registration
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.logs import Log
-from am2z_trio.model.records import UNLIMITED, ClaimAnswer, SettleAnswer, Settlement, Unreadable
+from am2z_trio.model.records import (
+    UNLIMITED,
+    ClaimAnswer,
+    Grant,
+    Handed,
+    SettleAnswer,
+    Settlement,
+    Unreadable,
+)
 from am2z_trio.model.telling import text_of
 
 from .delivery import Delivery
@@ -59,6 +68,8 @@ class Feeder:
         self._registration = registration
         self._on_unparked = on_unparked
         self._parked = False
+        self._in_lot = False
+        """It is woken when there is work, or may be given some; until it claims again."""
         self._calls_only = False
         self._woken = False
         self._due = inf
@@ -74,6 +85,34 @@ class Feeder:
         self._woken = True
         self._parked = False
         self._bell.wake()
+
+    def hand(self, handed: Handed) -> None:
+        """A job was claimed for this node as it came. One that it would not have claimed now goes back."""
+        if not handed.left:
+            self._in_lot = False
+            self.wake()
+        answer, claims = handed.answer, self._services.claims
+        for grant in answer.grants:
+            if claims.has(grant.spec.id, grant.token):
+                # It was told of it twice.
+                return
+            if self._leaves_to_others(grant):
+                self._claimed(grant)
+                self.delivery.hand_back(self.delivery.buffer.pop())
+                return
+        self._accept(answer)
+
+    def _leaves_to_others(self, grant: Grant) -> bool:
+        places = self.delivery.places
+        if self.held_back or self._services.claims.on_hold:
+            return True
+        return places.has_called and places.has_many_away and not grant.spec.depth
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it is parked, and has nothing to do but to wait for others."""
+        delivery = self.delivery
+        return self._in_lot and delivery.places.busy == delivery.places.away and not delivery.buffer
 
     def close(self) -> None:
         """Claim no more, hand back what waits for a place, end when the running jobs have."""
@@ -187,6 +226,10 @@ class Feeder:
             want = self._want()
             if self._parked and (host.now() >= self._due or (self._calls_only and not places.has_many_away)):
                 self._parked = False
+            if want <= 0 and self._in_lot:
+                # What comes is for others: it would be given some, or be woken in vain.
+                await self._leave_lot()
+                continue
             if want <= 0 or self._parked:
                 with host.cancel_scope(deadline=self._due if self._parked else inf):
                     await bell.park()
@@ -197,9 +240,10 @@ class Feeder:
             self._calls_only = calls_only = places.has_called and places.has_many_away
             in_a_row = self.delivery.prefetch.in_a_row
             self._claiming = True
+            unasked = 0 if calls_only else min(want, self._free())
             seq = claims.begin()
             try:
-                answer = await store.claim(self.queue, seq, want, limits, calls_only, in_a_row)
+                answer = await store.claim(self.queue, seq, want, limits, calls_only, in_a_row, unasked)
                 # Before the claims hear that this call is over: they may know who is to stop.
                 self._claiming = False
                 self._take(answer, want, began)
@@ -215,13 +259,26 @@ class Feeder:
                 continue
             finally:
                 claims.end(seq)
+        await self._leave_lot()
+        self._on_unparked(self)
+
+    async def _leave_lot(self) -> None:
+        self._in_lot = False
         try:
-            await store.unpark(self.queue)
+            await self._services.store.unpark(self.queue)
         except AM2ZError as error:
             logger.warning(
                 "node could not leave queue %s, and is taken off it when it is woken: %s", self.queue, error
             )
-        self._on_unparked(self)
+
+    def _free(self) -> int:
+        """How many jobs could begin at once."""
+        definition, places = self._registration.current, self.delivery.places
+        if definition is None:
+            return 0
+        return (
+            definition.processor.queue.concurrency - (places.busy - places.away) - len(self.delivery.buffer)
+        )
 
     def _want(self) -> int:
         definition, services, delivery = self._registration.current, self._services, self.delivery
@@ -243,17 +300,22 @@ class Feeder:
         return most
 
     def _take(self, answer: ClaimAnswer, want: int, began: float) -> None:
-        host, services, delivery = self._services.host, self._services, self.delivery
-        now = host.now()
+        now = self._services.host.now()
         if answer.lost:
             self._parked, self._due = True, inf
-            services.on_lost()
+            self._services.on_lost()
             return
-        grants = answer.grants
-        if len(grants) + len(answer.unreadable) + len(answer.newer) < want and not answer.stale:
+        self._in_lot = len(answer.grants) + len(answer.unreadable) + len(answer.newer) < want
+        if self._in_lot and not answer.stale:
             # A wake-up may have come in between the claim and this task's turn: then claim again.
             self._parked = not self._woken
             self._due = inf if answer.next_due is None else now + answer.next_due
+        if answer.grants:
+            self.delivery.prefetch.claimed(now - began)
+        self._accept(answer)
+
+    def _accept(self, answer: ClaimAnswer) -> None:
+        services, delivery = self._services, self.delivery
         for job in answer.unreadable:
             self._refuse(job)
         for job in answer.newer:
@@ -261,22 +323,22 @@ class Feeder:
                 self._newer.add(job.reason)
                 logger.warning("jobs of %s are left to newer nodes: %s", self.queue, job.reason)
             services.settler.submit(None, services.executor.settlements.leave_to_newer(job))
-        if not grants:
-            return
-        delivery.prefetch.claimed(now - began)
-        for grant in grants:
+        for grant in answer.grants:
             if grant.spec.processor != self.processor:
                 reason = f"it is in the queue of {self.processor!r}, and a job of {grant.spec.processor!r}"
                 self._refuse(Unreadable(id=grant.spec.id, token=grant.token, reason=reason))
             else:
-                claim = Claim(grant, self, now)
-                services.claims.add(claim)
-                delivery.buffer.append(claim)
-                delivery.unsettled += 1
+                self._claimed(grant)
         if self._closing:
             delivery.release()
-        else:
+        elif answer.grants:
             delivery.deliver()
+
+    def _claimed(self, grant: Grant) -> None:
+        claim = Claim(grant, self, self._services.host.now())
+        self._services.claims.add(claim)
+        self.delivery.buffer.append(claim)
+        self.delivery.unsettled += 1
 
     def _refuse(self, job: Unreadable) -> None:
         logger.error("job %s of %s is a dead letter: %s", text_of(job.id), self.queue, job.reason)

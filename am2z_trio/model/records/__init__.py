@@ -53,7 +53,16 @@ from .jobs import (
     debounce_name,
     turn_of,
 )
-from .messages import CancelRequest, InboxMessage, LockGranted, MayGoOn, SessionStopped, Wake
+from .messages import (
+    CancelRequest,
+    Handed,
+    InboxMessage,
+    LockGranted,
+    MayGoOn,
+    SessionStopped,
+    Wake,
+    handed_at_once,
+)
 from .names import plain_name, queue_name
 from .nodes import FailedJob, RenewAnswer, TickAnswer
 from .outcomes import AttemptError, ResultRecord, Settled, reason_of_failure, told_of_failure
@@ -77,6 +86,8 @@ __all__ = [
     "DeadJob",
     "JobView",
     "Grant",
+    "Handed",
+    "handed_at_once",
     "Standing",
     "Unreadable",
     "ClaimAnswer",

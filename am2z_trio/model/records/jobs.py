@@ -166,6 +166,10 @@ class EnqueueAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """For `taken`: whose job it is, where it is not another session's."""
     settled: Settled | None = None
     """For `dup`: the earlier outcome if the job has ended already."""
+    token: str = ""
+    """For `queued`: this node was given it at once (`handed_at_once`), under this token; else empty."""
+    left: int = 0
+    """Then as in `Handed`."""
 
 
 ACCEPTED: Final = frozenset({"queued", "dup"})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from .claims import ClaimAnswer, Grant
+from .jobs import Enqueue, EnqueueAnswer
 from .outcomes import Settled
 
 
@@ -11,6 +13,22 @@ class Wake(msgspec.Struct, frozen=True, array_like=True, tag="wake"):
     """Inbox message: this queue has work, and this node was taken out of its parking lot."""
 
     queue: str
+
+
+class Handed(msgspec.Struct, frozen=True):
+    """Inbox message: a job of this queue was claimed for this node, which takes some unasked."""
+
+    queue: str
+    left: int
+    """How many more it may be given; 0: it is parked no more, or that is not known."""
+    answer: ClaimAnswer
+    """As if it had claimed the job."""
+
+
+def handed_at_once(job: Enqueue, answer: EnqueueAnswer) -> Handed:
+    """What a node was given of that which it has sent itself."""
+    grant = Grant(spec=job.spec, token=answer.token, attempt=1, deliveries=1, remaining=job.deadline)
+    return Handed(job.queue, answer.left, ClaimAnswer(grants=[grant]))
 
 
 class CancelRequest(msgspec.Struct, frozen=True, array_like=True, tag="cancel"):
@@ -45,4 +63,4 @@ class SessionStopped(msgspec.Struct, frozen=True, array_like=True, tag="stopped"
     """The node that has stopped it, which is not told."""
 
 
-InboxMessage = Settled | Wake | CancelRequest | MayGoOn | LockGranted | SessionStopped
+InboxMessage = Settled | Wake | Handed | CancelRequest | MayGoOn | LockGranted | SessionStopped

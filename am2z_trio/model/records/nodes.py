@@ -36,3 +36,5 @@ class RenewAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What it has found, if it was its turn to look after what all nodes share."""
     wait: float = 1.0
     """Seconds after which to renew again, at the latest."""
+    held: int = 0
+    """How many claims it holds as the store sees it."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import ceil, inf
 
 from am2z_trio.model.records import DEADLINE, NO_STATE, UNLIMITED, ClaimAnswer, Grant, QueueLimits
-from am2z_trio.store.agreed import BOUNDS
+from am2z_trio.store.agreed import BOUNDS, MOST_SPARE
 from am2z_trio.store.ports import BATCH
 
 from .bounds import Looks
@@ -34,6 +34,7 @@ class _Claim:
     calls_only: bool
     in_a_row: int
     """Jobs that a session may have at a turn."""
+    unasked: int
     unblocking: bool
     """More sessions are yet to be let go on, after the limit has changed."""
     starts: int = 0
@@ -79,6 +80,7 @@ class Claiming:
         limits: QueueLimits = UNLIMITED,
         calls_only: bool = False,
         in_a_row: int = 1,
+        unasked: int = 0,
     ) -> ClaimAnswer:
         if not self._leases.is_held(node):
             return ClaimAnswer(grants=[], lost=True)
@@ -90,7 +92,7 @@ class Claiming:
         self._ledger.promote(name, now)
         queue = self._ledger.queue(name)
         unblocking = queue.limit_sessions(limits.per_session)
-        call = _Claim(node, name, queue, limit, now, limits, calls_only, in_a_row, unblocking)
+        call = _Claim(node, name, queue, limit, now, limits, calls_only, in_a_row, unasked, unblocking)
         self._grant_what_may_go(call, self._room(call))
         self._end_expired(call)
         next_due = self._next_due(call)
@@ -269,6 +271,8 @@ class Claiming:
             parked.pop(call.node, None)
             self._ledger.wake(call.name, "free")
         if len(call.grants) < call.limit:
-            parked[call.node] = call.calls_only, call.now
+            limited = call.queue.paused or call.limits != UNLIMITED
+            spare = 0 if limited or call.calls_only else max(0, call.unasked - len(call.grants))
+            parked[call.node] = call.calls_only, call.now, -min(spare, MOST_SPARE)
         else:
             parked.pop(call.node, None)

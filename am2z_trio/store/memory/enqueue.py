@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import inf
 
 from am2z_trio.model.records import (
@@ -19,6 +19,7 @@ from am2z_trio.model.records import (
 from am2z_trio.model.transitions import TERMINAL, follow
 
 from .endings import Endings
+from .handoff import Handoff
 from .job import JobRecord
 from .ledger import Ledger
 from .retention import Records
@@ -26,14 +27,20 @@ from .turns import Turns
 
 
 class Enqueuing:
-    def __init__(self, ledger: Ledger, records: Records, turns: Turns, endings: Endings) -> None:
+    def __init__(
+        self, ledger: Ledger, records: Records, turns: Turns, endings: Endings, handoff: Handoff
+    ) -> None:
         self._ledger = ledger
+        self._handoff = handoff
         self._records = records
         self._turns = turns
         self._endings = endings
 
-    def enqueue(self, jobs: Sequence[Enqueue], now: float) -> list[EnqueueAnswer]:
+    def enqueue(
+        self, jobs: Sequence[Enqueue], now: float, node: str = "", at_rest: Collection[str] = ()
+    ) -> list[EnqueueAnswer]:
         self._records.collect(now)
+        self._handoff.at_rest = dict.fromkeys(at_rest, node)
         answers = [self._enqueue(request, now) for request in jobs]
         self._ledger.deliver()
         return answers
@@ -41,12 +48,14 @@ class Enqueuing:
     def enqueue_bulk(self, bulk: Bulk, now: float) -> BulkAnswer:
         self._records.collect(now)
         accepted, refused = 0, None
+        self._handoff.withholds = True
         while accepted < len(bulk.states):
             answer = self._enqueue(bulk.job(accepted), now)
             if answer.status not in ACCEPTED:
                 refused = answer
                 break
             accepted += 1
+        self._handoff.withholds = False
         self._ledger.deliver()
         return BulkAnswer(accepted=accepted, refused=refused)
 
@@ -110,11 +119,13 @@ class Enqueuing:
             parent.children[spec.id] = None
         job = _record_of(request, now, generation=0 if earlier is None else earlier.generation + 1)
         self._write_down(job)
+        ledger.outbox.tell("job:enqueued", job, now)
         if job.status == "later":
             ledger.put_later(job, now + request.delay * 1000)
-        else:
+        elif (given := self._handoff.give(job, now)) is None:
             ledger.put(job)
-        ledger.outbox.tell("job:enqueued", job, now)
+        else:
+            return given
         return EnqueueAnswer(status="queued")
 
     def _replaced_by(self, request: Enqueue) -> JobRecord | None:

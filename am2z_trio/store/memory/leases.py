@@ -42,6 +42,11 @@ class Leases:
         lease = self._leases.get(node)
         return lease is not None and lease.until >= 0
 
+    def stands(self, node: str, now: float) -> bool:
+        """Whether its time is not over."""
+        lease = self._leases.get(node)
+        return lease is not None and lease.until >= now
+
     def take(self, node: str, now: float, grace: float | None) -> None:
         if grace is None:
             grace = self._settings.disconnect_grace

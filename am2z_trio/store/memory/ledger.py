@@ -134,7 +134,7 @@ class Ledger:
         parked = queue.parked
         while parked:
             node = min(parked, key=lambda name: (parked[name], name))
-            calls_only, _ = parked[node]
+            calls_only, _, _ = parked[node]
             if calls_only and (whom == "free" or (whom == "able" and not queue.has_calls)):
                 return False
             del parked[node]

@@ -59,12 +59,16 @@ class Nodes:
         leases, every = self._leases, look_every
         lost = leases.renew(node, now)
         if lost or not every:
-            return RenewAnswer(lost=lost)
+            return RenewAnswer(lost=lost, held=0 if lost else self._count(node))
         calm = leases.are_few and not any(map(self._holdings.of, leases.others(node)))
         if calm:
             every = max(every, CALM)
         found = self.tick(node, now) if leases.turn_to_look(now, every) else None
-        return RenewAnswer(lost=False, found=found, wait=leases.wait(now, every, calm=calm))
+        wait = leases.wait(now, every, calm=calm)
+        return RenewAnswer(lost=False, found=found, wait=wait, held=self._count(node))
+
+    def _count(self, node: str) -> int:
+        return len(self._holdings.of(node))
 
     # --- dead nodes -------------------------------------------------------------------------
 

@@ -54,8 +54,9 @@ class Queue:
     """Dead letters, by when they go."""
     done: dict[str, float] = field(default_factory=dict[str, float])
     """Completed jobs whose number is limited, by when they completed."""
-    parked: dict[str, tuple[bool, float]] = field(default_factory=dict[str, tuple[bool, float]])
-    """Nodes that wait for work, each with whether it claims calls only, and since when."""
+    parked: dict[str, tuple[bool, float, int]] = field(default_factory=dict[str, tuple[bool, float, int]])
+    """Nodes that wait for work, each with whether it claims calls only, since when, and how many jobs, below
+    0, it takes unasked: the first one is woken, or given a job."""
     _calls: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
     """What waits and was called by other jobs: the deepest first, then by arrival."""
     _by_depth: list[tuple[int, int, str]] = field(default_factory=list[tuple[int, int, str]])

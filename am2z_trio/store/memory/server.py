@@ -15,6 +15,7 @@ from .dead_letters import DeadLetters
 from .endings import Endings
 from .enqueue import Enqueuing
 from .fence import Fence
+from .handoff import Handoff
 from .holdings import Holdings
 from .jobs import Jobs
 from .leases import Leases
@@ -50,8 +51,9 @@ class MemoryServer:
         # The operations, by subject.
         self.locks = locks = Locks(fence, outbox)
         self.states = states = States(settings, locks)
-        self.enqueuing = Enqueuing(ledger, records, turns, endings)
         self.claiming = claiming = Claiming(ledger, leases, turns, endings, held, states)
+        handoff = Handoff(ledger, leases, held, claiming)
+        self.enqueuing = Enqueuing(ledger, records, turns, endings, handoff)
         self.settling = Settling(ledger, turns, endings, held, states)
         self.jobs = Jobs(ledger, records, endings)
         self.dead_letters = DeadLetters(ledger, records)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from am2z_trio.concurrency import Host, TaskStatus, current_host
 from am2z_trio.concurrency.told import Told
@@ -100,9 +100,9 @@ class MemoryStore:
             raise RuntimeStateError("the memory store is not running")
         await self._host.checkpoint()
 
-    async def enqueue(self, jobs: Sequence[Enqueue]) -> list[EnqueueAnswer]:
+    async def enqueue(self, jobs: Sequence[Enqueue], at_rest: Collection[str] = ()) -> list[EnqueueAnswer]:
         await self._checkpoint()
-        return self._server.enqueuing.enqueue(jobs, self._now())
+        return self._server.enqueuing.enqueue(jobs, self._now(), self._node, at_rest)
 
     def begin_enqueue(self, jobs: Sequence[Enqueue], told: Told) -> None:
         """Whoever waits is answered in the next turn of the loop."""
@@ -119,10 +119,11 @@ class MemoryStore:
         limits: QueueLimits = UNLIMITED,
         calls_only: bool = False,
         in_a_row: int = 1,
+        unasked: int = 0,
     ) -> ClaimAnswer:
         await self._checkpoint()
         claim = self._server.claiming.claim
-        return claim(self._node, queue, seq, limit, self._now(), limits, calls_only, in_a_row)
+        return claim(self._node, queue, seq, limit, self._now(), limits, calls_only, in_a_row, unasked)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[SettleAnswer]:
         await self._checkpoint()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal, Protocol
 
 from am2z_trio.concurrency import TaskStatus
@@ -44,14 +44,16 @@ left of its record that could be run."""
 class Jobs(Protocol):
     """Jobs come in, go out to nodes, and are settled by them."""
 
-    async def enqueue(self, jobs: Sequence[Enqueue]) -> list[EnqueueAnswer]:
+    async def enqueue(self, jobs: Sequence[Enqueue], at_rest: Collection[str] = ()) -> list[EnqueueAnswer]:
         """Accept jobs, in order. A known id is `dup`, with its outcome if it has ended; if it has
         not, this origin hears of it too. One whose job has another session or processor, or another input
         (`Enqueue.input`; not where it is run anew), is `taken`. One that `joins` makes no job: `unknown`.
         One that is built on what has not been recorded is `unfounded`, whatever else there is to say.
 
-        Linearization point per job: its record is written and its id is in its queue. One parked
-        node is woken per job.
+        One parked node is woken per job, or given it (`claim`). In queues `at_rest` this node has nothing to
+        do: parked there, it is given the first one, and told so by the answer (`EnqueueAnswer.token`).
+
+        Linearization point per job: its record is written, and its id is in its queue or with a node.
         """
         ...
 
@@ -75,6 +77,7 @@ class Jobs(Protocol):
         limits: QueueLimits = UNLIMITED,
         calls_only: bool = False,
         in_a_row: int = 1,
+        unasked: int = 0,
     ) -> ClaimAnswer:
         """Take up to `limit` jobs; fewer than `limit` also parks this node on the queue.
 
@@ -82,6 +85,12 @@ class Jobs(Protocol):
         `limit`, but at least one. A session has up to `in_a_row` at its turn, in their order, where that is
         more; fewer where there are so many sessions that a round would be of more than
         `BOUNDS.in_a_round` jobs.
+
+        So many jobs it takes `unasked`, those of the answer included: while it is parked it is given them as
+        they come (`Handed`), claimed for it in the step that accepts them, whether it hears of that or not.
+        These are jobs that `claim` would grant at once, where nothing waits in the queue and nothing limits
+        it or holds it up (`limits`, a pause); none with a priority, of a debounce key, or on stored state. Of
+        several nodes the one that has waited longest is given the next one.
 
         With `calls_only`, of those alone that another job waits for (it has called them, or `call_for`),
         the deepest first; the limits hold. Such a node is woken for those alone, where no other is parked.
@@ -384,7 +393,7 @@ class Store(Jobs, DeadLetters, Sessions, Breakers, Queues, Nodes, Events, Protoc
         ...
 
     async def ping(self) -> None:
-        """Return when the store has answered."""
+        """Return when the store has answered, and this node has heard what it was told before."""
         ...
 
     @property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import secrets
+from collections.abc import Callable, Collection, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -29,10 +30,13 @@ class Records(NamedTuple):
     """The bytes of each one's payloads."""
 
 
-def enqueue_call(clock: Argument, ttl: int, jobs: Sequence[Enqueue]) -> Records:
-    """The call that accepts these jobs."""
+def enqueue_call(
+    clock: Argument, ttl: int, node: str, jobs: Sequence[Enqueue], at_rest: Collection[str] = ()
+) -> Records:
+    """The call that accepts these jobs; `at_rest` as the port has it."""
     records = list(map(arguments.of_enqueue, jobs))
-    return Records(scripts.ENQUEUE, (clock, ttl), records, [len(job.spec.state) for job in jobs])
+    first = (clock, ttl, secrets.token_hex(4), node, "\n".join(at_rest))
+    return Records(scripts.ENQUEUE, first, records, [len(job.spec.state) for job in jobs])
 
 
 def settle_call(

@@ -25,7 +25,7 @@ GROUND: Final = ("spoilt", "clock")
 
 STEPS: Final = (
     *("values", "sessions", "outbox", "parked", "line", "record", "early", "children", "retention"),
-    *("turns", "ending", "ghosts", "leaving", "claims", "losses", "states", "grants", "servers"),
+    *("turns", "ending", "ghosts", "leaving", "claims", "handoff", "losses", "states", "grants", "servers"),
     *("registry", "absent", "renewal", "looking"),
 )
 """The files of steps, one concept each, behind those that they use."""

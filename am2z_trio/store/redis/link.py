@@ -189,7 +189,7 @@ class RedisLink:
         if listener is None:
             return
         if channel in (self._inbox, self._stops):
-            for message in rows.messages(payload, rows.decode_inbox, rows.decode_message):
+            for message in rows.inbox(payload):
                 if not isinstance(message, SessionStopped) or message.by != self.node:
                     listener.on_message(message)
         elif channel == self._events:

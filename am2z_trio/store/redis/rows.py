@@ -18,17 +18,22 @@ from am2z_trio.model.records import (
     UNREADABLE,
     WIRE_VERSION,
     BulkAnswer,
+    CancelRequest,
     ClaimAnswer,
     DeadJob,
     Enqueue,
     EnqueueAnswer,
     FailedJob,
     Grant,
+    Handed,
     InboxMessage,
     JobSpec,
     JobView,
+    LockGranted,
+    MayGoOn,
     QueueInfo,
     QueueStats,
+    SessionStopped,
     SettleAnswer,
     Settled,
     SpecHead,
@@ -36,14 +41,29 @@ from am2z_trio.model.records import (
     StateRecord,
     TickAnswer,
     Unreadable,
+    Wake,
 )
 from am2z_trio.model.transitions import TERMINAL, UNDER_WAY, Terminal
 
 logger: Final = Log("am2z_trio.store")
 T = TypeVar("T")
 
-decode_inbox: Final = RecordDecoder[list[InboxMessage]](list[InboxMessage])
-decode_message: Final = RecordDecoder[InboxMessage](InboxMessage)
+
+class Handoff(msgspec.Struct, frozen=True, array_like=True, tag="handed"):
+    """`Handed` on its way."""
+
+    queue: str
+    left: int
+    id: str
+    token: str
+    remaining: int
+    """Milliseconds to the job's deadline; -1: none."""
+    spec: msgspec.Raw
+
+
+Told = Settled | Wake | Handoff | CancelRequest | MayGoOn | LockGranted | SessionStopped
+decode_inbox: Final = RecordDecoder[list[Told]](list[Told])
+decode_message: Final = RecordDecoder[Told](Told)
 decode_events: Final = RecordDecoder[list[Event]](list[Event])
 decode_event: Final = RecordDecoder[Event](Event)
 _decode_batch: Final = RecordDecoder[list[msgspec.Raw]](list[msgspec.Raw])
@@ -80,6 +100,20 @@ def _count(data: bytes) -> int:
         return int(data)
     except ValueError:
         return 0
+
+
+def inbox(payload: bytes) -> list[InboxMessage]:
+    """What a node is told by one message of its channel."""
+    return [
+        _handed(told) if isinstance(told, Handoff) else told
+        for told in messages(payload, decode_inbox, decode_message)
+    ]
+
+
+def _handed(told: Handoff) -> Handed:
+    spec = bytes(told.spec)
+    row = [told.id.encode("utf-8", "surrogateescape"), told.token.encode(), spec, 1, 1, told.remaining]
+    return Handed(told.queue, told.left, claim_answer([b"ok", -1, row]))
 
 
 def messages(payload: bytes, batch: RecordDecoder[list[T]], one: RecordDecoder[T]) -> list[T]:
@@ -151,9 +185,11 @@ def enqueue_answers(jobs: Sequence[Enqueue], found: list[Any]) -> list[EnqueueAn
     return [enqueue_answer(job.spec.id, row) for job, row in zip(jobs, found, strict=True)]
 
 
-def enqueue_answer(job: str, row: list[bytes]) -> EnqueueAnswer:
+def enqueue_answer(job: str, row: list[Any]) -> EnqueueAnswer:
     if not row:
         return _QUEUED
+    if row[0] == b"handed":
+        return EnqueueAnswer(status="queued", token=row[1].decode(), left=row[2])
     if len(row) == 1:
         return _REFUSALS[row[0]]
     if len(row) == 3 and row[0] == b"taken":

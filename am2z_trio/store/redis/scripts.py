@@ -26,12 +26,12 @@ CANCEL: Final = _script("jobs/cancel", "clock ttl id reason leaving")
 CLAIM: Final = _script(
     "jobs/claim",
     "clock node queue seq limit nonce ttl flow_starts flow_per set_aside most_active per_session calls_only "
-    "in_a_row",
+    "in_a_row unasked",
 )
 END_CHILDREN: Final = _script("jobs/end_children", "clock ttl node")
 ENQUEUE: Final = _script(
     "jobs/enqueue",
-    "clock ttl",
+    "clock ttl nonce own rests",
     *(ManyJobs._fields, "session skey", "id state input", "state"),
     *("id queue spec origin more", MoreOfJob._fields, "session skey"),
 )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Final
 
-from am2z_trio.concurrency import TaskStatus, current_host
+from am2z_trio.concurrency import TaskStatus
 from am2z_trio.concurrency.told import GiveUp, Told
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.errors import (
@@ -47,6 +47,7 @@ from am2z_trio.wire.resp import Argument
 from . import arguments, rows, scripts
 from .arguments import milliseconds, require_text
 from .begun import enqueue_call, settle_call
+from .endings import Endings
 from .link import RedisLink
 from .states import RedisStates
 from .witness import Witness
@@ -55,9 +56,6 @@ logger: Final = Log("am2z_trio.store")
 
 SWEPT: Final = 500
 """Queues that one look goes through: a lost wake-up of one among thousands is repaired within seconds."""
-
-ENDING_PAUSE: Final = 0.005
-"""Seconds between two calls that end what many jobs' parents had called."""
 
 
 class RedisStore:
@@ -89,7 +87,7 @@ class RedisStore:
         self._ttl = int(settings.result_ttl * 1000)
         self._lease = int(settings.lease * 1000)
         self._grace = milliseconds(settings.disconnect_grace)
-        self._ending = False
+        self._endings = Endings(self.link, self._ttl)
         self._states = RedisStates(self.link, settings)
 
     @property
@@ -101,17 +99,18 @@ class RedisStore:
 
     # --- jobs ---------------------------------------------------------------------------------
 
-    async def enqueue(self, jobs: Sequence[Enqueue]) -> list[EnqueueAnswer]:
-        call = enqueue_call(self.link.clock, self._ttl, jobs)
+    async def enqueue(self, jobs: Sequence[Enqueue], at_rest: Collection[str] = ()) -> list[EnqueueAnswer]:
+        call = enqueue_call(self.link.clock, self._ttl, self.link.node, jobs, at_rest)
         return rows.enqueue_answers(jobs, await self.link.eval_records(*call))
 
     def begin_enqueue(self, jobs: Sequence[Enqueue], told: Told) -> GiveUp | None:
-        call = enqueue_call(self.link.clock, self._ttl, jobs)
+        call = enqueue_call(self.link.clock, self._ttl, self.link.node, jobs)
         return self.link.begin_records(call, partial(rows.enqueue_answers, jobs), told)
 
     async def enqueue_bulk(self, bulk: Bulk) -> BulkAnswer:
+        first = enqueue_call(self.link.clock, self._ttl, self.link.node, ()).first
         args = arguments.of_bulk(bulk)
-        return rows.bulk_answer(await self.link.eval(scripts.ENQUEUE, self.link.clock, self._ttl, *args))
+        return rows.bulk_answer(await self.link.eval(scripts.ENQUEUE, *first, *args))
 
     async def claim(
         self,
@@ -121,6 +120,7 @@ class RedisStore:
         limits: QueueLimits = UNLIMITED,
         calls_only: bool = False,
         in_a_row: int = 1,
+        unasked: int = 0,
     ) -> ClaimAnswer:
         answer = await self.link.eval(
             scripts.CLAIM,
@@ -128,6 +128,7 @@ class RedisStore:
             *arguments.of_limits(limits),
             1 if calls_only else 0,
             in_a_row,
+            unasked,
         )
         return rows.claim_answer(answer)
 
@@ -299,14 +300,14 @@ class RedisStore:
         told = "" if step is None else str(round(step))
         first = (self.link.clock, self.link.node, self._lease, still, told)
         if not look_every:
-            lost, server, still = await self.link.eval(scripts.RENEW, *first)
-            answer = RenewAnswer(lost=bool(lost))
+            lost, server, still, held = await self.link.eval(scripts.RENEW, *first)
+            answer = RenewAnswer(lost=bool(lost), held=0 if lost else held)
         else:
-            lost, server, still, wait, looked, *found = await self.link.eval(
+            lost, server, still, held, wait, looked, *found = await self.link.eval(
                 scripts.BEAT, *first, milliseconds(look_every), self._ttl, self._grace, BATCH, SWEPT
             )
             seen = self._found(0, *found) if looked else None
-            answer = RenewAnswer(lost=bool(lost), wait=wait / 1000, found=seen)
+            answer = RenewAnswer(lost=bool(lost), wait=wait / 1000, found=seen, held=held)
         return answer, still, self._witness.note(server, sent)
 
     async def tick(self, *, reap: bool = True) -> TickAnswer:
@@ -315,20 +316,9 @@ class RedisStore:
         return self._found(*await self.link.eval(scripts.TICK, *args))
 
     def _found(self, lost: int, reaped: int, more: int, ending: int, failed: list[Any]) -> TickAnswer:
-        if ending and not self._ending and self.link.start_soon(self._end_children):
-            self._ending = True
+        if ending:
+            self._endings.go_on()
         return rows.tick_answer(lost, reaped, more, failed)
-
-    async def _end_children(self) -> None:
-        """Go on ending what ended jobs had called, with pauses for what others ask of the server."""
-        host = current_host()
-        try:
-            while await self.link.eval(scripts.END_CHILDREN, self.link.clock, self._ttl, self.link.node):
-                await host.sleep(ENDING_PAUSE)
-        except AM2ZError as error:
-            logger.warning("what ended jobs had called is ended later: %s", error)
-        finally:
-            self._ending = False
 
     async def reconcile(self, claims: Sequence[tuple[str, str]]) -> list[Standing]:
         answers: list[Standing] = []

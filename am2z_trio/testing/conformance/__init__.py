@@ -57,6 +57,7 @@ from .dead_letters import DeadLetterCases
 from .early import EarlyCases
 from .enqueue import EnqueueCases
 from .events import EventCases
+from .handoff import HandoffCases
 from .hostile import HOSTILE, HostileTextCases
 from .limits import LimitCases
 from .locks import LockCases
@@ -101,6 +102,7 @@ class StoreConformance(
     SessionCases,
     CancelCases,
     WakingCases,
+    HandoffCases,
     QueueCases,
     NodeCases,
     LossCases,

@@ -1,21 +1,20 @@
 -- Take up to `limit` jobs; fewer than that parks the node on the queue.
 --
 -- KEYS     anchor
--- ARGV     clock, node, queue, seq, limit, nonce, result ttl ms, flow: starts, per ms, set aside (1 or 0),
---          most active, most active per session (0: not limited), 1 to take only what other jobs wait for, else 0,
---          jobs that a session may have at a turn
+-- ARGV     clock, node, queue, seq, limit, nonce, result ttl ms, flow: starts, per ms, set aside (1 or 0), most active,
+--          most active per session (0: not limited), 1 to take only what other jobs wait for, else 0, jobs that a
+--          session may have at a turn, how many it takes as they come while it is parked, those of the answer included
 -- RETURNS  {'lost'} | {'stale'} | {'ok', ms until it is worth another call or -1, grant ...}
 --          grant: id, token, spec of a plain job that is granted for the first time; of any other one
---          {id, token, spec, attempt, deliveries, ms to the deadline or -1, row of read_state or '', errors,
---          conflicts}
--- INVARIANT  a token is granted once: the nonce is the caller's, so a server that was rolled back and
---          repeats counter values does not repeat tokens. The same seq gives the same grants. No window of
---          `per` ms sees more than `starts` grants; no more are active than may be. However long the line of
---          what is not granted, a call looks at a bounded part of it and asks for another call at once; so it
---          does where the next grant would take the answer beyond REPLY_BYTES.
+--          {id, token, spec, attempt, deliveries, ms to the deadline or -1, row of read_state or '', errors, conflicts}
+-- INVARIANT  a token is granted once: the nonce is the caller's, so a server that was rolled back and repeats counter
+--          values does not repeat tokens. The same seq gives the same grants. No window of `per` ms sees more than
+--          `starts` grants; no more are active than may be. However long the line of what is not granted, a call looks
+--          at a bounded part of it and asks for another call at once; so it does where the next grant would take the
+--          answer beyond REPLY_BYTES.
 
 local clock, node, queue, seq, limit, nonce, ttl, flow_starts, flow_per, set_aside, most_active, per_session,
-  calls_only, in_a_row = unpack(ARGV)
+  calls_only, in_a_row, unasked = unpack(ARGV)
 local now = read_clock(clock)
 seq, limit, flow_starts, flow_per = tonumber(seq), tonumber(limit), tonumber(flow_starts), tonumber(flow_per)
 most_active, per_session, calls_only = tonumber(most_active), tonumber(per_session), calls_only == '1'
@@ -291,8 +290,7 @@ while #found < room and looks > 0 and not is_full do
   end
 end
 
-local answer = { 'ok', 0 }
-local first = 1
+local answer, first = { 'ok', 0 }, 1
 if #found > 0 then
   first = redis.call('INCRBY', fence_key(), #found) - #found + 1
   local active = {}
@@ -390,7 +388,8 @@ if calls_only and has_work(queue) then
   wake(queue, 'free')
 end
 if #found < limit then
-  redis.call('ZADD', lot_key(queue), whole(calls_only and CALLS_ONLY + now or now), node)
+  local limited = meta[1] or flow_starts > 0 or most_active > 0 or per_session > 0
+  park(queue, node, now, limited and 0 or tonumber(unasked) - #found, calls_only)
 else
   redis.call('ZREM', lot_key(queue), node)
 end

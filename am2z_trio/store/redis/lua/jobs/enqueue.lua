@@ -1,8 +1,9 @@
 -- Accept jobs, in order.
 --
 -- KEYS     anchor
--- ARGV     clock, result ttl ms, then per job: id, queue, spec, origin, and '' for a plain one; '@', session and
---          session name for a plain one of a session; or '+' and then:
+-- ARGV     clock, result ttl ms, nonce, node, queues (a line each) of which the node is given one job, if it is parked,
+--          then per job: id, queue, spec, origin, and '' for a plain one; '@', session and session name for a plain
+--          one of a session; or '+' and then:
 --          processor, session, session name, priority, delay ms, deadline ms (-1: none), max_stalled, '=' and the
 --          turn it takes where it works on stored state, or '', most jobs that may wait (0: any number), parent or
 --          '', how deep it is in calls or '', to run it again if it has ended without completing, a nonce of this
@@ -13,7 +14,8 @@
 --          id and state, and after the state, what their ids begin with, and the number of the first one, which its id
 --          ends with in hex, or ''; then as for one job, without the digest; then per job its state, or where there is
 --          no number its id, its state, and the digest of what it is given
--- RETURNS  per job: {} accepted | {'taken', 'session', ''}, {'taken', 'processor', its processor} or
+-- RETURNS  per job: {} accepted | {'handed', token, how many more it takes} accepted, and the node's
+--          | {'taken', 'session', ''}, {'taken', 'processor', its processor} or
 --          {'taken', 'input', processor}: the id is that of a job that has another one | {'unknown'}: none to join
 --          | {'stopped'} its session is being stopped | {'orphan'} its parent has ended
 --          | {'unfounded'} what it is built on has not been recorded
@@ -24,8 +26,10 @@
 -- INVARIANT  a job's record exists exactly when its id is in its queue, active or terminal. The first
 --          write is one that Redis refuses when memory is full, so a refusal leaves nothing behind.
 
-local clock, ttl = unpack(ARGV, 1, 2)
+local clock, ttl, nonce, own, rests = unpack(ARGV, 1, 5)
 local now = read_clock(clock)
+local at_rest = {}
+for queue in string.gmatch(rests, '[^\n]+') do at_rest[queue] = own end
 
 local function waiting_in(queue)
   local v = redis.call('HMGET', meta_key(queue), 'waiting', 'later')
@@ -58,6 +62,7 @@ local ACCEPTED = {}
 -- Jobs of a shared list stand there in their order, all at once.
 local arrivals, arrivals_order = {}, {}
 local function arrive(queue, entry)
+  hands_out[queue] = false
   local entries = arrivals[queue]
   if not entries then
     entries = {}
@@ -80,23 +85,40 @@ local function answer_known(id, origin, known, parent, depth, stays)
   end
   if stays and not ENDED[known[1]] then redis.call('HSET', key, 'stays', '1') end
   if depth ~= '' then call_for(load(id), depth) end
+  if known[1] == 'active' and known[11] == own and string.match(known[12] or '', ':(.*)$') == nonce then
+    -- This very call has made it, and is sent again.
+    return { 'handed', known[12], 0 }
+  end
   size = size + #(known[3] or '')
   return { known[1], known[2] or '', known[3] or '' }
 end
 
+-- The job has come; `node` was given it at once, and is told by the answer where it is the one that asks.
+local function came(queue, id, status, node, token, left, is_own)
+  count(queue, status, 1)
+  tell('job:enqueued', now, '', id)
+  if not node then return ACCEPTED end
+  redis.call('HSET', job_key(id), 'node', node, 'token', token, 'deliveries', '1')
+  redis.call('HSET', active_key(node), id, token)
+  tell('job:started', now, node, id, { attempt = 1 })
+  if not is_own then return ACCEPTED end
+  at_rest[queue] = nil
+  return { 'handed', token, left }
+end
+
 local function accept_plain(id, queue, spec, origin, session, skey)
+  local node, token, left, is_own = hand_over(queue, id, spec, -1, now, nonce, at_rest[queue])
+  local status = node and 'active' or 'waiting'
   if skey == '' then
-    server.call('HSET', job_key(id), 'spec', spec, 'status', 'waiting', 'queue', queue, 'origin', origin)
-    arrive(queue, id)
+    server.call('HSET', job_key(id), 'spec', spec, 'status', status, 'queue', queue, 'origin', origin)
+    if not node then arrive(queue, id) end
   else
-    server.call('HSET', job_key(id), 'spec', spec, 'status', 'waiting', 'queue', queue, 'origin', origin, 'session', session,
+    server.call('HSET', job_key(id), 'spec', spec, 'status', status, 'queue', queue, 'origin', origin, 'session', session,
       'skey', skey)
     join_jobs(skey, session, id)
-    put(queue, id, 0, false, skey)
+    if not node then put(queue, id, 0, false, skey) end
   end
-  count(queue, 'waiting', 1)
-  tell('job:enqueued', now, '', id)
-  return ACCEPTED
+  return came(queue, id, status, node, token, left, is_own)
 end
 
 -- What becomes of any job; its answer.
@@ -106,7 +128,7 @@ local function enqueue(id, queue, spec, origin, processor, session, skey, priori
   local key, known = job_key(id), {}
   if server.call('EXISTS', key) == 1 then
     known = redis.call('HMGET', key, 'status', 'reason', 'result', 'origin', 'processor', 'gen', 'asked', 'session', 'input',
-      'queue')
+      'queue', 'node', 'token')
     known[5] = known[5] or known[10]
   end
   local joins, asked, stays, input = again == '=', '', false, ''
@@ -176,21 +198,24 @@ local function enqueue(id, queue, spec, origin, processor, session, skey, priori
   if keep ~= '' then add('keep', keep) end
   if debounce ~= '' then add('debounce', debounce) end
   if gen then add('gen', gen) end
+  local node, token, left, is_own
+  if status == 'waiting' and priority == 0 and turn == '' and debounce == '' then
+    node, token, left, is_own = hand_over(queue, id, spec, tonumber(deadline), now, nonce, at_rest[queue])
+  end
+  if node then status, fields[4] = 'active', 'active' end
   redis.call('HSET', key, unpack(fields))
   if replaced then cancel_unbegun(replaced, now, ttl, DEBOUNCED) end
   if debounce ~= '' then redis.call('SET', debounce_key(queue .. ':' .. debounce), id) end
   if skey then join_jobs(skey, session, id) end
-  count(queue, status, 1)
   if status == 'later' then
     put_later(queue, id, now + delay)
-  elseif skey or priority > 0 then
+  elseif not node and (skey or priority > 0) then
     put(queue, id, priority, false, skey, gen, depth)
-  else
+  elseif not node then
     arrive(queue, entry_of(id, gen))
     if depth then list_call(queue, id, depth, false) end
   end
-  tell('job:enqueued', now, '', id)
-  return ACCEPTED
+  return came(queue, id, status, node, token, left, is_own)
 end
 
 -- Plain jobs that are alike, and new. Their list comes first: what ends this script in its midst, such as a right
@@ -224,6 +249,8 @@ local REFUSED = { taken = true, unknown = true, stopped = true, orphan = true, f
 local function enqueue_alike(i)
   local queue, origin, head, middle, tail, prefix, first, more = unpack(ARGV, i, i + 7)
   i = i + 8
+  -- Many are claimed together.
+  hands_out[queue] = false
   local what = { queue, '', '', '0', '0', '-1', MAX_STALLED, '', '0', '', '', '', '', '', '' }
   if more == '+' then
     what = { unpack(ARGV, i, i + 14) }
@@ -267,9 +294,9 @@ local function enqueue_alike(i)
   return { #ids }
 end
 
-local i = 3
+local i = 6
 if ARGV[i] == '' then
-  answers, i = enqueue_alike(4), #ARGV + 1
+  answers, i = enqueue_alike(7), #ARGV + 1
 end
 while i <= #ARGV and size < REPLY_BYTES do
   local id, queue, spec, origin, more = unpack(ARGV, i, i + 4)

@@ -5,8 +5,8 @@
 --          server's clock was set since (or '' if the node does not know), how often to look in ms, result ttl ms,
 --          own disconnect grace ms, most nodes, jobs and states, most queues
 -- RETURNS  {1 if the lease is gone, the server's clock, what `clock` holds if the time stands still: nobody looks
---          then, ms after which to beat again, 1 if this node has looked, and then what `tick` answers behind its
---          first}
+--          then, how many claims the node holds, ms after which to beat again, 1 if this node has looked, and then
+--          what `tick` answers behind its first}
 -- INVARIANT  as `renewal` and `looking` say. All nodes together look as often as the one that wants it most often,
 --          however many they are. A node beside others that hold no claims looks less often: what such a one claims
 --          and loses before the next look is found by that.
@@ -16,7 +16,7 @@ every = tonumber(every)
 redis.call('HDEL', suspects_key(), node)
 local now, still, server = keep_clock(clock, node, strange, tonumber(step))
 local lost = renew_lease(node, now, tonumber(lease))
-if lost == 1 or still ~= '' then return { lost, server, still, LATEST_MS, 0 } end
+if lost == 1 or still ~= '' then return { lost, server, still, 0, LATEST_MS, 0 } end
 
 -- One more than a few is enough to know.
 local nodes = redis.call('ZRANGE', nodes_key(), 0, FEW)
@@ -47,5 +47,6 @@ if calm and redis.call('EXISTS', suspects_key()) == 0 then
 elseif few then
   wait = math.min(math.max(due - now, SOONEST_MS), LATEST_MS)
 end
-if not looks then return { lost, server, still, wait, 0 } end
-return { lost, server, still, wait, 1, reaped, more, redis.call('EXISTS', ending_key()), failed }
+local held = redis.call('HLEN', active_key(node))
+if not looks then return { lost, server, still, held, wait, 0 } end
+return { lost, server, still, held, wait, 1, reaped, more, redis.call('EXISTS', ending_key()), failed }

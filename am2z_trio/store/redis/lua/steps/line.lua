@@ -25,6 +25,7 @@ end
 
 -- Gives a waiting job its place. `priority` is 0 for none; `skey` is its session's name, or nil.
 local function line_up(queue, id, priority, front, skey, gen)
+  hands_out[queue] = false
   if priority > 0 then
     local arrival = 0
     if not front then arrival = redis.call('HINCRBY', meta_key(queue), 'arrivals', 1) % 4294967296 end

@@ -5,7 +5,8 @@
 -- Nodes that claim calls only come last in the lot. Such a one is woken where there are calls, or by what is for
 -- 'any' one; never by what is for a 'free' one.
 local CALLS_ONLY = 4503599627370496
-local nobody, no_call = {}, {}
+-- By queue: that none is parked, that none of them would have a call, and whether it gives jobs out as they come.
+local nobody, no_call, hands_out = {}, {}, {}
 function wake(queue, whom)
   if nobody[queue] or (no_call[queue] and whom ~= 'any') then return end
   while true do
