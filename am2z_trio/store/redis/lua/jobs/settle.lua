@@ -65,10 +65,10 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
     return returned and outcome or 'cancelled'
   end
   if outcome == 'retry' and job.skey and not job.cancel and is_stopping(job.skey, now) then job.cancel = SESSION_STOPPED end
-  if state or outcome == 'retry' then
+  if outcome == 'retry' then
     drop_claim(job, outcome)
   else
-    -- Its record's end begins with a removal.
+    -- Its record's end begins with a removal; the state is kept behind that.
     end_claim(job, outcome)
   end
   if state then
