@@ -216,12 +216,16 @@ class Delivery:
 
     def next_for(self, owner: Owner) -> Claim | None:
         """A job of this worker has ended: the next one, where that is its, too; any other is given to whom
-        it is for."""
-        following = self._take() if self.buffer else None
-        if following is not None:
-            if not owner.closed and following.grant.spec.session == owner.session.id:
-                return following
-            self._give(following)
+        it is for, unless that one has some that it has not begun."""
+        buffer = self.buffer
+        if buffer and not owner.closed and buffer[0].grant.spec.session == owner.session.id:
+            following = self._take()
+            if following is not None:
+                if following.grant.spec.session == owner.session.id:
+                    return following
+                self._give(following)
+        elif buffer:
+            self.deliver()
         owner.running -= 1
         if not owner.running and (owner.closed or owner.session.id):
             owner.rests()
