@@ -77,7 +77,7 @@ def drain(
     workers: int = 1,
     watched: int | None = None,
     sessions: int = 0,
-    states: str = "apart",
+    states: str = "",
 ) -> Figures:
     """Enqueue, then start the workers: a rate from the first job's beginning to the last one's end."""
     if stage.contender.alone:
@@ -246,7 +246,7 @@ MEASURES: Final[dict[str, Measure]] = {
         f"sessions-{number}": Measure(
             title=f"Jobs that do nothing, in {number:,} session{'s' if number > 1 else ''}",
             says="As without; what they return is not their session's state.",
-            run=partial(drain, sessions=number),
+            run=partial(drain, sessions=number, states="apart"),
             jobs=20_000,
             figures=DRAIN,
             short=number > 1,

@@ -109,7 +109,7 @@ class Stage:
                 raise ProgramError(f"it printed no figures{program.says()}") from None
         return figures
 
-    def fill(self, job: str, jobs: int, *, size: int, sessions: int = 0, states: str = "apart") -> int:
+    def fill(self, job: str, jobs: int, *, size: int, sessions: int = 0, states: str = "") -> int:
         """Enqueue jobs as fast as it can, nobody being there to run them; returns how many there are."""
         what = "bulk" if self.contender.bulk else "enqueue"
         options = {"job": job, "size": size, "sessions": sessions, "states": states}
