@@ -196,6 +196,7 @@ def check(session: nox.Session) -> None:
     session.install("-e", ".[dev]")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
+    session.run("python", "-m", "tests.structure.lua")
     session.run("lint-imports")
     # The variable keeps it from asking for its newest version over the network at each start.
     env = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}

@@ -89,7 +89,7 @@ MUTANTS = {
     ),
     "a known job is queued again": Mutant(("ENQUEUE",), "if known[1] and not again then", "if false then"),
     "a plain job that is known is queued again": Mutant(
-        ("ENQUEUE",), "if server.call('EXISTS', job_key(id)) == 1 or", "if false or"
+        ("ENQUEUE",), "local plain = server.call('EXISTS', job_key(id)) == 0 and", "local plain = "
     ),
     "a plain job stands in no list": Mutant(("ENQUEUE",), "arrive(queue, id)", ""),
     "jobs that are alike and known are queued again": Mutant(
@@ -198,7 +198,9 @@ MUTANTS = {
         ("ENQUEUE",), "return till and number(till, 0) > now", "return false"
     ),
     "a child outlives its parent": Mutant(
-        ("SETTLE", "CANCEL", "TICK"), "if job.calls then end_children(", "if false then end_children("
+        ("SETTLE", "CANCEL", "TICK"),
+        "if job.calls then\n    end_children(",
+        "if false then\n    end_children(",
     ),
     "a rate limit that counts nothing": Mutant(
         ("CLAIM",), "flow_starts - redis.call('ZCOUNT',", "flow_starts - 0 * redis.call('ZCOUNT',"
@@ -214,7 +216,9 @@ MUTANTS = {
     "a blocked session is forgotten": Mutant(
         ("SETTLE", "TICK", "LEAVE"), "redis.call('ZREM', blocked_key(queue), skey) == 1", "false"
     ),
-    "a paused queue grants": Mutant(("CLAIM",), "local room = meta[1] and 0 or limit", "local room = limit"),
+    "a paused queue grants": Mutant(
+        ("CLAIM",), "local places = meta[1] and 0 or limit", "local places = limit"
+    ),
     "a dead letter is revived twice": Mutant(
         ("REVIVE",),
         "if job.status ~= 'failed' or not redis.call('ZSCORE', dead_key(job.queue), id)",
@@ -297,7 +301,7 @@ MUTANTS = {
         "if false then",
     ),
     "two have one turn": Mutant(("CLAIM",), "(turns[job.turn] or is_taken(job.turn, id))", "false"),
-    "a commit takes the turn from another": Mutant(("SETTLE",), "if taken or (version", "if (version"),
+    "a commit takes the turn from another": Mutant(("SETTLE",), "if is_late or (version", "if (version"),
     "a turn is not passed on": Mutant(
         ("SETTLE", "TICK", "LEAVE", "STOP_SESSION"), "if job.turn then pass_turn(job) end", ""
     ),

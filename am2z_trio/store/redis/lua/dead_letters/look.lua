@@ -8,10 +8,11 @@
 
 local answers, size = {}, 0
 for _, id in ipairs(ARGV) do
-  local v = redis.call('HMGET', job_key(id), 'queue', 'spec', 'attempt', 'stalls', 'failed', 'reason', 'result', 'status',
-    'processor', 'session')
+  local v = redis.call('HMGET', job_key(id), 'queue', 'spec', 'attempt', 'stalls', 'failed', 'reason', 'result',
+    'status', 'processor', 'session')
   if v[8] == 'failed' and v[1] and redis.call('ZSCORE', dead_key(v[1]), id) then
-    answers[#answers + 1] = { v[2] or '', v[3] or '1', v[4] or '0', v[5] or '0', v[6] or '', v[7] or '', v[9] or v[1], v[10] or '' }
+    answers[#answers + 1] = { v[2] or '', v[3] or '1', v[4] or '0', v[5] or '0', v[6] or '', v[7] or '', v[9] or v[1],
+      v[10] or '' }
     size = size + #(v[2] or '') + #(v[7] or '')
   else
     answers[#answers + 1] = {}

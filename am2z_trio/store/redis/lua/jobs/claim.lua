@@ -87,7 +87,7 @@ if meta[7] then
 end
 -- What this call may still look at beside what it grants: ids that wait no more, sessions that are full.
 local looks = LOOKS
-local room = meta[1] and 0 or limit
+local places = meta[1] and 0 or limit
 local starts, active_room = limit, limit
 if flow_starts > 0 then
   forget(starts_key(queue), now - flow_per)
@@ -96,7 +96,7 @@ end
 if most_active > 0 then
   active_room = most_active - number(meta[4] or 0, 0) + number(meta[7] or 0, 0) + (counted(queue).away or 0)
 end
-room = math.min(room, starts, active_room)
+places = math.min(places, starts, active_room)
 
 -- Jobs without a session and every session with jobs are parties, which are served in turn; jobs with a
 -- priority come after all of them. Each party gets its share of the room, and the rest goes round again. A
@@ -238,8 +238,8 @@ local function leave_calls(job)
 end
 
 local expired, odd, size, is_full = {}, {}, 0, false
-while #found < room and looks > 0 and not is_full do
-  local ids, listed, skey = next_ids(room - #found)
+while #found < places and looks > 0 and not is_full do
+  local ids, listed, skey = next_ids(places - #found)
   if #ids == 0 then break end
   for place, entry in ipairs(ids) do
     local id, gen = entry, nil
@@ -336,15 +336,15 @@ if flow_starts > 0 then
   -- Our clock may go slower than the server's.
   redis.call('PEXPIRE', starts_key(queue), flow_per + 60000)
   if not meta[1] and #found >= starts and has_more() then
-    local first_start = redis.call('ZRANGEBYSCORE', starts_key(queue), '(' .. whole(now - flow_per), '+inf', 'WITHSCORES',
-      'LIMIT', 0, 1)
+    local first_start = redis.call('ZRANGEBYSCORE', starts_key(queue), '(' .. whole(now - flow_per), '+inf',
+      'WITHSCORES', 'LIMIT', 0, 1)
     local again = tonumber(first_start[2]) + flow_per
     if set_aside == '1' and not calls_only then
       -- Each for the time at which the limit will let it start, behind those set aside before; one that comes
       -- back too early, by a little, keeps its place.
       local gap, looked, kept = flow_per / flow_starts, 0, {}
       turn, parties, in_a_row = 0, 0, 1
-      local last = number(redis.call('HGET', meta_key(queue), 'aside') or 0, 0)
+      local latest = number(redis.call('HGET', meta_key(queue), 'aside') or 0, 0)
       while looked < BATCH and looks > 0 do
         local ids, listed, skey = next_ids(BATCH - looked)
         if #ids == 0 then break end
@@ -366,18 +366,18 @@ if flow_starts > 0 then
               kept[#kept + 1] = { id, urgency(v[4]), v[3] or nil, v[5] }
             else
               -- Those set aside before are no more than there are.
-              last = math.min(math.max(again, last + gap), again + gap * redis.call('ZCARD', later_key(queue)))
+              latest = math.min(math.max(again, latest + gap), again + gap * redis.call('ZCARD', later_key(queue)))
               redis.call('HSET', job_key(id), 'status', 'later', 'aside', '1')
               if v[7] then redis.call('ZREM', calls_key(queue), id) end
               count(queue, 'waiting', -1)
               count(queue, 'later', 1)
-              put_later(queue, id, math.ceil(last))
+              put_later(queue, id, math.ceil(latest))
             end
           end
         end
       end
-      for index = #kept, 1, -1 do line_up(queue, kept[index][1], kept[index][2], true, kept[index][3], kept[index][4]) end
-      redis.call('HSET', meta_key(queue), 'aside', whole(math.ceil(last)))
+      for n = #kept, 1, -1 do line_up(queue, kept[n][1], kept[n][2], true, kept[n][3], kept[n][4]) end
+      redis.call('HSET', meta_key(queue), 'aside', whole(math.ceil(latest)))
     end
     if due < 0 or again - now < due then due = again - now end
   end

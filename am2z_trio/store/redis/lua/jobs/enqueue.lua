@@ -74,9 +74,10 @@ end
 
 local function answer_known(id, origin, known, parent, depth, stays)
   local key = job_key(id)
-  if not ENDED[known[1]] and origin ~= '' and not string.find('\n' .. (known[4] or '') .. '\n', '\n' .. origin .. '\n', 1, true) then
+  local origins = (known[4] or '') .. '\n'
+  if not ENDED[known[1]] and origin ~= '' and not string.find('\n' .. origins, '\n' .. origin .. '\n', 1, true) then
     -- One more node waits for this job.
-    redis.call('HSET', key, 'origin', (known[4] or '') .. '\n' .. origin)
+    redis.call('HSET', key, 'origin', origins .. origin)
   end
   if not ENDED[known[1]] and parent ~= '' and runs(parent) and redis.call('HGET', key, 'parent') == parent then
     -- Of a parent that ended, and runs again before this one was ended with it.
@@ -113,8 +114,8 @@ local function accept_plain(id, queue, spec, origin, session, skey)
     server.call('HSET', job_key(id), 'spec', spec, 'status', status, 'queue', queue, 'origin', origin)
     if not node then arrive(queue, id) end
   else
-    server.call('HSET', job_key(id), 'spec', spec, 'status', status, 'queue', queue, 'origin', origin, 'session', session,
-      'skey', skey)
+    server.call('HSET', job_key(id), 'spec', spec, 'status', status, 'queue', queue, 'origin', origin, 'session',
+      session, 'skey', skey)
     join_jobs(skey, session, id)
     if not node then put(queue, id, 0, false, skey) end
   end
@@ -122,13 +123,13 @@ local function accept_plain(id, queue, spec, origin, session, skey)
 end
 
 -- What becomes of any job; its answer.
-local function enqueue(id, queue, spec, origin, processor, session, skey, priority, delay, deadline, max_stalled, turn, most,
-  parent, depth, again, debounce, keep, outcomes)
+local function enqueue(id, queue, spec, origin, processor, session, skey, priority, delay, deadline, max_stalled, turn,
+  most, parent, depth, again, debounce, keep, outcomes)
   if not are_recorded(outcomes) then return { 'unfounded' } end
   local key, known = job_key(id), {}
   if server.call('EXISTS', key) == 1 then
-    known = redis.call('HMGET', key, 'status', 'reason', 'result', 'origin', 'processor', 'gen', 'asked', 'session', 'input',
-      'queue', 'node', 'token')
+    known = redis.call('HMGET', key, 'status', 'reason', 'result', 'origin', 'processor', 'gen', 'asked', 'session',
+      'input', 'queue', 'node', 'token')
     known[5] = known[5] or known[10]
   end
   local joins, asked, stays, input = again == '=', '', false, ''
@@ -165,8 +166,8 @@ local function enqueue(id, queue, spec, origin, processor, session, skey, priori
   end
   delay, priority = tonumber(delay), tonumber(priority)
   local status = delay > 0 and 'later' or 'waiting'
-  local fields = { 'spec', spec, 'status', status, 'queue', queue, 'origin', origin, 'more', '1', 'processor', processor,
-    'max_stalled', max_stalled }
+  local fields = { 'spec', spec, 'status', status, 'queue', queue, 'origin', origin, 'more', '1', 'processor',
+    processor, 'max_stalled', max_stalled }
   local n = #fields
   local function add(name, value)
     fields[n + 1], fields[n + 2] = name, value
@@ -307,9 +308,10 @@ while i <= #ARGV and size < REPLY_BYTES do
   else
     local session, skey = unpack(ARGV, i, i + 1)
     if more == '@' then i = i + 2 else session, skey = '', '' end
-    if server.call('EXISTS', job_key(id)) == 1 or string.find(id, '\0', 1, true) or skey ~= '' and is_stopping(skey, now) then
-      answers[#answers + 1] = enqueue(id, queue, spec, origin, queue, session, skey, '0', '0', '-1', MAX_STALLED, '', '0',
-        '', '', '', '', '', '')
+    local plain = server.call('EXISTS', job_key(id)) == 0 and not string.find(id, '\0', 1, true)
+    if not plain or skey ~= '' and is_stopping(skey, now) then
+      answers[#answers + 1] = enqueue(id, queue, spec, origin, queue, session, skey, '0', '0', '-1', MAX_STALLED, '',
+        '0', '', '', '', '', '', '')
     else
       answers[#answers + 1] = accept_plain(id, queue, spec, origin, session, skey)
     end

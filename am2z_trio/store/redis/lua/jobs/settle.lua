@@ -2,12 +2,12 @@
 --
 -- KEYS     anchor
 -- ARGV     clock, result ttl ms, default state ttl ms, history, then per job: id, token, outcome, result, '' or
---          '+' and then: reason (for 'failed' and 'retry': the error's code, a line's end, its message; for 'conflicted': the
---          turn it takes from now on), delay ms, '=' and the turn it must not take away where it commits, or
---          '', expected version ('': any), expected sha, new sha, new blob, outcomes that it is built on, as
---          `are_recorded` reads them
+--          '+' and then: reason (for 'failed' and 'retry': the error's code, a line's end, its message; for
+--          'conflicted': the turn it takes from now on), delay ms, '=' and the turn it must not take away where it
+--          commits, or '', expected version ('': any), expected sha, new sha, new blob, outcomes that it is built
+--          on, as `are_recorded` reads them
 -- RETURNS  per job: its outcome, which has been applied | {'gone'} | {'replay', outcome} | {'fenced'}
---          | {'unfounded'} what it is built on has not been recorded | {'conflict', row of read_state}; of the
+--          | {'unfounded'} what it is built on has not been recorded | {'conflict', row of `states/read`}; of the
 --          first jobs only, if conflicts use REPLY_BYTES up: the others are left as they are
 -- INVARIANT  only the newest token settles, and once; one that was taken away is the newest until somebody
 --          else is granted the job. Only `completed` commits, and only in a session. Every check precedes
@@ -49,8 +49,8 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
   if turn and outcome == 'completed' and job.skey then
     state = states[job.skey] or load_state(job.skey, now)
     states[job.skey] = state
-    local taken = version ~= '' and turn ~= '' and is_taken(turn, id)
-    if taken or (version ~= '' and (whole(state.version) ~= version or state.sha ~= sha)) then
+    local is_late = version ~= '' and turn ~= '' and is_taken(turn, id)
+    if is_late or (version ~= '' and (whole(state.version) ~= version or state.sha ~= sha)) then
       if committed[state] then keep_committed(state) end
       return { 'conflict', state_row(job.skey, now) }
     end
@@ -64,7 +64,8 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
     end
     return returned and outcome or 'cancelled'
   end
-  if outcome == 'retry' and job.skey and not job.cancel and is_stopping(job.skey, now) then job.cancel = SESSION_STOPPED end
+  local stops = outcome == 'retry' and job.skey and not job.cancel and is_stopping(job.skey, now)
+  if stops then job.cancel = SESSION_STOPPED end
   if outcome == 'retry' then
     drop_claim(job, outcome)
   else

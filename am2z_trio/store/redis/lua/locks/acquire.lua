@@ -11,9 +11,10 @@ local now = read_clock(clock)
 local lock = redis.call('HMGET', lock_key(name), 'token', 'fence', 'ends')
 local held = lock[1] and number(lock[3], 0) >= now
 if held and lock[1] == token then return { number(lock[2], 0) } end
-if not held and redis.call('EXISTS', line_key(name)) == 0 then return { give_lock(name, token, tonumber(lease), now) } end
+lease = tonumber(lease)
+if not held and redis.call('EXISTS', line_key(name)) == 0 then return { give_lock(name, token, lease, now) } end
 
-local place = token .. ' ' .. node .. ' ' .. lease
+local place = token .. ' ' .. node .. ' ' .. whole(lease)
 if not redis.call('ZSCORE', line_key(name), place) then
   local last = redis.call('ZREVRANGE', line_key(name), 0, 0, 'WITHSCORES')[2]
   redis.call('ZADD', line_key(name), tonumber(last or 0) + 1, place)

@@ -14,9 +14,9 @@
 local clock, node, lease, strange, step, every, ttl, grace, batch, most_queues = unpack(ARGV)
 every = tonumber(every)
 redis.call('HDEL', suspects_key(), node)
-local now, still, server = keep_clock(clock, node, strange, tonumber(step))
+local now, still, told = keep_clock(clock, node, strange, tonumber(step))
 local lost = renew_lease(node, now, tonumber(lease))
-if lost == 1 or still ~= '' then return { lost, server, still, 0, LATEST_MS, 0 } end
+if lost == 1 or still ~= '' then return { lost, told, still, 0, LATEST_MS, 0 } end
 
 -- One more than a few is enough to know.
 local nodes = redis.call('ZRANGE', nodes_key(), 0, FEW)
@@ -48,5 +48,5 @@ elseif few then
   wait = math.min(math.max(due - now, SOONEST_MS), LATEST_MS)
 end
 local held = redis.call('HLEN', active_key(node))
-if not looks then return { lost, server, still, held, wait, 0 } end
-return { lost, server, still, held, wait, 1, reaped, more, redis.call('EXISTS', ending_key()), failed }
+if not looks then return { lost, told, still, held, wait, 0 } end
+return { lost, told, still, held, wait, 1, reaped, more, redis.call('EXISTS', ending_key()), failed }

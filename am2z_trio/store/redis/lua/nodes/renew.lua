@@ -9,5 +9,5 @@
 
 local clock, node, lease, strange, step = unpack(ARGV)
 redis.call('HDEL', suspects_key(), node)
-local now, still, server = keep_clock(clock, node, strange, tonumber(step))
-return { renew_lease(node, now, tonumber(lease)), server, still, redis.call('HLEN', active_key(node)) }
+local now, still, told = keep_clock(clock, node, strange, tonumber(step))
+return { renew_lease(node, now, tonumber(lease)), told, still, redis.call('HLEN', active_key(node)) }

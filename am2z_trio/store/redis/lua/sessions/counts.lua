@@ -7,9 +7,9 @@
 
 local name, cursor, batch = unpack(ARGV)
 local page = redis.call('SSCAN', jobs_key(name), cursor, 'COUNT', batch)
-local counts = { waiting = 0, active = 0, later = 0 }
+local found = { waiting = 0, active = 0, later = 0 }
 for _, id in ipairs(page[2]) do
   local status = redis.call('HGET', job_key(id), 'status')
-  if counts[status] then counts[status] = counts[status] + 1 end
+  if found[status] then found[status] = found[status] + 1 end
 end
-return { page[1], counts.waiting, counts.active, counts.later }
+return { page[1], found.waiting, found.active, found.later }

@@ -18,13 +18,13 @@ local function end_child(id, now, ttl, why, till)
 end
 
 local function end_children(id, now, ttl, why, age)
-  local number = redis.call('SCARD', children_key(id))
-  if number > may_end then
+  local most = redis.call('SCARD', children_key(id))
+  if most > may_end then
     local name = whole(redis.call('INCR', fence_key()))
     redis.call('RENAME', children_key(id), doomed_key(name))
     redis.call('RPUSH', ending_key(), cmsgpack.pack({ name, id, why, whole(now + age) }))
-  elseif number > 0 then
-    may_end = may_end - number
+  elseif most > 0 then
+    may_end = may_end - most
     local children = redis.call('SMEMBERS', children_key(id))
     redis.call('DEL', children_key(id))
     for _, child_id in ipairs(children) do end_child(child_id, now, ttl, why, now + age) end

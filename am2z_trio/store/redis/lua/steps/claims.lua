@@ -17,7 +17,8 @@ end
 local function leave_session(queue, skey)
   if not flow_of(queue)[2] then return end
   if redis.call('HINCRBY', running_key(queue), skey, -1) <= 0 then redis.call('HDEL', running_key(queue), skey) end
-  if redis.call('ZREM', blocked_key(queue), skey) == 1 and redis.call('EXISTS', wait_key(queue .. '@' .. skey)) == 1 then
+  local was_blocked = redis.call('ZREM', blocked_key(queue), skey) == 1
+  if was_blocked and redis.call('EXISTS', wait_key(queue .. '@' .. skey)) == 1 then
     take_turn(queue, skey, false)
     wake(queue)
   end
@@ -66,21 +67,21 @@ end
 
 -- Plain jobs that end leave their node's claims together, when all are settled. A script that was broken off before
 -- has left ids of jobs that have ended, which whoever comes upon them takes away.
-local over, over_order = {}, {}
+local closed, closed_order = {}, {}
 local function end_claim(job, settled_as)
   if job.more or job.skey and flow_of(job.queue)[2] then return drop_claim(job, settled_as) end
-  local of_node = over[job.node]
+  local of_node = closed[job.node]
   if not of_node then
     of_node = {}
-    over[job.node] = of_node
-    over_order[#over_order + 1] = job.node
+    closed[job.node] = of_node
+    closed_order[#closed_order + 1] = job.node
   end
   of_node[#of_node + 1] = job.id
   job.last_token, job.last_outcome = job.token, settled_as
 end
 
 local function leave_claims()
-  for _, node in ipairs(over_order) do redis.call('HDEL', active_key(node), unpack(over[node])) end
+  for _, node in ipairs(closed_order) do redis.call('HDEL', active_key(node), unpack(closed[node])) end
 end
 
 -- Gives a claimed job back to its queue, unless somebody wants it cancelled: to the front, or for a time

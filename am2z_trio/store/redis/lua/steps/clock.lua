@@ -5,7 +5,7 @@
 -- What the nodes say to each other about looking goes with the last of them.
 local LOOK_MS = 86400000
 
-local function whole(number) return string.format('%.0f', number) end
+local function whole(value) return string.format('%.0f', value) end
 
 -- A node whose lease is close to its end has not been heard for long: the server or the network may have been
 -- away for all, and the others are on their way back. Nobody is taken for dead for a while. Not the first write.
@@ -38,11 +38,11 @@ local function kept_clock()
 end
 
 local function read_clock(given)
-  local server, may_jump = server_clock(given)
-  if not may_jump then return server end
+  local told, may_jump = server_clock(given)
+  if not may_jump then return told end
   local offset, seen = kept_clock()
-  if not (offset and seen) then return server end
-  local now = server + offset
+  if not (offset and seen) then return told end
+  local now = told + offset
   if now < seen or now > seen + STILL_MS then return seen end
   return now
 end

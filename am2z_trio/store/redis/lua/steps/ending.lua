@@ -37,7 +37,9 @@ function end_job(job, transition, now, ttl, reason, result, node, told)
     redis.call('HSET', key, 'status', status, 'reason', reason, 'result', result)
   end
   local age = retain(job, dead, status, now, ttl)
-  if job.calls then end_children(job.id, now, ttl, reason == SESSION_STOPPED and SESSION_STOPPED or PARENT_ENDED, age) end
+  if job.calls then
+    end_children(job.id, now, ttl, reason == SESSION_STOPPED and SESSION_STOPPED or PARENT_ENDED, age)
+  end
   -- A job whose calls complete gets on, however often it is lost with its worker.
   if job.parent and status == 'completed' then redis.call('HDEL', job_key(job.parent), 'stalls', 'charged') end
   if job.skey then leave_jobs(job.skey, job.id) end

@@ -9,9 +9,9 @@ local function read(id)
   end
   local w = server.call('HMGET', key, 'attempt', 'deliveries', 'deadline', 'stored', 'errors', 'debounce', 'gen',
     'conflicts', 'turn', 'depth', 'skey')
-  return { id = id, key = key, status = v[1], spec = v[2], queue = v[3], more = true, attempt = w[1], deliveries = w[2],
-    deadline = w[3], stored = w[4], errors = w[5], debounce = w[6], gen = w[7], conflicts = w[8], turn = w[9], depth = w[10],
-    skey = w[11] or nil }
+  return { id = id, key = key, status = v[1], spec = v[2], queue = v[3], more = true, attempt = w[1],
+    deliveries = w[2], deadline = w[3], stored = w[4], errors = w[5], debounce = w[6], gen = w[7], conflicts = w[8],
+    turn = w[9], depth = w[10], skey = w[11] or nil }
 end
 
 -- As `claim` answers it: a plain job is three items, for each array in an answer takes the server a while.

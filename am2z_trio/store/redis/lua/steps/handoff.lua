@@ -21,8 +21,8 @@ end
 local function is_open(queue)
   if hands_out[queue] == nil then
     local limits = redis.call('HMGET', meta_key(queue), 'paused', 'per_session', 'most_active')
-    hands_out[queue] = not (limits[1] or limits[2] or limits[3]) and redis.call('EXISTS', wait_key(queue), sieved_key(queue),
-      ready_key(queue), prio_key(queue), blocked_key(queue)) == 0
+    hands_out[queue] = not (limits[1] or limits[2] or limits[3]) and redis.call('EXISTS', wait_key(queue),
+      sieved_key(queue), ready_key(queue), prio_key(queue), blocked_key(queue)) == 0
   end
   return hands_out[queue]
 end

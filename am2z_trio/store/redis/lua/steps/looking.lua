@@ -39,9 +39,9 @@ local function look_after_all(now, ttl, grace, batch, most_queues, reaps)
   local reaped, looked, more, failed = 0, 0, 0, {}
   local function reap(name)
     -- Any of them: a scan from the beginning would find the places of those that are taken already.
-    local taken, suspects = redis.call('HRANDFIELD', active_key(name), batch - looked), {}
-    looked = looked + #taken
-    for _, id in ipairs(taken) do
+    local lost, suspects = redis.call('HRANDFIELD', active_key(name), batch - looked), {}
+    looked = looked + #lost
+    for _, id in ipairs(lost) do
       local job = load_claim(id, name)
       if job then
         reaped = reaped + 1
@@ -114,7 +114,11 @@ local function look_after_all(now, ttl, grace, batch, most_queues, reaps)
   local expired = redis.call('ZRANGEBYSCORE', expiries_key(), '-inf', whole(now), 'LIMIT', 0, batch)
   for _, name in ipairs(expired) do
     local v = redis.call('HMGET', session_key(name), 'version', 'updated')
-    if v[1] then bury_state(name, number(v[1], 0), number(v[2]) and v[2] or '0', 'expired') else redis.call('ZREM', expiries_key(), name) end
+    if v[1] then
+      bury_state(name, number(v[1], 0), number(v[2]) and v[2] or '0', 'expired')
+    else
+      redis.call('ZREM', expiries_key(), name)
+    end
   end
   if #expired == batch then more = 1 end
   return reaped, more, failed

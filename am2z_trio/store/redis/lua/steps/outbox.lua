@@ -4,8 +4,8 @@
 -- `finish()`: one PUBLISH per node (or a few), one HINCRBY per queue and status, however many jobs it touched.
 
 -- msgpack array of so many items, which are packed already
-local function packed_list(number, pieces)
-  return '\221' .. struct.pack('>I4', number) .. table.concat(pieces)
+local function packed_list(count_of, pieces)
+  return '\221' .. struct.pack('>I4', count_of) .. table.concat(pieces)
 end
 
 -- What each node is to be told: pieces of messages, how many these are and their bytes, and the bytes of all so

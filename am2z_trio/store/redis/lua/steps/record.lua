@@ -21,10 +21,11 @@ local function load(id)
   if not ENDED[status] and not BEGUN_OR_NOT[status] then status = v[4] and 'active' or 'waiting' end
   local token, queue, node, origin = v[2] or '', v[3] or queue_of(id), v[4] or '', v[5] or ''
   if not v[6] and not ENDED[status] then
-    return { id = id, key = key, status = status, token = token, queue = queue, node = node, origin = origin, attempt = 1,
-      skey = v[7] or nil, last_token = false, last_outcome = false }
+    return { id = id, key = key, status = status, token = token, queue = queue, node = node, origin = origin,
+      attempt = 1, skey = v[7] or nil, last_token = false, last_outcome = false }
   end
-  local w = server.call('HMGET', key, 'last_token', 'attempt', 'cancel', 'calls', 'parent', 'keep', 'turn', 'away', 'depth')
+  local w = server.call('HMGET', key, 'last_token', 'attempt', 'cancel', 'calls', 'parent', 'keep', 'turn', 'away',
+    'depth')
   return { id = id, key = key, status = status, token = token, queue = queue, node = node, origin = origin, more = true,
     skey = v[7] or nil, last_token = w[1], last_outcome = false, attempt = w[2] and number(w[2], 1) or 1, cancel = w[3],
     calls = w[4], parent = w[5], keep = w[6], turn = w[7], away = w[8], depth = w[9] }

@@ -2,8 +2,8 @@
 
 -- Jobs of a queue that have not ended, and its dead letters.
 local function jobs_left(queue, now)
-  local counts, all = redis.call('HMGET', meta_key(queue), 'waiting', 'later', 'active'), 0
-  for index = 1, 3 do all = all + math.max(0, number(counts[index], 0)) end
+  local v, all = redis.call('HMGET', meta_key(queue), 'waiting', 'later', 'active'), 0
+  for index = 1, 3 do all = all + math.max(0, number(v[index], 0)) end
   return all + redis.call('ZCOUNT', dead_key(queue), whole(now), '+inf')
 end
 

@@ -15,25 +15,25 @@ end
 -- set since (nil if the node does not know). Returns the time, what `clock` holds if that stands still (or ''),
 -- and the server's own.
 local function keep_clock(given, node, strange, step)
-  local server, may_jump = server_clock(given)
-  if not may_jump then return server, '', server end
+  local told, may_jump = server_clock(given)
+  if not may_jump then return told, '', told end
   local offset, seen, kept = kept_clock()
-  if not (offset and seen) then offset, seen = 0, server - 100 end
-  local now = server + offset
+  if not (offset and seen) then offset, seen = 0, told - 100 end
+  local now = told + offset
   if now < seen or now > seen + STILL_MS then
-    if strange ~= kept or (not step and others_live(node)) then return seen, kept, server end
+    if strange ~= kept or (not step and others_live(node)) then return seen, kept, told end
     now = now - (step or 0)
     if now < seen then now = seen end
-    offset = now - server
+    offset = now - told
   elseif now < seen + 100 then
-    return now, '', server
+    return now, '', told
   else
     -- Back to the server's own, slowly.
     local back = math.min(math.floor((now - seen) / 100), math.abs(offset))
     offset = offset > 0 and offset - back or offset + back
   end
   redis.call('SET', clock_key(), whole(offset) .. ' ' .. whole(now))
-  return now, '', server
+  return now, '', told
 end
 
 -- Returns 1 if there is none to renew.

@@ -46,8 +46,8 @@ local function advance(state, now, sha, blob, history)
   if not state.created then state.created, state.is_new = state.updated, true end
   if tonumber(history) > 0 then
     state.entries = state.entries or {}
-    state.entries[#state.entries + 1] = whole(state.version) .. ' ' .. sha .. ' ' .. state.created .. ' ' .. state.updated
-      .. ' ' .. blob
+    state.entries[#state.entries + 1] = whole(state.version) .. ' ' .. sha .. ' ' .. state.created .. ' '
+      .. state.updated .. ' ' .. blob
   end
 end
 

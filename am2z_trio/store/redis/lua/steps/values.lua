@@ -4,5 +4,5 @@ local NIL = '\192'
 local LOST = 'JOB_STALLED\n' .. STALLED
 local ENDED = { completed = true, failed = true, cancelled = true }
 local BEGUN_OR_NOT = { waiting = true, later = true, active = true }
-local STATUS_OF = { complete = 'completed', fail = 'failed', cancel = 'cancelled', stall = 'failed', expire = 'cancelled',
-  spoil = 'failed' }
+local STATUS_OF = { complete = 'completed', fail = 'failed', cancel = 'cancelled', stall = 'failed',
+  expire = 'cancelled', spoil = 'failed' }
