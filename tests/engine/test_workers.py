@@ -28,6 +28,7 @@ from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.engine.work.feeder import Feeder
 from am2z_trio.testing.events import expect_event
 from tests.support.servers import RedisProcess
+from tests.support.waiting import until
 
 on_both_hosts = pytest.mark.anyio
 
@@ -81,6 +82,50 @@ async def test_a_worker_without_a_free_slot_sleeps_although_a_delayed_job_is_due
         assert (await second.result()).success
     assert order == [1, 2]
     assert looks < 50
+
+
+class _Fickle:
+    """What a feeder holds beyond its places: none once a claim was answered, as if a job had ended meanwhile
+    that took long."""
+
+    in_a_row = 1
+
+    def __init__(self) -> None:
+        self._ahead = 5
+
+    def ahead(self, _concurrency: int) -> int:
+        return self._ahead
+
+    def ran(self, _seconds: float) -> None:
+        pass
+
+    def claimed(self, _seconds: float) -> None:
+        self._ahead = 0
+
+
+@on_both_hosts
+async def test_a_worker_that_holds_more_than_it_would_claim_now_claims_again_later(
+    make_runtime,
+):
+    gate = anyio.Event()
+
+    @processor(queue=QueueOptions(concurrency=1))
+    async def work(n: int) -> int:
+        await gate.wait()
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(work)
+        await runtime.pause(work)
+        jobs = [await runtime.submit(work, n) for n in range(3)]
+        (feeder,) = runtime.node.fleet.workers.values()
+        feeder.delivery.prefetch = _Fickle()
+        await runtime.resume(work)
+        await until(lambda: len(feeder.delivery.buffer) == 2)
+        gate.set()
+        with anyio.fail_after(20):
+            assert [(await job.result()).unwrap() for job in jobs] == [0, 1, 2]
+            assert (await runtime.execute(work, 3)).unwrap() == 3
 
 
 # --- coming and going -----------------------------------------------------------------------------

@@ -263,7 +263,8 @@ class Feeder:
         self._on_unparked(self)
 
     async def _leave_lot(self) -> None:
-        self._in_lot = False
+        # Nobody wakes it any more: it is to see for itself when it wants some.
+        self._in_lot = self._parked = False
         try:
             await self._services.store.unpark(self.queue)
         except AM2ZError as error:
