@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import anyio
 import pytest
 
 from am2z_trio import (
+    AM2ZError,
     ConfigurationError,
     JobOptions,
     QueueOptions,
@@ -189,6 +191,31 @@ async def test_what_the_states_raise_is_raised_when_those_before_it_are_accepted
             await runtime.submit_many(plus_one, some())
         assert f"{MOST + 3} jobs, has been accepted" in caught.value.__notes__[0]
         assert await counted(runtime, "plus_one") == MOST + 3
+
+
+@dataclass(frozen=True)
+class _OutOfStockError(AM2ZError):
+    """One of a user's own: it is made, and can be changed, in no way but its own."""
+
+    item: str
+
+
+@pytest.mark.parametrize("raiser", ["states", "job_ids"])
+async def test_what_the_states_raise_is_raised_as_it_is_whatever_it_is(make_runtime, raiser):
+    raised = _OutOfStockError("apples")
+
+    def some() -> Iterator[str]:
+        yield from map(str, range(5))
+        raise raised
+
+    states = map(int, some()) if raiser == "states" else range(9)
+    async with make_runtime() as runtime:
+        runtime.register(plus_one)
+        with pytest.raises(_OutOfStockError) as caught:
+            ids = some() if raiser == "job_ids" else None
+            await runtime.submit_many(plus_one, states, job_ids=ids)
+        assert caught.value is raised
+        assert await counted(runtime, "plus_one") == 5
 
 
 async def test_what_is_wrong_for_all_of_them_is_said_before_any_state_is_read(make_runtime):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final, Generic, TypeVar, overload
 
 from am2z_trio.concurrency import Host
@@ -20,6 +21,7 @@ from am2z_trio.model.errors import AM2ZError, ConfigurationError, UnknownOutcome
 from am2z_trio.model.ids import chosen_id, is_made
 from am2z_trio.model.limits import KIB
 from am2z_trio.model.records import NO_STATE, Bulk, BulkAnswer
+from am2z_trio.model.telling import attempt
 
 from .job import Job, listen
 from .outgoing import refusal_of
@@ -197,18 +199,19 @@ class BulkSubmission(Generic[S]):
                     break
             except AM2ZError as error:
                 self._fault = self._placed(error, f"states[{self._read}]", self._read)
-            except Exception as error:
-                error.add_note(f"submit_many: what came before, {self._read:,} jobs, has been accepted")
-                self._fault = error
             if self._read % AT_ONCE == 0:
                 await self._host.checkpoint()
         return written
 
     def _write_next(self, written: _Written, codec: StateCodec[S]) -> bool:
         """Add the next job; returns whether there may be more to add."""
-        state = self._held.pop() if self._held else next(self._states, END)
+        try:
+            state = self._held.pop() if self._held else next(self._states, END)
+        except Exception as error:
+            self._raised(error)
+            return False
         if state is END:
-            if self._chosen is not None and next(self._chosen, END) is not END:
+            if self._next_id() is not END and self._fault is None:
                 raise self._uneven()
             return False
         stored = state is None
@@ -221,7 +224,10 @@ class BulkSubmission(Generic[S]):
             return False
         blob = bytes(NO_STATE) if state is None else codec.encode(state)
         if self._chosen is not None:
-            written.chosen.append(self._chosen_id())
+            given = self._next_id()
+            if self._fault is not None:
+                return False
+            written.chosen.append(self._chosen_id(given))
             written.inputs.append(codec.digest(state))
         written.stored = stored
         written.states.append(blob)
@@ -229,9 +235,22 @@ class BulkSubmission(Generic[S]):
         self._read += 1
         return True
 
-    def _chosen_id(self) -> str:
-        assert self._chosen is not None
-        given = next(self._chosen, END)
+    def _next_id(self) -> object:
+        """The next one that is given; `END` where there is none, or none can be read."""
+        try:
+            return END if self._chosen is None else next(self._chosen, END)
+        except Exception as error:
+            self._raised(error)
+            return END
+
+    def _raised(self, error: Exception) -> None:
+        """What is given cannot be read any further."""
+        note = f"submit_many: what came before, {self._read:,} jobs, has been accepted"
+        # Not every exception takes one.
+        attempt(partial(error.add_note, note), None)
+        self._fault = error
+
+    def _chosen_id(self, given: object) -> str:
         if given is END:
             raise self._uneven()
         id = chosen_id(given, self._request.session)
