@@ -15,6 +15,7 @@ from am2z_trio import (
     JobOptions,
     QueueOptions,
     ResourceError,
+    Session,
     SessionStoppedError,
     UnknownOutcomeError,
     ValidationError,
@@ -22,6 +23,7 @@ from am2z_trio import (
 )
 from am2z_trio.engine.submission.bulk import MOST, MOST_BYTES, Ids
 from am2z_trio.model.records import NO_STATE, WIRE_VERSION, Bulk, Enqueue, JobSpec
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -332,6 +334,35 @@ async def test_leaving_a_session_waits_for_those_that_it_has_submitted(make_runt
             await anyio.wait_all_tasks_blocked()
             assert ran == []
             gate.set()
+
+
+async def test_leaving_a_session_waits_for_those_that_are_submitted_meanwhile(make_runtime):
+    gates, ended = [anyio.Event(), anyio.Event()], list[int]()
+
+    @processor
+    async def waits(n: int) -> int:
+        await gates[n].wait()
+        ended.append(n)
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(waits)
+        async with anyio.create_task_group() as tasks:
+            sessions, left = list[Session](), anyio.Event()
+
+            async def visit() -> None:
+                async with runtime.session("alice") as session:
+                    await session.submit(waits, 0)
+                    sessions.append(session)
+                assert ended == [0, 1]
+                left.set()
+
+            tasks.start_soon(visit)
+            await until(lambda: sessions)
+            await sessions[0].submit_many(waits, [1])
+            gates[0].set()
+            await until(lambda: left.is_set() or ended == [0])
+            gates[1].set()
 
 
 async def test_a_session_that_is_being_stopped_takes_none(make_runtime):

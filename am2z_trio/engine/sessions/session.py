@@ -205,11 +205,12 @@ class Session:
     async def wait_submitted(self) -> None:
         """Wait until everything that was submitted has ended."""
         steps = 0
-        while self._many:
-            await self._many.pop().wait()
-        while self._submitted:
+        while self._many or self._submitted:
             # Out of the list first: others may submit meanwhile.
-            await self._submitted.pop().result()
+            if self._many:
+                await self._many.pop().wait()
+            else:
+                await self._submitted.pop().result()
             steps += 1
             if steps % AT_ONCE == 0:
                 await current_host().checkpoint()
