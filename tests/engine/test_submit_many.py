@@ -284,6 +284,22 @@ async def test_without_a_state_they_work_on_that_of_their_session(make_runtime):
         assert (await runtime.state.get("alice")).version == 5
 
 
+async def test_a_job_that_is_asked_for_again_and_again_is_waited_for_once(make_runtime):
+    async with make_runtime() as runtime:
+        runtime.register(plus_one)
+        await runtime.pause(plus_one)
+        jobs = await runtime.submit_many(plus_one, [1, 2])
+        for _ in range(5):
+            # As who looks again now and then.
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(jobs[1].result)
+                await until(lambda: len(runtime.node.in_flight))
+                tasks.cancel_scope.cancel()
+        assert len(runtime.node.in_flight._waiters.of(jobs[1].id)) == 1
+        await runtime.resume(plus_one)
+        assert (await jobs[1].result()).unwrap() == 3
+
+
 async def test_cancelled_it_has_submitted_the_first_ones(make_runtime):
     ran = list[int]()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from am2z_trio.engine.processors.processor import Processor, name_of
 from am2z_trio.engine.processors.result import ProcessorResult
@@ -12,6 +13,7 @@ from am2z_trio.engine.submission.job import Job
 from am2z_trio.engine.submission.request import SubmitRequest
 from am2z_trio.engine.submission.waiter import Waiter
 from am2z_trio.model.checks import require, require_text
+from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.limits import MAX_REASON_BYTES, MAX_SESSION_BYTES
 from am2z_trio.model.options import JobOptions
 from am2z_trio.model.records import JobView
@@ -179,9 +181,14 @@ class JobMethods(Life):
     ) -> Jobs[S]:
         node, name = self._running(), name_of(processor)
         codec, ids = await node.submissions.submit_many(processor, states, job_ids, request)
+        waiters = WeakValueDictionary[str, Waiter]()
 
         def join(id: str) -> Waiter:
-            return self._running().submissions.join(id, name, request.session)
+            # Each look makes a handle: those of one job wait for it together.
+            waiter = waiters.get(id)
+            if waiter is None or isinstance(waiter.outcome, AM2ZError):
+                waiter = waiters[id] = self._running().submissions.join(id, name, request.session)
+            return waiter
 
         def handle(id: str) -> Job[S]:
             return Job(
