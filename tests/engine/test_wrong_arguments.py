@@ -81,8 +81,12 @@ FEED: dict[str, str | None] = {
 }
 """How a job is asked for. `None`: a parameter whose value is data of any kind."""
 
-MANY: dict[str, str | None] = {name: kind for name, kind in FEED.items() if name != "wait_for_worker"}
-MANY |= {"state": None, "states": "states", "job_ids": "many ids"}
+MANY: dict[str, str | None] = {
+    **{name: kind for name, kind in FEED.items() if name != "wait_for_worker"},
+    "state": None,
+    "states": "states",
+    "job_ids": "many ids",
+}
 """How many are asked for, for which nobody waits."""
 
 EVENTS: dict[str, str | None] = {"pattern": "text", "session": "session", "job": "optional id"}
