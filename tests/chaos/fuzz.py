@@ -50,6 +50,7 @@ from am2z_trio.model.records import (
     Enqueue,
     EnqueueAnswer,
     Grant,
+    Handed,
     InboxMessage,
     JobSpec,
     MayGoOn,
@@ -60,6 +61,7 @@ from am2z_trio.model.records import (
     Standing,
     StateRecord,
     StateWrite,
+    handed_at_once,
 )
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.model.transitions import TERMINAL
@@ -91,6 +93,11 @@ _RAW: Final = msgspec.Raw(b"\x01")
 
 class Violation(AssertionError):
     """A promise was broken."""
+
+
+def number_of(token: str) -> int:
+    """Later grants have greater ones."""
+    return int(token.partition(":")[0])
 
 
 class Tally(Counter[str]):
@@ -329,6 +336,24 @@ class Witness:
                 self.held.pop(id, None)
         self.claims.add(claim)
 
+    def handed(self, node: str, queue: str, grant: Grant, tally: Tally, *, alive: bool) -> None:
+        """A job was given to a node as it came: by an answer, or by a message, which tells of it later."""
+        id, token = grant.spec.id, grant.token
+        if token in self.granted:
+            return
+        tally["jobs given as they came"] += 1
+        self.granted[token] = (node, queue, 0)
+        if number_of(self.newest.get(id, "0:")) > number_of(token):
+            return
+        held = self.held.get(id)
+        if held is not None and held.token not in self.retired:
+            raise Violation(f"I6: {id} given to {node}; {held.node} is alive and holds it")
+        self.newest[id] = token
+        if alive:
+            self.held[id] = Held(node, token)
+        else:
+            self.held.pop(id, None)
+
     def settled(self, settlement: Settlement, answer: SettleAnswer, tally: Tally) -> None:
         id, token = settlement.id, settlement.token
         tally[f"settle: {answer.status}"] += 1
@@ -364,7 +389,7 @@ class Witness:
 
     def enqueued(self, request: Enqueue, answer: EnqueueAnswer) -> None:
         id = request.spec.id
-        if answer.status != "queued":
+        if answer.status != "queued" or answer.token in self.granted:
             return
         if request.again:
             self.again.add(id)
@@ -444,6 +469,12 @@ class Worker(Actor):
             self.wanted[message.id] = message.token
         elif isinstance(message, MayGoOn):
             self.going_on.add(message.token)
+        elif isinstance(message, Handed):
+            self._take(message)
+
+    def _take(self, handed: Handed) -> None:
+        for grant in handed.answer.grants:
+            self.grants[grant.spec.id] = grant
 
     def on_reconnect(self) -> None:
         self.has_strays = True
@@ -500,7 +531,11 @@ class Worker(Actor):
 
     async def _claim(self, queue: str) -> None:
         self.seq += 1
-        answer: ClaimAnswer = await self.ask("claim", queue, self.seq, self.rng.randint(1, 4), LIMITS[queue])
+        limit = self.rng.randint(1, 4)
+        unasked = 0 if self.episode.quiet else self.rng.randint(0, limit)
+        answer: ClaimAnswer = await self.ask(
+            "claim", queue, self.seq, limit, LIMITS[queue], False, 1, unasked
+        )
         if answer.lost:
             await self._lost()
         for grant in answer.grants:
@@ -531,7 +566,10 @@ class Worker(Actor):
         """A durable call: the same id whenever the parent runs."""
         id = f"{grant.spec.id}/1"
         spec = JobSpec(WIRE_VERSION, id, "free", grant.spec.session, _RAW, self.name, parent=grant.spec.id)
-        await self.episode.send(self, Enqueue(spec=spec, queue="free", again=True))
+        child = Enqueue(spec=spec, queue="free", again=True)
+        answer = await self.episode.send(self, child, ["free"] if self.chance(0.5) else [])
+        if answer.token:
+            self._take(handed_at_once(child, answer))
         self.going_on.discard(grant.token)
         await self.ask("step_aside", grant.spec.id, grant.token)
         await rest(self.rng.randint(1, 6))
@@ -736,15 +774,16 @@ class Episode:
         self._sessions[id] = session
         return id
 
-    async def send(self, actor: Actor, job: Enqueue) -> None:
+    async def send(self, actor: Actor, job: Enqueue, at_rest: Sequence[str] = ()) -> EnqueueAnswer:
         if job.spec.parent:
             self.run_again(job.spec.id)
             self._sessions[job.spec.id] = job.spec.session
-        (answer,) = await actor.ask("enqueue", [job])
+        (answer,) = cast("list[EnqueueAnswer]", await actor.ask("enqueue", [job], at_rest))
         if answer.status in ("queued", "dup"):
             self.accepted.add(job.spec.id)
         else:
             self.tally[f"refused: {answer.status}"] += 1
+        return answer
 
     def run_again(self, id: str) -> None:
         """From now on nothing that was heard of it need be so."""
@@ -856,6 +895,10 @@ class Episode:
             listener = by_inbox.get(channel)
             if listener is None:
                 continue
+            for message in inbox(payload):
+                if isinstance(message, Handed):
+                    (grant,) = message.answer.grants
+                    self.witness.handed(listener.name, message.queue, grant, self.tally, alive=True)
             if not self.quiet and self.rng.random() < 0.2:
                 self.tally["fault: message lost"] += 1
                 continue
@@ -877,7 +920,11 @@ class Episode:
                 witness.settled(request.given[0][0], answer, self.tally)
             case "enqueue":
                 (answer,) = self._decode("enqueue", request.given, reply)
-                witness.enqueued(request.given[0][0], answer)
+                (job,) = request.given[0]
+                witness.enqueued(job, answer)
+                if answer.token:
+                    (grant,) = handed_at_once(job, answer).answer.grants
+                    witness.handed(node, job.queue, grant, self.tally, alive=not request.actor.done)
                 self.tally[f"enqueue: {answer.status}"] += 1
             case "join":
                 witness.leases[node] = self.now + int(LEASE * 1000)

@@ -34,6 +34,7 @@ PROVES = (
     "enqueue: dup",
     "reconcile: held",
     "reconcile: lost",
+    "jobs given as they came",
 )
 """What the faults lead to."""
 

@@ -19,8 +19,10 @@ from hypothesis.stateful import get_state_machine_test, invariant
 from am2z_trio.concurrency import current_host
 from am2z_trio.model.codec import checksum
 from am2z_trio.model.records import StateWrite, plain_name
+from am2z_trio.store.redis.begun import enqueue_call
 from am2z_trio.store.redis.keys import spell
-from am2z_trio.testing.conformance import CASES, Bench, run_case
+from am2z_trio.store.redis.store import RedisStore
+from am2z_trio.testing.conformance import CASES, Bench, job, run_case
 from tests.chaos.auditor import Finding, audit
 from tests.store.test_conformance import RedisBackend
 from tests.store.test_stateful import NO_EXPLAIN, StoreMachine
@@ -52,6 +54,36 @@ async def expired_states_go(backend: RedisBackend) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def a_call_that_comes_again_tells_what_it_has_given(backend: RedisBackend) -> None:
+    """What no port shows, as the client sees to it: its answer was lost."""
+    async with current_host().open_nursery() as nursery:
+        bench = Bench(backend, nursery)
+        node = await bench.node()
+        store = node.store
+        assert isinstance(store, RedisStore)
+        await store.claim("q", node.next_seq("q"), 3, unasked=3)
+        call = enqueue_call(bench.clock(), 5000, node.name, [job("j1"), job("j2")], ["q"])
+        (given, told), again = await store.link.eval_records(*call), await store.link.eval_records(*call)
+        assert (given[0], given[2], told) == (b"handed", 2, [])
+        # The other one is told by a message alone: it might run twice, where that is late.
+        assert again == [[b"handed", given[1], 0], [b"active", b"", b""]]
+        other = enqueue_call(bench.clock(), 5000, node.name, [job("j1")], ["q"])
+        assert await store.link.eval_records(*other) == [[b"active", b"", b""]]
+        nursery.cancel_scope.cancel()
+
+
+async def who_leaves_late_is_searched_for_no_more(backend: RedisBackend) -> None:
+    """It was taken for dead, and there is much to look through for the lots that it is in."""
+    async with current_host().open_nursery() as nursery:
+        bench = Bench(backend, nursery)
+        node = await bench.node()
+        leaving = spell("am2z", "leaving")
+        backend.server.call("HSET", leaving, node.name, "17")
+        await node.store.leave()
+        assert backend.server.call("EXISTS", leaving) == 0
+        nursery.cancel_scope.cancel()
+
+
 def found_after(case: str, url: str, server: Any) -> list[Finding] | str:
     """Run a case on an empty server: how it failed, or what the auditor finds in what is left."""
 
@@ -71,7 +103,11 @@ def found_after(case: str, url: str, server: Any) -> list[Finding] | str:
         return audit(connection, steady_flow=False, known_since_ever=False)
 
 
-OF_REDIS: dict[str, Callable[[RedisBackend], Awaitable[None]]] = {"expired states go": expired_states_go}
+OF_REDIS: dict[str, Callable[[RedisBackend], Awaitable[None]]] = {
+    "expired states go": expired_states_go,
+    "a call that comes again tells what it has given": a_call_that_comes_again_tells_what_it_has_given,
+    "who leaves late is searched for no more": who_leaves_late_is_searched_for_no_more,
+}
 
 ALL_CASES = (*OF_REDIS, *CASES)
 

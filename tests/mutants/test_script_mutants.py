@@ -140,6 +140,22 @@ MUTANTS = {
     ),
     "who sends and is at rest is given nothing at once": Mutant(("ENQUEUE",), "at_rest[queue] = own", ""),
     "who sends and is at rest is given more than one": Mutant(("ENQUEUE",), "at_rest[queue] = nil", ""),
+    "a call that comes again does not tell what it has given": Mutant(
+        ("ENQUEUE",), "local is_own = known[1]", "local is_own = false and known[1]"
+    ),
+    "any call tells what the node was given": Mutant(
+        ("ENQUEUE",), "string.match(known[12] or '', ':(.*)$') == nonce", "true"
+    ),
+    "what a message tells of is told by the answer to the same call, too": Mutant(
+        ("ENQUEUE",), "(own and ':' or ':-')", "':'"
+    ),
+    "a job that comes twice in one call is given twice": Mutant(("ENQUEUE",), "and not given[id]", ""),
+    "who was handed all that it takes stays in the lot": Mutant(
+        ("ENQUEUE",), "redis.call('ZREM', lot_key(queue), node)\n  end\n  if not own", "end\n  if not own"
+    ),
+    "who leaves late is searched for": Mutant(
+        ("LEAVE",), "redis.call('HDEL', leaving_key(), node)\n  redis.call('DEL'", "redis.call('DEL'"
+    ),
     "who has too little room is given all that it asks for": Mutant(
         ("CLAIM",), "tonumber(unasked) - #found", "limit - #found"
     ),

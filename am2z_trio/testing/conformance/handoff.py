@@ -229,3 +229,12 @@ class HandoffCases:
         await b.store.enqueue([job("j"), job("k")])
         assert ids_of(grants_of(await a.heard())) == ["j", "k"]
         assert (await a.stats()).active == 2
+
+    async def test_a_job_that_comes_twice_in_one_call_is_given_once(self, bench: Bench) -> None:
+        a = await bench.node()
+        await park(a, 9)
+        known = EnqueueAnswer(status="dup")
+        first, *others = await a.store.enqueue([job("j1"), job("j1"), job("j2"), job("j2")], ["q"])
+        assert (bool(first.token), others) == (True, [known, EnqueueAnswer(status="queued"), known])
+        assert ids_of(grants_of(await a.heard())) == ["j2"]
+        assert (await a.stats()).active == 2

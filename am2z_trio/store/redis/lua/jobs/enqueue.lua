@@ -58,6 +58,8 @@ end
 
 local answers, size = {}, 0
 local ACCEPTED = {}
+-- Jobs that the node is given by this answer.
+local given = {}
 
 -- Jobs of a shared list stand there in their order, all at once.
 local arrivals, arrivals_order = {}, {}
@@ -86,7 +88,8 @@ local function answer_known(id, origin, known, parent, depth, stays)
   end
   if stays and not ENDED[known[1]] then redis.call('HSET', key, 'stays', '1') end
   if depth ~= '' then call_for(load(id), depth) end
-  if known[1] == 'active' and known[11] == own and string.match(known[12] or '', ':(.*)$') == nonce then
+  local is_own = known[1] == 'active' and known[11] == own and not given[id]
+  if is_own and string.match(known[12] or '', ':(.*)$') == nonce then
     -- This very call has made it, and is sent again.
     return { 'handed', known[12], 0 }
   end
@@ -104,6 +107,7 @@ local function came(queue, id, status, node, token, left, is_own)
   tell('job:started', now, node, id, { attempt = 1 })
   if not is_own then return ACCEPTED end
   at_rest[queue] = nil
+  given[id] = true
   return { 'handed', token, left }
 end
 

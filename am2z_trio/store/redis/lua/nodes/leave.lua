@@ -23,6 +23,7 @@ local left = unserve_all(node, now) or redis.call('EXISTS', active_key(node)) ==
 if not left then
   redis.call('HDEL', graces_key(), node)
   redis.call('HDEL', leases_key(), node)
+  redis.call('HDEL', leaving_key(), node)
   redis.call('DEL', claims_key(node))
   redis.call('ZREM', nodes_key(), node)
   if redis.call('EXISTS', nodes_key()) == 0 then redis.call('DEL', look_key(), sweep_key()) end

@@ -54,7 +54,8 @@ local function hand_over(queue, id, spec, remaining, now, nonce, own)
     hands_out[queue] = false
     return nil
   end
-  local token = whole(redis.call('INCR', fence_key())) .. ':' .. nonce
+  -- Where a message tells of it, no answer does, not even to the same call that comes again.
+  local token = whole(redis.call('INCR', fence_key())) .. (own and ':' or ':-') .. nonce
   if spare > 1 then
     park(queue, node, now, spare - 1)
   else
