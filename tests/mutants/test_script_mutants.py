@@ -153,6 +153,7 @@ MUTANTS = {
     "who was handed all that it takes stays in the lot": Mutant(
         ("ENQUEUE",), "redis.call('ZREM', lot_key(queue), node)\n  end\n  if not own", "end\n  if not own"
     ),
+    "no jobs give their session a turn": Mutant(("ENQUEUE",), "if #ids > 0 and not known", "if not known"),
     "who leaves late is searched for": Mutant(
         ("LEAVE",), "redis.call('HDEL', leaving_key(), node)\n  redis.call('DEL'", "redis.call('DEL'"
     ),

@@ -104,15 +104,17 @@ def of_enqueue(job: Enqueue) -> tuple[Argument, ...]:
 
 def of_bulk(bulk: Bulk) -> tuple[Argument, ...]:
     """What `enqueue.lua` takes of many jobs that are alike."""
-    _, queue, _, origin, more, *what = of_enqueue(bulk.like)
-    head, middle, tail = _around(bulk.like.spec)
+    like = msgspec.structs.replace(bulk.like, input="")
+    _, queue, _, origin, more, *what = of_enqueue(like)
+    head, middle, tail = _around(like.spec)
     if not bulk.chosen:
         many = ManyJobs(queue, origin, head, middle, tail, bulk.prefix, bulk.first, more)
         return ("", *many, *what, *bulk.states)
     for id in bulk.chosen:
         require_text(id)
     many = ManyJobs(queue, origin, head, middle, tail, "", "", more)
-    each: Iterator[tuple[Argument, ...]] = zip(bulk.chosen, bulk.states, bulk.inputs, strict=True)
+    inputs = bulk.inputs if like.again else [""] * len(bulk.chosen)
+    each: Iterator[tuple[Argument, ...]] = zip(bulk.chosen, bulk.states, inputs, strict=True)
     return ("", *many, *what, *chain.from_iterable(each))
 
 

@@ -73,6 +73,8 @@ class BulkCases:
         refused = EnqueueAnswer(status="stopped")
         more = bulk(job(session="s"), 3, first=3)
         assert await a.store.enqueue_bulk(more) == BulkAnswer(accepted=1, refused=refused)
+        new = bulk(job(session="s"), 3, first=9)
+        assert await a.store.enqueue_bulk(new) == BulkAnswer(accepted=0, refused=refused)
         assert await a.claim(9) == []
 
     async def test_ids_that_were_chosen_are_those_of_one_job_each(self, bench: Bench) -> None:
@@ -118,3 +120,24 @@ class BulkCases:
         assert await a.store.enqueue_bulk(bulk(job(), 0)) == BulkAnswer(accepted=0)
         assert await a.store.enqueue_bulk(bulk(job(session="s"), 0)) == BulkAnswer(accepted=0)
         assert await a.store.enqueue_bulk(bulk(job(priority=1), 0)) == BulkAnswer(accepted=0)
+
+    async def test_no_jobs_keep_none_from_who_waits_for_it(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.claim("q", a.next_seq("q"), 1, unasked=1)
+        await a.store.enqueue_bulk(bulk(job(session="s"), 0))
+        (answer,) = await a.store.enqueue([job("j")], ["q"])
+        assert answer.token
+
+    async def test_inputs_count_where_ids_are_chosen_to_run_again_and_are_each_ones_own(
+        self, bench: Bench
+    ) -> None:
+        a = await bench.node()
+        assert await a.store.enqueue_bulk(bulk(job(input="x", again=True), 2)) == BulkAnswer(accepted=2)
+        views = await a.store.view(["made-1", "made-2"])
+        assert [view is not None and view.input for view in views] == ["", ""]
+        plain = msgspec.structs.replace(bulk_of(job(), ["x", "y"]), like=job())
+        assert await a.store.enqueue_bulk(plain) == BulkAnswer(accepted=2)
+        assert ids_of(await a.claim(9)) == ["made-1", "made-2", "x", "y"]
+        unknown = EnqueueAnswer(status="unknown")
+        joining = msgspec.structs.replace(plain, like=job(joins=True), chosen=["x", "z"])
+        assert await a.store.enqueue_bulk(joining) == BulkAnswer(accepted=1, refused=unknown)

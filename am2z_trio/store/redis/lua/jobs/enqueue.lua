@@ -286,7 +286,7 @@ local function enqueue_alike(i)
   for from = 1, known and 0 or #keys, 1000 do
     known = known or server.call('EXISTS', unpack(keys, from, math.min(from + 999, #keys))) > 0
   end
-  if not known and not (what[3] ~= '' and is_stopping(what[3], now)) then
+  if #ids > 0 and not known and not (what[3] ~= '' and is_stopping(what[3], now)) then
     accept_alike(ids, specs, queue, origin, what[2], what[3])
     return { #ids }
   end
