@@ -39,11 +39,14 @@ from am2z_trio.model.records import (
     QueueLimits,
     Settlement,
     StateWrite,
+    handed_at_once,
 )
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store.redis.keys import anchor
 from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.testing.conformance import SETTINGS, Clock, Node, job
+from am2z_trio.testing.conformance.builders import bulk as many_alike
+from am2z_trio.testing.conformance.builders import bulk_of
 from am2z_trio.wire.client import RedisClient
 from tests.support.servers import RedisProcess
 from tests.wire.peer import bulk, hello, open_peers, push
@@ -162,6 +165,7 @@ class Operations:
         store, id, session = node.store, f"j{chance.randrange(12)}", chance.choice(("s", "t"))
         steps: dict[str, Callable[[], Awaitable[Any]]] = {
             "enqueue": lambda: self._enqueue(node),
+            "bulk": lambda: self._enqueue_bulk(node),
             "claim": lambda: self._claim(node),
             "settle": lambda: self._settle(node),
             "report": lambda: store.report(id, "1:x", 0.5),
@@ -211,10 +215,31 @@ class Operations:
                 deadline=chance.choice((None, None, 5.0)),
                 on_complete=chance.choice((None, Retention(count=1))),
                 on_fail=chance.choice((None, Retention(age=60.0))),
+                builds_on=self._told(),
             )
             for _ in range(chance.randrange(1, 4))
         ]
-        await node.store.enqueue(jobs)
+        if chance.random() < 0.5:
+            jobs = [job(f"j{chance.randrange(12)}", session=chance.choice(("", "s")), origin=node.name)]
+        answers = await node.store.enqueue(jobs, chance.choice(((), ("q",))))
+        for request, answer in zip(jobs, answers, strict=True):
+            if answer.token:
+                self._grants += handed_at_once(request, answer).answer.grants
+
+    def _told(self) -> tuple[tuple[str, str], ...]:
+        """What the job is built on, if anything."""
+        if not self._grants or self._chance.random() < 0.8:
+            return ()
+        return tuple((grant.spec.id, grant.token) for grant in self._grants[-2:])
+
+    async def _enqueue_bulk(self, node: Node) -> None:
+        chance = self._chance
+        like = job(session=chance.choice(("", "s", "t")), priority=chance.choice((0, 0, 3)))
+        first = chance.randrange(10)
+        many = many_alike(like, 2, first)
+        if chance.random() < 0.4:
+            many = bulk_of(like, [f"j{first}", f"j{first + 1}"])
+        await node.store.enqueue_bulk(msgspec.structs.replace(many, prefix="j"))
 
     async def _claim(self, node: Node) -> None:
         chance = self._chance
@@ -227,7 +252,10 @@ class Operations:
                 QueueLimits(starts=3, per=5.0, delays_excess=chance.random() < 0.5),
             )
         )
-        answer = await node.store.claim("q", node.next_seq(), chance.randrange(1, 5), limits)
+        limit, in_a_row, unasked = chance.randrange(1, 5), chance.randrange(1, 4), chance.randrange(5)
+        answer = await node.store.claim(
+            "q", node.next_seq(), limit, limits, chance.random() < 0.1, in_a_row, unasked
+        )
         self._grants += answer.grants
         self._grants = self._grants[-20:]
 
@@ -248,6 +276,7 @@ class Operations:
                     result=b"\x01",
                     delay=chance.choice((0.0, 1.0)),
                     commit=chance.choice((None, commit)),
+                    builds_on=self._told(),
                 )
             ]
         )
@@ -317,6 +346,9 @@ async def fuzz_records(server: RedisProcess, chance: random.Random, *, steps: in
                 done.append(await operations.one())
             await nodes[0].store.join()
             await nodes[0].store.pause("q", False)
+            for node in nodes:
+                # What comes is claimed, not given to whoever waits.
+                await node.store.unpark("q")
             await nodes[0].store.enqueue([job(f"last{n}", session="u" * n) for n in range(3)])
             left = {"last0", "last1", "last2"}
             for _ in range(200):
