@@ -102,8 +102,10 @@ class ToldRequest(Request):
         self._told = told
 
     def wake(self, value: Any = None) -> None:
-        self.spot = None
-        self._told(self.answer_of(value))
+        told, self.spot = self._told, None
+        # Who is told may hold this request: a circle, and all that it is about would wait to be collected.
+        del self._told
+        told(self.answer_of(value))
 
     async def park(self) -> Any:
         raise AssertionError("nobody waits for it")

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from weakref import ref
 
 import anyio
 import pytest
 
 from am2z_trio.concurrency import current_host
 from am2z_trio.wire.connection import Connection
-from am2z_trio.wire.request import Request
+from am2z_trio.wire.request import Request, ToldRequest
 from am2z_trio.wire.resp import pack
+from am2z_trio.wire.scripts import Script
 
 from .peer import MemoryStream, bulk, confirmation, push, start
 from .test_resp import EXPECTED, REPLIES, STREAM, readable
@@ -268,3 +270,23 @@ async def test_the_end_does_not_wait_for_a_peer_that_takes_nothing() -> None:
 async def wait_lost(wire: Wire) -> None:
     """Wait until the connection has broken, which cancels the block; look at it after that."""
     await wire.host.sleep(1000)
+
+
+class _Asker:
+    """Is told of an answer, and holds the request."""
+
+    def __init__(self) -> None:
+        self.request = ToldRequest(b"", Script("some", "return 1"), self._told)
+        self.answer = b""
+
+    def _told(self, answer: bytes) -> None:
+        self.answer = answer
+
+
+def test_who_was_told_of_an_answer_is_not_left_to_the_garbage_collector() -> None:
+    asker = _Asker()
+    asker.request.wake(b"yes")
+    assert asker.answer == b"yes"
+    gone = ref(asker)
+    del asker
+    assert gone() is None
