@@ -44,6 +44,8 @@ from am2z_trio.model.records import (
     NO_STATE,
     UNLIMITED,
     WIRE_VERSION,
+    Bulk,
+    BulkAnswer,
     CancelRequest,
     ClaimAnswer,
     Commit,
@@ -615,6 +617,8 @@ class Caller(Actor):
     def __init__(self, episode: Episode, name: str) -> None:
         super().__init__(episode, name)
         self.heard: dict[str, Settled] = {}
+        self.numbers = 1
+        """Of the next job that is sent with others in one step."""
 
     def on_message(self, message: InboxMessage) -> None:
         if isinstance(message, Settled):
@@ -622,12 +626,23 @@ class Caller(Actor):
 
     async def live(self) -> None:
         while not self.episode.quiet:
-            jobs = [self._job() for _ in range(self.rng.randint(1, 4))]
-            for job in jobs:
-                await self.episode.send(self, job)
+            if self.chance(0.15):
+                jobs = await self._send_many()
+            else:
+                jobs = [self._job() for _ in range(self.rng.randint(1, 4))]
+                for job in jobs:
+                    await self.episode.send(self, job)
             for job in jobs:
                 await self._wait(job)
         self.episode.wire.subscribe(self.inbox, False)
+
+    async def _send_many(self) -> list[Enqueue]:
+        """In one step; returns those that were accepted."""
+        like, many = self._job(), self.rng.randint(2, 5)
+        first, self.numbers = self.numbers, self.numbers + many
+        states = [bytes(like.spec.state)] * many
+        bulk = Bulk(like=like, states=states, prefix=f"{self.name}-", first=first)
+        return await self.episode.send_many(self, bulk)
 
     def _job(self) -> Enqueue:
         rng, episode = self.rng, self.episode
@@ -785,6 +800,15 @@ class Episode:
             self.tally[f"refused: {answer.status}"] += 1
         return answer
 
+    async def send_many(self, actor: Actor, bulk: Bulk) -> list[Enqueue]:
+        jobs = [bulk.job(number) for number in range(len(bulk.states))]
+        self._sessions.update({job.spec.id: job.spec.session for job in jobs})
+        answer: BulkAnswer = await actor.ask("enqueue_bulk", bulk)
+        self.tally["jobs accepted with others"] += answer.accepted
+        jobs = jobs[: answer.accepted]
+        self.accepted.update(job.spec.id for job in jobs)
+        return jobs
+
     def run_again(self, id: str) -> None:
         """From now on nothing that was heard of it need be so."""
         self.witness.again.add(id)
@@ -926,6 +950,10 @@ class Episode:
                     (grant,) = handed_at_once(job, answer).answer.grants
                     witness.handed(node, job.queue, grant, self.tally, alive=not request.actor.done)
                 self.tally[f"enqueue: {answer.status}"] += 1
+            case "enqueue_bulk":
+                (many,) = request.given
+                accepted = self._decode("enqueue_bulk", request.given, reply).accepted
+                witness.queued.update(many.job(number).spec.id for number in range(accepted))
             case "join":
                 witness.leases[node] = self.now + int(LEASE * 1000)
             case "leave":

@@ -35,6 +35,7 @@ PROVES = (
     "reconcile: held",
     "reconcile: lost",
     "jobs given as they came",
+    "jobs accepted with others",
 )
 """What the faults lead to."""
 
