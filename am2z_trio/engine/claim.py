@@ -70,8 +70,8 @@ class Claim:
         "is_limited",
         "is_running",
         "may_go_on",
+        "part_of",
         "path",
-        "root",
         "scope",
         "since",
         "stop",
@@ -94,14 +94,19 @@ class Claim:
         """Jobs it has called in this run."""
         self.builds_on: tuple[EarlyOutcome, ...] = ()
         """Outcomes that this run was told before they were recorded."""
-        self.root = self
-        """The job in the store that this is part of: itself, unless it is run inline."""
+        self.part_of: Claim | None = None
+        """The job in the store that it is run inline in, if it is."""
         self.path = ""
         """Where in its root an inline call is."""
         self.counts = False
         """Whether it takes up room in the node's capacity now."""
         self.began = self.ended = since
         """When its code ran last, by the host's clock."""
+
+    @property
+    def root(self) -> Claim:
+        """The job in the store that this is part of: itself, unless it is run inline."""
+        return self.part_of or self
 
     def cancel(self, stop: Stop) -> None:
         """Stop the job at its next checkpoint, or before it starts. The first reason stays."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import Any
+from weakref import ref
 
 import pytest
 
@@ -34,9 +35,15 @@ class Refusing:
         return []
 
 
+class Holding(SimpleNamespace):
+    """Whoever holds a claim."""
+
+    stops_when_cut_off = True
+
+
 def claim(id: str) -> Claim:
     grant: Any = SimpleNamespace(spec=SimpleNamespace(id=id), token=f"token of {id}")
-    holder: Any = SimpleNamespace(stops_when_cut_off=True)
+    holder: Any = Holding()
     return Claim(grant, holder, 0.0)
 
 
@@ -54,3 +61,11 @@ async def test_the_store_hears_of_claims_that_were_given_up_though_it_refuses_at
     await holdings.look()
     assert store.asked == [[("a", "token of a"), ("b", "token of b")]]
     assert claims.given_up() == []
+
+
+def test_a_claim_that_nobody_holds_any_more_is_not_left_to_the_garbage_collector():
+    one = claim("a")
+    assert one.root is one
+    gone = ref(one.holder)
+    del one
+    assert gone() is None

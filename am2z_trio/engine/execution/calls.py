@@ -184,7 +184,7 @@ class Calls:
         )
         grant = msgspec.structs.replace(claim.grant, spec=spec, attempt=1, remaining=None)
         child = Claim(grant, claim.holder, self._host.now())
-        child.root, child.path = root, f"{claim.path}{request.key}/"
+        child.part_of, child.path = root, f"{claim.path}{request.key}/"
         return child
 
     async def _try_until_settled(
