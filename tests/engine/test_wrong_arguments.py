@@ -163,7 +163,7 @@ TABLE: dict[type, dict[str, dict[str, str | None]]] = {
 
 WRONG["reason"] = [5, None, b"x", []]
 
-INTERNAL = {(Context, "own"), (Context, "call_each"), (JobState, "commit")}
+INTERNAL = {(Context, "own"), (Context, "call_part"), (Context, "call_each"), (JobState, "commit")}
 """Public by name; called by the engine alone."""
 
 TOLD = {"id": "session", "job_ids": "job_id", "type": "a state of type", "processors": "processor"}
