@@ -216,6 +216,7 @@ class Operations:
                 on_complete=chance.choice((None, Retention(count=1))),
                 on_fail=chance.choice((None, Retention(age=60.0))),
                 builds_on=self._told(),
+                only_asked=chance.random() < 0.2,
             )
             for _ in range(chance.randrange(1, 4))
         ]

@@ -121,6 +121,7 @@ MUTANTS = {
     "a job that is handed out is held by nobody": Mutant(
         ("ENQUEUE",), "  redis.call('HSET', active_key(node), id, token)", ""
     ),
+    "what is to be asked for is handed out": Mutant(("ENQUEUE",), " and only_asked == ''", ""),
     "a queue that is paused or limited hands out": Mutant(
         ("ENQUEUE",), "not (limits[1] or limits[2] or limits[3]) and", ""
     ),

@@ -222,6 +222,7 @@ class StoreMachine(RuleBasedStateMachine):
         parent=st.sampled_from([""] * 6 + IDS[:3]),
         again=st.sampled_from([False, False, True]),
         stays=st.booleans(),
+        only_asked=st.sampled_from([False, False, False, True]),
         at_rest=st.sampled_from([(), ("p",), ("p", "q")]),
     )
     def enqueue(

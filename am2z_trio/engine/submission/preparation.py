@@ -86,9 +86,8 @@ class Preparation:
         request = checked(name, state, request)
         chosen = (request.options or ANY_OPTIONS).over(entry.queue.default_job_options)
         limits = limits_of(request, chosen, began)
-        deadline = self._deadline(request, limits)
         spec = self._spec(name, state, request, chosen, entry.codec)
-        enqueue = self._enqueue(spec, state, request, chosen, entry, deadline)
+        enqueue = self._enqueue(spec, state, request, chosen, entry, limits)
         return Prepared(entry.codec, enqueue, limits, entry.assumed)
 
     def bulk_of(self, like: Enqueue, states: list[bytes], chosen: list[str], inputs: list[str]) -> Bulk:
@@ -152,10 +151,10 @@ class Preparation:
         request: SubmitRequest,
         chosen: JobOptions,
         entry: Entry[S],
-        deadline: float,
+        limits: Limits | None,
     ) -> Enqueue:
         """What the store is told of it."""
-        queue = entry.queue
+        queue, deadline = entry.queue, self._deadline(request, limits)
         joins = request.job_id is not None and is_made(request.job_id)
         return Enqueue(
             spec=spec,
@@ -174,6 +173,7 @@ class Preparation:
             on_complete=Retention.of(chosen.remove_on_complete),
             on_fail=Retention.of(chosen.remove_on_fail),
             builds_on=request.builds_on,
+            only_asked=limits is not None and limits.worker is not None,
         )
 
     def _deadline(self, request: SubmitRequest, limits: Limits | None) -> float:

@@ -119,6 +119,9 @@ class Enqueue(msgspec.Struct, frozen=True, kw_only=True):
     on_fail: Retention | None = None
     builds_on: tuple[EarlyOutcome, ...] = ()
     """What the run that calls it was told before it was recorded."""
+    only_asked: bool = False
+    """It is claimed, and given to nobody unasked: who would take it back from a worker that is gone must know
+    whether that has begun it."""
 
 
 class Bulk(msgspec.Struct, frozen=True, kw_only=True):

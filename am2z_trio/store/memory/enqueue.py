@@ -122,7 +122,7 @@ class Enqueuing:
         ledger.outbox.tell("job:enqueued", job, now)
         if job.status == "later":
             ledger.put_later(job, now + request.delay * 1000)
-        elif (given := self._handoff.give(job, now)) is None:
+        elif (given := self._handoff.give(job, now, only_asked=request.only_asked)) is None:
             ledger.put(job)
         else:
             return given

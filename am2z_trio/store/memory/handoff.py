@@ -23,12 +23,12 @@ class Handoff:
         self.withholds = False
         """Many come at once, and are claimed together."""
 
-    def give(self, job: JobRecord, now: float) -> EnqueueAnswer | None:
+    def give(self, job: JobRecord, now: float, *, only_asked: bool) -> EnqueueAnswer | None:
         """Give a job that comes to the node that sends it, if that is at rest, or to the one that has waited
         longest; `None` if it has to wait. Its size is a matter of the way there (`PUSHED_BYTES`)."""
         queue, ledger = self._ledger.queue(job.queue), self._ledger
         has_place = bool(job.priority or job.debounce or job.spec.state == NO_STATE)
-        if has_place or self.withholds or not queue.parked:
+        if has_place or only_asked or self.withholds or not queue.parked:
             return None
         own = self.at_rest.get(job.queue, "")
         if not self._takes(queue, own):

@@ -49,6 +49,7 @@ class MoreOfJob(NamedTuple):
     debounce: Argument
     keep: Argument
     outcomes: Argument
+    only_asked: Argument
 
 
 class ManyJobs(NamedTuple):
@@ -93,7 +94,7 @@ def of_enqueue(job: Enqueue) -> tuple[Argument, ...]:
         and job.max_stalled == agreed.MAX_STALLED
         and job.on_complete is None
         and job.on_fail is None
-        and not job.builds_on
+        and not (job.builds_on or job.only_asked)
     )
     if not plain:
         return (*head, "+", *_more(job))
@@ -199,6 +200,7 @@ def _more(job: Enqueue) -> MoreOfJob:
         debounce=debounce_name(job) if job.debounce else "",
         keep=_keep(job),
         outcomes=_outcomes(job.builds_on),
+        only_asked=1 if job.only_asked else "",
     )
 
 

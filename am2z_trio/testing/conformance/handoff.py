@@ -119,6 +119,20 @@ class HandoffCases:
         assert grants_of(await a.heard()) == []
         assert {*ids_of(await a.claim(9))} == {"urgent", "last", "stored"}
 
+    async def test_what_is_to_be_asked_for_is_not_handed_out(self, bench: Bench) -> None:
+        """Nor is what comes behind it in the same call; and not to who sends it either."""
+        a, b = await bench.node("a"), await bench.node("b")
+        await park(a, 9)
+        await b.store.enqueue([job("j1", only_asked=True), job("j2")])
+        assert grants_of(await a.heard()) == []
+        assert ids_of(await a.claim(9)) == ["j1", "j2"]
+        await park(b, 9, "r")
+        answer = await b.store.enqueue([job("j3", "r", only_asked=True)], ["r"])
+        assert answer == [EnqueueAnswer(status="queued")]
+        view = (await b.store.view(["j3"]))[0]
+        assert view is not None
+        assert (view.status, view.deliveries) == ("waiting", 0)
+
     async def test_a_job_of_a_session_and_one_that_was_called_are_handed_out(self, bench: Bench) -> None:
         a, b = await bench.node("a"), await bench.node("b")
         await park(a, 9)

@@ -9,7 +9,8 @@
 --          '', how deep it is in calls or '', to run it again if it has ended without completing, a nonce of this
 --          request (8 characters), 1 if it stays when nobody waits for it, else 0, and the digest of what it is given
 --          or ''; '=' to join a known job and make none; or '', debounce key or '', how long its record is kept, as
---          `retain` reads it, or ''; outcomes that it is built on, as `are_recorded` reads them
+--          `retain` reads it, or ''; outcomes that it is built on, as `are_recorded` reads them; 1 if it is given to
+--          nobody unasked, or ''
 --          Or, for jobs that are alike, all at once: '', queue, origin, what is before the id in their specs, between
 --          id and state, and after the state, what their ids begin with, and the number of the first one, which its id
 --          ends with in hex, or ''; then as for one job, without the digest; then per job its state, or where there is
@@ -128,7 +129,7 @@ end
 
 -- What becomes of any job; its answer.
 local function enqueue(id, queue, spec, origin, processor, session, skey, priority, delay, deadline, max_stalled, turn,
-  most, parent, depth, again, debounce, keep, outcomes)
+  most, parent, depth, again, debounce, keep, outcomes, only_asked)
   if not are_recorded(outcomes) then return { 'unfounded' } end
   local key, known = job_key(id), {}
   if server.call('EXISTS', key) == 1 then
@@ -204,7 +205,7 @@ local function enqueue(id, queue, spec, origin, processor, session, skey, priori
   if debounce ~= '' then add('debounce', debounce) end
   if gen then add('gen', gen) end
   local node, token, left, is_own
-  if status == 'waiting' and priority == 0 and turn == '' and debounce == '' then
+  if status == 'waiting' and priority == 0 and turn == '' and debounce == '' and only_asked == '' then
     node, token, left, is_own = hand_over(queue, id, spec, tonumber(deadline), now, nonce, at_rest[queue])
   end
   if node then status, fields[4] = 'active', 'active' end
@@ -256,10 +257,10 @@ local function enqueue_alike(i)
   i = i + 8
   -- Many are claimed together.
   hands_out[queue] = false
-  local what = { queue, '', '', '0', '0', '-1', MAX_STALLED, '', '0', '', '', '', '', '', '' }
+  local what = { queue, '', '', '0', '0', '-1', MAX_STALLED, '', '0', '', '', '', '', '', '', '' }
   if more == '+' then
-    what = { unpack(ARGV, i, i + 14) }
-    i = i + 15
+    what = { unpack(ARGV, i, i + 15) }
+    i = i + 16
   elseif more == '@' then
     local session, skey = unpack(ARGV, i, i + 1)
     what[2], what[3] = session, skey
@@ -307,15 +308,15 @@ while i <= #ARGV and size < REPLY_BYTES do
   local id, queue, spec, origin, more = unpack(ARGV, i, i + 4)
   i = i + 5
   if more == '+' then
-    answers[#answers + 1] = enqueue(id, queue, spec, origin, unpack(ARGV, i, i + 14))
-    i = i + 15
+    answers[#answers + 1] = enqueue(id, queue, spec, origin, unpack(ARGV, i, i + 15))
+    i = i + 16
   else
     local session, skey = unpack(ARGV, i, i + 1)
     if more == '@' then i = i + 2 else session, skey = '', '' end
     local plain = server.call('EXISTS', job_key(id)) == 0 and not string.find(id, '\0', 1, true)
     if not plain or skey ~= '' and is_stopping(skey, now) then
       answers[#answers + 1] = enqueue(id, queue, spec, origin, queue, session, skey, '0', '0', '-1', MAX_STALLED, '',
-        '0', '', '', '', '', '', '')
+        '0', '', '', '', '', '', '', '')
     else
       answers[#answers + 1] = accept_plain(id, queue, spec, origin, session, skey)
     end
