@@ -8,53 +8,35 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from trio.testing import wait_all_tasks_blocked
 
 from am2z_trio import Processor, QueueRuntime, chain, parallel, processor
-from am2z_trio.wire import client
 from am2z_trio.wire.connection import Connection
-from am2z_trio.wire.stream import open_stream
+from tests.structure.turns import Turns
+from tests.support.servers import RedisProcess
 
-JOBS = 20
+JOBS = 40
 """Of which the cheapest counts: the others met a service of the node at its own business."""
 
 
-class Heard:
-    """A stream that notes when something comes. It hands that on when nobody has anything else to do, so how
-    fast the server is makes no difference."""
+class Trips(Turns):
+    """Counts the turns of the server's that something was asked before: so often it was waited for, one time
+    after the other."""
 
-    def __init__(self, stream: Any, trips: Trips) -> None:
-        self._stream, self._trips = stream, trips
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    async def receive_some(self, most: int) -> bytes:
-        data: bytes = await self._stream.receive_some(most)
-        await wait_all_tasks_blocked()
-        self._trips.heard = True
-        return data
-
-
-class Trips:
-    """Counts the calls that were made after something had been heard of the server since the one before: so
-    often it was waited for, one time after the other."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, server: RedisProcess) -> None:
+        super().__init__(monkeypatch, server)
         self.count = 0
-        self.heard = True
+        self._is_over = True
         send = Connection.send
 
         def sent(connection: Connection, request: Any) -> None:
-            self.count += self.heard
-            self.heard = False
+            self.count += self._is_over
+            self._is_over = False
             send(connection, request)
 
-        async def opened(*args: Any) -> Any:
-            return Heard(await open_stream(*args), self)
-
         monkeypatch.setattr(Connection, "send", sent)
-        monkeypatch.setattr(client, "open_stream", opened)
+
+    def on_over(self) -> None:
+        self._is_over = True
 
 
 def noted(name: str) -> Processor[dict[str, int]]:
@@ -72,16 +54,16 @@ D, E, F = noted("d"), noted("e"), noted("f")
 @pytest.mark.parametrize(
     ("made", "most"),
     [
-        (D, 3),
+        (D, 2),
         # What a part comes to and what follows from that go together. Parts of one queue come together, too.
-        (chain("one after the other", [D, E, F]), 9),
-        (parallel("at once", [D, D, D]), 5),
-        (chain("of both", [parallel("two", [D, D]), F]), 9),
+        (chain("one after the other", [D, E, F]), 5),
+        (parallel("at once", [D, D, D]), 3),
+        (chain("of both", [parallel("two", [D, D]), F]), 5),
     ],
     ids=lambda given: getattr(given, "name", None),
 )
-async def test_a_composition_waits_for_the_server_seldom(redis_url, monkeypatch, made, most):
-    trips = Trips(monkeypatch)
+async def test_a_composition_waits_for_the_server_seldom(redis_url, redis_server, monkeypatch, made, most):
+    trips = Trips(monkeypatch, redis_server)
     async with QueueRuntime(redis_url) as runtime:
         runtime.register(made)
         found = list[int]()
