@@ -138,7 +138,7 @@ class Claiming:
     def _room(self, call: _Claim) -> int:
         """How many jobs the call may take: as many as it asks for, and the limits let begin."""
         queue, limits = call.queue, call.limits
-        while queue.starts and queue.starts[0] <= call.now - limits.per * 1000:
+        while limits.starts and queue.starts and queue.starts[0] <= call.now - limits.per * 1000:
             queue.starts.popleft()
         call.starts = limits.starts - len(queue.starts) if limits.starts else call.limit
         queue.most_active = limits.most_active

@@ -30,6 +30,14 @@ class LimitCases:
         (stats,) = await a.store.stats(["q"])
         assert (stats.waiting, stats.active, stats.delayed) == (3, 3, 0)
 
+    async def test_a_rate_limit_knows_of_starts_from_before_it_was_lifted(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job(f"j{n}") for n in range(3)])
+        limits = QueueLimits(starts=1, per=10.0)
+        assert ids_of(await a.claim(1, limits=limits)) == ["j0"]
+        assert ids_of(await a.claim(1)) == ["j1"]
+        assert await a.claim(1, limits=limits) == []
+
     async def test_a_rate_limit_may_set_jobs_aside(self, bench: Bench) -> None:
         a = await bench.node("a")
         limits = QueueLimits(starts=1, per=1.0, delays_excess=True)
