@@ -16,6 +16,7 @@ from am2z_trio.model.records import UNLIMITED, Commit, Enqueue, JobSpec, QueueLi
 from am2z_trio.store.ports import StoreSettings
 from am2z_trio.store.redis.keys import TEMPLATES, spell
 from am2z_trio.store.redis.store import RedisStore
+from benchmarks.scripts.probe import drive
 from tests.chaos.auditor import PERMANENT, Outside, audit
 from tests.chaos.keyspace import CHANNELS, TYPES
 from tests.store.test_stateful import (
@@ -28,7 +29,7 @@ from tests.store.test_stateful import (
     StoreMachine,
     TurnMachine,
 )
-from tests.support.blocking import BlockingClient, blocking_store, drive
+from tests.support.blocking import BlockingClient, blocking_store
 
 PER_SESSION = QueueLimits(per_session=1)
 LONG = 30 * 24 * 3600 * 1000

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from am2z_trio.model.records import Settlement
+from benchmarks.scripts.probe import drive
 from tests.chaos.fuzz import Tally, Violation, Wire, run
 from tests.chaos.test_auditor import Town
 from tests.mutants.test_script_mutants import Mutant, mutate
-from tests.support.blocking import drive
 
 FAULTS = (
     "request lost",

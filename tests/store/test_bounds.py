@@ -19,7 +19,8 @@ from am2z_trio.store.redis.keys import spell
 from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.testing.conformance import SETTINGS, job
 from benchmarks import scripts as bench
-from tests.support.blocking import BlockingClient, blocking_store, drive
+from benchmarks.scripts.probe import drive
+from tests.support.blocking import BlockingClient, blocking_store
 
 NOW = 1_000_000
 SIZES = {

@@ -58,7 +58,8 @@ from am2z_trio.store.redis.keys import anchor, spell
 from am2z_trio.store.redis.rows import inbox
 from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.wire.scripts import Script
-from tests.support.blocking import BlockingClient, blocking_store, drive
+from benchmarks.scripts.probe import drive
+from tests.support.blocking import BlockingClient, blocking_store
 
 T = TypeVar("T")
 

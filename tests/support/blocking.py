@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import redis
 
@@ -12,18 +12,7 @@ from am2z_trio.store.ports import StoreSettings
 from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.wire.programs import FUNCTIONS_SINCE
 from am2z_trio.wire.scripts import Script
-
-T = TypeVar("T")
-
-
-def drive(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never waits."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        value: T = done.value
-        return value
-    raise AssertionError("the store waited")
+from benchmarks.scripts.probe import drive
 
 
 class BlockingClient:
