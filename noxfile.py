@@ -10,7 +10,8 @@ The suite has a Python, a server and a host (Trio, or asyncio for what runs on b
 * what depends on the Python or the server (`DIFFERS`), on pairs of these such that each host meets
   every Python and every server. The rest is code of our own that takes the same way on all of them:
   run again it would find what it has found
-* the whole of it on every Python, server and host: `nox -s matrix`, which is for a night
+* the whole of it on every Python, server and host: `nox -s matrix`, which is for a night; so is
+  `nox -s mutants`, in which bugs are put into the scripts and must be found
 
 A few tests that fail are run once more, alone (`tests/second_chance.py`), and named if they then pass.
 """
@@ -113,7 +114,7 @@ DIFFERS = (
     "tests/hostile/test_names.py",
     # Annotations, signatures, exceptions, threads, context variables.
     "tests/cli",
-    "tests/docs",
+    "tests/docs/test_pages.py",
     "tests/model",
     "tests/policy",
     "tests/engine/test_annotations.py",
@@ -145,7 +146,7 @@ class Suite(NamedTuple):
 
     def arguments(self) -> list[str]:
         """Say it to pytest."""
-        chosen = ("--ignore=tests/typing",) if self.whole else DIFFERS
+        chosen = ("--ignore=tests/typing", "-m", "not seeded") if self.whole else DIFFERS
         return ["-k", "asyncio" if self.host == "asyncio" else "not asyncio", *chosen]
 
 
@@ -175,7 +176,7 @@ def installed_server(session: nox.Session, server: str) -> dict[str, str]:
 
 def run_suites(session: nox.Session, suites: list[Suite]) -> None:
     """Run all of these on the session's Python, also after one that has failed."""
-    session.install("-e", ".[embedded,cli,test]")
+    session.install("-e", ".[embedded,ops,test]")
     failed: list[str] = []
     for suite in suites:
         name = f"{suite.host}, {suite.server} server, {'everything' if suite.whole else 'what differs'}"
@@ -218,6 +219,38 @@ def matrix(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site into build/site, strictly; `nox -s docs -- serve` shows it while one writes."""
+    session.install("-e", ".[docs,ops,web]")
+    what = session.posargs or ["build"]
+    # The variable keeps a notice about other tools' futures off the screen.
+    session.run("mkdocs", *what, "-f", "docs/site/mkdocs.yml", env={"NO_MKDOCS_2_WARNING": "1"})
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build sdist and wheel, look into them, and use the wheel, without extras, on each installed Python."""
+    session.install("build", "twine")
+    built = Path(session.create_tmp(), "dist")
+    shutil.rmtree(built, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(built), silent=True)
+    source, wheel = (str(found) for end in ("*.tar.gz", "*.whl") for found in built.glob(end))
+    session.run("twine", "check", "--strict", source, wheel)
+    checks = Path("tests", "structure", "package.py").resolve()
+    session.run("python", str(checks), "contents", source, wheel)
+    for version in PYTHONS:
+        clean = Path(session.create_tmp(), f"clean-{version}")
+        python = sys.executable if version == PYTHONS[0] else f"python{version}"
+        session.run(python, "-m", "venv", "--clear", str(clean), external=True)
+        pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        session.run(str(clean / "bin" / "python"), *pip, wheel, external=True)
+        with session.chdir(clean):
+            # Not of the tree: what is installed.
+            env = {"PYTHONPATH": None}
+            session.run("bin/python", "-W", "error", str(checks), "installed", env=env, external=True)
+
+
+@nox.session
 def protocol(session: nox.Session) -> None:
     """Fuzz the protocol: `nox -s protocol -- 2000000 7` injects so many faults, from that seed on."""
     session.install("-e", ".[embedded,test]")
@@ -244,6 +277,22 @@ def chaos(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def mutants(session: nox.Session) -> None:
+    """Put some 250 bugs into the scripts, one at a time: each must be found. For a night, and after a change
+    of Lua: `nox -s mutants -- -k "a lock"` for those whose names say so."""
+    session.install("-e", ".[embedded,ops,test]")
+    session.run("pytest", *PARALLEL, "-m", "seeded", "tests/mutants", *session.posargs)
+
+
+@nox.session(default=False)
+def schedules(session: nox.Session) -> None:
+    """A virtual year of ten schedules and three racing nodes, on both stores: `nox -s schedules -- --seed 7`
+    for another one."""
+    session.install("-e", ".[embedded,ops,test]")
+    session.run("python", "-m", "tests.chaos.year", *session.posargs)
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Compare with the peers: an hour, or minutes with `nox -s bench -- --short`; `-- --help` says more."""
     session.install("-e", ".[dev]")
@@ -253,7 +302,7 @@ def bench(session: nox.Session) -> None:
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """Look for rare failures with new seeds, for so many minutes: `nox -s soak -- 30` (default 10)."""
-    session.install("-e", ".[embedded,cli,test]")
+    session.install("-e", ".[embedded,ops,test]")
     minutes = float(session.posargs[0]) if session.posargs else 10.0
     ends, round = time.monotonic() + minutes * 60, 0
     while time.monotonic() < ends:

@@ -20,23 +20,29 @@ Floors, each importing only those below: `cli` and `testing`, `engine`, `store`,
 `policy`, `model`, `concurrency`. Their docstrings are the architecture pages.
 """
 
-from am2z_trio.engine.processors.compose import Composition, batch, chain, parallel, route
+from am2z_trio.engine.processors.compose import Composition, adapt, batch, chain, parallel, route
 from am2z_trio.engine.processors.context import Context
 from am2z_trio.engine.processors.decorator import processor
 from am2z_trio.engine.processors.plans import Payload
 from am2z_trio.engine.processors.processor import Processor
+from am2z_trio.engine.processors.resources import Resource
 from am2z_trio.engine.processors.result import ProcessorResult
+from am2z_trio.engine.processors.snapshot import snapshot_states
 from am2z_trio.engine.runtime.connection import ConnectionManager, Health
 from am2z_trio.engine.runtime.dead_letters import DeadLetter, DeadLetters
 from am2z_trio.engine.runtime.local import LocalRuntime
 from am2z_trio.engine.runtime.queue import QueueRuntime
+from am2z_trio.engine.runtime.schedules import ScheduleManager
 from am2z_trio.engine.runtime.state_managers import MemoryStateManager, RedisStateManager
 from am2z_trio.engine.runtime.stats import RuntimeStats, SessionStats
 from am2z_trio.engine.runtime.workers import WorkerManager
+from am2z_trio.engine.schedules.plan import Schedule
 from am2z_trio.engine.sessions.session import Session
 from am2z_trio.engine.states.locks import SessionLock
 from am2z_trio.engine.states.manager import StateManager, Versioned
 from am2z_trio.engine.submission.job import Job
+from am2z_trio.model.codecs import Codec
+from am2z_trio.model.crashes import ProcessCrashedError
 from am2z_trio.model.errors import (
     AccessDeniedError,
     AM2ZError,
@@ -48,6 +54,7 @@ from am2z_trio.model.errors import (
     DeadlineExceededError,
     DuplicateProcessorError,
     JobCancelledError,
+    JobExpiredError,
     JobNotFoundError,
     JobStalledError,
     LockLostError,
@@ -62,6 +69,7 @@ from am2z_trio.model.errors import (
     ResourceError,
     RouteNotFoundError,
     RuntimeStateError,
+    ScheduleNotFoundError,
     ServerReplyError,
     SessionStoppedError,
     StateConflictError,
@@ -73,6 +81,8 @@ from am2z_trio.model.errors import (
     ValidationError,
 )
 from am2z_trio.model.events import Event
+from am2z_trio.model.evolution import StateMigrationError, StateVersionError, UnknownFieldsError
+from am2z_trio.model.forms import StatesSnapshot
 from am2z_trio.model.options import (
     Backoff,
     CircuitBreaker,
@@ -81,10 +91,20 @@ from am2z_trio.model.options import (
     RateLimit,
     Retention,
     RetryPolicy,
+    Throttle,
 )
 from am2z_trio.model.records import QueueStats
 from am2z_trio.model.redis_options import RedisOptions
-from am2z_trio.model.runtime_options import ResourceLimits, RuntimeOptions
+from am2z_trio.model.retry import Retry
+from am2z_trio.model.runtime_options import ProcessOptions, ResourceLimits, RuntimeOptions
+from am2z_trio.model.schedules import ScheduleRun, ScheduleView
+from am2z_trio.model.version import VERSION
+from am2z_trio.model.waits import SignalRefusedError, WaitTimeoutError
+from am2z_trio.policy.compatibility import StatesChange, compare_states
+from am2z_trio.policy.cron import Cron, Every
+from am2z_trio.sync import SyncRuntime
+
+__version__ = VERSION
 
 __all__ = [
     "AM2ZError",
@@ -95,18 +115,22 @@ __all__ = [
     "CallDepthExceededError",
     "CircuitBreaker",
     "CircuitOpenError",
+    "Codec",
     "Composition",
     "ConfigurationError",
     "ConnectionManager",
     "Context",
+    "Cron",
     "DeadLetter",
     "DeadLetters",
     "DeadlineExceededError",
     "DuplicateProcessorError",
     "Event",
+    "Every",
     "Health",
     "Job",
     "JobCancelledError",
+    "JobExpiredError",
     "JobNotFoundError",
     "JobOptions",
     "JobStalledError",
@@ -119,6 +143,8 @@ __all__ = [
     "ParallelError",
     "Payload",
     "PayloadTooLargeError",
+    "ProcessCrashedError",
+    "ProcessOptions",
     "Processor",
     "ProcessorExecutionError",
     "ProcessorNotFoundError",
@@ -130,32 +156,51 @@ __all__ = [
     "RateLimit",
     "RedisOptions",
     "RedisStateManager",
+    "Resource",
     "ResourceError",
     "ResourceLimits",
     "Retention",
-    "RouteNotFoundError",
+    "Retry",
     "RetryPolicy",
+    "RouteNotFoundError",
     "RuntimeOptions",
     "RuntimeStateError",
     "RuntimeStats",
+    "Schedule",
+    "ScheduleManager",
+    "ScheduleNotFoundError",
+    "ScheduleRun",
+    "ScheduleView",
     "ServerReplyError",
     "Session",
     "SessionLock",
     "SessionStats",
     "SessionStoppedError",
+    "SignalRefusedError",
     "StateConflictError",
     "StateIntegrityError",
     "StateManager",
+    "StateMigrationError",
+    "StateVersionError",
+    "StatesChange",
+    "StatesSnapshot",
     "StepFailedError",
+    "SyncRuntime",
+    "Throttle",
     "TotalTimeoutError",
+    "UnknownFieldsError",
     "UnknownOutcomeError",
     "UnsupportedServerError",
     "ValidationError",
     "Versioned",
+    "WaitTimeoutError",
     "WorkerManager",
+    "adapt",
     "batch",
     "chain",
+    "compare_states",
     "parallel",
     "processor",
     "route",
+    "snapshot_states",
 ]

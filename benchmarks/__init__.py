@@ -12,5 +12,7 @@ What one run does, from the top:
 * `results` - the record, as JSON; `page` and `plot` are made of it
 
 Beside it, programs of their own: `scripts` (how long one script holds Redis at most), `sessions`, `states`,
-`compositions`. Compare within one run only: its rounds are interleaved, so drift hits every contender alike.
+`compositions`, `looking` (pages and searches over millions of jobs), `viewing` (the console before them);
+`filling` makes the jobs of the last two. Compare within one run only: its rounds are interleaved, so drift
+hits every contender alike.
 """

@@ -25,7 +25,8 @@ without persistence. The first run installs them: minutes, once, below --environ
   python -m benchmarks --only noop --contender am2z_trio floor --rounds 5           one question
   python -m benchmarks page DIR           make table and plot anew from DIR/results.json
 
-Programs of their own, each with --help: python -m benchmarks scripts | sessions | states | compositions
+Programs of their own, each with --help:
+  python -m benchmarks scripts | sessions | states | compositions | looking | viewing
 """
 EPILOG: Final = """\
 measures:

@@ -73,13 +73,14 @@ def _plain_progress(title: str, total: int | None) -> Iterator[Advance]:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A plain table: the first column to the left, figures to the right."""
-    cells = [[str(heading) for heading in headings], *([_cell(value) for value in row] for row in rows)]
+    """A plain table: text to the left, figures to the right; nothing is cut."""
+    cells = [list(headings), *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(headings))]
+    are_figures = [bool(rows) and all(_is_figure(row[i]) for row in rows) for i in range(len(headings))]
     lines = [
         "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.rjust(width) if is_figure else cell.ljust(width)
+            for cell, width, is_figure in zip(row, widths, are_figures, strict=True)
         ).rstrip()
         for row in cells
     ]
@@ -87,7 +88,11 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(lines)
 
 
+def _is_figure(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _cell(value: object) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not isinstance(value, int | float) or isinstance(value, bool):
         return shown(str(value))
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"

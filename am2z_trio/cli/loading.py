@@ -6,6 +6,7 @@ import importlib
 import sys
 import traceback
 from pathlib import Path
+from types import ModuleType
 from typing import TypeVar
 
 from am2z_trio.model.errors import AM2ZError, ConfigurationError
@@ -22,20 +23,7 @@ def load(target: str, kind: type[T], what: str) -> T:
     module_name, colon, name = target.partition(":")
     if not colon or not module_name or not name:
         raise ConfigurationError(f"{target!r}: write it as MODULE:{what.upper()}, such as app.jobs:price")
-    path = Path(module_name)
-    if module_name.endswith(".py"):
-        sys.path.insert(0, str(path.parent.resolve()))
-        module_name = path.stem
-    else:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (module_name == error.name or module_name.startswith(error.name + ".")):
-            raise ConfigurationError(f"{target!r}: there is no module {error.name!r}", cause=error) from None
-        raise _failed(target, module_name, error) from None
-    except Exception as error:
-        raise _failed(target, module_name, error) from None
+    module = _imported(target, module_name)
     found = getattr(module, name, None)
     if found is None:
         names = ", ".join(sorted(n for n, value in vars(module).items() if isinstance(value, kind)))
@@ -43,6 +31,29 @@ def load(target: str, kind: type[T], what: str) -> T:
     if not isinstance(found, kind):
         raise ConfigurationError(f"{target!r} is a {type(found).__name__}, not a {what}")
     return found
+
+
+def load_all(target: str, kind: type[T]) -> list[T]:
+    """All objects of a kind that a module has by a name, each once: `module.path`, or `file.py`."""
+    found = [value for value in vars(_imported(target, target)).values() if isinstance(value, kind)]
+    return [*{id(value): value for value in found}.values()]
+
+
+def _imported(target: str, module_name: str) -> ModuleType:
+    path = Path(module_name)
+    if module_name.endswith(".py"):
+        sys.path.insert(0, str(path.parent.resolve()))
+        module_name = path.stem
+    else:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module_name == error.name or module_name.startswith(error.name + ".")):
+            raise ConfigurationError(f"{target!r}: there is no module {error.name!r}", cause=error) from None
+        raise _failed(target, module_name, error) from None
+    except Exception as error:
+        raise _failed(target, module_name, error) from None
 
 
 def _failed(target: str, module: str, error: Exception) -> AM2ZError:

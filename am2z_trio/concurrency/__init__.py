@@ -7,6 +7,7 @@ once; hold on to what it returns instead of asking again per call.
 
 Beside them stands what is made of them and knows no job:
 
+* `awaiting` - where a coroutine waits
 * `groups`, `contexts`, `stack` - what an error in a group means, whose context a call runs in, deep calls
 * `keyed_lock`, `capacity` - one task per name at a time; so many at a time
 * `batching` - what gathers while a call is under way goes with the next

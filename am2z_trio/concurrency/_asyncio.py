@@ -83,6 +83,9 @@ class AsyncioHost:
         except RuntimeError:
             return None
 
+    def coroutine_of(self, task: object) -> object:
+        return cast("asyncio.Task[Any]", task).get_coro()
+
     def is_cancellation(self, error: BaseException) -> bool:
         # Anybody may raise `CancelledError`, and cancel a task past its scopes.
         if not issubclass(type(error), asyncio.CancelledError):

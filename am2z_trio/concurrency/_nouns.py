@@ -137,6 +137,10 @@ class Host(Protocol):
         """Stands for the task that calls, and no other."""
         ...
 
+    def coroutine_of(self, task: object) -> object:
+        """What a task that `current_task` has named runs."""
+        ...
+
     def effective_deadline(self) -> float:
         """When the current task's enclosing scopes will cancel it; `inf` for never."""
         ...

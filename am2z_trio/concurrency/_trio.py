@@ -83,6 +83,9 @@ class TrioHost:
         except RuntimeError:
             return None
 
+    def coroutine_of(self, task: object) -> object:
+        return cast(Task, task).coro
+
     def is_cancellation(self, error: BaseException) -> bool:
         # One that was kept, and is raised again where no scope is cancelled, would be absorbed by the next
         # nursery on its way, and end its tasks without a word.
@@ -111,11 +114,14 @@ class TrioHost:
     sees_scopes = _sees_scopes()
 
     def leave_inner(self, scope: CancelScope) -> bool:
-        task, status = current_task(), cast(Any, scope)._cancel_status
-        if task._cancel_status is status:  # pyright: ignore[reportPrivateUsage]
+        # Without `cast`, which is a call: this is done for every job.
+        task: Any = current_task()
+        asked: Any = scope
+        status = asked._cancel_status
+        if task._cancel_status is status:
             return False
-        nurseries = cast(Any, task)._child_nurseries
-        while (inner := cast(Any, task)._cancel_status) is not status:
+        nurseries = task._child_nurseries
+        while (inner := task._cancel_status) is not status:
             left = inner._scope
             left.cancel()
             left.__exit__(None, None, None)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import decimal
 import types
-from collections.abc import Coroutine, Generator
-from contextvars import Context, copy_context
+from collections.abc import Coroutine, Generator, Mapping
+from contextvars import Context, ContextVar, copy_context
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+
+NOTHING: Final[Mapping[ContextVar[str], str]] = {}
 
 DECIMAL: Final = "decimal_context"
 """Name of the variable that `decimal` keeps its context in."""
@@ -24,8 +26,11 @@ class OwnContext:
 
     __slots__ = ("_decimal", "_own")
 
-    def __init__(self) -> None:
+    def __init__(self, also: Mapping[ContextVar[str], str] = NOTHING) -> None:
+        """`also`: what is set in it beside that."""
         self._own = own = copy_context()
+        for variable, value in also.items():
+            own.run(variable.set, value)
         # Its value is an object that is changed in place, so that copies of the variable would share it.
         has_one = any(variable.name == DECIMAL for variable in own)
         self._decimal = own.run(decimal.getcontext) if has_one else None

@@ -10,16 +10,28 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from am2z_trio.concurrency import CancelScope, Event
+from am2z_trio.concurrency.capacity import Capacity
 from am2z_trio.model.records import EarlyOutcome, Grant, SettleAnswer, Settlement
 
 
 class Stop(msgspec.Struct, frozen=True):
     """Why a job is to stop before its code has returned."""
 
-    kind: Literal["cancelled", "released", "lost"]
-    """`cancelled` is settled as such, `released` goes back to its queue; `lost` writes nothing, the
-    claim is not ours any more."""
+    kind: Literal["cancelled", "released", "parked", "lost"]
+    """`cancelled` is settled as such, `released` goes back to its queue, and `parked` when what it waits for
+    is there; `lost` writes nothing, the claim is not ours any more."""
     reason: str
+    """For `parked`: the keys of its waits, a line each."""
+    asked: float | None = None
+    """When this node heard of it, by the host's clock, where somebody has asked for it."""
+
+
+class Newer(Protocol):
+    """Where it is noted which jobs are for the nodes of a newer program."""
+
+    def left(self, why: str) -> None:
+        """One was left to them."""
+        ...
 
 
 class Holder(Protocol):
@@ -28,6 +40,11 @@ class Holder(Protocol):
     @property
     def queue(self) -> str:
         """The queue that the job is of."""
+        ...
+
+    @property
+    def newer(self) -> Newer:
+        """Its jobs that are for the nodes of a newer program."""
         ...
 
     @property
@@ -62,6 +79,7 @@ class Claim:
         "began",
         "builds_on",
         "called",
+        "caller",
         "calls",
         "counts",
         "ended",
@@ -72,8 +90,10 @@ class Claim:
         "may_go_on",
         "part_of",
         "path",
+        "room",
         "scope",
         "since",
+        "started",
         "stop",
     )
 
@@ -96,12 +116,18 @@ class Claim:
         """Outcomes that this run was told before they were recorded."""
         self.part_of: Claim | None = None
         """The job in the store that it is run inline in, if it is."""
+        self.caller: Claim | None = None
+        """The job that runs it inline, if one does."""
         self.path = ""
         """Where in its root an inline call is."""
+        self.room: Capacity | None = None
+        """What limits how many such jobs this node runs, if anything does."""
         self.counts = False
-        """Whether it takes up room in the node's capacity now."""
+        """Whether it takes up room there now."""
         self.began = self.ended = since
         """When its code ran last, by the host's clock."""
+        self.started = 0.0
+        """When it got its turn last, by the clock on the wall; 0: nobody has looked at that."""
 
     @property
     def root(self) -> Claim:
@@ -121,6 +147,10 @@ class Claim:
 
 running: Final[ContextVar[Claim | None]] = ContextVar("am2z running job", default=None)
 """The job whose code runs in this task, or in the one that has started it."""
+
+
+current_node: Final[ContextVar[str]] = ContextVar("am2z node", default="")
+"""Id of the node whose job, or handler of events, runs in this task."""
 
 
 def running_job() -> Claim | None:

@@ -34,6 +34,6 @@ class Here:
             where = "in another event loop of this thread"
         raise RuntimeStateError(
             f"the runtime lives {where}: all of it is to be used in the loop it was entered in "
-            "(in a thread of that loop, as plain processors run in one: anyio.from_thread.run or run_sync)",
+            "(from another thread, as plain processors run in one: runtime.from_thread)",
             context={"thread": thread},
         )

@@ -46,6 +46,11 @@ def is_context_manager(fn: Function) -> bool:
     return getattr(as_written(fn), "__code__", None) in _CONTEXT_MANAGERS
 
 
+def is_async_context_manager(fn: Function) -> bool:
+    """Whether it is what `asynccontextmanager` has made."""
+    return getattr(as_written(fn), "__code__", None) is _CONTEXT_MANAGERS[1]
+
+
 def _as_called(fn: Function) -> Iterator[Any]:
     """What runs when it is called, without what that goes on to call."""
     written = as_written(fn)

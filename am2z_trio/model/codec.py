@@ -2,7 +2,8 @@
 
 A state is encoded canonically (keys and sets in one order), so equal states have equal checksums.
 Keys may be what msgpack can say in one piece: texts, numbers, enums, dates, times, UUIDs, bytes, tuples.
-A time of a zone is kept as the moment it is, and read back as one of UTC.
+A time of a zone is kept as the moment it is, and read back as one of UTC. A state of a later version than
+the first says which it is (`evolution`).
 Refused when written: what msgpack cannot say (unsupported types, integers beyond 64 bits), what
 would not compare equal when read back (NaN), what nests too deep, what exceeds the limit.
 """
@@ -11,29 +12,35 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import math
 import re
-import reprlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
 
+from . import codecs
 from .errors import PayloadTooLargeError, ValidationError
+from .evolution import EXTENSION, Evolution, UnknownFieldsError, known_of, labelled, newer, unlabelled
 from .limits import MAX_TEXT_BYTES
+from .places import beyond_64_bits, difference, equal, fields_of, find, has_odd_keys, is_nan, why_none
 from .telling import attempt, class_of, cut, described, text_of
-from .types import why_unfit
+from .types import is_plain, why_unfit
+from .unknown import shape_with_records, unknown_fields
 
 DEFAULT_MAX_BYTES: Final = 1024 * 1024
 """Decoding can cost hundreds of times a payload's size, so the limit is checked before."""
 
 NIL: Final = msgspec.Raw(b"\xc0")
 
+MOST_FIELDS: Final = 10
+"""Unknown fields that an error names."""
+
 T = TypeVar("T")
 
-_state_encoder: Final = msgspec.msgpack.Encoder(order="deterministic")
-_sorted_encoder: Final = msgspec.msgpack.Encoder(order="sorted")
+_state_encoder: Final = msgspec.msgpack.Encoder(enc_hook=codecs.encode, order="deterministic")
+_sorted_encoder: Final = msgspec.msgpack.Encoder(enc_hook=codecs.encode, order="sorted")
+_plain_encoder: Final = msgspec.msgpack.Encoder(enc_hook=codecs.encode)
 _record_encoder: Final = msgspec.msgpack.Encoder()
 
 # A float64 whose exponent is all ones: NaN or infinity, or bytes of something else that look so.
@@ -58,16 +65,39 @@ class RecordDecoder(Generic[T]):
             raise ValidationError(f"not a {self._name} this version can read: {error}") from error
 
 
+class _Labelled(Exception):
+    """A state whose type says nothing has a label, and whoever reads it must know what that means."""
+
+
+def _on_extension(code: int, data: memoryview) -> object:
+    if code == EXTENSION:
+        raise _Labelled
+    return msgspec.msgpack.Ext(code, bytes(data))
+
+
 class StateCodec(Generic[T]):
-    """Encodes and decodes the states of one type."""
+    """Encodes and decodes the states of one type, in the version in which this program has them."""
 
-    __slots__ = ("_decode", "_max_bytes", "type")
+    __slots__ = ("_decode", "_max_bytes", "_takes_any", "evolution", "type")
 
-    def __init__(self, kind: type[T] | Any, *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+    def __init__(
+        self,
+        kind: type[T] | Any,
+        *,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        evolution: Evolution | None = None,
+        takes_any: bool = False,
+    ) -> None:
+        """`evolution`: that of the type itself by default. `takes_any`: to look at states as what they are,
+        whatever their version, where the type is plain data and says nothing of fields."""
         self.type = kind
+        self.evolution = known_of(kind) if evolution is None else evolution
         self._max_bytes = max_bytes
+        self._takes_any = takes_any and is_plain(kind)
         try:
-            self._decode = msgspec.msgpack.Decoder(kind).decode
+            self._decode = msgspec.msgpack.Decoder(
+                kind, dec_hook=codecs.decode, ext_hook=_on_extension
+            ).decode
             unfit = why_unfit(kind)
         except Exception as error:
             # What its fields' annotations name is looked up where its class was written.
@@ -79,26 +109,93 @@ class StateCodec(Generic[T]):
             raise ValidationError(f"a state of type {_type_name(kind)} cannot be kept: {unfit}")
 
     def decode(self, data: bytes | msgspec.Raw) -> T:
-        """Return the state; `ValidationError` with the path (`$.items[3]`) if it does not fit."""
+        """Return the state; `ValidationError` with the path (`$.items[3]`) if it does not fit,
+        `StateVersionError` if it is of a newer version than this program knows.
+
+        One of an older version is brought up to this one first."""
         if memoryview(data).nbytes > self._max_bytes:
-            raise _too_large(memoryview(data).nbytes, self._max_bytes)
+            self._require_small(data)
+        if self.evolution.version > 1:
+            return self.read(self.form(data))
         try:
             return self._decode(data)  # type: ignore[no-any-return]
-        except msgspec.ValidationError as error:
-            raise ValidationError(
-                f"the state does not fit {_type_name(self.type)}: {text_of(error)}"
-            ) from error
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ValidationError(f"the state is not readable: {text_of(error)}") from error
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            # Its type runs code of its own.
-            raise ValidationError(f"{_type_name(self.type)} refused the state: {described(error)}") from error
+            if isinstance(error, _Labelled | msgspec.ValidationError) and unlabelled(data) is not None:
+                return self.read(self.form(data))
+            raise self._refused(error) from error
+
+    def form(self, data: bytes | msgspec.Raw) -> bytes | msgspec.Raw | memoryview:
+        """The state as this program would have written it, without its version."""
+        found, known = unlabelled(data), self.evolution
+        version, payload = (1, data) if found is None else found
+        if version == known.version or self._takes_any:
+            return payload
+        what = _type_name(self.type)
+        if version > known.version:
+            raise newer(version, known.version, what)
+        try:
+            form = msgspec.msgpack.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ValidationError(f"the state is not readable: {text_of(error)}") from error
+        form = known.bring_up(form, version, what)
+        try:
+            return encode_state(form, max_bytes=self._max_bytes)
+        except ValidationError as error:
+            raise type(error)(
+                f"what the migration of {what} to version {known.version} returned: {error.message}",
+                context=error.context,
+            ) from error
+
+    def read(self, payload: bytes | msgspec.Raw | memoryview) -> T:
+        """`decode` a state of this program's own version, which has no label."""
+        try:
+            return self._decode(payload)  # type: ignore[no-any-return]
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: BaseException) -> ValidationError:
+        """The error of a state that cannot be read, of what decoding it has raised."""
+        if isinstance(error, msgspec.ValidationError):
+            return ValidationError(f"the state does not fit {_type_name(self.type)}: {text_of(error)}")
+        if isinstance(error, msgspec.DecodeError | UnicodeDecodeError | RecursionError):
+            return ValidationError(f"the state is not readable: {text_of(error)}")
+        # Its type runs code of its own.
+        return ValidationError(f"{_type_name(self.type)} refused the state: {described(error)}")
+
+    def require_whole(self, data: bytes, state: object, session: str) -> None:
+        """Refuse to make anything of a stored state, which has been read as `state`, that has fields which
+        the type does not know: written again, it would have lost them. `UnknownFieldsError` names them."""
+        shape = shape_with_records(self.type)
+        if shape is None:
+            return
+        form = self.form(data)
+        if _encoded(state) == form:
+            return
+        plain = msgspec.msgpack.decode(form)
+        found = [*islice(unknown_fields(shape, plain), MOST_FIELDS + 1)]
+        if found:
+            fields = ", ".join([*found[:MOST_FIELDS], *["…"][: len(found) - MOST_FIELDS]])
+            raise UnknownFieldsError(
+                f"the stored state of session {session!r} has fields that {_type_name(self.type)} does not "
+                f"know, and that would be lost: {cut(fields, MAX_TEXT_BYTES)}",
+                context={"session": session, "fields": cut(fields, MAX_TEXT_BYTES)},
+            )
+
+    def _require_small(self, data: bytes | msgspec.Raw) -> None:
+        found = unlabelled(data)
+        size = memoryview(data if found is None else found[1]).nbytes
+        if size > self._max_bytes:
+            raise _too_large(size, self._max_bytes)
 
     def encode(self, state: object) -> bytes:
         """Return canonical bytes; `ValidationError` if the state cannot be encoded."""
-        return encode_state(state, max_bytes=self._max_bytes)
+        payload = encode_state(state, max_bytes=self._max_bytes)
+        version = self.evolution.version
+        return payload if version == 1 else labelled(payload, version)
 
     def digest(self, state: object) -> str:
         """Names what `encode` takes; the same for a record and a mapping that say the same."""
@@ -111,16 +208,24 @@ class StateCodec(Generic[T]):
         The bytes are those of the state as it will be read, so 1 and 1.0 are one state where the type
         says float. Costs an encoding and a decoding more.
         """
-        again = self.decode(encode_state(state, max_bytes=self._max_bytes))
-        if not _equal(again, state):
+        again = self.read(encode_state(state, max_bytes=self._max_bytes))
+        if not equal(again, state):
             unsaid = f"the {class_of(state)} would be read back as something else"
-            found = attempt(lambda: _difference(state, again, "$"), unsaid)
+            found = attempt(lambda: difference(state, again, "$"), unsaid)
             if found is not None:
                 kind = _type_name(self.type)
                 raise ValidationError(
                     f"{cut(found, MAX_TEXT_BYTES)} as {kind}: say what it is in the state's type"
                 )
-        return _encoded(again)
+        payload, version = _encoded(again), self.evolution.version
+        return payload if version == 1 else labelled(payload, version)
+
+    def encode_over(self, state: object, before: bytes) -> bytes:
+        """`encode_exactly` what is made of a stored state, `before`: where that was read as plain data, it is
+        still of its version."""
+        data = self.encode_exactly(state)
+        found = unlabelled(before) if self._takes_any else None
+        return data if found is None else labelled(data, found[0])
 
 
 def encode_state(state: object, *, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
@@ -129,7 +234,7 @@ def encode_state(state: object, *, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
     if len(data) > max_bytes:
         raise _too_large(len(data), max_bytes)
     if _MAYBE_NAN.search(data) is not None:
-        where = _find(state, _is_nan)
+        where = find(state, is_nan)
         if where is not None:
             raise ValidationError(f"NaN at {where}: it equals nothing, itself included; use None")
     return data
@@ -142,23 +247,23 @@ def _encoded(state: object, encoder: msgspec.msgpack.Encoder = _state_encoder) -
         except (TypeError, ValueError, msgspec.MsgspecError):
             # Msgspec puts keys in order that are texts, and members of sets that it can compare. Those of
             # other kinds are put in the order of their bytes.
-            data = _record_encoder.encode(_in_order(state))
+            data = _plain_encoder.encode(_in_order(state))
         if encoder is _sorted_encoder:
             # The fields of records, too, which are mappings now.
-            data = _record_encoder.encode(_in_order(msgspec.msgpack.decode(data)))
+            data = _plain_encoder.encode(_in_order(msgspec.msgpack.decode(data)))
         return data
     except OverflowError as error:
-        place = _find(state, _beyond_64_bits) or "some place"
+        place = find(state, beyond_64_bits) or "some place"
         raise ValidationError(f"an integer at {place} does not fit into 64 bits; store it as text") from error
     except RecursionError as error:
         raise ValidationError("the state is nested too deep, or contains itself") from error
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
-        where = _find(state, _has_odd_keys)
+        where = find(state, has_odd_keys)
         if where is not None:
             raise ValidationError(
                 f"the mapping at {where} has a key that cannot be kept: {text_of(error)}"
             ) from error
-        why = attempt(lambda: _why_none(state), "")
+        why = attempt(lambda: why_none(state), "")
         raise ValidationError(f"the state cannot be encoded: {why or text_of(error)}") from error
     except KeyboardInterrupt:
         raise
@@ -176,12 +281,12 @@ def _in_order(value: object) -> object:
         return value
     if isinstance(value, Mapping):
         items = [(key, _in_order(item)) for key, item in cast("Mapping[object, object]", value).items()]
-        return dict(sorted(items, key=lambda item: _record_encoder.encode(_in_order(item[0]))))
+        return dict(sorted(items, key=lambda item: _plain_encoder.encode(_in_order(item[0]))))
     if isinstance(value, set | frozenset):
-        return sorted(map(_in_order, cast("Iterable[object]", value)), key=_record_encoder.encode)
+        return sorted(map(_in_order, cast("Iterable[object]", value)), key=_plain_encoder.encode)
     if isinstance(value, list | tuple):
         return [_in_order(item) for item in cast("Iterable[object]", value)]
-    parts = {name: getattr(value, name) for name in _fields(value)}
+    parts = {name: getattr(value, name) for name in fields_of(value)}
     ordered = {name: _in_order(part) for name, part in parts.items()}
     if all(ordered[name] is part for name, part in parts.items()):
         return value
@@ -230,116 +335,3 @@ def _too_large(size: int, limit: int) -> PayloadTooLargeError:
 
 def _type_name(kind: Any) -> str:
     return getattr(kind, "__qualname__", None) or str(kind)
-
-
-def _equal(a: object, b: object) -> bool:
-    # Not by `attempt`: every job's state passes here.
-    try:
-        return bool(a == b)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        return False
-
-
-def _difference(before: object, after: object, path: str) -> str | None:
-    """Where what was read back is not what was written, for people; `None` if it is all the same.
-
-    Looks into records that do not compare by value. A time of a zone equals none of another zone where its
-    clocks are changed (the hour that comes twice, the one that never comes): it is the moment that counts.
-    """
-    if _equal(before, after) or _equal(_moment(before), _moment(after)):
-        return None
-    was, is_now = type(before).__name__, type(after).__name__
-    if type(before) is type(after):
-        inside: Iterable[tuple[str, object, object]] | None = None
-        if isinstance(before, list | tuple):
-            others = cast("Sequence[object]", after)
-            ours = cast("Sequence[object]", before)
-            inside = ((f"{path}[{i}]", a, b) for i, (a, b) in enumerate(zip(ours, others, strict=True)))
-        elif isinstance(before, Mapping):
-            ours_by_key = _by_moment(cast("Mapping[object, object]", before))
-            others_by_key = _by_moment(cast("Mapping[object, object]", after))
-            if ours_by_key.keys() == others_by_key.keys():
-                inside = ((f"{path}[{key!r}]", a, others_by_key[key]) for key, a in ours_by_key.items())
-        elif names := _fields(before):
-            inside = ((f"{path}.{name}", getattr(before, name), getattr(after, name)) for name in names)
-        if inside is not None:
-            return next(filter(None, (_difference(a, b, where) for where, a, b in inside)), None)
-    return f"the {was} at {path} would be read back as the {is_now} {reprlib.repr(after)}"
-
-
-def _moment(value: object) -> object:
-    """The value with its times of a zone as those of UTC; so in tuples and sets, which are compared whole."""
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        return value.astimezone(UTC)
-    if isinstance(value, tuple):
-        return tuple(map(_moment, cast("Iterable[object]", value)))
-    if isinstance(value, set | frozenset):
-        return set(map(_moment, cast("Iterable[object]", value)))
-    return value
-
-
-def _by_moment(mapping: Mapping[object, object]) -> dict[object, object]:
-    return {_moment(key): item for key, item in mapping.items()}
-
-
-def _fields(record: object) -> list[str]:
-    """Names of the fields of a Struct, dataclass or attrs class; none for anything else."""
-    if isinstance(record, msgspec.Struct):
-        return list(record.__struct_fields__)
-    if names := getattr(record, "__dataclass_fields__", None):
-        return list(names)
-    return [field.name for field in getattr(record, "__attrs_attrs__", ())]
-
-
-def _is_nan(value: object) -> bool:
-    return isinstance(value, float) and math.isnan(value)
-
-
-def where_not_finite(state: object) -> str | None:
-    """Path of the first NaN or infinity, for which JSON has no word; `None` if there is none."""
-    return _find(state, lambda value: isinstance(value, float) and not math.isfinite(value))
-
-
-def _beyond_64_bits(value: object) -> bool:
-    return isinstance(value, int) and not -(2**63) <= value < 2**64
-
-
-def _has_odd_keys(value: object) -> bool:
-    if not isinstance(value, Mapping):
-        return False
-    try:
-        _record_encoder.encode(dict.fromkeys(cast("Mapping[object, object]", value)))
-    except (TypeError, ValueError, msgspec.MsgspecError):
-        return True
-    return False
-
-
-def _why_none(state: object) -> str:
-    """What is in a state that no state can have, and where; empty if it is something else."""
-    for path, value in _walk(state, "$"):
-        why = why_unfit(type(value))
-        if why:
-            return f"{why} (at {path})"
-    return ""
-
-
-def _find(state: object, wanted: Callable[[object], bool]) -> str | None:
-    """Path of the first value that is `wanted`; only runs to word an error."""
-    found = (path for path, value in _walk(state, "$") if wanted(value))
-    return attempt(lambda: next(found, None), None)
-
-
-def _walk(value: object, path: str) -> Iterator[tuple[str, object]]:
-    yield path, value
-    if isinstance(value, Mapping):
-        for key, item in cast("Mapping[object, object]", value).items():
-            yield from _walk(key, f"{path}.key({key!r})")
-            yield from _walk(item, f"{path}[{key!r}]")
-    elif isinstance(value, list | tuple | set | frozenset):
-        for index, item in enumerate(cast("Iterable[object]", value)):
-            yield from _walk(item, f"{path}[{index}]")
-    else:
-        for name in _fields(value):
-            yield from _walk(getattr(value, name), f"{path}.{name}")

@@ -13,15 +13,8 @@ from functools import partial
 from math import isfinite
 from typing import Any, ClassVar, Literal, Self
 
-from .limits import (
-    KIB,
-    MAX_CODE_BYTES,
-)
-from .telling import (
-    attempt,
-    cut,
-    text_of,
-)
+from .limits import KIB, MAX_CODE_BYTES
+from .telling import attempt, cut, text_of
 
 Category = Literal[
     "validation",
@@ -214,8 +207,7 @@ class JobCancelledError(AM2ZError):
 
 
 class DeadlineExceededError(JobCancelledError):
-    """The job's deadline passed, before it began or while it ran: its caller waits no longer, so the job is
-    cancelled, wherever that is noticed first."""
+    """The job's deadline passed, before it began or while it ran: nobody waits for it, it is cancelled."""
 
     code = "DEADLINE_EXCEEDED"
 
@@ -225,6 +217,12 @@ class TotalTimeoutError(DeadlineExceededError):
     `context["seconds"]`. It is cancelled, wherever it is."""
 
     code = "TOTAL_TIMEOUT"
+
+
+class JobExpiredError(JobCancelledError):
+    """The job was not begun in its time (`expires`), and has never been run."""
+
+    code = "JOB_EXPIRED"
 
 
 class NoWorkerError(AM2ZError):
@@ -261,6 +259,12 @@ class JobNotFoundError(AM2ZError):
     """No record of this job: it was never enqueued, or its retention has passed."""
 
     code = "JOB_NOT_FOUND"
+
+
+class ScheduleNotFoundError(AM2ZError):
+    """No schedule of this id."""
+
+    code = "SCHEDULE_NOT_FOUND"
 
 
 class CircuitOpenError(AM2ZError):

@@ -17,9 +17,16 @@
 | a job's id that a user chose | `MAX_JOB_ID_BYTES` | refused |
 | the key of a call, or of a debounced job | `MAX_KEY_BYTES` | refused |
 | an event's data | `MAX_EVENT_BYTES` | refused |
+| an event's data in the history of events | `MAX_KEPT_EVENT_BYTES` | left out there |
 | events not yet read by a handler or stream, not yet sent by a node | `MAX_BUFFER_BYTES` | the oldest go |
 | names in `ctx.debug.call_stack` | `MAX_CALLERS`, `MAX_CALLERS_BYTES` | those in the midst are left out |
 | calls of one run of a job | `MAX_CALLS` | refused |
+| a signal's value | `MAX_SIGNAL_BYTES` | refused |
+| signals to a job or a session that nobody has taken | `MOST_SIGNALS`, `MOST_SIGNAL_BYTES` | refused |
+| waits of one job | `MOST_WAITS` | refused |
+| what is kept of a job's log | `MAX_LINES_BYTES` | its first lines go |
+| a job's tags | `MAX_TAGS`, each of `MAX_TAG_BYTES` | refused |
+| a tracestate that travels with a job | `MAX_TRACESTATE_BYTES` | its last entries are left out |
 
 Bytes are those of UTF-8 and of msgpack. A state's own limit is `max_state_bytes`.
 """
@@ -47,8 +54,15 @@ MAX_JOB_ID_BYTES: Final = 800
 MAX_ANY_ID_BYTES: Final = 4 * KIB
 """Of a job whose id the engine has made: its parent's, and the key of the call."""
 MAX_KEY_BYTES: Final = KIB
+MAX_TAGS: Final = 16
+MAX_TAG_BYTES: Final = 128
 MAX_EVENT_BYTES: Final = 64 * KIB
+MAX_SIGNAL_BYTES: Final = 64 * KIB
+MAX_KEPT_EVENT_BYTES: Final = 4 * KIB
 MAX_BUFFER_BYTES: Final = 16 * KIB * KIB
 MAX_CALLERS: Final = 100
 MAX_CALLERS_BYTES: Final = 4 * KIB
 MAX_CALLS: Final = 100_000
+MAX_TRACESTATE_BYTES: Final = 512
+MAX_TRACE_BYTES: Final = KIB
+"""Of a `JobSpec.trace`; longer ones are taken for none."""

@@ -6,8 +6,9 @@ field, the value and the rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, Literal
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final, Literal, cast
 
 import msgspec
 
@@ -15,7 +16,8 @@ from .arguments import Options
 from .callables import gives_coroutine, require_function
 from .checks import exact_int, keep, require, require_count, require_number, require_seconds, require_text
 from .errors import AM2ZError
-from .limits import MAX_KEY_BYTES, MAX_NAME_BYTES
+from .limits import MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_TAG_BYTES, MAX_TAGS
+from .moments import When, require_when
 
 MAX_PRIORITY: Final = 2**21 - 1
 """A queue's order is priority x 2^32 + arrival in one double, which is exact up to 2^53."""
@@ -132,6 +134,22 @@ class Backoff(Options, frozen=True, kw_only=True):
 BACKOFFS: Final[dict[str, float]] = {"fixed": 1.0, "exponential": 2.0}
 
 
+class Throttle(Options, frozen=True, kw_only=True):
+    """At most one job per key and window; the first one wins. See `JobOptions.throttle`."""
+
+    key: str
+    window: float
+    """Seconds. Windows follow one another from the epoch on, by the clock of the node that submits: one of
+    3600 is an hour by the clock."""
+
+    def __post_init__(self) -> None:
+        keep(self, "key", require_text("Throttle.key", self.key, most=MAX_KEY_BYTES))
+        keep(self, "window", require_seconds("Throttle.window", self.window, zero=False))
+
+
+FROM_ITS_SUBMISSION: Final = "must be seconds or a timedelta: many jobs go by it, each from when it comes"
+
+
 class JobOptions(Options, frozen=True, kw_only=True):
     """How one job is queued. `None` leaves the choice to the queue's `default_job_options`, and where
     those say nothing either, to the processor."""
@@ -141,14 +159,26 @@ class JobOptions(Options, frozen=True, kw_only=True):
     backoff: float | Backoff | None = None
     """Seconds before the second attempt, or a `Backoff`; overrides the retry policy's. It may be longer than
     the policy's `max_backoff`; no later wait is longer than both. It alone asks for no further attempt."""
-    delay: float | None = None
-    """Seconds before it may start; by default none."""
+    delay: When | None = None
+    """Seconds before it may start, or a `timedelta`; or a `datetime` with a time zone, from which on it
+    may: at once, where that has passed. By default none."""
+    expires: When | None = None
+    """Seconds from its submission, a `timedelta`, or a `datetime` with a time zone, by which a worker must
+    have taken it: one that none has is never run, and ends as cancelled with a `JobExpiredError`, then if
+    somebody waits for it, or else when a worker comes to it. Once begun it is run to its end."""
     priority: int | None = None
     """0 goes first, then 1 (most urgent) and up; overrides the queue's."""
+    lifo: bool | None = None
+    """Whether it stands before the jobs of its priority that wait already, of its session or without one
+    (last in, first out). It does when it comes, not when its delay or backoff is over."""
     debounce: str | None = None
     """A job of this processor and session with the same key that has not begun gives way to this one: it ends
     as cancelled. With a `delay`, the last of a burst is run once the burst is over. No session's job gives
     way to another's; what is to be one burst for all is submitted without a session."""
+    throttle: Throttle | None = None
+    """`Throttle(key="report", window=60)`: of the jobs of this processor and session that are submitted with
+    the same key in one window, the first one is run, once. Each later one is that very job, whatever it was
+    given: it has its id and its outcome. It does not end with its callers. For `execute` and `submit`."""
     wait_for_worker: float | None = None
     """Seconds, from when it may start, that its caller waits while nobody serves its processor; then it is
     taken back, unless it has begun, with a `NoWorkerError`. 0: not at all. By default for ever."""
@@ -165,13 +195,23 @@ class JobOptions(Options, frozen=True, kw_only=True):
     remove_on_fail: bool | int | Retention | None = None
     """The same for jobs that have failed for good. Usual is to keep the last 1,000 for seven days, as dead
     letters."""
+    tags: Sequence[str] | None = None
+    """Words by which operators find it (`tag:spring-sale`), up to 16 of at most 128 bytes; no job inherits
+    its caller's. By default none."""
 
     def __post_init__(self) -> None:
+        if self.tags is not None:
+            keep(self, "tags", _tags(self.tags))
+        is_throttle = self.throttle is None or isinstance(self.throttle, Throttle)
+        require(is_throttle, "JobOptions.throttle", self.throttle, "must be a Throttle")
         if self.debounce is not None:
             key = require_text("JobOptions.debounce", self.debounce, most=MAX_KEY_BYTES)
             keep(self, "debounce", key)
-        rule = "must be True or False"
-        require(self.commit is None or isinstance(self.commit, bool), "JobOptions.commit", self.commit, rule)
+        for name in ("commit", "lifo"):
+            flag = getattr(self, name)
+            require(
+                flag is None or isinstance(flag, bool), f"JobOptions.{name}", flag, "must be True or False"
+            )
         for name in ("remove_on_complete", "remove_on_fail"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, bool | Retention):
@@ -183,7 +223,9 @@ class JobOptions(Options, frozen=True, kw_only=True):
         if self.backoff is not None and not isinstance(self.backoff, Backoff):
             keep(self, "backoff", require_seconds("JobOptions.backoff", self.backoff))
         if self.delay is not None:
-            keep(self, "delay", require_seconds("JobOptions.delay", self.delay))
+            keep(self, "delay", require_when("JobOptions.delay", self.delay))
+        if self.expires is not None:
+            keep(self, "expires", require_when("JobOptions.expires", self.expires, zero=False))
         if self.wait_for_worker is not None:
             seconds = require_seconds("JobOptions.wait_for_worker", self.wait_for_worker)
             keep(self, "wait_for_worker", seconds)
@@ -196,6 +238,11 @@ class JobOptions(Options, frozen=True, kw_only=True):
                 "priority",
                 require_count("JobOptions.priority", self.priority, least=0, most=MAX_PRIORITY),
             )
+
+    @property
+    def moment(self) -> str:
+        """An option that is one moment, and so says something of one job alone; empty: none is."""
+        return next((name for name in ("delay", "expires") if isinstance(getattr(self, name), datetime)), "")
 
     @property
     def first_backoff(self) -> float | None:
@@ -213,6 +260,14 @@ class JobOptions(Options, frozen=True, kw_only=True):
             name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None
         }
         return msgspec.structs.replace(defaults, **chosen) if chosen else defaults
+
+
+def _tags(value: object) -> tuple[str, ...]:
+    """Each once, in the order in which they were given."""
+    rule = f"must be a list of at most {MAX_TAGS} texts"
+    tags = cast("Sequence[object]", value)
+    require(isinstance(value, list | tuple) and len(tags) <= MAX_TAGS, "JobOptions.tags", tags, rule)
+    return tuple(dict.fromkeys(require_text("JobOptions.tags", tag, most=MAX_TAG_BYTES) for tag in tags))
 
 
 class RateLimit(Options, frozen=True, kw_only=True):
@@ -315,17 +370,9 @@ class QueueOptions(Options, frozen=True, kw_only=True):
             self.rate_limit_rpm,
             "goes without a limiter: it is short for one",
         )
-        keep(self, "max_size", require_count("QueueOptions.max_size", self.max_size, least=0))
-        keep(
-            self,
-            "priority",
-            require_count("QueueOptions.priority", self.priority, least=0, most=MAX_PRIORITY),
-        )
-        keep(
-            self,
-            "max_stalled_count",
-            require_count("QueueOptions.max_stalled_count", self.max_stalled_count, least=0),
-        )
+        for name, most in (("max_size", 2**53), ("max_stalled_count", 2**53), ("priority", MAX_PRIORITY)):
+            count = require_count(f"QueueOptions.{name}", getattr(self, name), least=0, most=most)
+            keep(self, name, count)
         keep(
             self, "stalled_interval", require_seconds("QueueOptions.stalled_interval", self.stalled_interval)
         )
@@ -341,3 +388,7 @@ class QueueOptions(Options, frozen=True, kw_only=True):
             self.default_job_options,
             "must be JobOptions",
         )
+        throttle, rule = self.default_job_options.throttle, "must be None: it is said with each job"
+        require(throttle is None, "QueueOptions.default_job_options.throttle", throttle, rule)
+        moment = self.default_job_options.moment
+        require(not moment, f"QueueOptions.default_job_options.{moment}", "a datetime", FROM_ITS_SUBMISSION)

@@ -34,7 +34,22 @@ MOST_NOTES: Final = 10
 OWN: Final = "am2z_trio"
 """Name of this package: exceptions of it need no frames of it."""
 
-OWN_ROOMS: Final = ("concurrency", "embedded", "engine", "model", "policy", "store", "wire")
+OWN_ROOMS: Final = (
+    *(
+        "admin",
+        "concurrency",
+        "contrib",
+        "embedded",
+        "engine",
+        "model",
+        "observe",
+        "policy",
+        "store",
+        "sync",
+        "web",
+        "wire",
+    ),
+)
 """Where the engine's own code is. Its command line's processors are as good as a user's, and what `testing`
 raises is about a user's code."""
 
@@ -163,6 +178,11 @@ def members_of(error: BaseException, most: int = 200) -> list[str]:
 def frames_of(error: BaseException) -> str:
     """Where it was raised and passed on in code that is not the engine's, as Python prints it."""
     return attempt(lambda: "".join(_some_of(_traceback(error), error)), "")
+
+
+def is_of_users(file: str) -> bool:
+    """Whether code of this file is neither the engine's nor the async library's."""
+    return not file.startswith(_ENGINE + _HOSTS)
 
 
 def has_frames(trace: str) -> bool:

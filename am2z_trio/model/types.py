@@ -6,18 +6,22 @@ can read it; here it is said where the type is given.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, Final
+from types import NoneType
+from typing import Any, Final, get_args, get_origin
 
 import msgspec.inspect as shapes
+
+from .codecs import is_known
 
 PLAIN_VALUES: Final[tuple[object, ...]] = (None, True, 1, 1.0, "", b"", [], {})
 """One of each that is read where a type says nothing; an abstract type may be fulfilled by them."""
 
 PLAIN_TYPES: Final = (int, float, str, bytes, list, dict, tuple, set, frozenset)
 
-USE: Final = "use a msgspec.Struct, a dataclass, a TypedDict or plain data"
+USE: Final = "use a msgspec.Struct, a dataclass, a TypedDict or plain data, or give it a Codec"
 
 
 def why_unfit(kind: Any) -> str:
@@ -32,14 +36,24 @@ def why_unfit(kind: Any) -> str:
     return _seen(kind)
 
 
+def is_plain(kind: Any) -> bool:
+    """Whether a type is plain data, and says nothing of fields."""
+    if kind in (Any, object, None, NoneType) or kind in PLAIN_TYPES or kind is bool:
+        return True
+    return get_origin(kind) in PLAIN_TYPES and all(one is ... or is_plain(one) for one in get_args(kind))
+
+
 def _look(kind: Any) -> str:
     for path, cls in _classes(shapes.type_info(kind), "$", set()):
-        if not any(_fulfils(value, cls) for value in PLAIN_VALUES):
+        if not is_known(cls) and not any(_fulfils(value, cls) for value in PLAIN_VALUES):
             return _told(cls, "" if path == "$" else f" at {path}")
     return ""
 
 
 _seen: Final = lru_cache(maxsize=1000)(_look)
+
+forget: Final = _seen.cache_clear
+"""To be called when more can be kept than before."""
 
 
 def _classes(shape: Any, path: str, above: set[int]) -> Iterator[tuple[str, Any]]:
@@ -70,6 +84,8 @@ def _fulfils(value: object, cls: Any) -> bool:
 
 def _told(cls: Any, where: str) -> str:
     name = getattr(cls, "__qualname__", None) or str(cls)
+    if getattr(sys.modules.get("numpy"), "ndarray", None) is cls:
+        return f"{name}{where} is an array of numpy's: take a list, or give it a Codec"
     if hasattr(cls, "model_validate") and hasattr(cls, "model_dump"):
         return (
             f"{name}{where} is a pydantic model, which cannot be read back: take a dict, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.options import RetryPolicy
+from am2z_trio.model.retry import Retry
 
 
 def backoff_delay(policy: RetryPolicy, attempt: int, random: float) -> float:
@@ -20,6 +21,8 @@ def wants_retry(policy: RetryPolicy, error: AM2ZError, attempt: int) -> bool:
     """
     if attempt >= policy.max_attempts:
         return False
+    if isinstance(error, Retry):
+        return True
     if policy.should_retry is not None and error.category != "validation":
         return bool(policy.should_retry(error, attempt))
     return error.retryable

@@ -31,6 +31,16 @@ class Bounds:
     """Records that have had their time which go."""
     ended_at_once: int = 100
     """Jobs that end with the one that called them; more are ended by and by."""
+    placed: int = 10_000
+    """Entries of a line among which a job's place is looked for, to explain why it waits. Looked at are"""
+    seen_before: int = 100
+    """so many of those before it,"""
+    seen_nodes: int = 50
+    """so many of the nodes that serve its queue,"""
+    seen_claims: int = 200
+    """and so many jobs that are active in its stead, or that it has called; of which"""
+    named: int = 5
+    """so many are named."""
 
 
 BOUNDS: Final = Bounds()
@@ -44,6 +54,12 @@ ENDED_BY_STOP: Final = 50
 
 STOPS_KEPT: Final = 10_000
 """Stopped sessions that are remembered."""
+
+BULKS_KEPT: Final = 1_000
+BULK_TTL: Final = 7 * 24 * 3600.0
+"""Actions on many jobs that are remembered, and seconds after the last step for which one is."""
+AUDIT_KEPT: Final = 10_000
+"""Entries of the audit that are kept."""
 
 RECEIPTS: Final = 64
 """Writers of a session's state whose receipts are kept in any case. Of more, each write looks at some, and"""
@@ -73,5 +89,19 @@ SOONEST: Final = 0.05
 LATEST: Final = 1.0
 """Seconds between two beats of a node, at least and at most."""
 
+SLOT: Final = 10.0
+SLOTS_KEPT: Final = 24 * 3600.0
+"""Seconds of one sample of a queue, and for how long it is kept;"""
+
+PERIOD: Final = 300.0
+PERIODS_KEPT: Final = 30 * 24 * 3600.0
+"""and of what many of them are added up to."""
+
+FLUSHED_FOR: Final = 3600.0
+"""Seconds for which the number of a node's last flush is known, which is not added twice."""
+
 CALM: Final = 0.75
 """Seconds between two looks of a node while no other node holds a claim, at least."""
+
+MOST_SILENCES: Final = 200
+"""Silences of findings that are in force at a time."""

@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Final
 
 from .resp import pack
 
 
 class Script:
-    """A script as Redis names it: by the SHA-1 of its source, computed once."""
+    """A script as Redis names it: by the SHA-1 of its source. The source is made when it is first asked for:
+    where the server has functions that is never."""
 
-    __slots__ = ("function", "least", "library", "load", "name", "sha1", "source", "step")
+    __slots__ = ("__dict__", "function", "least", "library", "name", "step")
 
-    def __init__(self, name: str, source: str, *, least: int = 0, step: int = 1) -> None:
+    def __init__(self, name: str, source: str | Callable[[], str], *, least: int = 0, step: int = 1) -> None:
         """It takes so many arguments, and any number of times `step` of them beyond; 0: no more."""
         self.name: Final = name
         """For people only."""
-        self.source: Final = source
-        self.sha1: Final = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        self._make: Final = source
         self.least: Final = least
         self.step: Final = step
-        self.load: Final = pack(("SCRIPT", "LOAD", source))
-        """The packed command that teaches a server this script."""
         self.library: Library | None = None
         """In which it is, too: a server that has functions is asked for that one."""
         self.function = ""
         """What it is called there."""
+
+    @cached_property
+    def source(self) -> str:
+        """Its text."""
+        return self._make if isinstance(self._make, str) else self._make()
+
+    @cached_property
+    def sha1(self) -> str:
+        """The digest by which a server knows it."""
+        return hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    @cached_property
+    def load(self) -> bytes:
+        """The packed command that teaches a server this script."""
+        return pack(("SCRIPT", "LOAD", self.source))
 
     def require(self, arguments: int) -> None:
         """Raise `TypeError` if it does not take so many."""

@@ -163,7 +163,7 @@ class Bench:
         for _ in range(ticks):
             self.now += 1000
             drive(self.store.tick())
-            drive(self.probe.eval(scripts.END_CHILDREN, [anchor("am2z")], [self.now, 3_600_000, "n1"]))
+            drive(self.probe.eval(scripts.END_CHILDREN, [anchor("am2z")], [self.now, 3_600_000, 0, "n1"]))
 
     def key(self, kind: str, name: str = "") -> str:
         return spell("am2z", kind, name)

@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from am2z_trio.store.redis import scripts
 from am2z_trio.wire.programs import FUNCTIONS_SINCE
 from am2z_trio.wire.scripts import Script
 
@@ -35,6 +36,7 @@ class Probe:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.calls: list[Call] = []
+        scripts.library()
         self._has_functions = (
             int(connection.info("server")["redis_version"].partition(".")[0]) >= FUNCTIONS_SINCE
         )

@@ -7,6 +7,7 @@ It knows the invariants of a store that is at rest for the moment of the look (b
 * I2, I3, I4 a session's effects are those of its completed jobs, each once; its version is their number
 * I5 tokens are held once, by the node they were granted to, and are no newer than the counter
 * I8 what a caller has heard of a job is what its record says
+* I9 where there is a history of events, it says of each job's ends what its record does
 * I10 nothing was lost with a worker where no worker was lost
 * I12 nothing is left that is not referred to or on its way out; and when all is over, only what is permanent
 
@@ -18,12 +19,17 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import Any, Final
 
 import msgspec
 import redis
 
+from am2z_trio.model.codec import RecordDecoder
+from am2z_trio.model.errors import ValidationError
+from am2z_trio.model.events import EventGroup
 from am2z_trio.model.records import CHILD_TTL, DEAD_TTL, KEPT, plain_name
+from am2z_trio.store.agreed import PERIODS_KEPT
 
 from .keyspace import Keyspace, text
 
@@ -33,19 +39,27 @@ ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 
 NOT_OF_PLAIN: Final = frozenset(
     {"attempt", "cancel", "calls", "conflicts", "deadline", "debounce", "depth", "errors", "gen", "keep"}
-    | {"last_token", "parent", "stored", "turn", "away"}
+    | {"labels", "last_token", "parent", "stored", "turn", "away", "waits"}
 )
 """Fields of a job that the scripts look for only where its record says `more`."""
 
 PERMANENT: Final = frozenset(
-    {"meta", "queues", "fence", "lineage", "clock", "session", "history", "expiries"}
+    {"meta", "queues", "fence", "lineage", "clock", "session", "history", "expiries", "audit"}
+    | {"schedules", "schedule", "runs"}
+    | {"log", "kept"}
 )
 """Kinds of keys that may stay for ever when nothing is under way any more; all others must have a TTL."""
 
 KEPT_MS: Final = int(KEPT * 1000)
 
 LONGEST_MS: Final = int(max(CHILD_TTL, DEAD_TTL) * 1000) + 1
-"""No TTL is longer, as long as nobody asked for more."""
+"""No TTL is longer, as long as nobody asked for more; but for"""
+
+ARCHIVE_MS: Final = int(PERIODS_KEPT * 1000)
+"""what samples are added up to."""
+
+
+_group: Final = RecordDecoder[EventGroup](EventGroup)
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -145,7 +159,9 @@ class _Auditor:
         yield from self.children()
         yield from self.kept()
         yield from self.states()
+        yield from self.told()
         yield from self.nodes()
+        yield from self.schedules()
         yield from self.times_to_live()
 
     # --- keys -------------------------------------------------------------------------------
@@ -162,19 +178,30 @@ class _Auditor:
             "line",
             "breaker",
             "dead",
+            "called",
+            "mail",
             "done",
+            "recent",
             "starts",
             "truce",
             "receipts",
             "look",
             "sweep",
             "stopped",
+            "bulk",
+            "bulks",
+            "fresh",
+            "samples",
+            "archive",
+            "flushed",
+            "noted",
+            "told",
         ):
             for entry in self.keyspace.of(kind).values():
                 if entry.pttl < 0:
                     yield Finding("I12", entry.key, "never expires")
         for entry in self.keyspace.entries:
-            if entry.pttl > self.longest_ms:
+            if entry.pttl > max(self.longest_ms, ARCHIVE_MS if entry.kind == "archive" else 0):
                 yield Finding("I12", entry.key, f"expires in {entry.pttl} ms only")
 
     # --- jobs -------------------------------------------------------------------------------
@@ -205,7 +232,9 @@ class _Auditor:
             yield Finding("I1", key, f"is {status}, and {'is not' if called else 'is'} in {queue}:calls")
         if (id in later) != (status == "later"):
             yield Finding("I1", key, f"is {status}, and {'is' if id in later else 'is not'} in {queue}:later")
-        if (status == "active") != ("token" in job) or (status == "active") != ("node" in job):
+        # A plain one that has ended keeps the token that it was settled with.
+        has_claim = "token" in job and not (status in ("completed", "cancelled") and "more" not in job)
+        if (status == "active") != has_claim or (status == "active") != ("node" in job):
             yield Finding("I5", key, f"is {status} on {job.get('node')!r} under {job.get('token')!r}")
         if status in ALIVE and "more" not in job:
             unread = NOT_OF_PLAIN & job.keys() | (
@@ -217,6 +246,12 @@ class _Auditor:
             held = self.keyspace.get("active", self.field(id, "node")) or {}
             if held.get(id) != job.get("token"):
                 yield Finding("I1", key, f"is active on {job.get('node')!r}, which holds {held.get(id)!r}")
+        if status in ALIVE and "at" not in job:
+            yield Finding("I1", key, f"is {status}, and does not say since when it is there")
+        if status == "active" and "since" not in job:
+            yield Finding("I1", key, "is active, and does not say since when")
+        if status in ENDED:
+            yield from self.one_ended(id, queue)
         if status in ALIVE and "spec" not in job:
             yield Finding("I1", key, f"is {status} without a spec")
         if status in ALIVE and pttl >= 0:
@@ -229,6 +264,14 @@ class _Auditor:
         is_dead = status == "failed" and "spec" in job
         if is_dead != (id in dead):
             yield Finding("I12", key, f"is {status}, and {'is' if id in dead else 'is not'} in {queue}:dead")
+
+    def one_ended(self, id: str, queue: str) -> Iterator[Finding]:
+        if "ended" not in self.jobs[id]:
+            yield Finding("I1", f"job:{id}", "has ended, and does not say when")
+        times = (self.keyspace.get("recent", queue) or []).count(id)
+        again = {"gen", "revived"} & self.jobs[id].keys()
+        if self.known_since_ever and not (times == 1 or (times and again)):
+            yield Finding("I1", f"job:{id}", f"has ended, and stands {times} times among what has")
 
     def lists(self) -> Iterator[Finding]:
         """What waits for a session is in turn or held up; what is in turn waits."""
@@ -415,6 +458,14 @@ class _Auditor:
                 yield Finding("I12", entry.key, f"keeps {id}, which is {self.status(id) or 'gone'}")
             elif (self.field(id, "queue"), self.field(id, "debounce")) != (queue, debounce):
                 yield Finding("I12", entry.key, f"keeps {id}, which has another key")
+        for name, entry in self.keyspace.of("waits").items():
+            if self.status(name) not in ALIVE or not self.field(name, "waits"):
+                yield Finding("I12", entry.key, f"is of {name}, which is {self.status(name) or 'gone'}")
+        for name, entry in self.keyspace.of("awaiting").items():
+            session = name.partition(":")[0]
+            for id in entry.value:
+                if self.status(id) not in ALIVE or self.field(id, "skey") != session:
+                    yield Finding("I12", entry.key, f"holds {id}, which is {self.status(id) or 'gone'}")
         for kind, status in (("dead", "failed"), ("done", "completed")):
             for entry in self.keyspace.of(kind).values():
                 for id in entry.value:
@@ -423,6 +474,24 @@ class _Auditor:
                         yield Finding("I12", entry.key, f"lists {id}, which is {self.status(id)}")
 
     # --- sessions' states -------------------------------------------------------------------
+
+    def told(self) -> Iterator[Finding]:
+        names = dict[str, list[str]]()
+        for _, entry in self.keyspace.get("log") or ():
+            try:
+                group = _group(entry.get(b"g", b""))
+            except ValidationError:
+                continue
+            for id in group.jobs:
+                names.setdefault(id, []).append(group.name)
+        for id, heard in names.items():
+            ends = [name[4:] for name in heard if name[4:] in ENDED]
+            if heard[0] != "job:enqueued" or id not in self.jobs:
+                continue
+            if len(ends) > heard.count("job:enqueued"):
+                yield Finding("I9", f"job:{id}", f"is told to have ended more often than it came: {heard}")
+            elif self.status(id) in ENDED and ends[-1:] != [self.status(id)]:
+                yield Finding("I9", f"job:{id}", f"is {self.status(id)}, and this was told: {heard}")
 
     def states(self) -> Iterator[Finding]:
         expiries = self.keyspace.get("expiries") or {}
@@ -457,6 +526,9 @@ class _Auditor:
                 yield Finding("I12", entry.key, "its node is gone, and it never expires")
             if float(nodes.get(node, -1)) >= 0 and entry.pttl >= 0:
                 yield Finding("I1", entry.key, "its node is there, and its claims' numbers expire")
+        for node, entry in self.keyspace.of("info").items():
+            if node not in nodes or entry.pttl < 0:
+                yield Finding("I12", entry.key, "its node is gone, or it never expires")
         for kind in ("suspects", "graces", "leases", "leaving"):
             for node in self.keyspace.get(kind) or {}:
                 if node not in nodes:
@@ -516,6 +588,24 @@ class _Auditor:
                 yield Finding("I4", f"job:{id}", f"was heard {heard}; session {session} has its effect")
 
     # --- the end ----------------------------------------------------------------------------
+
+    def schedules(self) -> Iterator[Finding]:
+        """A schedule is in line exactly when it is there, and never while it is paused."""
+        line: dict[str, float] = self.keyspace.get("schedules") or {}
+        kept = self.keyspace.of("schedule")
+        for name, entry in kept.items():
+            due = line.get(name)
+            if due is None:
+                yield Finding("I12", entry.key, "is in no line")
+            elif due < inf and ("paused" in entry.value or not entry.value.get("next")):
+                yield Finding("I12", entry.key, f"is due at {due}, and paused or at its end")
+            last = text(entry.value.get("last", b""))
+            if last and not last.startswith(f"s/{name}/"):
+                yield Finding("I12", entry.key, f"has a last run {last} of another one")
+        for name in {*line} - {*kept}:
+            yield Finding("I12", "schedules", f"{name} is in line, and there is no such schedule")
+        for name in {*self.keyspace.of("runs")} - {*kept}:
+            yield Finding("I12", f"schedule:{name}:runs", "is of no schedule")
 
     def drained(self) -> Iterator[Finding]:
         for id in self.jobs:

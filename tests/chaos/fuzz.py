@@ -69,7 +69,7 @@ from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.model.transitions import TERMINAL
 from am2z_trio.store.ports import StoreSettings
 from am2z_trio.store.redis.keys import anchor, spell
-from am2z_trio.store.redis.rows import inbox
+from am2z_trio.store.redis.messages import inbox
 from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.wire.programs import FUNCTIONS_SINCE
 from am2z_trio.wire.resp import INCOMPLETE, Push, ReplyError, new_parser, pack
@@ -78,7 +78,9 @@ from am2z_trio.wire.scripts import Library, Script
 from .auditor import Finding, Outside, audit
 
 LEASE: Final = 2.0
-SETTINGS: Final = StoreSettings(lease=LEASE, disconnect_grace=0.3, result_ttl=3600, state_history=2)
+SETTINGS: Final = StoreSettings(
+    lease=LEASE, disconnect_grace=0.3, result_ttl=3600, state_history=2, event_history=1_000_000
+)
 LIMITS: Final = {
     "free": UNLIMITED,
     "row": QueueLimits(per_session=1),
@@ -194,7 +196,10 @@ class Request(msgspec.Struct):
     given: tuple[Any, ...]
 
     def packed(self, now: int) -> bytes:
-        return pack(tuple(now if word is NOW else word for word in self.command))
+        # Behind the clock stands how many events are kept.
+        timed = {f"{NOW} {SETTINGS.event_history}": f"{now} {SETTINGS.event_history}"}
+        words: list[Any] = [now if word is NOW else timed.get(word, word) for word in self.command]
+        return pack(tuple(words))
 
 
 class Rest(msgspec.Struct):

@@ -367,7 +367,8 @@ class World:
                 counts = connection.hmget(spell("am2z", "meta", one.name), "waiting", "later", "active")
                 if any(int(count or 0) for count in counts):
                     return False
-            alive = sum(worker.alive for worker in self.workers)
+            # One that has only just begun is no node yet, and stands for no dead one.
+            alive = sum(worker.alive and worker.serves() for worker in self.workers)
             return bool(connection.zcard(spell("am2z", "nodes")) <= alive)
 
     def judge(self) -> None:

@@ -30,12 +30,12 @@ DECISIVE = (
 def test_whatever_breaks_every_caller_is_answered_and_no_effect_is_lost_or_doubled(
     persistence: Persistence, redis_server: RedisProcess
 ) -> None:
-    plan = Plan(jobs=400, every=0.4, seed=SEED, persistence=persistence)
+    plan = Plan(jobs=400, every=0.15, seed=SEED, persistence=persistence)
     report = anyio.run(run, plan, redis_server.binary, backend="trio")
     assert report.wrong == [], "\n".join(report.lines())
     unknown = report.errors["UnknownOutcomeError"] if plan.forgets else 0
     assert (report.completed + unknown, report.unanswered) == (400, 0)
-    assert sum(report.faults.values()) >= 5, report.faults
+    assert sum(report.faults.values()) >= 3, report.faults
 
 
 @pytest.mark.trio

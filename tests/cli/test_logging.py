@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -47,7 +48,8 @@ def logged(folder: Path, *, at_import: str = "", in_job: str = "pass") -> list[s
 
 @pytest.mark.parametrize("configured", [THEIRS, THEIR_OWN_LOGGER], ids=["root", "a logger of the engine"])
 def test_what_the_module_has_configured_counts(tmp_path: Path, configured: str):
-    info, warning = logged(tmp_path, at_import=configured)
+    started, info, warning = logged(tmp_path, at_import=configured)
+    assert started.startswith("THEIRS INFO job ")
     assert info == "THEIRS INFO selling"
     assert warning.startswith("THEIRS WARNING job ")
 
@@ -64,12 +66,12 @@ def test_where_nobody_logs_the_engine_is_heard_all_the_same(tmp_path: Path):
     assert line.endswith("failed at attempt 1: 'sell' raised ValueError: five is not for sale")
 
 
-@pytest.mark.anyio
-async def test_a_worker_writes_its_log_as_its_module_wants_it(tmp_path: Path, redis_url: str):
+async def said_by_worker(tmp_path: Path, redis_url: str, *options: str, at_import: str = "") -> list[str]:
+    """What a worker writes while one job fails on it."""
     served = f"runtime = QueueRuntime({redis_url!r})\nruntime.register(sell)\n"
-    (tmp_path / "app.py").write_text(MODULE.format(at_import=THEIRS, in_job="pass") + served)
+    (tmp_path / "app.py").write_text(MODULE.format(at_import=at_import, in_job="pass") + served)
     worker = subprocess.Popen(
-        [sys.executable, "-m", "am2z_trio.cli", "worker", "app:runtime"],
+        [sys.executable, "-m", "am2z_trio.cli", "worker", "app:runtime", *options],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
@@ -89,5 +91,35 @@ async def test_a_worker_writes_its_log_as_its_module_wants_it(tmp_path: Path, re
         worker.wait()
         if worker.stderr is not None:
             worker.stderr.close()
-    lines = [line for line in said.splitlines() if line.startswith(("WARNING", "THEIRS"))]
-    assert [line.partition(" job ")[0] for line in lines] == ["THEIRS INFO selling", "THEIRS WARNING"]
+    return said.splitlines()
+
+
+@pytest.mark.anyio
+async def test_a_worker_writes_its_log_as_its_module_wants_it(tmp_path: Path, redis_url: str):
+    said = await said_by_worker(tmp_path, redis_url, at_import=THEIRS)
+    lines = [line for line in said if line.startswith(("WARNING", "THEIRS"))]
+    assert [line.partition(" job ")[0] for line in lines] == [
+        "THEIRS INFO",
+        "THEIRS INFO selling",
+        "THEIRS WARNING",
+    ]
+
+
+@pytest.mark.anyio
+async def test_a_worker_writes_json_where_its_module_wants_nothing(tmp_path: Path, redis_url: str):
+    said = await said_by_worker(tmp_path, redis_url, "--log-format", "json", "--log-level", "info")
+    started, selling, failed = [json.loads(line) for line in said if line.startswith("{")]
+    assert [one["level"] for one in (started, selling, failed)] == ["INFO", "INFO", "WARNING"]
+    assert selling["message"] == "selling"
+    assert {one["job"] for one in (started, selling, failed)} == {failed["job"]}
+    assert {one["processor"] for one in (started, selling, failed)} == {"sell"}
+    assert failed["message"].endswith("'sell' raised ValueError: five is not for sale")
+    assert failed["traceback"].startswith("Traceback (most recent call last):\n  File ")
+    assert failed["traceback"].endswith("\nValueError: five is not for sale")
+
+
+@pytest.mark.anyio
+async def test_a_workers_format_is_nobodys_where_its_module_has_one(tmp_path: Path, redis_url: str):
+    said = await said_by_worker(tmp_path, redis_url, "--log-format", "json", at_import=THEIRS)
+    assert not [line for line in said if line.startswith("{")]
+    assert len([line for line in said if line.startswith("THEIRS")]) == 3

@@ -53,13 +53,13 @@ class Processes:
     """Starts processes; all are killed after the test."""
 
     def __init__(self, directory: Path, url: str) -> None:
-        self._directory = directory
+        self.directory = directory
         self._environment = {**os.environ, "E2E_MARKS": str(directory)}
         self._all: list[Process] = []
         self.url = url
 
     def start(self, *command: str) -> Process:
-        log = self._directory / f"process-{len(self._all)}.log"
+        log = self.directory / f"process-{len(self._all)}.log"
         process = Process(command, {**self._environment, "E2E_REDIS": self.url}, log)
         self._all.append(process)
         return process
@@ -74,7 +74,7 @@ class Processes:
     def asyncio_worker(self) -> Process:
         """Start a worker on AnyIO's other host and wait until it serves."""
         worker = self.start("-c", ON_ASYNCIO)
-        self._wait_serving(worker, (self._directory / "asyncio-serves").exists)
+        self._wait_serving(worker, (self.directory / "asyncio-serves").exists)
         return worker
 
     def _wait_serving(self, worker: Process, serves: Callable[[], bool]) -> None:

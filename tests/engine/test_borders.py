@@ -289,7 +289,7 @@ async def test_an_id_that_the_engine_has_made_joins_its_job_and_makes_none(make_
     vault = Vault()
     async with make_runtime() as runtime:
         runtime.register(vault.processor)
-        error = (await runtime.execute(vault.processor, "x", job_id=f"{'0' * 20}-1")).error
+        error = (await runtime.execute(vault.processor, "x", job_id=f"{'0' * 19}-1")).error
         assert isinstance(error, JobNotFoundError)
         job = await runtime.submit(vault.processor, "kept", session="alice")
         await until(lambda: len(vault.begun) == 1)

@@ -94,11 +94,11 @@ async def test_a_parallel_s_parts_may_run_on_any_node(redis_url):
     names = ["x" * n for n in range(1, 10)]
     spread = parallel("spread", [part(name) for name in names])
     async with three_nodes(redis_url, spread) as (first, *_):
+        # Nodes that are idle are woken in turn; one that is slow to go back to rest is passed by.
         with anyio.fail_after(30):
-            results = [await first.execute(spread, {}) for _ in range(3)]
-    assert [result.unwrap() for result in results] == [{name: len(name) for name in names}] * 3
-    # Nodes that are idle are woken in turn.
-    assert len(ran_on) == 3
+            while len(ran_on) < 3:
+                result = await first.execute(spread, {})
+                assert result.unwrap() == {name: len(name) for name in names}
 
 
 # --- load distribution ----------------------------------------------------------------------------

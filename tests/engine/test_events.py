@@ -77,7 +77,7 @@ async def test_a_stream_may_ask_for_the_events_of_one_job_by_its_handle(make_run
                 event = await one.next()
             assert [told.job for told in first].count(event.job) == 1
             assert event.job == jobs[1].id
-            assert len(none._subscription._buffer) == 0
+            assert len(none._source._buffer) == 0
 
 
 @pytest.mark.parametrize("bad", [{"session": ""}, {"session": 3}, {"job": ""}, {"job": b"x"}])

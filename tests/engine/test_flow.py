@@ -335,3 +335,27 @@ async def test_a_job_gives_way_to_a_later_one_of_its_key_however_long_it_has_wai
     assert [result.success for result in results] == [False, False, True]
     assert all(isinstance(result.error, JobCancelledError) for result in results[:2])
     assert ran == [2]
+
+
+@on_both_hosts
+async def test_the_last_job_in_is_the_first_out_where_its_queue_says_so(make_runtime):
+    order, gate = list[int](), anyio.Event()
+
+    @processor(queue=QueueOptions(concurrency=1, default_job_options=JobOptions(lifo=True)))
+    async def one_by_one(n: int) -> int:
+        order.append(n)
+        await gate.wait()
+        return n
+
+    with anyio.fail_after(20):
+        async with make_runtime() as runtime:
+            runtime.register(one_by_one)
+            await runtime.pause(one_by_one)
+            jobs = [await runtime.submit(one_by_one, n) for n in range(3)]
+            jobs += await runtime.submit_many(one_by_one, [3, 4])
+            jobs += [await runtime.submit(one_by_one, 5, options=JobOptions(lifo=False))]
+            await runtime.resume(one_by_one)
+            gate.set()
+            for job in jobs:
+                assert (await job.result()).success
+    assert order == [4, 3, 2, 1, 0, 5]

@@ -49,7 +49,7 @@ def claim(id: str) -> Claim:
 
 async def test_the_store_hears_of_claims_that_were_given_up_though_it_refuses_at_first():
     store: Any = Refusing(2)
-    claims = Claims()
+    claims = Claims(lambda: 0.0)
     holdings = Holdings(current_host(), store, claims)
     for id in ("a", "b"):
         one = claim(id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -145,9 +146,16 @@ def test_a_bad_option_of_a_processor_is_named(options, field):
         (Retention, {"age": -1}),
         (Retention, {"count": 1.5}),
         (JobOptions, {"commit": 1}),
+        (JobOptions, {"lifo": "yes"}),
         (JobOptions, {"delay": -1}),
+        (JobOptions, {"delay": datetime(2030, 1, 1)}),
+        (JobOptions, {"delay": "2030-01-01T00:00Z"}),
+        (JobOptions, {"expires": 0}),
+        (JobOptions, {"expires": datetime(2030, 1, 1)}),
         (JobOptions, {"debounce": ""}),
         (JobOptions, {"remove_on_fail": -1}),
+        (JobOptions, {"tags": "spring"}),
+        (JobOptions, {"tags": [str(n) for n in range(17)]}),
         (JobOptions, {"remove_on_complete": "yes"}),
         (QueueOptions, {"stalled_interval": 0}),
         (RetryPolicy, {"jitter": 2}),

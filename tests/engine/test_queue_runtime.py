@@ -242,20 +242,22 @@ async def test_an_unreadable_record_fails_and_blocks_nothing(redis_url, redis_se
     assert WIRE_VERSION == 2
 
 
-async def test_leaving_leaves_no_key_but_records(redis_url, redis_server):
+async def test_leaving_leaves_no_key_but_records_and_figures(redis_url, redis_server):
     async with QueueRuntime(redis_url) as runtime:
         runtime.register(plus_one)
         await runtime.execute_many(plus_one, range(20))
         await runtime.execute(plus_one, 1, session="kept")
     with redis_server.client() as admin:
         left = {key.decode() for key in admin.keys("*")}
-    permanent = {key for key in left if ":job:" not in key}
+    permanent = {key for key in left if ":job:" not in key and not key.endswith(":recent")}
     assert permanent == {
         "{am2z:0}:clock",
         "{am2z:0}:fence",
         "{am2z:0}:lineage",
         "{am2z:0}:queues",
         "{am2z:0}:q:plus_one:meta",
+        # What it has counted, for a day.
+        "{am2z:0}:q:plus_one:fresh",
         "{am2z:0}:session:kept",
     }
 

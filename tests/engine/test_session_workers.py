@@ -322,7 +322,7 @@ class _Ahead:
         (feeder,) = runtime.node.fleet.workers.values()
         # As where a claim takes long and the jobs do not.
         feeder.delivery.prefetch.claimed(100.0)
-        self._monkeypatch.setattr(feeder, "release_stranded", lambda: None)
+        self._monkeypatch.setattr(feeder.delivery, "release_stranded", lambda: None)
         await runtime.submit(self.processor, -1, session="alice")
         await self._running.wait()
         jobs = [

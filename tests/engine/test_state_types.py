@@ -98,7 +98,6 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "text": (UserId, "UserId is a str that would be read back as a plain one"),
     "counter": (collections.Counter[str], "read back"),
     "complex": (complex, "complex is no type"),
-    "path": (Path, "Path is no type"),
     "fraction": (fractions.Fraction, "Fraction is no type"),
     "protocol": (Asked, "Asked is no type"),
     "function": (Callable[[], int], "is no type"),
@@ -123,6 +122,7 @@ KEPT: dict[str, Any] = {
     "raw": msgspec.Raw,
     "bounded": Annotated[int, msgspec.Meta(ge=0)],
     "set": set[int],
+    "path": Path,
 }
 
 

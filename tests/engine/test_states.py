@@ -220,6 +220,20 @@ async def test_history_keeps_the_newest(make_runtime):
         assert await runtime.state.history("s") == []
 
 
+async def test_each_version_says_who_wrote_it(make_runtime):
+    async with make_runtime(state_history=3) as runtime:
+        runtime.register(plus_one)
+        written = await runtime.state.set("s", 1)
+        job = await runtime.submit(plus_one, session="s")
+        assert (await job.result()).unwrap() == 2
+        newest, first = [version.by for version in await runtime.state.history("s")]
+        assert (newest.job, first.job, first.token) == (job.id, "", "")
+        assert newest.token
+        assert newest.node == first.node == runtime.node_id
+        assert (await runtime.state.get("s")).by == newest
+        assert written.by == first
+
+
 @pytest.mark.parametrize("what", ["blob", "sha", "no sha", "no blob", "neither"])
 async def test_a_state_that_was_changed_from_outside_is_never_data(redis_url, redis_server, what):
     key = spell("am2z", "session", plain_name("s"))

@@ -259,7 +259,7 @@ async def test_with_ids_that_were_chosen_all_may_be_asked_for_again(make_runtime
         (["a", "b", "c", "d"], r"states\[3\]: job_ids: must be as many as the states"),
         (["a", "x/y", "c"], r"states\[1\]: job_id='x/y'"),
         (["a", 5, "c"], r"states\[1\]: job_id=5"),
-        (["a", "b", f"{'0' * 20}-1"], r"states\[2\]: job_id='0+-1': must not be an id that the engine"),
+        (["a", "b", f"{'0' * 19}-1"], r"states\[2\]: job_id='0+-1': must not be an id that the engine"),
     ],
 )
 async def test_an_id_that_cannot_be_one_is_named(make_runtime, ids, told):

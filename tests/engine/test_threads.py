@@ -15,6 +15,8 @@ import pytest
 
 from am2z_trio import (
     Context,
+    JobCancelledError,
+    LocalRuntime,
     Processor,
     ProcessorTimeoutError,
     QueueOptions,
@@ -141,6 +143,44 @@ async def test_the_loop_can_be_reached_from_a_thread(make_runtime):
         runtime.register(Processor(asks), other)
         with anyio.fail_after(PATIENCE):
             assert (await runtime.execute("asks", 1)).unwrap() == 2
+
+
+@pytest.mark.parametrize("end", ["its timeout", "a cancellation"])
+async def test_a_plain_function_that_checks_ends_in_good_order_when_its_job_is_to_stop(end: str):
+    begun, ended = threading.Event(), threading.Event()
+
+    def checks(n: int, ctx: Context) -> int:
+        begun.set()
+        try:
+            while not ended.wait(0.001):
+                ctx.check_cancelled()
+        finally:
+            ended.set()
+        return n
+
+    async with LocalRuntime() as runtime:
+        one = Processor(checks, timeout=0.5 if end == "its timeout" else PATIENCE)
+        runtime.register(one)
+        job = await runtime.submit(one, 1)
+        await until(begun.is_set)
+        if end == "a cancellation":
+            await job.cancel()
+        kind = ProcessorTimeoutError if end == "its timeout" else JobCancelledError
+        assert isinstance((await job.result()).error, kind)
+        await until(ended.is_set)
+        await until(lambda: runtime.get_stats().abandoned_threads == 0)
+
+
+async def test_to_check_is_for_the_thread_of_a_plain_function(make_runtime):
+    @processor
+    async def checks(n: int, ctx: Context) -> int:
+        ctx.check_cancelled()
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(checks)
+        error = (await runtime.execute(checks, 1)).error
+        assert "ctx.check_cancelled() is for a plain def, in its own thread" in str(error)
 
 
 LEAVES = """

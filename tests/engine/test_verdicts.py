@@ -23,8 +23,9 @@ from am2z_trio import (
 )
 from am2z_trio.engine.claim import Claim, Stop
 from am2z_trio.engine.execution.attempt import Attempt
-from am2z_trio.engine.execution.settlements import KEPT_ERRORS, NEWER_LATER, Settlements, released
+from am2z_trio.engine.execution.settlements import KEPT_ERRORS, Settlements, released
 from am2z_trio.engine.execution.verdict import (
+    NEWER_LATER,
     Cancelled,
     Failed,
     Released,

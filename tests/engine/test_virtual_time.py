@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from contextlib import AsyncExitStack
 from itertools import pairwise
@@ -15,6 +16,7 @@ import trio.testing
 from am2z_trio import (
     Backoff,
     Context,
+    Every,
     JobCancelledError,
     JobOptions,
     LocalRuntime,
@@ -201,7 +203,7 @@ class Asked(MemoryStore):
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
-        if callable(found) and not name.startswith("_") and name not in ("beat", "run"):
+        if callable(found) and not name.startswith("_") and name not in ("beat", "rest", "run"):
             self.asked[name] += 1
         return found
 
@@ -326,6 +328,7 @@ async def test_looking_after_callers_is_bounded_and_delays_no_tick(autojump_cloc
 
     monkeypatch.setattr(Nodes, "tick", tick)
     monkeypatch.setattr(MemoryStore, "view", view)
+    monkeypatch.setattr(MemoryStore, "rest", lambda *_: 0.0)  # as a link that may lose what is told
 
     @processor(queue=QueueOptions(concurrency=10))
     async def long(n: int) -> int:
@@ -452,3 +455,131 @@ async def test_refusals_that_no_right_explains_do_not_have_all_looked_at_without
         await trio.sleep(access.ANEW_AFTER)
         assert [after - before for before, after in pairwise(anew)] == [access.ANEW_AFTER]
         nursery.cancel_scope.cancel()
+
+
+class Steps(trio.abc.Instrument):
+    """Counts what tasks do."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.taken += 1
+
+
+@pytest.fixture
+def beats(monkeypatch) -> list[float]:
+    """When nodes have beaten."""
+    times: list[float] = []
+    real = Nodes.renew
+
+    def renew(self: Nodes, node: str, now: float, look_every: float) -> RenewAnswer:
+        times.append(trio.current_time())
+        return real(self, node, now, look_every)
+
+    monkeypatch.setattr(Nodes, "renew", renew)
+    return times
+
+
+@processor
+async def plain(n: int) -> int:
+    return n
+
+
+@pytest.mark.parametrize(("every", "most"), [(None, 8_000), (3600, 10_000), (60, 100_000)])
+async def test_a_virtual_day_takes_few_steps_whatever_comes_by_the_clock(autojump_clock, beats, every, most):
+    """Seconds pass by themselves: what costs real time is what tasks do meanwhile."""
+    async with LocalRuntime() as runtime:
+        runtime.register(plain)
+        await runtime.execute(plain, 1)
+        if every:
+            await runtime.schedules.upsert("often", plain, Every(every), state=1)
+        steps = Steps()
+        trio.lowlevel.add_instrument(steps)
+        await trio.sleep(24 * 3600)
+        trio.lowlevel.remove_instrument(steps)
+        stats = (await runtime.get_queue_stats())["plain"]
+        # What was counted is told within seconds all the same.
+        counted = sum(sample.completed for sample in await runtime.samples(plain))
+    assert steps.taken < most
+    # A node that does not rest beats more than once a second.
+    assert len(beats) < 24 * 3600 / 4
+    assert stats.completed == 1 + (24 * 3600 // every if every else 0)
+    assert counted > 0 or not every
+
+
+async def test_a_node_that_rests_says_that_all_is_well(autojump_clock, beats):
+    async with LocalRuntime() as runtime:
+        runtime.register(plain)
+        await trio.sleep(1000)
+        before = len(beats)
+        await trio.sleep(1000)
+        assert len(beats) == before
+        assert runtime.node.why_it_cannot_claim() == ""
+        assert (await runtime.connection.check_health()).healthy
+        health = await runtime.health()
+        assert health.live
+        (node,) = await runtime.control.nodes()
+        assert node.id == runtime.node_id
+        assert (await runtime.execute(plain, 1)).unwrap() == 1
+        await trio.sleep(20)
+        assert len(beats) > before
+
+
+async def test_a_node_rests_no_more_once_there_is_another(autojump_clock, beats):
+    server = MemoryServer()
+    async with _on(server) as first:
+        first.register(plain)
+        await trio.sleep(1000)
+        before = len(beats)
+        async with _on(server) as second:
+            second.register(plain)
+            await trio.sleep(1000)
+            assert len(beats) - before > 2 * 1000 / 3
+            assert sorted(server.nodes._leases.names()) == sorted([first.node_id, second.node_id])
+            assert (
+                server.nodes._leases.left(first.node_id, cast(MemoryStore, second.node.store)._now()) < 11_000
+            )
+        await trio.sleep(1000)
+        before = len(beats)
+        await trio.sleep(1000)
+        assert len(beats) == before
+
+
+async def test_the_time_of_day_does_not_go_back_when_a_runtime_is_entered_again(autojump_clock):
+    runtime = LocalRuntime()
+    times: list[float] = []
+    for _ in range(2):
+        async with runtime:
+            runtime.register(plain)
+            result = await runtime.execute(plain, 1)
+            assert result.metadata.started_at is not None
+            times.append(cast(MemoryStore, runtime.node.store)._now())
+            await trio.sleep(24 * 3600)
+    assert times[1] - times[0] >= 24 * 3600 * 1000
+
+
+async def test_a_thread_that_was_left_behind_is_looked_for_by_a_node_that_would_rest(autojump_clock, beats):
+    go = threading.Event()
+
+    @processor(timeout=5)
+    def stuck(n: int) -> None:
+        go.wait(60)
+
+    async with LocalRuntime() as runtime:
+        runtime.register(stuck)
+        result = await runtime.execute(stuck, 1)
+        assert isinstance(result.error, ProcessorTimeoutError)
+        before = len(beats)
+        await trio.sleep(100)
+        assert len(beats) - before > 50
+        go.set()
+        await _until_quiet(beats)
+
+
+async def _until_quiet(beats: list[float]) -> None:
+    with trio.fail_after(10_000):
+        before = -1
+        while len(beats) != before:
+            before = len(beats)
+            await trio.sleep(100)

@@ -47,7 +47,7 @@ def of_size(max_size: int) -> Processor[int]:
 @pytest.mark.trio
 async def test_a_worker_without_a_free_slot_sleeps_although_a_delayed_job_is_due(autojump_clock, monkeypatch):
     looks = 0
-    real = Feeder._want
+    real = Feeder.want
 
     def want(feeder: Feeder) -> int:
         nonlocal looks
@@ -56,7 +56,7 @@ async def test_a_worker_without_a_free_slot_sleeps_although_a_delayed_job_is_due
         assert looks < 1000, "it spins"
         return real(feeder)
 
-    monkeypatch.setattr(Feeder, "_want", want)
+    monkeypatch.setattr(Feeder, "want", want)
     order: list[int] = []
 
     @processor
@@ -85,22 +85,26 @@ async def test_a_worker_without_a_free_slot_sleeps_although_a_delayed_job_is_due
 
 
 class _Fickle:
-    """What a feeder holds beyond its places: none once a claim was answered, as if a job had ended meanwhile
-    that took long."""
+    """What a feeder holds beyond its places: none once a claim for that many was answered, as if a job had
+    ended meanwhile that took long."""
 
     in_a_row = 1
 
     def __init__(self) -> None:
         self._ahead = 5
+        self._asked = False
+        """A claim that was under way already is not for that many."""
 
     def ahead(self, _concurrency: int) -> int:
+        self._asked = True
         return self._ahead
 
     def ran(self, _seconds: float) -> None:
         pass
 
     def claimed(self, _seconds: float) -> None:
-        self._ahead = 0
+        if self._asked:
+            self._ahead = 0
 
 
 @on_both_hosts

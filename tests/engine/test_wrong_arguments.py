@@ -5,9 +5,12 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import pytest
 
 from am2z_trio import (
@@ -15,12 +18,17 @@ from am2z_trio import (
     ConfigurationError,
     Context,
     DeadLetters,
+    Every,
     Job,
     Payload,
+    ProcessOptions,
     Processor,
     ProcessorResult,
     QueueRuntime,
     RetryPolicy,
+    RuntimeStateError,
+    Schedule,
+    ScheduleManager,
     Session,
     StateManager,
     WorkerManager,
@@ -30,6 +38,9 @@ from am2z_trio import (
     processor,
     route,
 )
+from am2z_trio.admin import Admin, Principal
+from am2z_trio.engine.runtime.control import ControlManager
+from am2z_trio.engine.runtime.events import Events
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.engine.sessions.session import SessionState
 from am2z_trio.engine.states.job_state import JobState
@@ -67,6 +78,7 @@ WRONG: dict[str, list[Any]] = {
     "number": ["x", None, math.nan, [], True],
     "type": [5, object(), "int"],
     "mark": [5, "x", {}],
+    "sessions": [5, None, "s", {"s": 1}, [5], [None], [""], ["s"] * 201],
 }
 """What is no argument of a kind."""
 
@@ -89,6 +101,9 @@ MANY: dict[str, str | None] = {
 }
 """How many are asked for, for which nobody waits."""
 
+OF_A_JOB: dict[str, str | None] = {"job_id": "id", "reason": "reason"}
+OF_A_SCHEDULE: dict[str, str | None] = {"schedule_id": "id", "reason": "reason"}
+
 EVENTS: dict[str, str | None] = {"pattern": "text", "session": "session", "job": "optional id"}
 
 TABLE: dict[type, dict[str, dict[str, str | None]]] = {
@@ -98,22 +113,31 @@ TABLE: dict[type, dict[str, dict[str, str | None]]] = {
         "submit": {**FEED, "job_id": "optional text"},
         "submit_many": MANY,
         "execute_in_session": {**FEED, "session_id": "id"},
+        "job": {"job_id": "id", "type": "type", "session": "session"},
         "register": {"processors": "processor"},
         "register_many": {"processors": "processors"},
         "unregister": {"processor": "processor"},
         "forget_processor": {"processor": "processor"},
         "pause": {"processor": "processor"},
         "resume": {"processor": "processor"},
+        "explain": {"job_id": "id", "ask_node": "flag"},
         "session": {"id": "session", "processors": "processors", "ttl": "seconds"},
         "stop_session": {"id": "session", "grace": "seconds"},
+        "job_logs": {"job_id": "id"},
+        "signal": {"target": "id", "name": "text", "value": None, "session": "session"},
+        "signal_session": {"session": "session or none", "name": "text", "value": None},
         "get_session_stats": {"id": "session"},
+        "samples": {"processor": "processor", "since": "seconds"},
+        "throughput": {"processor": "processor", "since": "seconds"},
         "on": {**EVENTS, "handler": "function"},
         "off": {**EVENTS, "handler": "handler to drop"},
-        "events": EVENTS,
+        "events": {**EVENTS, "since": "optional place"},
         "emit": {"event": "text", "data": None},
+        "drain": {"processors": "processor", "delayed": "flag", "timeout": "seconds"},
         "stop": {"grace": "seconds"},
         "run": {"task_status": None},
     },
+    Events: {"history": {**EVENTS, "since": "optional place", "before": "optional place", "limit": "count"}},
     StateManager: {
         "get": {"session": "session", "type": "type"},
         "set": {"session": "session", "state": None, "expected": "mark", "type": "type", "ttl": "seconds"},
@@ -130,6 +154,27 @@ TABLE: dict[type, dict[str, dict[str, str | None]]] = {
         "create_session_worker": {"processor": "processor", "session": "session"},
         "stop_session_workers": {"session": "session"},
     },
+    ControlManager: {
+        "tree": {
+            "node": "optional node",
+            "session": "optional node",
+            "processor": "optional processor",
+            "job": "optional id",
+            "depth": "depth",
+            "offset": "count",
+            "limit": "rows",
+        },
+        "stack": {"job": "id"},
+        "health": {"node": "id"},
+        "drain_node": {"node": "id", "grace": "seconds"},
+        "undrain_node": {"node": "id"},
+        "stop_worker": {"node": "id", "processor": "processor", "session": "session"},
+        "cancel_task": {"node": "id", "job": "id", "token": "id", "path": "id"},
+        "preview_cancel": {"job": "id"},
+        "preview_stop_session": {"session": "session or none"},
+        "preview_drain": {"node": "id"},
+        "preview_stop_worker": {"node": "id", "processor": "processor", "session": "session"},
+    },
     DeadLetters: {
         "count": {"processor": "processor"},
         "list": {"processor": "processor", "offset": "count", "limit": "count"},
@@ -139,11 +184,35 @@ TABLE: dict[type, dict[str, dict[str, str | None]]] = {
         "drop": {"job_id": "id"},
         "drop_all": {"processor": "processor", "where": "optional function"},
     },
+    ScheduleManager: {
+        "upsert": {
+            "id": "id",
+            "processor": "processor",
+            "when": "when",
+            "owner": "owner",
+            "take_over": "flag",
+            "options": None,
+        },
+        "amend": {"id": "id", "rev": "count", "terms": None},
+        "get_many": {"ids": "ids"},
+        "last_runs": {"ids": "ids", "limit": "count"},
+        "sync": {"schedules": "schedules", "owner": "owner", "take_over": "flag"},
+        "get": {"id": "id"},
+        "list": {"offset": "count", "limit": "count"},
+        "pause": {"id": "id", "reason": "reason"},
+        "resume": {"id": "id"},
+        "remove": {"id": "id"},
+        "run_now": {"id": "id"},
+        "next": {"id": "id", "n": "count"},
+        "backfill": {"id": "id", "start": "time", "end": "time", "dry_run": "flag"},
+        "runs": {"id": "id", "offset": "count", "limit": "count"},
+    },
     Session: {
         "execute": {**FEED, "job_id": "optional text"},
         "execute_many": {**FEED, "states": "states"},
         "submit": {**FEED, "job_id": "optional text"},
         "submit_many": MANY,
+        "signal": {"name": "text", "value": None},
     },
     SessionState: {
         "get": {"type": "type"},
@@ -151,22 +220,171 @@ TABLE: dict[type, dict[str, dict[str, str | None]]] = {
         "update": {"fn": "function", "type": "type", "max_conflicts": "count"},
         "lock": {"lease": "seconds"},
     },
-    Job: {"cancel": {"reason": "reason"}},
+    Job: {
+        "cancel": {"reason": "reason"},
+        "events": {"pattern": "text"},
+        "signal": {"name": "text", "value": None},
+    },
     Context: {
         "call": {**FEED, "key": "optional text", "inline": "flag"},
+        "submit": {**FEED, "key": "optional text"},
         "emit": {"event": "text", "data": None},
         "update_progress": {"progress": "number"},
+        "sleep": {"seconds": "seconds", "key": "optional text"},
+        "wait_for": {
+            "name": "text",
+            "type": "type",
+            "timeout": "seconds",
+            "default": None,
+            "key": "optional text",
+        },
     },
     JobState: {"read": {"type": "type"}, "update": {"fn": "function", "type": "type"}},
+    Admin: {
+        "may": {"permission": None},
+        "search": {"query": "query", "limit": "count", "cursor": "cursor"},
+        "count": {"query": "query", "most": "count"},
+        "dead_groups": {"query": "query", "most": "count"},
+        "show": {"job_id": "id", "reveal": "flag", "reason": "reason"},
+        "wait": {"job_id": "id", "timeout": "seconds"},
+        "loosened": {"query": "query"},
+        "explain_some": {"job_ids": "ids"},
+        "calls": {"job_id": "id"},
+        "changes": {"job_id": "id", "reveal": "flag", "reason": "reason"},
+        "as_test": OF_A_JOB,
+        "cancel": OF_A_JOB,
+        "retry": OF_A_JOB,
+        "promote": OF_A_JOB,
+        "signal": {**OF_A_JOB, "name": "text", "value": None},
+        "drop": OF_A_JOB,
+        "edit": {**OF_A_JOB, "state": None, "options": "options", "timeout": "seconds"},
+        "enqueue": {
+            "processor": "processor",
+            "state": None,
+            "session": "session",
+            "options": "options",
+            "job_id": "optional text",
+            "reason": "reason",
+        },
+        "pause": {"queue": "id", "reason": "reason"},
+        "resume": {"queue": "id", "reason": "reason"},
+        "queue": {"queue": "id"},
+        "series": {"span": "span", "queue": "optional id"},
+        "drain_queue": {"queue": "id", "reason": "reason"},
+        "purge": {"queue": "id", "agreed": "count", "reason": "reason"},
+        "stop_session": {"session": "id", "grace": "seconds", "reason": "reason"},
+        "stop_sessions": {"sessions": "sessions", "grace": "seconds", "reason": "reason"},
+        "preview_stop_session": {"session": "id"},
+        "sessions": {"prefix": "reason", "limit": "count", "cursor": "cursor"},
+        "session_rows": {"sessions": "sessions"},
+        "session": {"session": "id"},
+        "state": {
+            "session": "id",
+            "version": "count",
+            "against": "count",
+            "reveal": "flag",
+            "reason": "reason",
+        },
+        "stored_bytes": {"session": "id", "reason": "reason"},
+        "verify_state": {"session": "id"},
+        "restore_state": {"session": "id", "version": "count", "reason": "reason"},
+        "audit": {"before": "cursor", "limit": "count", "containing": "reason"},
+        "explain": {"job_id": "id"},
+        "job_logs": {"job_id": "id", "reveal": "flag", "reason": "reason"},
+        "findings": {"silenced": "flag", "watch": "watch"},
+        "silence": {"code": "id", "seconds": "seconds", "reason": "needed reason", "target": "reason"},
+        "samples": {"queue": "id", "since": "seconds"},
+        "throughput": {"queue": "id", "since": "seconds"},
+        "node_health": {"node": "id"},
+        "tree": {
+            "node": "optional node",
+            "session": "optional node",
+            "processor": "optional processor",
+            "job": "optional id",
+            "depth": "depth",
+            "offset": "count",
+            "limit": "rows",
+        },
+        "stack": {"job_id": "id"},
+        "preview_drain": {"node": "id"},
+        "drain_node": {"node": "id", "grace": "seconds", "reason": "reason"},
+        "undrain_node": {"node": "id", "reason": "reason"},
+        "preview_stop_worker": {"node": "id", "processor": "processor", "session": "session"},
+        "stop_worker": {
+            "node": "id",
+            "processor": "processor",
+            "session": "session",
+            "reason": "reason",
+        },
+        "cancel_task": {**OF_A_JOB, "node": "id", "token": "id", "path": "id"},
+        "events": {**EVENTS, "since": "optional place", "before": "optional place", "limit": "count"},
+        "listen": {**EVENTS, "since": "optional place"},
+        "schedules": {"offset": "count", "limit": "count"},
+        "schedule": {"schedule_id": "id"},
+        "schedule_times": {"schedule_id": "id", "n": "count"},
+        "last_runs": {"ids": "ids", "limit": "count"},
+        "amend_schedule": {**OF_A_SCHEDULE, "rev": "optional count", "terms": None},
+        "what_if": {"when": "when", "n": "count"},
+        "week_ahead": {"zone": "id", "most": "count", "first": "reason"},
+        "preview_cancel": {"job_id": "id"},
+        "lost_nodes": {"within": "seconds"},
+        "schedule_runs": {"schedule_id": "id", "offset": "count", "limit": "count"},
+        "add_schedule": {"plan": "plan", "reason": "reason"},
+        "pause_schedule": OF_A_SCHEDULE,
+        "resume_schedule": OF_A_SCHEDULE,
+        "remove_schedule": OF_A_SCHEDULE,
+        "run_schedule": OF_A_SCHEDULE,
+        "backfill_schedule": {**OF_A_SCHEDULE, "start": "time", "end": "time", "dry_run": "flag"},
+        "preview_bulk": {"action": "action", "query": "query"},
+        "begin_bulk": {
+            "action": "action",
+            "query": "query",
+            "agreed": "count",
+            "rate": "rate",
+            "probe": "flag",
+            "reason": "reason",
+        },
+        "bulks": {"limit": "count"},
+        "bulk": {"bulk_id": "id"},
+        "stop_bulk": {"bulk_id": "id", "reason": "reason"},
+        "carry_on": {"bulk_id": "id"},
+    },
 }
 """Every public method with parameters, and what kind each of them is."""
 
+WRONG["rate"] = ["5/s", math.nan, 0, -1, [], True]
+WRONG["query"] = [5, None, b"x", [], "colour:red", '"', "x" * 501]
+WRONG["cursor"] = [5, None, b"x", [], "x"]
+WRONG["action"] = [5, None, [], "delete", ""]
+
+WRONG["span"] = [5, None, "2h", []]
+WRONG["optional node"] = [5, b"x", [], {}, "x" * 20_000]
+WRONG["optional processor"] = [5, object(), double.fn, [double]]
+WRONG["session or none"] = [5, None, b"x", [], "", "x" * 20_000]
+WRONG["depth"] = [*WRONG["count"], 5]
+WRONG["rows"] = [*WRONG["count"], 0, 201]
+WRONG["optional place"] = [5, "x", "1", "1-2-3", b"1-1", []]
 WRONG["reason"] = [5, None, b"x", []]
+WRONG["needed reason"] = [*WRONG["reason"], ""]
+WRONG["watch"] = [5, "x", {}]
+WRONG["ids"] = [5, None, "abc", {}, [5], [None], [""], ["x"] * 201]
+WRONG["when"] = [5, None, "* * * * *", object()]
+WRONG["plan"] = [5, None, "nightly", {"id": "nightly"}, double]
+WRONG["owner"] = [5, None, b"x", "@processor"]
+WRONG["schedules"] = [5, None, "abc", [5], {"a": 1}]
+WRONG["optional count"] = [value for value in WRONG["count"] if value is not None]
+WRONG["ids"] = [5, None, "alice", [5], [""], [b"x"]]
+WRONG["time"] = [5, None, "2025-01-01", datetime(2025, 1, 1)]
 
 INTERNAL = {(Context, "own"), (Context, "call_part"), (Context, "call_each"), (JobState, "commit")}
 """Public by name; called by the engine alone."""
 
-TOLD = {"id": "session", "job_ids": "job_id", "type": "a state of type", "processors": "processor"}
+TOLD = {
+    "id": "session",
+    "job_ids": "job_id",
+    "type": "a state of type",
+    "processors": "processor",
+}
 """What a parameter is called in its error, where it is not as in the signature."""
 
 GOOD: dict[str, Any] = {
@@ -176,6 +394,9 @@ GOOD: dict[str, Any] = {
     "states": [1],
     "session": "alice",
     "session_id": "alice",
+    "sessions": ["alice"],
+    "agreed": 1,
+    "queue": "double",
     "id": "alice",
     "pattern": "*",
     "handler": print,
@@ -183,8 +404,34 @@ GOOD: dict[str, Any] = {
     "type": int,
     "fn": lambda state: 1,
     "job_id": "no such job",
+    "version": 1,
+    "action": "retry",
+    "query": "status:dead",
+    "bulk_id": "no such action",
+    "permission": "view",
+    "code": "paused",
+    "seconds": 60,
+    "target": "double",
+    "name": "go",
+    "reason": "known",
+    "job": "no such job",
+    "node": "no such node",
+    "token": "1:t",
+    "path": "1",
     "progress": 0.5,
+    "owner": "billing",
+    "when": Every(10**6),
+    "schedules": [],
+    "schedule_id": "nightly",
+    "plan": Schedule("nightly", double, Every(10**6), state=1),
+    "ids": ["alice"],
+    "start": datetime(2025, 1, 1, tzinfo=UTC),
+    "end": datetime(2025, 1, 2, tzinfo=UTC),
 }
+
+
+ALWAYS = ("state", "processor", "when")
+"""Parameters that are given although they have a default."""
 
 
 def test_every_public_method_is_in_the_table():
@@ -224,7 +471,8 @@ async def refuses_everything_wrong(owner: type, target: Any) -> None:
                 place = f"{owner.__name__}.{name}({field}={value!r:.60})"
                 assert error is not None, f"{place} was accepted"
                 assert not error.retryable, place
-                assert TOLD.get(field, field) in error.message, f"{place}: {error.message}"
+                told = field if owner is ScheduleManager else TOLD.get(field, field)
+                assert told in error.message, f"{place}: {error.message}"
 
 
 def arguments(signature: inspect.Signature, field: str, value: Any) -> tuple[list[Any], dict[str, Any]]:
@@ -233,7 +481,9 @@ def arguments(signature: inspect.Signature, field: str, value: Any) -> tuple[lis
     for parameter in signature.parameters.values():
         if parameter.name == field:
             given = value
-        elif parameter.default is parameter.empty or parameter.name == "state":
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            continue
+        elif parameter.default is parameter.empty or parameter.name in ALWAYS:
             given = GOOD[parameter.name]
         else:
             continue
@@ -251,10 +501,28 @@ async def test_methods_of_a_runtime_say_what_is_wrong(make_runtime):
         await refuses_everything_wrong(Runtime, runtime)
         await refuses_everything_wrong(StateManager, runtime.state)
         await refuses_everything_wrong(WorkerManager, runtime.workers)
+        await refuses_everything_wrong(Events, runtime.events)
         job = await runtime.submit(double, 1)
         await refuses_everything_wrong(Job, job)
         assert (await job.result()).unwrap() == 2
         assert runtime.list_processors() == ["double"]
+
+
+@pytest.mark.anyio
+async def test_methods_of_control_say_what_is_wrong(make_runtime):
+    async with make_runtime() as runtime:
+        runtime.register(double)
+        await refuses_everything_wrong(ControlManager, runtime.control)
+        assert not (await runtime.control.tree()).nodes[0].silent
+
+
+@pytest.mark.anyio
+async def test_methods_of_schedules_say_what_is_wrong(make_runtime):
+    async with make_runtime() as runtime:
+        runtime.register(double)
+        await runtime.schedules.upsert("alice", double, Every(10**6), state=1)
+        await refuses_everything_wrong(ScheduleManager, runtime.schedules)
+        assert [view.id for view in await runtime.schedules.list()] == ["alice"]
 
 
 @pytest.mark.anyio
@@ -329,6 +597,7 @@ def definitions() -> Iterator[tuple[str, Callable[[], Any]]]:
         "Processor": (Processor, {"fn": double.fn}),
         "Payload": (Payload, {"state": 1, "session": "alice"}),
         "RetryPolicy": (RetryPolicy, {}),
+        "ProcessOptions": (ProcessOptions, {}),
         "QueueRuntime": (QueueRuntime, {}),
     }
     common = {"name": [5, b"x", "", []], "timeout": WRONG["seconds"], "retry": [5, {}], "queue": [5, {}]}
@@ -343,10 +612,15 @@ def definitions() -> Iterator[tuple[str, Callable[[], Any]]]:
         "batch": {**inline, "processor": [5, None, "double"], "payloads": [5, None, "x", {"a": 1}]}
         | {"merge": [5, "x", no_parameters, yields], "state_type": [5, object()]},
         "Processor": {**common, "fn": [5, None, "x", yields], "depends_on": [5, double, {"a": double}, [5]]}
-        | {"breaker": [5, {}], "fallback": [5, double.fn], "state_type": [5, object()]},
+        | {"breaker": [5, {}], "fallback": [5, double.fn], "state_type": [5, object()]}
+        # `double` is async: it can have no thread and no interpreter.
+        | {"run_in": [5, "", "gpu", "Process", [], True, "thread", "interpreter"]},
         "Payload": {"session": [5, None, "", b"x"]},
         "RetryPolicy": {"should_retry": [5, "x", no_parameters, double.fn, lambda error: True]},
-        "QueueRuntime": {"redis": [5, [], {}, "", "http://x", b"redis://x"], "embedded": WRONG["flag"]},
+        "QueueRuntime": {"redis": [5, [], {}, "", "http://x", b"redis://x"], "embedded": WRONG["flag"]}
+        | {"processes": [*WRONG["count"], 0, None, {}, 10_001]},
+        "ProcessOptions": {name: [*WRONG["count"], 0] for name in ("max_processes", "max_jobs")}
+        | {"start_timeout": [*WRONG["seconds"], 0, None], "cancel_grace": [*WRONG["seconds"], None]},
     }
     for name, (function, good) in make.items():
         for field, values in wrong[name].items():
@@ -370,3 +644,50 @@ def test_a_definition_says_what_is_wrong(define: Callable[[], Any], request: pyt
 def test_a_composition_has_a_name():
     with pytest.raises(ConfigurationError, match=r"Processor\.name=None: must be"):
         chain(None, [double])  # type: ignore[arg-type]
+
+
+@pytest.mark.anyio
+async def test_the_service_for_operators_refuses_what_is_no_argument(make_runtime):
+    async with make_runtime() as runtime:
+        runtime.register(double)
+        await runtime.schedules.upsert(GOOD["plan"])
+        await refuses_everything_wrong(Admin, Admin(runtime, principal=Principal(name="a", role="admin")))
+
+
+@pytest.mark.anyio
+async def test_every_method_of_a_runtime_is_refused_in_a_foreign_thread_and_does_nothing(make_runtime):
+    async with make_runtime() as runtime:
+        runtime.register(double)
+        await runtime.sync_processors()
+        targets: dict[type, Any] = {
+            Runtime: runtime,
+            Events: runtime.events,
+            StateManager: runtime.state,
+            WorkerManager: runtime.workers,
+            ControlManager: runtime.control,
+            DeadLetters: runtime.dead_letters,
+            ScheduleManager: runtime.schedules,
+        }
+
+        async def call_all() -> dict[str, object]:
+            said: dict[str, object] = {}
+            for owner, target in targets.items():
+                for name in TABLE[owner]:
+                    method = getattr(target, name)
+                    positional, named = arguments(inspect.signature(method), "", None)
+                    error: Exception | None
+                    with anyio.fail_after(20):
+                        try:
+                            error = await error_of(lambda: method(*positional, **named))  # noqa: B023
+                        except Exception as other:
+                            error = other
+                    said[f"{owner.__name__}.{name}"] = type(error)
+            return said
+
+        said = await anyio.to_thread.run_sync(lambda: anyio.run(call_all))
+        assert {name: kind for name, kind in said.items() if kind is not RuntimeStateError} == {}
+        assert runtime.is_started
+        assert runtime.list_processors() == ["double"]
+        assert await runtime.schedules.list() == []
+        assert await runtime.get_active_sessions() == []
+        assert (await runtime.execute(double, 1)).unwrap() == 2

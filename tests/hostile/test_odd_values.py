@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -495,6 +495,9 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "debounce long": lambda: JobOptions(debounce="é" * 600),
     "debounce half a surrogate": lambda: JobOptions(debounce="\ud800"),
     "debounce empty": lambda: JobOptions(debounce=Safe("")),
+    "tag empty": lambda: JobOptions(tags=["a", ""]),
+    "tag long": lambda: JobOptions(tags=["é" * 65]),
+    "tags a mapping": lambda: JobOptions(tags=cast("Any", {"a": 1})),
     "keep fewer than none": lambda: JobOptions(remove_on_fail=Whole(-1)),
     "what says nothing": lambda: JobOptions(priority=with_method("__repr__", lambda self: sys.exit(1))),
     "what says much": lambda: JobOptions(debounce="x" * 1_000_000),

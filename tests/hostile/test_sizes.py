@@ -149,7 +149,8 @@ async def test_unread_events_are_bounded_in_bytes(live_node: LiveNode):
             while (await last.next()).data != 2:
                 pass
         assert stream.dropped > 0
-        held = [await stream.next() for _ in range(len(stream._subscription._buffer))]
+        source: Any = stream._source
+        held = [await stream.next() for _ in range(len(source._buffer))]
         assert len(held) <= most
         assert held[-1].data == [59, data]
 

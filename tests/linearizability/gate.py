@@ -141,6 +141,9 @@ class GatedNode:
             f"{self.name} release arrives", lambda: self._server.locks.release(session, token, self.now())
         )
 
+    async def lock_standing(self, session: str) -> Any:
+        raise NotImplementedError
+
     async def history(self, session: str) -> Any:
         raise NotImplementedError
 

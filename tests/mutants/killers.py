@@ -13,12 +13,15 @@ from typing import Any
 
 import anyio
 import hypothesis
+import msgspec
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import get_state_machine_test, invariant
 
 from am2z_trio.concurrency import current_host
 from am2z_trio.model.codec import checksum
-from am2z_trio.model.records import StateWrite, plain_name
+from am2z_trio.model.records import Firing, ScheduleSpec, StateWrite, job_of_instant, plain_name
+from am2z_trio.model.views.audit import AuditEntry
+from am2z_trio.store.agreed import AUDIT_KEPT
 from am2z_trio.store.redis.begun import enqueue_call
 from am2z_trio.store.redis.keys import spell
 from am2z_trio.store.redis.store import RedisStore
@@ -34,6 +37,7 @@ SEEDS = (1, 2, 3, 4)
 
 LEFT_UNSOUND = {
     "test_a_tampered_state_is_never_returned",
+    "test_the_bytes_of_a_state_are_there_whatever_they_are",
     # It asks for a longer retention than the auditor believes in.
     "test_a_queue_that_nobody_announces_is_forgotten_with_time",
 }
@@ -62,12 +66,12 @@ async def a_call_that_comes_again_tells_what_it_has_given(backend: RedisBackend)
         store = node.store
         assert isinstance(store, RedisStore)
         await store.claim("q", node.next_seq("q"), 3, unasked=3)
-        call = enqueue_call(bench.clock(), 5000, node.name, [job("j1"), job("j2")], ["q"])
+        call = enqueue_call(bench.clock(), (5000, 0), node.name, [job("j1"), job("j2")], ["q"])
         (given, told), again = await store.link.eval_records(*call), await store.link.eval_records(*call)
         assert (given[0], given[2], told) == (b"handed", 2, [])
         # The other one is told by a message alone: it might run twice, where that is late.
         assert again == [[b"handed", given[1], 0], [b"active", b"", b""]]
-        other = enqueue_call(bench.clock(), 5000, node.name, [job("j1")], ["q"])
+        other = enqueue_call(bench.clock(), (5000, 0), node.name, [job("j1")], ["q"])
         assert await store.link.eval_records(*other) == [[b"active", b"", b""]]
         nursery.cancel_scope.cancel()
 
@@ -81,6 +85,69 @@ async def who_leaves_late_is_searched_for_no_more(backend: RedisBackend) -> None
         backend.server.call("HSET", leaving, node.name, "17")
         await node.store.leave()
         assert backend.server.call("EXISTS", leaving) == 0
+        nursery.cancel_scope.cancel()
+
+
+async def the_audit_is_bounded(backend: RedisBackend) -> None:
+    """What no port shows: older entries are not read, and take no room."""
+    async with current_host().open_nursery() as nursery:
+        bench = Bench(backend, nursery)
+        node = await bench.node()
+        audit = spell("am2z", "audit")
+        fill = "for n = 1, 10050 do redis.call('XADD', KEYS[1], '*', 'at', n, 'entry', '') end"
+        backend.server.call("EVAL", fill, 1, audit)
+        by = {"who": "ada", "role": "admin", "face": "cli"}
+        await node.store.chronicle.append_audit(AuditEntry.made("1", by, {"action": "cancel"}))
+        assert backend.server.call("XLEN", audit) == AUDIT_KEPT
+        nursery.cancel_scope.cancel()
+
+
+async def what_was_sent_is_not_sent_again_when_its_record_has_gone(backend: RedisBackend) -> None:
+    """What no case shows: records go by the server's own clock."""
+    async with current_host().open_nursery() as nursery:
+        bench = Bench(backend, nursery)
+        node = await bench.node()
+        await node.store.enqueue([job("p")])
+        await node.claim_one()
+        sent = job("s", sender="p")
+        await node.store.enqueue([sent])
+        await node.settle(await node.claim_one())
+        backend.server.call("DEL", spell("am2z", "job", "s"))
+        assert [answer.status for answer in await node.store.enqueue([sent])] == ["dup"]
+        assert await node.claim(9) == []
+        nursery.cancel_scope.cancel()
+
+
+async def a_step_of_a_schedule_that_comes_again_answers_as_it_did(backend: RedisBackend) -> None:
+    """What no port shows, as the client sees to it: its answer was lost."""
+    async with current_host().open_nursery() as nursery:
+        bench = Bench(backend, nursery)
+        store = (await bench.node()).store
+        assert isinstance(store, RedisStore)
+        spec = ScheduleSpec(id="s", job=job("-"), every=60.0)
+        await store.schedules.upsert(spec, 60_000, 60_000)
+        _, (record,) = await store.schedules.look(["s"])
+        assert record is not None
+        link: Any = store.link
+        answers: list[Any] = []
+        once = link.eval
+
+        async def twice(*call: Any) -> Any:
+            answers[:] = [await once(*call), await once(*call)]
+            return answers[1]
+
+        link.eval = twice
+        jobs = [job_of_instant(spec, at) for at in (60_000, 120_000)]
+        told = await store.schedules.fire(Firing(record=record, jobs=jobs, next=180_000, due=180_000))
+        assert answers[0] == answers[1]
+        assert (told.done, told.outcomes) == (True, ["queued", "queued"])
+        assert (
+            await store.schedules.upsert(msgspec.structs.replace(spec, note="x"), 1, 1)
+        ).status == "changed"
+        link.eval = once
+        _, (record,) = await store.schedules.look(["s"])
+        assert record is not None
+        assert (record.fired, record.rev) == (2, 2)
         nursery.cancel_scope.cancel()
 
 
@@ -103,17 +170,24 @@ def found_after(case: str, url: str, server: Any) -> list[Finding] | str:
         return audit(connection, steady_flow=False, known_since_ever=False)
 
 
+AGAIN = "a step of a schedule that comes again answers as it did"
+
 OF_REDIS: dict[str, Callable[[RedisBackend], Awaitable[None]]] = {
     "expired states go": expired_states_go,
     "a call that comes again tells what it has given": a_call_that_comes_again_tells_what_it_has_given,
+    "the audit is bounded": the_audit_is_bounded,
+    AGAIN: a_step_of_a_schedule_that_comes_again_answers_as_it_did,
+    "what was sent is not sent again": what_was_sent_is_not_sent_again_when_its_record_has_gone,
     "who leaves late is searched for no more": who_leaves_late_is_searched_for_no_more,
 }
 
 ALL_CASES = (*OF_REDIS, *CASES)
 
 
-def a_case_fails(url: str, server: Any) -> bool:
-    return any(found_after(case, url, server) for case in ALL_CASES)
+def a_case_fails(url: str, server: Any, *first: type) -> bool:
+    """`first`: the cases that are about the mutant, and most likely to find it."""
+    cases = dict.fromkeys((*(name for of in first for name in vars(of) if name in ALL_CASES), *ALL_CASES))
+    return any(found_after(case, url, server) for case in cases)
 
 
 def explore(redis_server: Any, machine: type[StoreMachine], *, shrink: bool = False) -> None:

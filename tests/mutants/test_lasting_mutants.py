@@ -122,6 +122,12 @@ MUTANTS: dict[str, tuple[type[StoreMachine], Mutant]] = {
         SessionMachine,
         without("ACQUIRE_LOCK", "redis.call('PEXPIRE', line_key(name), ends - now + lease + 60000)"),
     ),
+    "the number of a flush": (StoreMachine, without("FLUSH", "seq, 'PX', FLUSHED_FOR_MS)", "seq)")),
+    "the slot that goes on": (
+        StoreMachine,
+        without("FLUSH", "  redis.call('PEXPIRE', fresh_key(queue), SLOTS_KEPT_MS)\n"),
+    ),
+    "a queue's samples": (StoreMachine, without("FLUSH", "  redis.call('PEXPIRE', key, whole(kept))\n")),
     "a circuit breaker": (
         SessionMachine,
         without("BREAKER", "redis.call('PEXPIRE', key, recovery + 86400000)"),
@@ -130,6 +136,7 @@ MUTANTS: dict[str, tuple[type[StoreMachine], Mutant]] = {
 """What stays for ever, or where it says so goes too early."""
 
 
+@pytest.mark.seeded
 @pytest.mark.parametrize("name", MUTANTS)
 def test_what_stays_for_ever_is_found(
     name: str, redis_server: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from am2z_trio.store.redis import scripts
+from am2z_trio.testing.conformance.signals import SignalCases
+from am2z_trio.testing.conformance.waits import WaitCases
 from am2z_trio.wire.scripts import Script
 from tests.mutants.killers import a_case_fails, explore
 from tests.store.test_stateful import (
@@ -22,6 +24,7 @@ from tests.store.test_stateful import (
     SessionMachine,
     StoreMachine,
     TurnMachine,
+    WaitMachine,
 )
 
 
@@ -34,7 +37,73 @@ class Mutant(NamedTuple):
 HOLDS = "if not holds_lock(name, token, now) then return 0 end"
 COMPARE = "(whole(state.version) ~= version or state.sha ~= sha)"
 
+OF_WAITS = {
+    "anybody waits for a job": Mutant(("WAIT",), " or token == '' or job.token ~= token", ""),
+    "what became of a wait is another thing in the next run": Mutant(
+        ("WAIT",),
+        "'=' .. key, cmsgpack.pack({ outcome, name, value or '' }), 'open', cmsgpack",
+        "'open', cmsgpack",
+    ),
+    "a signal is delivered twice": Mutant(("WAIT",), "if value then drop_signal(found_in, name) end", ""),
+    "a wait begins anew in every run": Mutant(("WAIT",), "if not wait then", "if true then"),
+    "a wait for something else is the same one": Mutant(
+        ("WAIT",), "if over[2] ~= name then", "if false then"
+    ),
+    "a job waits any number of times": Mutant(("WAIT",), "if begun >= MOST_WAITS then", "if false then"),
+    "who gets on is lost with its worker for good": Mutant(
+        ("WAIT",), "redis.call('HDEL', job.key, 'stalls', 'charged')\n", "\n"
+    ),
+    "a signal that comes before its job parks is missed": Mutant(
+        ("SETTLE",),
+        "if not wait or signal_for(job, wait[1]) then return nil end",
+        "if not wait then return end",
+    ),
+    "a parked job sleeps on when its time has come": Mutant(
+        ("SETTLE",), "if wait[3] >= 0 then due = math.min(due, wait[3]) end", ""
+    ),
+    "a parked job has no deadline": Mutant(
+        ("SETTLE",), "due = math.min(due, number(redis.call('HGET', job.key, 'deadline') or nil, due))", ""
+    ),
+    "a wait that is over for its job keeps its place in the line": Mutant(
+        ("SETTLE",), "if not kept[key] then left[#left + 1] = open[key][1] end", ""
+    ),
+    "a signal is sent twice": Mutant(("SIGNAL",), "if is_known(job.key, op) then return 'kept' end", ""),
+    "a signal does not wake the job": Mutant(
+        ("SIGNAL",), "if waits_for(open_waits(id), name) then bring(job) end", ""
+    ),
+    "any signal wakes the job": Mutant(
+        ("SIGNAL",), "if waits_for(open_waits(id), name) then", "if true then"
+    ),
+    "a signal hurries a job that backs off": Mutant(
+        ("SIGNAL",), "redis.call('HGET', job.key, 'last_outcome') == 'parked'", "true"
+    ),
+    "any number of signals is kept": Mutant(("SIGNAL",), "many >= MOST_SIGNALS or ", ""),
+    "signals of any size are kept": Mutant(("SIGNAL",), " or bytes + #value > MOST_SIGNAL_BYTES", ""),
+    "a job has ended and takes signals": Mutant(
+        ("SIGNAL",), "if ENDED[job.status] then return 'ended' end", ""
+    ),
+    "a signal to a session is sent twice": Mutant(
+        ("SIGNAL_SESSION",), "if is_known(box, op) then return 'kept' end", ""
+    ),
+    "all of a session's jobs are woken by one signal": Mutant(
+        ("SIGNAL_SESSION",), "redis.call('ZRANGE', line, 0, many - 1)", "redis.call('ZRANGE', line, 0, -1)"
+    ),
+    "whoever asks first takes what is sent to the session": Mutant(
+        ("WAIT",), "if place and place < #sent then", "if place and #sent > 0 then"
+    ),
+    "what has ended stays in the line for signals": Mutant(
+        ("CANCEL",), "if open[key][1] ~= '' then leave_awaiting(job, open[key][1]) end", ""
+    ),
+    "what has ended leaves its waits behind": Mutant(
+        ("SETTLE", "CANCEL"), "redis.call('DEL', waits_key(job.id))", ""
+    ),
+    "a stopped session keeps its signals": Mutant(
+        ("STOP_SESSION",), "line_key(name), mail_key(name))", "line_key(name))"
+    ),
+}
+
 MUTANTS = {
+    **OF_WAITS,
     "finish without token": Mutant(("SETTLE",), "if job.token ~= token then", "if false then"),
     "finish without compare": Mutant(("SETTLE",), COMPARE, "false"),
     "finish: compare on version only": Mutant(("SETTLE",), COMPARE, "whole(state.version) ~= version"),
@@ -48,6 +117,15 @@ MUTANTS = {
     "a session's turn lasts until its jobs do": Mutant(
         ("CLAIM",), "math.min(in_a_row, math", "math.min(99, math"
     ),
+    "anybody adds to a job's log": Mutant(
+        ("KEEP_LOGS",), "if token == '' or (v[1] ~= token and v[2] ~= token) then return 0 end", ""
+    ),
+    "what was settled adds nothing to its log": Mutant(("KEEP_LOGS",), " and v[2] ~= token)", ")"),
+    "a job's log has no end": Mutant(("KEEP_LOGS",), "for _ = 1, many - most do", "for _ = 1, 0 do"),
+    "a job's log has any size": Mutant(("KEEP_LOGS",), "if #kept > MAX_LINES_BYTES then", "if false then"),
+    "lines that are sent again are there twice": Mutant(
+        ("KEEP_LOGS",), "if string.sub(kept, -#lines) == lines then return 1 end", ""
+    ),
     "finish twice": Mutant(("SETTLE",), "if job.last_token == token then", "if false then"),
     "an outcome is built on what is not recorded": Mutant(
         ("SETTLE",), "if outcomes and not are_recorded(outcomes) then return { 'unfounded' } end", ""
@@ -55,11 +133,45 @@ MUTANTS = {
     "a job is built on what is not recorded": Mutant(
         ("ENQUEUE",), "if not are_recorded(outcomes) then return { 'unfounded' } end", ""
     ),
+    "what was to begin by now is granted": Mutant(
+        ("CLAIM",), "or job.expires and now >= job.expires then", "then"
+    ),
+    "what has begun expires all the same": Mutant(
+        ("CLAIM",), "if job.expires then\n    redis.call('HDEL'", "if false then\n    redis.call('HDEL'"
+    ),
+    "what has begun has lost its deadline": Mutant(
+        ("CLAIM",), "if job.deadline then redis.call('HSET', job.key, 'deadline', job.deadline) end", ""
+    ),
+    "a job that expires is told to have met its deadline": Mutant(
+        ("CLAIM",), "was.expires and now >= was.expires and EXPIRED or DEADLINE", "DEADLINE"
+    ),
+    "who waits for what expires takes back what has begun": Mutant(
+        ("CANCEL",), "redis.call('HEXISTS', job.key, 'deliveries') == 1 then", "false then"
+    ),
+    "what is taken back as it expires is not counted": Mutant(
+        ("CANCEL",), "count(job.queue, 'expired', 1)", ""
+    ),
+    "a job that expires is given as it comes": Mutant(
+        ("ENQUEUE",), "only_asked == '' and ends then", "only_asked == '' then"
+    ),
+    "the last one in stands behind": Mutant(("ENQUEUE",), "only_asked == '<' and '<', skey", "false, skey"),
+    "the last one of a session goes before others": Mutant(
+        ("ENQUEUE",), "take_turn(queue, skey, front == true)", "take_turn(queue, skey, front)"
+    ),
+    "who has ended sends jobs": Mutant(("ENQUEUE",), "if not runs(sender) then return { 'orphan' } end", ""),
+    "what is sent is called": Mutant(
+        ("ENQUEUE",), "sender, parent, depth = parent, '', ''", "sender, depth = parent, ''"
+    ),
+    "what was sent is sent again": Mutant(
+        ("ENQUEUE",),
+        "elseif sender and redis.call('HGET', job_key(sender), '>' .. id) then",
+        "elseif false then",
+    ),
     "what is built on an outcome asks for any of that job": Mutant(
-        ("ENQUEUE", "SETTLE"), " or v[2] ~= told[i + 1]", ""
+        ("ENQUEUE", "SETTLE"), " or (v[2] or v[3]) ~= told[i + 1]", ""
     ),
     "what is built on an outcome asks for any of that claim": Mutant(
-        ("ENQUEUE", "SETTLE"), "v[1] ~= 'completed' or v[2]", "v[2]"
+        ("ENQUEUE", "SETTLE"), "v[1] ~= 'completed' or (v[2]", "(v[2]"
     ),
     "reap that keeps the token": Mutant(
         ("TICK", "LEAVE", "SETTLE"),
@@ -111,9 +223,47 @@ MUTANTS = {
     "jobs that are alike are given one input": Mutant(
         ("ENQUEUE",), "what[12] = again .. (inputs[n] or '')", "what[12] = again"
     ),
-    "jobs that are alike wake one node": Mutant(
-        ("ENQUEUE",), "ids[n])\n    wake(queue)", "ids[n])\n    if n == 1 then wake(queue) end"
+    "jobs that are alike wake one node": Mutant(("ENQUEUE",), "  for _ = 1, all do\n", "  for _ = 1, 1 do\n"),
+    "a cancellation is told before what came before it": Mutant(
+        ("ENQUEUE", "SETTLE"), "name == 'job:cancelled' and newest and group ~= newest", "false"
     ),
+    "an event's session is that of the first of its kind": Mutant(
+        ("ENQUEUE", "SETTLE"), "elseif session ~= group.session then", "elseif false then"
+    ),
+    "an event's data is another one's": Mutant(
+        ("SETTLE",), "cmsgpack.pack(n - 1, data)", "cmsgpack.pack(0, data)"
+    ),
+    "an event names an odd session by its digest": Mutant(
+        ("ENQUEUE", "SETTLE"),
+        "session = redis.call('HGET', job_key(id), 'session') or ''",
+        "session = session",
+    ),
+    "an event names an odd processor by its digest": Mutant(
+        ("ENQUEUE",), "name = redis.call('HGET', job_key(group.ids[1]), 'processor')", "name = nil"
+    ),
+    "who listens is not told of a plain job's session when it starts": Mutant(
+        ("CLAIM",), "      skey = v[5] or nil }", "      skey = nil }"
+    ),
+    "what a script does is not written down": Mutant(
+        ("ENQUEUE", "CLAIM", "SETTLE"), "    write_down(packed)\n", ""
+    ),
+    "what is emitted is not written down": Mutant(
+        ("TELL",), "  write_down(written ~= '' and written or group)", ""
+    ),
+    "what is emitted is written down with all of its data": Mutant(
+        ("TELL",), "written ~= '' and written or group", "group"
+    ),
+    "a page of the history repeats an entry": Mutant(
+        ("READ_EVENTS",), "first = '(' .. entry[1]", "first = entry[1]"
+    ),
+    "a page of the history says that it is the last": Mutant(
+        ("READ_EVENTS",), "EXISTS', log_key()), 1 }", "EXISTS', log_key()), 0 }"
+    ),
+    "an entry of the audit that is sent again is written again": Mutant(
+        ("NOTE",), "if not redis.call('SET'", "if redis.call('SET'"
+    ),
+    "the audit grows for ever": Mutant(("NOTE",), "'MAXLEN', AUDIT_KEPT, ", ""),
+    "an entry of the audit is known for ever": Mutant(("NOTE",), ", 'PX', NOTED_FOR_MS", ""),
     "what only some jobs have is not looked for": Mutant(
         ("SETTLE", "CANCEL"), "'HSET', job_key(id), 'more', '1', ...)", "'HSET', job_key(id), ...)"
     ),
@@ -248,9 +398,6 @@ MUTANTS = {
     "a revived job stays a dead letter": Mutant(
         ("REVIVE",), "redis.call('ZREM', dead_key(job.queue), id)", ""
     ),
-    "a revived job that was plain has not failed before": Mutant(
-        ("REVIVE",), "redis.call('HSETNX', key, 'last_outcome', 'failed')", ""
-    ),
     "a plain job is still one when it is to be cancelled": Mutant(
         ("CANCEL",),
         "note(job.id, 'cancel', reason)",
@@ -263,8 +410,8 @@ MUTANTS = {
     ),
     "a plain job is still one when it has called others": Mutant(
         ("ENQUEUE",),
-        "children_key(parent), id)\n    note(parent, 'calls', '1')\n  end\n  if keep",
-        "children_key(parent), id)\n  end\n  if keep",
+        "children_key(parent), id)\n    note(parent, 'calls', '1')\n  end\n  if sender",
+        "children_key(parent), id)\n  end\n  if sender",
     ),
     "a plain job is still one when it has stepped aside": Mutant(
         ("STEP_ASIDE",), "note(job.id, 'away', '1')", "redis.call('HSET', job_key(job.id), 'away', '1')"
@@ -330,6 +477,26 @@ MUTANTS = {
     "what is run in vain takes no turn": Mutant(
         ("SETTLE",), "if reason ~= '' then redis.call('HSET', job_key(id), 'turn', reason) end", ""
     ),
+    "a node without a lease says who it is": Mutant(
+        ("INTRODUCE",), "if number(redis.call('ZSCORE', nodes_key(), node), -1) < 0 then return 0 end", ""
+    ),
+    "what a node has said of itself outlives it": Mutant(
+        ("LEAVE",), "redis.call('UNLINK', info_key(node))", ""
+    ),
+    "what a dead node has said of itself stays": Mutant(("TICK",), "redis.call('DEL', info_key(name))", ""),
+    "a node that nobody hears is told to be heard": Mutant(("PRESENT",), "    heard[i + 1],", "    1,"),
+    "a dying node's lease is told from the beginning of time": Mutant(
+        ("PRESENT",), "till < 0 and -1 or till - now", "till - now"
+    ),
+    "a lock that is over is told to be held": Mutant(
+        ("LOOK_AT_LOCK",), "math.max(0, ends - now)", "ends - now"
+    ),
+    "a state that has expired is shown": Mutant(
+        ("LOOK_AT_SESSIONS",), "(not v[4] or number(v[4], now + 1) > now)", "true"
+    ),
+    "a session that was stopped is shown as stopping": Mutant(
+        ("LOOK_AT_SESSIONS",), "number(v[6] or 0, 0) > now and 1 or 0", "v[6] and 1 or 0"
+    ),
     "every node looks": Mutant(("BEAT",), "local looks = due <= now", "local looks = true"),
     "who looked last says when the next look is": Mutant(("BEAT",), "looks or due > now + every", "looks"),
     "what other nodes hold is looked after no sooner": Mutant(
@@ -346,6 +513,42 @@ MUTANTS = {
     ),
     "a session whose jobs were cancelled keeps its turn": Mutant(
         ("CANCEL", "STOP_SESSION"), "redis.call('ZREM', ready_key(queue), skey)", ""
+    ),
+    "two carry an action on": Mutant(
+        ("WRITE_BULK",), "return known[2] == record and 1 or 0 end", "return 1 end"
+    ),
+    "a step of an action is left out": Mutant(
+        ("WRITE_BULK",), "if whole(number(known[1] or 0, 0) + 1) ~= nth then return 0 end", ""
+    ),
+    "a step of an action that comes again is another's": Mutant(
+        ("WRITE_BULK",), "known[2] == record and 1 or 0", "0"
+    ),
+    "an action that goes on is a new one": Mutant(("WRITE_BULK",), "'NX', ", ""),
+    "actions are kept for ever": Mutant(
+        ("WRITE_BULK",), "redis.call('PEXPIRE', bulk_key(id), BULK_TTL_MS)", ""
+    ),
+    "as many actions are kept as there are": Mutant(("WRITE_BULK",), "if over > 0 then", "if false then"),
+    "an action that is listed no more is kept": Mutant(
+        ("WRITE_BULK",), "redis.call('DEL', bulk_key(oldest[i]))", ""
+    ),
+    "what is put first stands in two places": Mutant(
+        ("PROMOTE",), "leave_place(job.queue, id, job.skey)", "note(id, 'gen', '0')"
+    ),
+    "what is put first is still due later": Mutant(
+        ("PROMOTE",), "redis.call('ZREM', later_key(job.queue), id)\n    count", "count"
+    ),
+    "what is put first is counted as delayed": Mutant(
+        ("PROMOTE",), "count(job.queue, 'later', -1)", "count(job.queue, 'later', 0)"
+    ),
+    "what is put first keeps its priority": Mutant(
+        ("PROMOTE",), "redis.call('HDEL', job.key, 'priority')", ""
+    ),
+    "what is put first goes to the end": Mutant(("PROMOTE",), "put_back(job, true)", "put_back(job, false)"),
+    "what is put first waits for its session's turn": Mutant(
+        ("PROMOTE",), "take_turn(job.queue, job.skey, true)", "take_turn(job.queue, job.skey, false)"
+    ),
+    "what is put first has its old place in line for a turn": Mutant(
+        ("PROMOTE",), "redis.call('ZADD', line, place, id)", ""
     ),
     "a node that left serves": Mutant(("LEAVE",), "unserve_all(node, now) or", ""),
     "a node that was taken for dead serves": Mutant(("TICK",), "and not unserve_all(name, now)", ""),
@@ -374,7 +577,177 @@ MUTANTS = {
     "a queue is known for a day since it was announced, not served": Mutant(
         ("WITHDRAW", "LEAVE"), "redis.call('HSET', meta_key(queue), 'seen', whole(now))", "local _ = nil"
     ),
+    "a flush that comes again counts twice": Mutant(
+        ("FLUSH",),
+        "if number(redis.call('GET', flushed_key(node)) or 0, 0) >= tonumber(seq) then return 0 end",
+        "",
+    ),
+    "a slot is written twice": Mutant(("FLUSH",), "  if began <= last then return end\n", ""),
+    "a slot is closed by every flush": Mutant(("FLUSH",), "if not began or began >= slot", "if not began"),
+    "a slot is closed by none": Mutant(("FLUSH",), "if not began or began >= slot", "if true"),
+    "what is in a closed slot is in the next one, too": Mutant(
+        ("FLUSH",), "  redis.call('UNLINK', fresh_key(queue))\nend", "end"
+    ),
+    "a period is without its last slot": Mutant(
+        ("FLUSH",), "whole(began + PERIOD_MS - 1)", "whole(began + PERIOD_MS - SLOT_MS - 1)"
+    ),
+    "an old slot goes before it is added up": Mutant(
+        ("FLUSH",), "math.min(now - kept, at - at % PERIOD_MS)", "now - kept"
+    ),
+    "what was there is added up": Mutant(
+        ("FLUSH",),
+        "name >= FIRST_GAUGE and math.max(sums[name], value) or sums[name] + value",
+        "sums[name] + value",
+    ),
+    "samples that have had their time are shown": Mutant(
+        ("READ_SAMPLES",), "math.min(kept, within)", "within"
+    ),
+    "the slot that goes on is not shown": Mutant(("READ_SAMPLES",), "began > last then", "false then"),
+    "a delayed job waits since it came": Mutant(
+        ("CENSUS",), "math.max(number(v[2], now), number(v[3], 0))", "number(v[2], now)"
+    ),
+    "a circuit stays open": Mutant(("CENSUS",), " and number(circuit[2], 0) > now", ""),
+    "samples of a forgotten queue stay": Mutant(
+        ("FORGET_QUEUE",), ",\n    fresh_key(queue), samples_key(queue), archive_key(queue))", ")"
+    ),
+    "a retry is not counted": Mutant(("SETTLE",), "count(job.queue, 'retried', 1)", ""),
+    "a refused outcome is not counted": Mutant(("SETTLE",), "count(job.queue, 'fenced', 1)", ""),
+    "a conflict is not counted": Mutant(("SETTLE",), "count(job.queue, 'conflicts', 1)", ""),
+    "a loss is not counted": Mutant(("TICK",), "count(job.queue, 'stalled', 1)", ""),
+    "a job that has expired is not counted": Mutant(("CLAIM",), "count(queue, 'expired', 1)", ""),
+    "what went wrong in a queue is told as something else": Mutant(
+        ("STATS",), "row[index + 2] = number(v[index] or 0, 0)", "row[21 - index] = number(v[index] or 0, 0)"
+    ),
+    "an ended job is not listed": Mutant(("SETTLE", "CANCEL"), "note_end(job.queue, job.id, now)", ""),
+    "an ended job is listed twice": Mutant(
+        ("SETTLE",),
+        "note_end(job.queue, job.id, now)",
+        "note_end(job.queue, job.id, now) note_end(job.queue, job.id, now)",
+    ),
+    "a record does not keep what its job is found by": Mutant(
+        ("ENQUEUE",), "if labels ~= '' then add('labels', labels) end", ""
+    ),
+    "a row does not say what its job is found by": Mutant(
+        ("ROWS",), "w[12] and unpacked(w[12]) and w[12]", "false"
+    ),
+    "a record does not say when its job came": Mutant(("ENQUEUE",), ", 'at',\n      stamp(now))", ")"),
+    "a record does not say when its job began": Mutant(("CLAIM",), ", 'since', stamp(now))", ")"),
+    "a record does not say when its job was handed out": Mutant(("ENQUEUE",), ", 'since', stamp(now))", ")"),
+    "a record does not say when its plain job ended": Mutant(
+        ("SETTLE",), "'status', status, 'result', result, 'ended', at)", "'status', status, 'result', result)"
+    ),
+    "a plain job that has ended forgets what it was settled with": Mutant(
+        ("SETTLE",),
+        "server.call('HDEL', key, 'spec', 'node')",
+        "server.call('HDEL', key, 'spec', 'node', 'token')",
+    ),
+    "a plain job that has ended is held still": Mutant(("RECONCILE",), " and not ENDED[v[3]] then", " then"),
+    "a claim that is sent again grants what has ended": Mutant(
+        ("CLAIM",), "if not ENDED[job.status] and redis.call('HGET'", "if redis.call('HGET'"
+    ),
+    "a plain job that has ended shows a claim": Mutant(
+        ("ROWS",), "local token = not over and v[8]", "local token = v[8]"
+    ),
+    "a job that ends while it waits has just run": Mutant(
+        ("CANCEL",), "if job.more then redis.call('HDEL', key, 'since') end", ""
+    ),
+    "any number of ended jobs is kept": Mutant(("SETTLE",), "if length > most_recent then", "if false then"),
+    "what was asked for goes by number, too": Mutant(
+        ("SETTLE",), "and not (v[3] or v[4] or v[5] or v[6] or v[7]) then", "then"
+    ),
+    "what goes by number goes at once": Mutant(("SETTLE",), "if left <= 0 then", "if true then"),
+    "a page has what waits no more": Mutant(("PAGE",), "and (entry[2] == nil or entry[2] == gen)", "or true"),
+    "a page has other queues' jobs": Mutant(("PAGE",), "and of == queue end", "end"),
+    "the newest that had ended at a time had not": Mutant(
+        ("PLACE",), "if ended_at(middle) <= at", "if ended_at(middle) < at"
+    ),
+    "a job that fails leaves no trace of it": Mutant(
+        ("SETTLE",), "trace(job.id, now, 'failed', node, job.attempt, told)", ""
+    ),
+    "a refused outcome leaves no trace": Mutant(
+        ("SETTLE",), "trace(id, now, 'refused', '', job.attempt, token .. '\\n' .. outcome)", ""
+    ),
+    "a loss leaves no trace": Mutant(("TICK",), "trace(job.id, now, 'lost', node, job.attempt)", ""),
+    "a record keeps all that has happened": Mutant(
+        ("SETTLE",), "if #trail > MOST_TRAIL then", "if false then"
+    ),
+    "what a job had called is forgotten with its end": Mutant(
+        ("SETTLE",), "redis.call('SADD', called_key(id), unpack(children))", ""
+    ),
+    "a job that is run anew has called what it had": Mutant(
+        ("ENQUEUE",), "redis.call('DEL', key, called_key(id), ", "redis.call('DEL', key, "
+    ),
+    "a state that a job has committed is nobody's": Mutant(
+        ("SETTLE",), "node .. '\\n' .. token .. '\\n' .. id", "''"
+    ),
+    "a state that was written is nobody's": Mutant(("WRITE_STATE",), "node .. '\\n\\n'", "''"),
     "an open circuit lets jobs through": Mutant(("BREAKER",), "return { 0, state,", "return { 1, state,"),
+    "a drained node is one like others": Mutant(
+        ("FACTS",), ", 'info', redis.call('HGET', info_key(node), 'info'))", ")"
+    ),
+    "who waits no more is before a job": Mutant(
+        ("FACTS",), " and other.status == 'waiting' and not flaw_of(other)", ""
+    ),
+    "who is to end is before a job": Mutant(
+        ("FACTS",), "other.deadline and now > tonumber(other.deadline) or other.expires", "other.expires"
+    ),
+    "all that take one turn are before a job": Mutant(
+        ("FACTS",), "may_go = not turns_taken[other.turn] and not is_taken(other.turn, other_id)", ""
+    ),
+    "a turn that another job takes first is not seen": Mutant(
+        ("FACTS",), "if job.turn and other.turn == job.turn then same_turn = true end", ""
+    ),
+    "starts are told that no limit counts": Mutant(
+        ("FACTS",), "local since = '(' .. whole(now - per)", "local since = '-inf'"
+    ),
+    "jobs of other queues are said to fill a queue": Mutant(
+        ("FACTS",), "if v[1] == queue and not v[2] then", "if not v[2] then"
+    ),
+    "who has stepped aside is said to fill a queue": Mutant(
+        ("FACTS",), "if v[1] == queue and not v[2] then", "if v[1] == queue then"
+    ),
+    "a queue that is not full says who fills it": Mutant(
+        ("FACTS",), "active - away >= most_active", "active - away >= 0"
+    ),
+    "a limit that has changed is taken for settled": Mutant(
+        ("FACTS",),
+        "known and (last_most ~= most_active or last_session ~= per_session) or v[10] and true",
+        "v[10] and true",
+    ),
+    "a session is said to stop for ever": Mutant(
+        ("FACTS",), "local is_stopped = till and number(till, 0) > now", "local is_stopped = till"
+    ),
+    "what a job has called and has ended is told": Mutant(
+        ("FACTS",), "if status and not ENDED[status] then found", "if status then found"
+    ),
+    "a result is told to who looks": Mutant(
+        ("FACTS",), "has_ended and job.status ~= 'completed' and", "has_ended and"
+    ),
+    "who takes calls alone is told to take all": Mutant(
+        ("FACTS",), "and tonumber(place) >= CALLS_ONLY", "and false"
+    ),
+    "who asks for work is not told": Mutant(("FACTS",), "'parked', place and true, ", ""),
+    "a delayed job is told before it is due": Mutant(
+        ("FACTS",),
+        "redis.call('ZCOUNT', later_key(queue), '-inf', whole(now))",
+        "redis.call('ZCARD', later_key(queue))",
+    ),
+    "a place by priority is not told": Mutant(
+        ("FACTS",), "return rank and { 'place', rank } or {}", "return {}"
+    ),
+    "any number of silences is kept": Mutant(
+        ("SILENCE",), "if kept >= MOST_SILENCES then return '-1' end", ""
+    ),
+    "a silence in the place of another counts twice": Mutant(
+        ("SILENCE",), "elseif other ~= name then", "else"
+    ),
+    "a silence that is over is lifted": Mutant(
+        ("LIFT_SILENCE",), "number(told[1], -1) > read_clock(clock)", "told[1]"
+    ),
+    "a silence that is over is told": Mutant(
+        ("SILENCES",), "if till > now then answers", "if till then answers"
+    ),
+    "a queue that is held is not told": Mutant(("PRESSURE",), "v[1] and 1 or 0", "0"),
 }
 
 
@@ -439,6 +812,8 @@ OF_SESSIONS = {
 
 def machine_for(name: str) -> type[StoreMachine]:
     """The machine that has the steps a mutant is about; fewer kinds of steps find bugs sooner."""
+    if name in OF_WAITS:
+        return WaitMachine
     if name in OF_FLOW:
         return LimitsMachine
     if name in OF_SERVERS:
@@ -464,6 +839,7 @@ def mutate(monkeypatch: pytest.MonkeyPatch, mutant: Mutant) -> None:
         monkeypatch.setattr(scripts, name, changed)
 
 
+@pytest.mark.seeded
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_mutant_dies(
     name: str,
@@ -474,7 +850,8 @@ def test_the_mutant_dies(
 ) -> None:
     mutate(monkeypatch, MUTANTS[name])
     shrink = request.config.getoption("--mutant") == name
-    if not shrink and a_case_fails(redis_url, redis_server):
+    first = (WaitCases, SignalCases) if name in OF_WAITS else ()
+    if not shrink and a_case_fails(redis_url, redis_server, *first):
         return
     with pytest.raises(AssertionError) as found:
         explore(redis_server, machine_for(name), shrink=shrink)

@@ -35,7 +35,14 @@ MOST_COMMANDS = 2_500
 SEARCHING = re.compile(r"'(SMEMBERS|HKEYS|HVALS|HGETALL|LREM|LINSERT|LPOS|KEYS|ZREMRANGEBYSCORE)'")
 """Commands that take as long as what they look at is large, and count as one."""
 BOUNDED = {
+    ("put", "HKEYS"): "no more than MOST_SILENCES",
+    ("samples", "HGETALL"): "as many figures as there are to be counted",
+    ("list", "HKEYS"): "no more than MOST_SILENCES",
+    ("facts", "HKEYS"): "of a hash whose size was looked at",
+    ("facts", "LPOS"): "among so many entries",
+    ("facts", "SMEMBERS"): "of a set whose size was looked at",
     ("children", "SMEMBERS"): "of a set whose size was looked at",
+    ("places", "HKEYS"): "of a hash whose size was looked at",
     ("turns", "HKEYS"): "the queues in which jobs wait for one turn",
 }
 
@@ -89,7 +96,7 @@ class Held:
     def end_children(self) -> bool:
         """One step of it."""
         more = self.server.endings.end_children(NOW)
-        assert more == bool(drive(self.store.link.eval(scripts.END_CHILDREN, NOW, 3_600_000, "n1")))
+        assert more == bool(drive(self.store.link.eval(scripts.END_CHILDREN, NOW, 3_600_000, 0, "n1")))
         # Which of them a step takes is not the same.
         assert more or self.server.queues.stats(["q"], NOW) == drive(self.store.stats(["q"]))
         return more
@@ -152,7 +159,7 @@ def test_a_line_nobody_claims_from_does_not_grow_by_cancelled_jobs(held, session
     assert held.claim(10) == [f"j{n}" for n in range(0, 40, 4)]
     while held.claim(200):
         pass
-    assert held.keys() <= {"q:q:meta", "q:q:lot"}
+    assert held.keys() <= {"q:q:meta", "q:q:lot", "q:q:recent"}
 
 
 def test_the_front_of_a_line_stays_its_front_while_cancelled_jobs_are_taken_out(held):
@@ -162,6 +169,11 @@ def test_the_front_of_a_line_stays_its_front_while_cancelled_jobs_are_taken_out(
         held.cancel(f"j{n}")
     assert held.connection.exists(spell("am2z", "sieved", "q"))
     assert first == "j0"
+    page = drive(held.store.inspection.page("q", "waiting", 0, 200))
+    assert [row.id for row in page.rows] == [
+        *(f"j{n}" for n in range(1, 100)),
+        *(f"j{n}" for n in range(310, 400)),
+    ]
     # What the node holds goes back to the front.
     held.server.nodes.leave("n1", NOW)
     drive(held.store.leave())
@@ -219,7 +231,8 @@ def test_a_stopped_session_leaves_nothing_in_its_queues(held, priority):
             )
         held.server.sessions.stop_session("n1", session, running=True, refuse=1.0, now=NOW)
         drive(held.store.stop_session(session, running=True, refuse=1.0))
-        assert held.keys() == {"q:q:meta", "q:nobody announced this one:meta"}
+        queues = ("q:q", "q:nobody announced this one")
+        assert held.keys() == {f"{queue}:{kind}" for queue in queues for kind in ("meta", "recent")}
         assert held.entries(session) == held.entries() == 0
         assert not held.connection.keys("*sessions*")
 
@@ -263,7 +276,7 @@ def test_one_node_at_a_time_goes_on_ending_jobs(held):
     for first in range(0, 500, 100):
         held.enqueue(*(job(f"c{n}", parent="p") for n in range(first, first + 100)))
     held.fail("p")
-    step = partial(held.store.link.eval, scripts.END_CHILDREN, NOW, 3_600_000)
+    step = partial(held.store.link.eval, scripts.END_CHILDREN, NOW, 3_600_000, 0)
     assert [drive(step(node)) for node in ("n1", "n2", "n1", "n2")] == [1, 0, 1, 0]
     assert [drive(step("n1")) for _ in range(3)] == [1, 1, 0]
 

@@ -29,10 +29,11 @@ from am2z_trio.model.options import Retention
 from am2z_trio.model.records import Enqueue, QueueInfo, Settled, Settlement, Standing, Wake, plain_name
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store.ports import StoreSettings
-from am2z_trio.store.redis import keys, lease, scripts
+from am2z_trio.store.redis import agreed, keys, lease, scripts
 from am2z_trio.store.redis.lease import LOOKS, LeaseKeeper
 from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.testing.conformance import HOSTILE, SETTINGS, Bench, Clock, Node, commit, job, version
+from am2z_trio.testing.conformance.builders import bulk_of
 from tests.support.servers import RedisProcess
 from tests.support.waiting import until, wait_until
 from tests.wire.peer import bulk, open_peers
@@ -105,7 +106,8 @@ async def test_hostile_names_stay_in_their_own_key(redis_url, redis_server):
         found = {name.decode() for name in redis_server.call("KEYS", "*")}
         jobs = {key("job", text) for text in HOSTILE}
         states = {key(kind, plain_name(text)) for text in HOSTILE for kind in ("session", "history")}
-        assert found == jobs | states | {key("meta", "q"), key("queues"), key("fence")}
+        of_all = {key(kind) for kind in ("queues", "fence", "log", "kept")}
+        assert found == jobs | states | {key("meta", "q"), key("recent", "q")} | of_all
         # The first braces of a key are its hash tag: the anchor's, whatever the text says.
         assert all(name.startswith("{am2z:0}:") for name in found)
 
@@ -118,7 +120,8 @@ async def test_half_a_surrogate_pair_is_refused_with_nothing_left_behind(redis_u
                 await a.store.enqueue([job("good"), bad])
         with pytest.raises(ValidationError, match="Unicode"):
             await a.store.announce([QueueInfo(queue="q", processor="\ud800")])
-        assert redis_server.call("DBSIZE") == 0
+        # But that a history of events is kept.
+        assert redis_server.call("KEYS", "*") == [key("kept").encode()]
 
 
 async def test_namespaces_do_not_see_each_other(redis_url, redis_server):
@@ -507,6 +510,76 @@ async def test_a_message_that_cannot_be_read_is_dropped(payload, redis_url, redi
         assert await a.heard() == [Wake("q")]
 
 
+BAD_GROUPS: tuple[Any, ...] = (
+    b"\xc0",
+    [],
+    ["e"],
+    ["e", -1, "", "", ["j"]],
+    ["e", 2**60, "", "", ["j"]],
+    ["e", 1.5, "", "", ["j"]],
+    ["e", True, "", "", ["j"]],
+    ["e" * 1000, 1, "", "", ["j"]],
+    ["e", 1, "", "", "j"],
+    ["e", 1, "", "", [b"\xff"]],
+    ["e", 1, "", "", ["j"], ["s", "t"]],
+    ["e", 1, "", "", ["j"], 7],
+    ["e", 1, "", "", ["j"], "", [0]],
+    ["e", 1, "", "", ["j"], "", [1, "of nobody"]],
+    ["e", 1, "", "", ["j"], "", [-1, "of the last"]],
+    ["e", 1, "", "", ["j"], "", ["0", "of none"]],
+    ["e", 1, "", "", ["j"], "", [True, "of none"]],
+    ["e", 1, "", "", ["j"], "", {0: "of the first"}],
+)
+
+
+async def test_a_bad_group_of_events_harms_no_other(redis_url, redis_server, caplog):
+    async with open_bench(redis_server) as bench:
+        a = await bench.node()
+        await a.store.watch_events(True)
+        good = ["e", 1, "n", "p", ["j", ""], ["s", ""], [1, {"x": 1}], "a field of a newer version"]
+        with caplog.at_level(logging.WARNING, "am2z_trio.store"):
+            for bad in BAD_GROUPS:
+                payload = msgspec.msgpack.encode([good, bad, good])
+                redis_server.call("PUBLISH", key("events"), payload)
+                told = [Event("e", 1, "n", "j", "p", "s"), Event("e", 1, "n", "", "p", "", {"x": 1})]
+                assert await a.events() == told * 2, bad
+        assert len(caplog.records) == len(BAD_GROUPS)
+
+
+async def test_many_events_of_one_step_are_one_message(redis_url, redis_server):
+    async with open_bench(redis_server) as bench:
+        a = await bench.node()
+        await a.store.watch_events(True)
+        await a.store.enqueue([job(f"j{n}", session=f"s{n % 3}") for n in range(100)])
+        grants = await a.claim(100)
+        settlements = [
+            Settlement(id=grant.spec.id, token=grant.token, outcome="completed") for grant in grants
+        ]
+        published = redis_server.call("INFO", "commandstats")["cmdstat_publish"]["calls"]
+        await a.store.settle(settlements)
+        assert redis_server.call("INFO", "commandstats")["cmdstat_publish"]["calls"] == published + 1
+        names = [event.name for event in await a.events()]
+        assert names == ["job:enqueued"] * 100 + ["job:started"] * 100 + ["job:completed"] * 100
+
+
+async def test_messages_of_very_many_events_are_bounded(redis_url, redis_server):
+    async with open_bench(redis_server) as bench:
+        a = await bench.node()
+        await a.store.watch_events(True)
+        heard = redis_server.client().pubsub(ignore_subscribe_messages=False)
+        heard.subscribe(key("events"))
+        assert heard.get_message(timeout=5) is not None
+        ids = [f"{n:04}{'x' * 700}" for n in range(1_000)]
+        await a.store.enqueue_bulk(bulk_of(job(session="s"), ids))
+        assert [event.job for event in await a.events()] == ids
+        sizes = []
+        while (message := heard.get_message(timeout=0.2)) is not None:
+            sizes.append(len(message["data"]))
+        heard.close()
+        assert len(sizes) >= 3
+        assert max(sizes) <= agreed.POSTED_BYTES + 100
+
+
 async def test_events_that_cannot_be_sent_are_a_clear_error(redis_url, redis_server):
     async with open_bench(redis_server) as bench:
         a = await bench.node()
@@ -681,7 +754,7 @@ async def test_ten_thousand_jobs_drain_exactly_once_over_three_nodes(redis_url, 
         for node in nodes:
             await node.store.leave()
         left = {name.decode() for name in redis_server.call("KEYS", "*") if b":job:" not in name}
-        assert left == {key("meta", "q"), key("fence")}
+        assert left == {key("meta", "q"), key("recent", "q"), key("fence")}
 
 
 async def test_one_claim_may_take_them_all(redis_url, redis_server):
@@ -764,9 +837,21 @@ async def test_libraries_of_other_versions_stay_side_by_side_until_there_are_man
     async with open_bench(server) as bench:
         node = await bench.node()
         await node.store.enqueue([job("j1")])
-        ours = scripts.LIBRARY.name
+        ours = scripts.library().name
         assert known() == {"somebody_elses", ours, *others[:7]}
         load(others[7])
         other = await bench.node("b")
         assert known() == {"somebody_elses", ours}
         assert [grant.spec.id for grant in await other.claim(1)] == ["j1"]
+
+
+async def test_a_job_whose_token_somebody_has_changed_ends_under_that_of_its_claim(redis_url, redis_server):
+    async with open_bench(redis_server) as bench:
+        a = await bench.node()
+        await a.store.enqueue([job("j")])
+        (grant,) = await a.claim(1)
+        redis_server.call("HSET", key("job", "j"), "token", "1:x")
+        done = Settlement(id="j", token=grant.token, outcome="completed", result=b"\x90")
+        for status in ("applied", "replay"):
+            (answer,) = await a.store.settle([done])
+            assert (answer.status, answer.outcome) == (status, "completed")

@@ -38,10 +38,18 @@ def test_every_server_can_read_a_script(script: Script, redis_server: Any):
 def test_every_script_is_a_function_of_the_library(redis_server: Any):
     if redis_server.version < "7":
         pytest.skip("the server has no functions")
-    redis_server.call("FUNCTION", "LOAD", "REPLACE", scripts.LIBRARY.source)
-    told = str(redis_server.call("FUNCTION", "LIST", "LIBRARYNAME", scripts.LIBRARY.name))
+    redis_server.call("FUNCTION", "LOAD", "REPLACE", scripts.library().source)
+    told = str(redis_server.call("FUNCTION", "LIST", "LIBRARYNAME", scripts.library().name))
     for script in SCRIPTS:
         assert script is scripts.PROBE or repr(script.function.encode()) in told
+
+
+@by_name
+def test_a_script_that_may_end_jobs_is_told_how_many_are_kept(script: Script):
+    if script is not scripts.PROBE:
+        written = scripts.BUNDLER.written(script)
+        told = re.search(r"^most_recent\b.* = tonumber\(recent\)", written, re.MULTILINE)
+        assert ("note_end(job.queue" in written) == (told is not None)
 
 
 def test_another_text_has_another_name():
@@ -54,7 +62,7 @@ def test_another_text_has_another_name():
 
 
 def test_what_a_call_collects_is_its_own_in_a_library():
-    begin = re.search(r"local function begin.*?\nend", scripts.LIBRARY.source, re.DOTALL)
+    begin = re.search(r"local function begin.*?\nend", scripts.library().source, re.DOTALL)
     assert begin is not None
     steps = "".join(bundle.read(f"steps/{name}") + "\n" for name in bundle.STEPS)
     for line in re.findall(r"^local [a-z_, ]+ = .*$", steps, re.MULTILINE):
@@ -124,6 +132,6 @@ def test_a_statement_ends_where_the_next_line_stands_at_the_margin():
         ]
     )
     first, second = bundle.statements(source)
-    assert (first[0], second[0]) == ({"a", "b"}, {"c"})
-    assert {"a", "f", "d"} <= bundle.words(second[1])
+    assert (first.names, second.names) == ({"a", "b"}, {"c"})
+    assert {"a", "f", "d"} <= second.uses
     assert not {"e", "g", "s", "it"} & bundle.words(source)

@@ -29,33 +29,44 @@ from hypothesis.stateful import (
 )
 
 from am2z_trio.model.codec import checksum, encode_record
+from am2z_trio.model.events import Event
 from am2z_trio.model.options import CircuitBreaker, Retention
 from am2z_trio.model.records import (
     NO_STATE,
     UNLIMITED,
     WIRE_VERSION,
+    Author,
     Bulk,
     ClaimAnswer,
     Commit,
     Enqueue,
+    Grant,
     Handed,
     InboxMessage,
     JobSpec,
+    KeptLines,
+    LogLine,
     QueueInfo,
     QueueLimits,
     SessionStopped,
+    SettleAnswer,
     Settlement,
+    Signal,
+    StateRecord,
     StateWrite,
+    Wait,
+    WriteAnswer,
     turn_of,
 )
 from am2z_trio.model.transitions import TERMINAL
+from am2z_trio.model.views.jobs import JobRow, Source
 from am2z_trio.store.agreed import BOUNDS
 from am2z_trio.store.memory.server import MemoryServer
 from am2z_trio.store.ports import StoreSettings
 from am2z_trio.store.redis import agreed, scripts
 from am2z_trio.store.redis.bundle import Bundler
 from am2z_trio.store.redis.keys import anchor, spell
-from am2z_trio.store.redis.rows import inbox
+from am2z_trio.store.redis.messages import inbox
 from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.wire.scripts import Script
 from benchmarks.scripts.probe import drive
@@ -67,6 +78,14 @@ LOCKS = {"l1": ("n1", 0.4), "l2": ("n2", 6.0), "l3": ("n1", 6.0)}
 """Tokens that ask for locks, of which node, and for how many seconds."""
 NODES = ("n1", "n2", "n3")
 QUEUES = ("p", "q")
+WAITS = [
+    Wait(key="1", seconds=0.05),
+    Wait(key="2", name="a"),
+    Wait(key="3", name="a", seconds=0.4),
+    Wait(key="4", name="b"),
+    Wait(key="4", name="a"),
+    Wait(key="5", seconds=6.0),
+]
 LIMITS = [
     QueueLimits(starts=1, per=0.4),
     QueueLimits(starts=2, per=6, delays_excess=True),
@@ -80,7 +99,27 @@ EXAMPLES = 60 if settings().max_examples <= 100 else settings().max_examples
 """More in the profile `soak`."""
 NO_EXPLAIN = [phase for phase in Phase if phase is not Phase.explain]
 """Explaining a failure runs the program many more times."""
-SETTINGS = StoreSettings(lease=10, result_ttl=3600, disconnect_grace=1, state_ttl=8, state_history=2)
+SETTINGS = StoreSettings(
+    lease=10, result_ttl=3600, disconnect_grace=1, state_ttl=8, state_history=2, event_history=10_000
+)
+
+
+SOURCES = ("waiting", "later", "active", "dead", "recent")
+
+
+def without_tokens(value: Any) -> Any:
+    """What of an answer is the same of both."""
+    if isinstance(value, list):
+        return list(map(without_tokens, value))
+    if isinstance(value, Author):
+        return msgspec.structs.replace(value, token="")
+    if isinstance(value, JobRow):
+        trail = [msgspec.structs.replace(e, code="") if e.what == "refused" else e for e in value.trail]
+        return msgspec.structs.replace(value, token="", trail=tuple(trail))
+    if isinstance(value, StateRecord | Grant | SettleAnswer | WriteAnswer):
+        parts = {name: getattr(value, name) for name in ("by", "stored", "current") if hasattr(value, name)}
+        return msgspec.structs.replace(value, **{n: without_tokens(part) for n, part in parts.items()})
+    return value
 
 
 class Inbox:
@@ -96,6 +135,14 @@ class Inbox:
         raise AssertionError("nobody watches events")
 
     def on_reconnect(self) -> None: ...
+
+
+def _by_job(events: Sequence[Event]) -> dict[str, list[Event]]:
+    found = dict[str, list[Event]]()
+    for event in events:
+        # Of processors a machine asks for some whose queue is another's, as no engine does.
+        found.setdefault(event.job, []).append(msgspec.structs.replace(event, id="", processor=""))
+    return found
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -128,6 +175,19 @@ class StoreMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         for channel in self.channels.values():
             channel.close()
+        self.same_history()
+
+    def same_history(self) -> None:
+        """What happened to each job is written down, once and in its order; of a lost node's jobs none is the
+        first."""
+        ours, theirs = (
+            self.server.chronicles.events("", 10_000),
+            drive(self.stores["n1"].chronicle.events(limit=10_000)),
+        )
+        assert not ours.more
+        assert not theirs.more
+        assert theirs.unreadable == 0
+        assert _by_job(theirs.events) == _by_job(ours.events)
 
     # --- nodes come and go ------------------------------------------------------------------
 
@@ -218,9 +278,12 @@ class StoreMachine(RuleBasedStateMachine):
         priority=st.sampled_from([0, 0, 0, 1, 2]),
         delay=st.sampled_from([0.0, 0.0, 0.0, 0.0, 0.05, 3.0]),
         deadline=st.sampled_from([None, None, None, None, 0.2, 5.0]),
+        expires=st.sampled_from([None, None, None, None, 0.2, 5.0]),
+        lifo=st.sampled_from([False, False, True]),
         max_stalled=st.integers(0, 2),
         max_size=st.sampled_from([0, 0, 0, 0, 3]),
         parent=st.sampled_from([""] * 6 + IDS[:3]),
+        sender=st.sampled_from([""] * 8 + IDS[:3]),
         again=st.sampled_from([False, False, True]),
         stays=st.booleans(),
         only_asked=st.sampled_from([False, False, False, True]),
@@ -237,6 +300,9 @@ class StoreMachine(RuleBasedStateMachine):
         **options: Any,
     ) -> None:
         state = NO_STATE if stored and session else msgspec.Raw(msgspec.msgpack.encode(1))
+        if parent or options["again"]:
+            # A job is called, or it is sent: never both, and what is sent is not sent again.
+            options["sender"] = ""
         requests = [
             Enqueue(
                 spec=JobSpec(WIRE_VERSION, job, options["queue"], session, state, origin, parent=parent),
@@ -387,7 +453,7 @@ class StoreMachine(RuleBasedStateMachine):
         while self.server.endings.end_children(self.now):
             pass
         store = self.stores["n1"]
-        while drive(store.link.eval(scripts.END_CHILDREN, self.now, 3_600_000, "n1")):
+        while drive(store.link.eval(scripts.END_CHILDREN, store.link.clock, *store._kept, "n1")):
             pass
 
     @precondition(lambda self: self.claims)
@@ -482,11 +548,19 @@ class StoreMachine(RuleBasedStateMachine):
             drive(self.stores["n3"].cancel(job, "unwanted")),
         )
 
+    @rule(job=st.sampled_from(IDS))
+    def promote(self, job: str) -> None:
+        self.same(self.server.jobs.promote(job), drive(self.stores["n2"].promote(job)))
+
     @rule(job=st.sampled_from(IDS), node=st.sampled_from(NODES))
     def a_caller_leaves(self, job: str, node: str) -> None:
         self.server.jobs.cancel(job, "gone", self.now, leaving=node)
         store = self.stores[node]
-        drive(self.client.eval(scripts.CANCEL, store.link.keys, (self.now, store._ttl, job, "gone", node)))
+        drive(
+            self.client.eval(
+                scripts.CANCEL, store.link.keys, (store.link.clock, *store._kept, job, "gone", node)
+            )
+        )
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data(), progress=st.sampled_from([0.25, 1.0]))
@@ -497,10 +571,54 @@ class StoreMachine(RuleBasedStateMachine):
             drive(self.stores["n1"].report(job, redis_token, progress)),
         )
 
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), texts=st.lists(st.sampled_from(["a", "b é", "c" * 30]), min_size=1, max_size=3))
+    def log(self, data: st.DataObject, texts: list[str]) -> None:
+        """Of any claim that there was: lines of one that is not the newest are kept nowhere."""
+        job, token, redis_token = data.draw(st.sampled_from(self.claims[-6:]))
+        lines = [LogLine(int(self.now), "INFO", text) for text in texts]
+        logs, told = self.stores["n1"].logs, KeptLines(id=job, token=redis_token, lines=lines)
+        ours = KeptLines(id=job, token=token, lines=lines)
+        self.same([self.server.logs.keep(ours, 4, self.now)], drive(logs.keep([told], 4)))
+        self.same(self.server.logs.read(job, self.now), drive(logs.read(job)))
+
     # --- what must hold ---------------------------------------------------------------------
 
     def same(self, expected: object, answer: object) -> None:
-        assert expected == answer
+        # Tokens differ between the two by design.
+        assert without_tokens(expected) == without_tokens(answer)
+
+    @rule(queue=st.sampled_from(QUEUES), source=st.sampled_from(SOURCES), count=st.integers(1, 5))
+    def look(self, queue: str, source: Source, count: int) -> None:
+        """Page by page, to the end."""
+        ours, theirs = list[JobRow](), list[JobRow]()
+        start: int | None = 0
+        while start is not None:
+            page = self.server.listing.page(queue, source, start, count, self.now)
+            start = page.next
+            ours += page.rows
+        start = 0
+        while start is not None:
+            page = drive(self.stores["n1"].inspection.page(queue, source, start, count))
+            start = page.next
+            theirs += page.rows
+        if source == "recent":
+            # One that has run again stands there for each time.
+            theirs = list({row.id: row for row in theirs}.values())
+        if source == "waiting":
+            # Sessions of which as many run as may have no order.
+            ours, theirs = sorted(ours, key=lambda row: row.id), sorted(theirs, key=lambda row: row.id)
+        self.same(ours, theirs)
+
+    @invariant()
+    def rows_are_the_same(self) -> None:
+        rows = self.server.listing.rows(IDS, self.now)
+        self.same(rows, drive(self.stores["n1"].inspection.rows(IDS)))
+
+    @rule(id=st.sampled_from(IDS))
+    def look_at_children(self, id: str) -> None:
+        ours = self.server.listing.children(id, 100, self.now)
+        self.same({*ours}, {*drive(self.stores["n1"].inspection.children(id))})
 
     def both_enqueue(self, requests: list[Enqueue], node: str = "n1", at_rest: Sequence[str] = ()) -> None:
         ours = self.server.enqueuing.enqueue(requests, self.now, node, at_rest)
@@ -1026,7 +1144,7 @@ class ServingMachine(PlainMachine):
     """With nodes that serve queues, and come and go."""
 
     all_there_is_is_claimed = the_last_one_ends = an_earlier_claim_arrives_again = None  # type: ignore[assignment]
-    claim = settle = cancel = a_caller_leaves = what_ended_jobs_had_called_ends = None  # type: ignore[assignment]
+    claim = settle = cancel = promote = a_caller_leaves = what_ended_jobs_had_called_ends = None  # type: ignore[assignment]
     every_job_is_in_exactly_one_place = None  # type: ignore[assignment]
     node_vanishes = StoreMachine.node_vanishes  # type: ignore[assignment]
     node_comes_back = StoreMachine.node_comes_back  # type: ignore[assignment]
@@ -1215,6 +1333,73 @@ class NamedMachine(PlainMachine):
         self.same(self.server.jobs.cancel(id, "why", self.now), drive(self.stores["n1"].cancel(id, "why")))
 
 
+class WaitMachine(PlainMachine):
+    """With jobs that wait for times and signals, to themselves and to their session."""
+
+    @rule(
+        ids=st.lists(st.sampled_from(IDS), min_size=1, max_size=3, unique=True),
+        session=st.sampled_from(["", "s", "s"]),
+        priority=st.sampled_from([0, 0, 1]),
+        deadline=st.sampled_from([None, None, 0.2, 5.0]),
+    )
+    def jobs_come(self, ids: list[str], **options: Any) -> None:
+        self.jobs_are_enqueued(ids, again=True, **options)
+
+    @precondition(lambda self: self.claims)
+    @rule(
+        data=st.data(),
+        waits=st.lists(st.sampled_from(WAITS), min_size=1, max_size=3, unique_by=lambda wait: wait.key),
+        parks=st.sampled_from([True, True, False]),
+        some=st.booleans(),
+        twice=st.booleans(),
+    )
+    def one_waits(self, data: st.DataObject, waits: list[Wait], parks: bool, some: bool, twice: bool) -> None:
+        job, token, redis_token = data.draw(st.sampled_from(self.claims[-4:]))
+        for wait in waits * (1 + twice):
+            self.same(
+                self.server.waits.wait(job, token, wait, self.now),
+                drive(self.stores["n1"].waits.wait(job, redis_token, wait)),
+            )
+        if parks:
+            reason = "\n".join(wait.key for wait in (waits[-1:] if some else waits))
+            ours = Settlement(id=job, token=token, outcome="parked", reason=reason)
+            for _ in range(1 + twice):
+                self.both_settle(ours, msgspec.structs.replace(ours, token=redis_token))
+
+    @rule(
+        job=st.sampled_from(IDS),
+        name=st.sampled_from(["a", "b"]),
+        op=st.sampled_from(["1", "2", "3", "4"]),
+        to_all=st.booleans(),
+    )
+    def a_signal_is_sent(self, job: str, name: str, op: str, to_all: bool) -> None:
+        store, signal = self.stores["n3"].waits, Signal(name=name, value=op.encode(), op=op)
+        if to_all:
+            ours = self.server.waits.signal_session("s", signal, self.now)
+            self.same(ours, drive(store.signal_session("s", signal)))
+        else:
+            self.same(self.server.waits.signal(job, signal), drive(store.signal(job, signal)))
+
+    @rule(running=st.booleans())
+    def the_session_stops(self, running: bool) -> None:
+        spared = self.server.sessions.stop_session("n1", "s", running=running, refuse=0.2, now=self.now)
+        self.same(
+            sorted(spared),
+            sorted(drive(self.stores["n1"].stop_session("s", running=running, refuse=0.2))),
+        )
+
+    @invariant()
+    def what_has_ended_waits_for_nothing(self) -> None:
+        for id in IDS:
+            job = self.server.ledger.jobs.get(id)
+            waits = 0 if job is None or job.waits is None else 1
+            assert self.connection.exists(spell("am2z", "waits", id)) == waits
+        lines = self.server.waits._awaiting
+        for name in ("a", "b"):
+            there: Any = self.connection.zrange(spell("am2z", "awaiting", f"s:{name}"), 0, -1)
+            assert [id.decode() for id in there] == [*lines.get(("s", name), ())]
+
+
 @pytest.mark.parametrize(
     "machine",
     [
@@ -1226,6 +1411,7 @@ class NamedMachine(PlainMachine):
         KeptMachine,
         NamedMachine,
         ServingMachine,
+        WaitMachine,
     ],
 )
 def test_redis_does_what_the_specification_does(machine: type[StoreMachine], redis_server: Any) -> None:
@@ -1295,6 +1481,9 @@ def test_any_script_call_may_arrive_again(redis_server: Any, again: int) -> None
         repeat(store.enqueue([Enqueue(spec=spec, queue="p")]))
         (grant,) = repeat(store.claim("p", 1, 5)).grants
         repeat(store.report("j", grant.token, 0.5))
+        told = KeptLines(id="j", token=grant.token, lines=[LogLine(1, "INFO", "once")])
+        assert repeat(store.logs.keep([told], 10)) == [True]
+        assert [line.text for line in drive(store.logs.read("j")) or []] == ["once"]
         blob = b"\x02"
         commit = Commit(blob=blob, checksum=checksum(blob), expected=(0, ""))
         done = Settlement(id="j", token=grant.token, outcome="completed", result=b"\x90", commit=commit)

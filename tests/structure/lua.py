@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 import am2z_trio
 from am2z_trio.store.redis.agreed import rendered
-from am2z_trio.store.redis.bundle import GROUND, STEPS
+from am2z_trio.store.redis.bundle import CALLED, GROUND, STEPS
 from am2z_trio.store.redis.keys import TEMPLATES
 
 LUA: Final = Path(am2z_trio.__file__).parent / "store" / "redis" / "lua"
@@ -46,7 +46,7 @@ def joined() -> list[Line]:
 
 def findings(lines: list[Line]) -> list[str]:
     """What luacheck says of them."""
-    names = (*GIVEN, *rendered(), *(f"{kind}_key" for kind in TEMPLATES))
+    names = (*GIVEN, *CALLED, *rendered(), *(f"{kind}_key" for kind in TEMPLATES))
     command = ("luacheck", "-", "--std=lua51", "--codes", "--no-color", "--formatter=plain", "--no-config")
     rules = (f"--max-line-length={WIDTH}", "--ignore", *ALLOWED, "--read-globals", *names)
     source = "\n".join(line.text for line in lines)

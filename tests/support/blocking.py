@@ -9,6 +9,7 @@ import redis
 
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store.ports import StoreSettings
+from am2z_trio.store.redis import scripts
 from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.wire.programs import FUNCTIONS_SINCE
 from am2z_trio.wire.scripts import Script
@@ -21,6 +22,7 @@ class BlockingClient:
     def __init__(self, connection: redis.Redis) -> None:
         self._connection = connection
         found: Any = connection.info("server")
+        scripts.library()
         self._has_functions = int(found["redis_version"].partition(".")[0]) >= FUNCTIONS_SINCE
         self.last: tuple[Any, ...] = ()
 

@@ -17,14 +17,17 @@ import pytest
 import am2z_trio
 
 STATES = """
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
 import anyio
 import msgspec
 import am2z_trio as a
-from am2z_trio import Context, LocalRuntime, Payload, QueueOptions, batch, chain, parallel, processor, route
+from am2z_trio import (
+    Context, LocalRuntime, Payload, QueueOptions, Resource, adapt, batch, chain, parallel, processor, route
+)
 
 
 class Order(msgspec.Struct):
@@ -111,14 +114,65 @@ def other_state_too(order: Order) -> Person:
     return Person("x")
 
 
-@processor  # no
-async def other_context(order: Order, ctx: str) -> Order:
+# resources: what takes one is a processor of its state, and can be called with it
+
+class Pool: ...
+
+
+async def lines(pool: Annotated[Pool, Resource()]) -> AsyncIterator[str]:
+    yield "line"
+
+
+@processor
+async def pooled(order: Order, pool: Annotated[Pool, Resource()]) -> Order:
     return order
 
 
+@processor(timeout=5)
+async def lined(
+    order: Order,
+    ctx: Context,
+    *,
+    pool: Annotated[Pool, Resource("main")],
+    line: Annotated[str, Resource(lines)],
+) -> Order | None:
+    return None
+
+
+@processor
+def pooled_person(person: Person, *, pool: Annotated[Pool, Resource()]) -> None:
+    return None
+
+
 @processor  # no
-async def third_parameter(order: Order, ctx: Context, more: int) -> Order:
-    return order
+async def pooled_other(order: Order, *, pool: Annotated[Pool, Resource()]) -> Person:
+    return Person("x")
+
+
+with_resources = chain("with resources", [price, pooled, lined])
+with_others = chain("with others", [pooled, pooled_person])  # no
+
+
+@a.processor
+async def calls_it(order: Order, ctx: Context, pool: Annotated[Pool, Resource()]) -> Order:
+    pooled_person(Person("x"), pool=pool)
+    await pooled(order, pool)
+    await pooled(order)  # no
+    await pooled(order, pool="pool")  # no
+    await lined(order, ctx, pool=pool)  # no
+    await lined(order, ctx, pool=pool, line=5)  # no
+    await ctx.call(lined, Person("x"))  # no
+    done: Person | None = await lined(order, ctx, pool=pool, line="x")  # no
+    return await pooled(order, pool=pool) if done is None else order
+
+
+@asynccontextmanager
+async def lifespan(runtime: LocalRuntime) -> AsyncIterator[dict[str, Pool]]:
+    yield {"main": Pool()}
+
+
+LocalRuntime(lifespan=lifespan)
+LocalRuntime(lifespan=5)  # no
 
 
 # compositions whose states fit, and do not
@@ -126,6 +180,21 @@ async def third_parameter(order: Order, ctx: Context, more: int) -> Order:
 good = chain("good", [price, charge, stamp, note])
 nested = chain("nested", [good, parallel("both", [price, stamp])])
 wrong = chain("wrong", [price, greet])  # no
+
+
+def buyer(order: Order) -> Person:
+    return Person("x")
+
+
+def bought(order: Order, person: Person) -> Order:
+    return order
+
+
+adapted = adapt("greet buyer", greet, into=buyer, back=bought)
+chained = chain("adapted", [price, adapted, charge])
+one_way = adapt("one way", greet, into=buyer, back=lambda order, person: person)  # no
+of_another = adapt("of another", price, into=buyer, back=bought)  # no
+elsewhere = chain("elsewhere", [greet, adapted])  # no
 crossed = parallel("crossed", [charge, greet])  # no
 merged = parallel("merged", [price, stamp], merge=lambda order, results: results[0])
 unmerged = parallel("unmerged", [price, stamp], merge=lambda order, results: results)  # no
@@ -276,6 +345,7 @@ CALLS = {
     "RateLimit": "max=3, duration=1",
     "RedisOptions": "host='localhost', db=1",
     "RedisStateManager": "'redis://localhost', prefix='p'",
+    "Resource": "'main'",
     "ResourceLimits": "max_sessions=3",
     "Retention": "age=60",
     "RetryPolicy": "max_attempts=3",

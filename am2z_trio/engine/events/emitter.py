@@ -14,18 +14,18 @@ class Emitter:
     """Emits in the name of one node. Synchronous: what is emitted is published soon."""
 
     def __init__(self, bus: Bus, node: str) -> None:
-        self._bus = bus
-        self._node = node
+        self.bus = bus
+        self.node = node
 
     def emit(self, name: str, *, processor: str = "", session: str = "") -> None:
         """An event of the node."""
-        self._bus.emit(Event(name, 0, self._node, processor=processor, session=session))
+        self.bus.emit(Event(name, 0, self.node, processor=processor, session=session))
 
     def emit_of_job(self, name: str, data: Any, spec: JobSpec) -> None:
         """An event of a job that the store knows nothing of."""
-        self._bus.emit(Event(name, 0, self._node, spec.id, spec.processor, spec.session, data))
+        self.bus.emit(Event(name, 0, self.node, spec.id, spec.processor, spec.session, data))
 
     def emit_for_user(self, name: str, data: Any, spec: JobSpec | None = None) -> None:
         """What a user emits, in a job or outside of any: checked first (`Event.emitted`)."""
         about = {} if spec is None else {"job": spec.id, "processor": spec.processor, "session": spec.session}
-        self._bus.emit(Event.emitted(name, data, node=self._node, **about))
+        self.bus.emit(Event.emitted(name, data, node=self.node, **about))

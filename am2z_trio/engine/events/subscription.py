@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from am2z_trio.concurrency import CancelScope, Host, Spot
 from am2z_trio.engine.here import Here
@@ -81,26 +81,36 @@ class Subscription:
         return self._buffer.pop()
 
 
+class Source(Protocol):
+    """Where a stream's events come from."""
+
+    @property
+    def dropped(self) -> int: ...
+
+    async def next(self, host: Host) -> Event | None: ...
+
+
 class EventStream:
     """What `async with runtime.events(...)` gives. Any number of tasks may read it: each event goes to one of
     them. When its block is left, iterating ends."""
 
-    def __init__(self, subscription: Subscription, host: Host, here: Here) -> None:
-        self._subscription = subscription
+    def __init__(self, source: Source, host: Host, here: Here) -> None:
+        self._source = source
         self._host = host
         self._here = here
 
     @property
     def dropped(self) -> int:
-        """Events lost because this stream was read too slowly."""
-        return self._subscription.dropped
+        """Events lost because this stream was read too slowly. With `since` none are: entries of the history
+        that could not be read."""
+        return self._source.dropped
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
 
     async def __anext__(self) -> Event:
         self._here.require()
-        event = await self._subscription.next(self._host)
+        event = await self._source.next(self._host)
         if event is None:
             raise StopAsyncIteration
         return event
@@ -108,7 +118,7 @@ class EventStream:
     async def next(self) -> Event:
         """Wait for the next event. `RuntimeStateError` once the stream's block was left."""
         self._here.require()
-        event = await self._subscription.next(self._host)
+        event = await self._source.next(self._host)
         if event is None:
             raise RuntimeStateError("the block of this stream of events was left: there come no more")
         return event

@@ -4,6 +4,10 @@
 * `attempt` - what is known of a run: its input, and what bounds it
 * `invoke` - calls its code: here, in its own nursery (`job_nursery`) or in a thread (`threads`)
 * `verdict` - what its end means, and the `failures` it may be; `settlements` - how that is written down
-* `contexts` - what its code may ask of the node; `calls` - the jobs that it asks for
+* `job_logs` - what jobs log themselves, where that is kept
+* `run_log` - what the log hears of runs, where it is asked for
+* `contexts` - what its code may ask of the node; `calls` - the jobs that it asks for;
+  `waits` - what it waits for beside them
+* `traced` - runs of a node that has a tracer
 * `breakers` - whether a processor may be called now
 """

@@ -10,11 +10,13 @@ import msgspec
 from am2z_trio.engine.claim import Claim
 from am2z_trio.engine.processors.registry import Definition
 from am2z_trio.engine.states.job_state import JobState
-from am2z_trio.model.errors import ValidationError
+from am2z_trio.model.errors import AM2ZError, ValidationError
 from am2z_trio.model.integrity import verified
 from am2z_trio.model.options import RetryPolicy
 from am2z_trio.model.records import NO_STATE
+from am2z_trio.model.retry import Retry
 
+USUAL: Final = RetryPolicy()
 ONE_ATTEMPT: Final = RetryPolicy(max_attempts=1)
 
 
@@ -82,7 +84,11 @@ class Attempt:
                 f"session {session!r} has no stored state yet; give one to the first execute",
                 context={"session": session},
             )
-        return codec.decode(verified(grant.stored, session).blob)
+        blob = verified(grant.stored, session).blob
+        state = codec.decode(blob)
+        if grant.spec.commits:
+            codec.require_whole(blob, state, session)
+        return state
 
     def unchanged(self) -> Any:
         """The state of a job that has returned `None`: what it was given, which it must have left alone."""
@@ -95,6 +101,14 @@ class Attempt:
                 context={"processor": processor, "job": self.grant.spec.id},
             )
         return given
+
+    def policy_for(self, error: AM2ZError) -> RetryPolicy:
+        """What is to be done about this error. Code that asks to be run again is, where nobody has said that
+        it may not."""
+        policy = self.retry_policy
+        if isinstance(error, Retry) and self.processor.retry is None and self.grant.spec.attempts is None:
+            return msgspec.structs.replace(policy, max_attempts=USUAL.max_attempts)
+        return policy
 
     @property
     def retry_policy(self) -> RetryPolicy:

@@ -56,7 +56,7 @@ class Calls:
         is_closed: Callable[[], bool],
     ) -> None:
         """`is_closed` says whether this node's jobs are being handed back, all of them."""
-        self._host = host
+        self.host = host
         self._submissions = submissions
         self._registry = registry
         self._emitter = emitter
@@ -74,7 +74,7 @@ class Calls:
         early = self._early(claim) if request.early else None
         ask = self._ask(claim, request, early)
         async with root.holder.away(root):
-            began, repeats = self._host.now(), 0
+            began, repeats = self.host.now(), 0
             result = await self._submissions.execute(request.processor, request.state, ask, began=began)
             while was_given_up(result.error) and repeats < MOST_REPEATS:
                 result = await self._submissions.execute(request.processor, request.state, ask, began=began)
@@ -86,11 +86,22 @@ class Calls:
             await self._run_again(root)
         return result.unwrap()
 
+    async def send(self, claim: Claim, request: CallRequest) -> str:
+        """Submit a job for a running job, which does not wait for it; returns its id."""
+        root = claim.root
+        root.called += 1
+        if root.called > MAX_CALLS:
+            raise _too_many(root)
+        ask = msgspec.structs.replace(
+            self._ask(claim, request, None), sends=True, by_key=request.by_key, waits=False
+        )
+        return await self._submissions.send(request.processor, request.state, ask)
+
     async def _run_again(self, root: Claim) -> None:
         """What it has called so far answers from its record, or is waited for."""
         logger.debug("job %s is run again: %s", root.grant.spec.id, UNFOUNDED)
         root.cancel(Stop("released", UNFOUNDED))
-        await self._host.checkpoint()
+        await self.host.checkpoint()
 
     @staticmethod
     def _early(claim: Claim) -> list[EarlyOutcome] | None:
@@ -183,8 +194,8 @@ class Calls:
             parent=root.grant.spec.id,
         )
         grant = msgspec.structs.replace(claim.grant, spec=spec, attempt=1, remaining=None)
-        child = Claim(grant, claim.holder, self._host.now())
-        child.part_of, child.path = root, f"{claim.path}{request.key}/"
+        child = Claim(grant, claim.holder, self.host.now())
+        child.caller, child.part_of, child.path = claim, root, f"{claim.path}{request.key}/"
         return child
 
     async def _try_until_settled(
@@ -204,7 +215,7 @@ class Calls:
             self._emitter.emit_of_job(event, told, grant.spec)
             if not retried:
                 return settlement
-            await self._host.sleep(settlement.delay)
+            await self.host.sleep(settlement.delay)
             child.grant = msgspec.structs.replace(grant, attempt=grant.attempt + 1)
 
 

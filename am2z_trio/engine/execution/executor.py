@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable
 from functools import partial
+from logging import INFO
 from math import inf
 from typing import Any, Final, NamedTuple
 
@@ -29,9 +30,18 @@ from .calls import Calls
 from .contexts import Contexts
 from .failures import as_error, left_open, log_attempt, moved_too_often
 from .invoke import Invoker
+from .run_log import (
+    log_asked_again,
+    log_cancelled,
+    log_completed,
+    log_parked,
+    log_released,
+    log_started,
+    runs,
+)
 from .settlements import Settlements
-from .threads import Threads
-from .verdict import Failed, Retried, error_of_run, falls_back, judge
+from .sites import Sites
+from .verdict import Cancelled, Failed, Parked, Released, Retried, error_of_run, falls_back, judge
 
 logger: Final = Log("am2z_trio.jobs")
 
@@ -53,12 +63,13 @@ class Executor:
         "_calls",
         "_contexts",
         "_host",
-        "_invoker",
         "_now",
         "_own",
         "_states",
+        "invoker",
         "settlements",
-        "threads",
+        "sites",
+        "tells",
     )
 
     def __init__(
@@ -67,7 +78,7 @@ class Executor:
         own: OwnContext,
         states: NodeStates,
         breakers: Breakers,
-        threads: Threads,
+        sites: Sites,
         calls: Calls,
         contexts: Contexts,
         settlements: Settlements,
@@ -79,9 +90,11 @@ class Executor:
         self._breakers = breakers
         self._calls = calls
         self._contexts = contexts
-        self._invoker = Invoker(host, threads)
-        self.threads = threads
+        self.invoker = Invoker(host, sites)
+        self.sites = sites
         self.settlements = settlements
+        self.tells = runs.is_enabled_for(INFO)
+        """Whether the log hears of what runs. Who gives us jobs looks again for those that come together."""
 
     async def run(
         self, claim: Claim, definition: Definition, *, stored: JobState | None = None
@@ -95,40 +108,35 @@ class Executor:
         """
         try:
             # Whatever runs a user's code, its types and hooks included, runs in there.
-            plain_within = claim.root is not claim and not definition.processor.is_async
-            run = self._run_in_line if plain_within else self._run
+            run = self._run
+            if not definition.processor.in_loop and self.sites.of(definition.processor).waits(claim):
+                run = self._run_seated
             return await in_context(self._own.copy(), run(claim, definition, stored))
         except BaseException as raised:
             return self._untold(claim, raised)
 
     async def _run(self, claim: Claim, definition: Definition, stored: JobState | None) -> Settlement | None:
         running.set(claim.root)
-        attempt = Attempt(claim, definition, self._now(), time.time(), stored)
+        attempt = Attempt(claim, definition, self._now(), claim.started or time.time(), stored)
+        if tells := self.tells:
+            log_started(claim.grant)
         if stored is None and (claim.grant.spec.session or definition.processor.takes_context):
-            attempt.stored = JobState(self._states, claim.grant, definition.processor.state_type)
+            attempt.stored = JobState(self._states, claim.grant, definition.codec)
         ending = await self._carry_out(attempt)
         if ending.error is not None and not ending.stopped and falls_back(attempt, ending.error):
             ending = await self._fall_back(attempt, ending.error)
-        return self._settle(attempt, ending)
+        settlement = self._settle(attempt, ending, tells=tells)
+        if settlement is not None and settlement.outcome == "retry":
+            # Once the next attempt has ended, the store takes this one's lines no more.
+            await self._contexts.keep_logs()
+        return settlement
 
-    async def _run_in_line(
+    async def _run_seated(
         self, claim: Claim, definition: Definition, stored: JobState | None
     ) -> Settlement | None:
-        """Run a plain function within another job, when there is a thread for it: to wait is no run."""
-        room, grant = self.threads.room(definition), claim.grant
-        deadline = inf if grant.remaining is None else claim.since + grant.remaining
-        taken = False
-        claim.scope = scope = self._host.cancel_scope(deadline=deadline)
-        try:
-            with scope:
-                if claim.stop is None:
-                    await room.acquire()
-                    taken = True
-            claim.scope = None
+        """Run a job that needs more than its place where its code runs."""
+        async with self.sites.of(definition.processor).seat(claim, definition):
             return await self._run(claim, definition, stored)
-        finally:
-            if taken:
-                room.release()
 
     # --- its code ---------------------------------------------------------------------------
 
@@ -139,7 +147,8 @@ class Executor:
         error: AM2ZError | None = None
         claim.scope = scope = self._host.cancel_scope(deadline=attempt.ends)
         try:
-            attempt.state = attempt.read_input()
+            if processor.run_in != "process":
+                attempt.state = attempt.read_input()
             with scope:
                 if claim.stop is not None or attempt.remaining <= 0:
                     # Too late: its code is not begun.
@@ -148,7 +157,7 @@ class Executor:
                 if processor.breaker is not None:
                     await self._breakers.enter(processor)
                 context = self._contexts.of(attempt, scope, self.run) if processor.takes_context else None
-                output = await self._invoker.call(attempt, context, scope)
+                output = await self.invoker.call(attempt, context, scope)
         except BaseException as raised:
             if must_propagate(raised, self._host):
                 raise
@@ -171,7 +180,7 @@ class Executor:
         fallback = processor.fallback
         assert fallback is not None
         if attempt.stored is None:
-            attempt.stored = JobState(self._states, attempt.grant, processor.state_type)
+            attempt.stored = JobState(self._states, attempt.grant, attempt.definition.codec)
         scope = self._host.cancel_scope(deadline=attempt.deadline)
         context = self._contexts.of(attempt, scope, self.run)
         logger.warning("%r falls back to %r: %s", processor.name, fallback.name, cut(error.message, KIB))
@@ -197,13 +206,17 @@ class Executor:
 
     # --- its end ----------------------------------------------------------------------------
 
-    def _settle(self, attempt: Attempt, ending: Ending) -> Settlement | None:
+    def _settle(self, attempt: Attempt, ending: Ending, *, tells: bool) -> Settlement | None:
         output, error, stopped = ending
         if error is None and not stopped:
             try:
-                return self.settlements.completed(attempt, output)
+                settlement = self.settlements.completed(attempt, output)
             except AM2ZError as refused:
                 error = refused
+            else:
+                if tells:
+                    log_completed(attempt.grant, attempt.taken)
+                return settlement
         return self._settle_unfinished(attempt, error, stopped=stopped)
 
     def _settle_unfinished(
@@ -211,11 +224,22 @@ class Executor:
     ) -> Settlement | None:
         """A run that ended with this error, or because it was `stopped`."""
         verdict = judge(attempt, error, stopped=stopped, now=self._now())
-        if isinstance(verdict, Retried):
+        if isinstance(verdict, Retried) and not verdict.asked:
             then = f", and is tried again in {verdict.delay:.3g} s"
             log_attempt(attempt.grant, verdict.error, then)
         elif isinstance(verdict, Failed):
             log_attempt(attempt.grant, verdict.error)
+        elif isinstance(verdict, Released) and verdict.left is not None:
+            attempt.claim.holder.newer.left(verdict.left.message)
+        elif self.tells:
+            if isinstance(verdict, Cancelled):
+                log_cancelled(attempt.grant, verdict.reason)
+            elif isinstance(verdict, Retried):
+                log_asked_again(attempt.grant, verdict.error.message, verdict.delay)
+            elif isinstance(verdict, Parked):
+                log_parked(attempt.grant)
+            elif verdict is not None:
+                log_released(attempt.grant)
         return self.settlements.of(attempt, verdict)
 
     def conflict_exhausted(self, claim: Claim) -> Settlement:
@@ -249,9 +273,11 @@ class Executor:
     async def _run_plain(self, claim: Claim, definition: Definition, scope: CancelScope) -> Settlement | None:
         try:
             running.set(claim)
-            attempt = Attempt(claim, definition, self._now(), time.time())
+            attempt = Attempt(claim, definition, self._now(), claim.started or time.time())
+            if tells := self.tells:
+                log_started(claim.grant)
             if claim.grant.spec.session:
-                attempt.stored = JobState(self._states, claim.grant, definition.processor.state_type)
+                attempt.stored = JobState(self._states, claim.grant, definition.codec)
             remaining = attempt.remaining
             claim.is_limited = is_limited = attempt.ends < inf
             output: Any = None
@@ -262,7 +288,7 @@ class Executor:
                     claim.scope = scope
                     if is_limited:
                         scope.deadline = attempt.ends
-                    output = await definition.processor.fn(state)
+                    output = await definition.fn(state)
             except BaseException as raised:
                 inner = self._host.leave_inner(scope)
                 if must_propagate(raised, self._host):
@@ -283,6 +309,8 @@ class Executor:
                 if self._host.leave_inner(scope):
                     error = left_open(claim.grant, error)
                 elif error is None:
+                    if tells:
+                        log_completed(claim.grant, attempt.taken)
                     return settlement
                 else:
                     return self._settle_unfinished(attempt, error, stopped=False)

@@ -85,6 +85,17 @@ def cut_off(grant: Grant) -> AM2ZError:
     )
 
 
+def out_of_attempts(grant: Grant, asked: AM2ZError) -> AM2ZError:
+    """Code has asked to be run again (`Retry`) at the last attempt."""
+    processor = grant.spec.processor
+    return ProcessorExecutionError(
+        f"{processor!r} asked to be run again at attempt {grant.attempt}, which was the last: "
+        f"{asked.message}",
+        context={"processor": processor, "job": grant.spec.id, "attempts": grant.attempt},
+        cause=asked.cause,
+    )
+
+
 def timed_out(processor: str, timeout: float) -> AM2ZError:
     """The processor's own time was over."""
     return ProcessorTimeoutError(

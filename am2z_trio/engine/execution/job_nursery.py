@@ -15,14 +15,30 @@ Args = TypeVarTuple("Args")
 NOTHING: Final[dict[str, Any]] = {}
 
 
+class JobTask:
+    """One task of a job's nursery, which may be cancelled alone."""
+
+    __slots__ = ("name", "scope", "since", "task")
+
+    def __init__(self, name: str, host: Host) -> None:
+        self.name = name
+        self.scope: CancelScope = host.cancel_scope()
+        self.since = host.now()
+        self.task: object = host.current_task()
+        """The host's; `None` when it has ended."""
+
+
 class JobNursery:
     """The nursery of one run. Whatever else the host's own nursery has is here, too."""
 
-    __slots__ = ("_host", "_nursery")
+    __slots__ = ("_begun", "_host", "_nursery", "tasks")
 
     def __init__(self, host: Host, nursery: Nursery) -> None:
         self._host = host
         self._nursery = nursery
+        self._begun = 0
+        self.tasks: dict[int, JobTask] = {}
+        """Those that are there, by number in order of their beginning."""
 
     @property
     def cancel_scope(self) -> CancelScope:
@@ -31,22 +47,29 @@ class JobNursery:
     def start_soon(
         self, async_fn: Callable[[*Args], Awaitable[Any]], /, *args: *Args, name: object = None
     ) -> object:
-        return self._nursery.start_soon(self._run, async_fn, args, NOTHING, name=_name(async_fn, name))
+        named = _name(async_fn, name)
+        return self._nursery.start_soon(self._run, async_fn, args, NOTHING, named, name=named)
 
     async def start(self, async_fn: Callable[..., Awaitable[Any]], /, *args: Any, name: object = None) -> Any:
-        async def begin(*, task_status: Any) -> None:
-            await self._run(async_fn, args, {"task_status": task_status})
+        named = _name(async_fn, name)
 
-        return await self._nursery.start(begin, name=_name(async_fn, name))
+        async def begin(*, task_status: Any) -> None:
+            await self._run(async_fn, args, {"task_status": task_status}, named)
+
+        return await self._nursery.start(begin, name=named)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._nursery, name)
 
     async def _run(
-        self, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], named: dict[str, Any]
+        self, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], named: dict[str, Any], name: str
     ) -> None:
+        self._begun += 1
+        number, one = self._begun, JobTask(name, self._host)
+        self.tasks[number] = one
         try:
-            await fn(*args, **named)
+            with one.scope:
+                await fn(*args, **named)
         except BaseException as raised:
             if must_propagate(raised, self._host):
                 raise
@@ -54,6 +77,9 @@ class JobNursery:
                 raise
             # `SystemExit` would end asyncio's loop, and one whose `repr` raises Trio's.
             raise ProcessorExecutionError(f"a task of the job raised {described(raised)}")  # noqa: B904
+        finally:
+            del self.tasks[number]
+            one.task = None
 
 
 def _name(fn: object, name: object) -> str:

@@ -10,8 +10,10 @@ import msgspec
 
 from am2z_trio.engine.claim import Claim
 from am2z_trio.model import codec
+from am2z_trio.model.codec import StateCodec
 from am2z_trio.model.error_records import ErrorRecord, record_of
 from am2z_trio.model.errors import PayloadTooLargeError, ValidationError
+from am2z_trio.model.evolution import StateVersionError
 from am2z_trio.model.limits import KIB, MAX_HISTORY_BYTES
 from am2z_trio.model.records import (
     SESSION_STOPPED,
@@ -28,15 +30,21 @@ from am2z_trio.model.telling import cut
 
 from .attempt import Attempt
 from .failures import stopped_for
-from .verdict import Cancelled, Failed, Released, Retried, Verdict
+from .verdict import Cancelled, Failed, Parked, Released, Retried, Verdict, newer_delay
 
 KEPT_ERRORS: Final = 20
 """Errors of earlier attempts that are kept with a job."""
 
-NEWER_LATER: Final = 30.0
-"""Most seconds before a job of a newer version is granted again: doubling from one second."""
-
 _decode_errors: Final = codec.RecordDecoder[list[AttemptError]](list[AttemptError])
+
+
+class Encoded:
+    """What a job has returned that was encoded where it has run."""
+
+    __slots__ = ("blob",)
+
+    def __init__(self, blob: bytes) -> None:
+        self.blob = blob
 
 
 class Settlements:
@@ -57,12 +65,10 @@ class Settlements:
         grant, stored = attempt.grant, attempt.stored
         spec = grant.spec
         try:
-            blob = attempt.definition.codec.encode_exactly(output)
+            elsewhere = type(output) is Encoded
+            blob = output.blob if elsewhere else attempt.definition.codec.encode_exactly(output)
         except ValidationError as error:
-            too_large = isinstance(error, PayloadTooLargeError)
-            raise (PayloadTooLargeError if too_large else ValidationError)(
-                f"what {spec.processor!r} returned: {error.message}", context=error.context
-            ) from error
+            raise _refused(grant, error) from error
         result = ResultRecord(
             WIRE_VERSION,
             msgspec.Raw(blob),
@@ -87,7 +93,12 @@ class Settlements:
         if verdict is None:
             return None
         if isinstance(verdict, Released):
-            return released(attempt.claim)
+            if verdict.left is None:
+                return released(attempt.claim)
+            told = reason_of_failure(verdict.left)
+            return self._left(grant.spec.id, grant.token, told, verdict.delay)
+        if isinstance(verdict, Parked):
+            return Settlement(id=grant.spec.id, token=grant.token, outcome="parked", reason=verdict.waits)
         if isinstance(verdict, Retried):
             failed = AttemptError(grant.attempt, int(time.time() * 1000), verdict.error)
             return Settlement(
@@ -142,8 +153,12 @@ class Settlements:
     def leave_to_newer(self, job: Unreadable) -> Settlement:
         """Give a job that a newer version has written back, for a node that can read it. Not at once: this
         one may be the only one for now."""
-        delay = min(NEWER_LATER, 2.0 ** min(job.deliveries - 1, 10))
-        return Settlement(id=job.id, token=job.token, outcome="released", delay=delay)
+        told = f"{StateVersionError.code}\n{job.reason}"
+        return self._left(job.id, job.token, told, newer_delay(job.deliveries - 1))
+
+    @staticmethod
+    def _left(job: str, token: str, told: str, delay: float) -> Settlement:
+        return Settlement(id=job, token=token, outcome="released", reason=told, delay=delay)
 
     def _failure(
         self, grant: Grant | None, error: ErrorRecord, started: float, execution_time: float
@@ -154,6 +169,19 @@ class Settlements:
         return codec.encode_record(
             ResultRecord(WIRE_VERSION, codec.NIL, error, attempt, at, execution_time, self._node, earlier)
         )
+
+
+def encoded(grant: Grant, states: StateCodec[Any], output: Any) -> bytes:
+    """What a job has returned, as it is kept."""
+    try:
+        return states.encode_exactly(output)
+    except ValidationError as error:
+        raise _refused(grant, error) from error
+
+
+def _refused(grant: Grant, error: ValidationError) -> ValidationError:
+    kind = PayloadTooLargeError if isinstance(error, PayloadTooLargeError) else ValidationError
+    return kind(f"what {grant.spec.processor!r} returned: {error.message}", context=error.context)
 
 
 def released(claim: Claim) -> Settlement:

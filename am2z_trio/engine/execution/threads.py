@@ -8,10 +8,14 @@ wait for them at its end.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from inspect import iscoroutine
 from math import inf
+from threading import get_ident
+from types import FrameType
 from typing import Final, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -19,6 +23,7 @@ import anyio
 
 from am2z_trio.concurrency import Host
 from am2z_trio.concurrency.capacity import Capacity
+from am2z_trio.engine.claim import Claim, running_job
 from am2z_trio.engine.processors.registry import Definition
 from am2z_trio.model.errors import ResourceError
 from am2z_trio.model.logs import Log
@@ -31,10 +36,14 @@ logger: Final = Log("am2z_trio.jobs")
 class _Run:
     """One call in a thread. What the thread writes is one flag, and it is the last to."""
 
-    __slots__ = ("begun", "ended", "left", "processor")
+    __slots__ = ("begun", "claim", "ended", "left", "processor", "thread")
 
     def __init__(self, processor: str) -> None:
         self.processor = processor
+        self.claim = running_job()
+        """The job that it is part of."""
+        self.thread = 0
+        """Its thread's identifier, once that runs."""
         self.begun = False
         self.ended = False
         self.left = False
@@ -50,6 +59,7 @@ class Threads:
         # None waits for a thread that is left behind: how many run is limited by the queue's slots.
         self._any_number = anyio.CapacityLimiter(inf)
         self._left: list[_Run] = []
+        self._waited_for: dict[_Run, None] = {}
         self._rooms = WeakKeyDictionary[Definition, Capacity]()
 
     @property
@@ -57,6 +67,11 @@ class Threads:
         """Threads whose job has ended and whose function has not."""
         self.look()
         return len(self._left)
+
+    @property
+    def openings(self) -> float:
+        """How many more jobs may be claimed for it: any number, or none."""
+        return 0 if self.is_full else inf
 
     @property
     def is_full(self) -> bool:
@@ -69,6 +84,14 @@ class Threads:
         if self._left:
             self._left = [run for run in self._left if not run.ended]
         return was_full and not self.is_full
+
+    def frames_of(self, claim: Claim) -> list[tuple[str, FrameType]]:
+        """Where the plain functions of this job are now, each with the processor's name."""
+        runs = [run for run in self._waited_for if run.claim is claim and run.thread]
+        # As faulthandler and profilers do; it is documented.
+        frames = sys._current_frames() if runs else {}  # pyright: ignore[reportPrivateUsage]
+        # A thread that has ended meanwhile may work for somebody else by now.
+        return [(run.processor, frames[run.thread]) for run in runs if run.thread in frames and not run.ended]
 
     def why_full(self) -> str:
         """Empty while plain functions may begin."""
@@ -88,6 +111,28 @@ class Threads:
             room = self._rooms[definition] = Capacity(self._host, definition.processor.queue.concurrency)
         return room
 
+    def waits(self, claim: Claim) -> bool:
+        """Whether the job needs a `seat`: one within another job, as no slot of its queue limits it."""
+        return claim.root is not claim
+
+    @asynccontextmanager
+    async def seat(self, claim: Claim, definition: Definition) -> AsyncIterator[None]:
+        """Around a run of a job within another one: there is a thread for it. To wait for that is no run."""
+        room, grant = self.room(definition), claim.grant
+        deadline = inf if grant.remaining is None else claim.since + grant.remaining
+        taken = False
+        claim.scope = scope = self._host.cancel_scope(deadline=deadline)
+        try:
+            with scope:
+                if claim.stop is None:
+                    await room.acquire()
+                    taken = True
+            claim.scope = None
+            yield
+        finally:
+            if taken:
+                room.release()
+
     async def run(self, processor: str, fn: Callable[[], T]) -> T:
         """Call a plain function in a thread. Cancelled, this ends at once, and what it returns is dropped.
 
@@ -101,6 +146,7 @@ class Threads:
             run.begun = True
 
         def call() -> tuple[T]:
+            run.thread = get_ident()
             try:
                 returned = fn()
                 if run.left and iscoroutine(returned):
@@ -111,10 +157,13 @@ class Threads:
             finally:
                 run.ended = True
 
+        self._waited_for[run] = None
         try:
             (returned,) = await self._host.run_in_thread(call, begin, self._any_number)
             return returned
         finally:
+            del self._waited_for[run]
+            run.claim = None
             if run.begun and not run.ended:
                 run.left = True
                 self._left.append(run)

@@ -14,7 +14,7 @@ from typing import Final
 
 from am2z_trio.concurrency import Host
 from am2z_trio.concurrency.batching import Batching, Verdict
-from am2z_trio.engine.processors.registry import Registry
+from am2z_trio.engine.processors.registry import Definition, Registry
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.logs import Log
 from am2z_trio.model.records import ANNOUNCE_EVERY, QueueInfo, queue_name
@@ -54,6 +54,8 @@ class Announcements:
         """Queues of an announcement that the store has yet to answer."""
         self._withdrawn: dict[str, bool] = {}
         """Those of them that are served no more, and whether they are to be known no more."""
+        self.on_announced: Callable[[Sequence[Definition]], None] = _to_nobody
+        """Told of processors that every node knows now to be served here."""
         self._gone: dict[str, None] = {}
         """All that were served here and are no more: as many as were ever registered."""
         self._batching = Batching(
@@ -119,6 +121,7 @@ class Announcements:
         try:
             if infos:
                 await self._store.announce(infos)
+                self.on_announced(found)
         finally:
             # It may have been announced after all that it was withdrawn.
             self._under_way, withdrawn, self._withdrawn = [], self._withdrawn, {}
@@ -129,3 +132,7 @@ class Announcements:
         logger.warning("processors could not be announced, and will be later: %s", error)
         self._refused.update(names)
         return "later"
+
+
+def _to_nobody(_: object) -> None:
+    """Until somebody asks."""

@@ -7,6 +7,8 @@ from typing import Final
 
 from am2z_trio.concurrency import Host, Nursery
 from am2z_trio.engine.events.emitter import Emitter
+from am2z_trio.engine.execution.executor import Executor
+from am2z_trio.engine.figures.reading import Slots
 from am2z_trio.engine.processors.registry import Definition, Registry
 from am2z_trio.engine.work.feeder import Feeder
 from am2z_trio.engine.work.services import WorkerServices
@@ -17,6 +19,9 @@ from am2z_trio.model.records import Enqueue, EnqueueAnswer, Handed, handed_at_on
 from .announcements import Announcements
 
 logger: Final = Log("am2z_trio.node")
+
+DRAINED: Final = "drained"
+"""Why a node is held back that was told to claim no more."""
 
 REPLACED_AFTER: Final = 1.0
 """Seconds after which a worker that has ended by itself is replaced: one that always does must not spin."""
@@ -46,8 +51,15 @@ class Fleet:
         self._at_work: set[Feeder] = set()
         self._fallen: set[str] = set()
         """Processors whose worker has ended by itself, while there is no other."""
+        self._held_back: dict[str, str] = {}
+        """Why nothing is claimed here: each reason, and what there is to say of it."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when other queues may be served than before, or other nodes may have forgotten which."""
         self._one_has_ended = host.event()
         self._jobs_run_before = 0
+        self.figures = services.figures
+        """What this node counts."""
+        services.executor.sites.on_free(self._on_free)
         self.announcements = Announcements(host, services.store, registry, self.served)
 
     def own(self, nursery: Nursery) -> None:
@@ -76,6 +88,7 @@ class Fleet:
             return
         queue, name = definition.queue, definition.processor.name
         self.announcements.add(name)
+        self.on_change()
         serving = self.workers.get(queue)
         if serving is not None and not serving.closing:
             serving.wake()
@@ -83,6 +96,7 @@ class Fleet:
         worker = self.workers[queue] = Feeder(
             self._services, definition, self._registry.registration(name), self._on_unparked
         )
+        worker.held_back = bool(self._held_back)
         self._at_work.add(worker)
         self._nursery.start_soon(self._work, worker, name=f"worker {name}")
 
@@ -104,6 +118,7 @@ class Fleet:
                 self.workers[queue].close()
         if self._serves:
             self.announcements.withdraw(queues, retire=retire)
+            self.on_change()
 
     def retire_removed(self) -> None:
         """Serve no more what is registered no more, also what was taken away while there was no node."""
@@ -113,6 +128,7 @@ class Fleet:
         """Announce all that is served: the store may know less, or what was true some time ago."""
         if self._nursery is not None:
             self.announcements.say_again()
+            self.on_change()
 
     def _on_unparked(self, worker: Feeder) -> None:
         """A worker has taken the node off its queue. Another one that serves it by now parks anew."""
@@ -204,29 +220,66 @@ class Fleet:
         for worker in self.workers.values():
             worker.wake()
 
-    def hold_back(self, on: bool) -> None:
-        """Claim nothing for now, or again; what is claimed runs."""
+    def _on_free(self) -> None:
         for worker in self.workers.values():
-            if worker.held_back != on:
-                worker.held_back = on
+            worker.delivery.places.room_elsewhere()
+
+    def hold_back(self, why: str, on: bool, told: str = "") -> None:
+        """Claim nothing for now, or again where there is no other reason; what is claimed runs. `told`: what
+        other nodes are to know of it."""
+        if on == (why in self._held_back):
+            return
+        if on:
+            self._held_back[why] = told
+        else:
+            del self._held_back[why]
+        self.on_change()
+        for worker in self.workers.values():
+            if worker.held_back != bool(self._held_back):
+                worker.held_back = bool(self._held_back)
                 worker.wake()
+
+    def hand_back_waiting(self) -> None:
+        """What is claimed and has not begun goes back to its queue."""
+        for worker in self._at_work:
+            worker.delivery.release()
 
     @property
     def jobs_run(self) -> int:
         return self._jobs_run_before + sum(worker.jobs_run for worker in self._at_work)
 
     @property
+    def executor(self) -> Executor:
+        """What runs their jobs."""
+        return self._services.executor
+
+    @property
     def busy(self) -> int:
         """Jobs whose code runs now."""
         return sum(worker.busy for worker in self._at_work)
+
+    def slots(self) -> tuple[Slots, ...]:
+        """How many jobs may run here at a time, and do, by processor."""
+        found = list[Slots]()
+        for worker in self.workers.values():
+            definition = self._registry.get(worker.processor)
+            if definition is not None:
+                found.append(Slots(worker.processor, definition.processor.queue.concurrency, worker.busy))
+        return tuple(found)
 
     @property
     def is_refused(self) -> bool:
         """Whether the store refuses what any of them asks for now."""
         return any(worker.refusal for worker in self.workers.values())
 
+    def why_full(self) -> str:
+        """Why it claims nothing for now, in words; empty while it does, or has nothing to say of it."""
+        return next(filter(None, self._held_back.values()), "")
+
     def why_short(self) -> str:
-        """Empty while every queue has its worker."""
+        """Empty while every queue has its worker, which may claim."""
+        if DRAINED in self._held_back:
+            return "this node is drained"
         if not self._fallen:
             return ""
         return f"the worker of {min(self._fallen)!r} has ended by itself, and another one is not yet there"

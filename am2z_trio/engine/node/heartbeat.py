@@ -5,6 +5,7 @@ Beside its own, when it is its turn: dead nodes, and queues with work that nobod
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from typing import Final
 
@@ -75,11 +76,21 @@ class Heartbeat:
         self._stray_wakes: set[str] = set()
         self._wait = 0.0
         """Seconds until the next beat, as the store has said."""
+        self._rest = 0.0
+        """Seconds until the next beat, where nothing needs one sooner."""
+        self._awake = host.event()
+        self._awake.set()
         self._look_for_dead_at = self._chores_at = -inf
         self._look_bell = host.spot()
+        self.on_schedule: Callable[[float | None], None] = _to_nobody
+        """Told in how many seconds the next schedule is due, as far as the store says."""
         self._scope = host.cancel_scope()
         self._over = host.event()
         self._over.set()
+        self.on_beat: Callable[[float], None] = _to_nobody
+        """Told with every beat, whatever has become of it, for how many seconds the node rests now."""
+        self.may_rest_for: Callable[[], float] = lambda: inf
+        """Seconds until something else needs a beat."""
 
     # --- told from outside, synchronously ---------------------------------------------------
 
@@ -127,6 +138,10 @@ class Heartbeat:
         finally:
             self._over.set()
 
+    async def awake(self) -> None:
+        """Wait until the node does not rest: while it does, there is nothing to look after."""
+        await self._awake.wait()
+
     async def end(self) -> None:
         """Beat no more: what joined after the node has left would leave a lease behind."""
         self._scope.cancel()
@@ -151,15 +166,32 @@ class Heartbeat:
                 except AM2ZError as error:
                     logger.warning("looking for stops failed: %s", error)
                     failed = True
+            self._rest = 0.0 if failed or not reached else self._may_rest()
+            if not self._rest:
+                self._awake.set()
+            elif self._awake.is_set():
+                self._awake = host.event()
+            self.on_beat(self._rest)
             if failed:
                 await host.sleep(BEAT)
 
     def _pause(self) -> float:
+        if self._rest:
+            return self._rest
         # Often enough for any lease: whoever is close to the end of its own takes nobody for dead.
         pause = min(BEAT, self._wait, self._options.lease / RENEWALS)
         if self._is_deaf:
             pause = min(pause, max(SOONEST, self._options.disconnect_grace / DEAF_BEATS))
         return pause
+
+    def _may_rest(self) -> float:
+        """Seconds for which this node looks after nothing: in memory, so that days of a virtual clock pass
+        in a moment."""
+        claims = self._claims
+        busy = claims.on_hold or claims.has_strays or self._stray_wakes or self._threads.left_behind
+        rest = 0.0 if busy else min(self.may_rest_for(), self._store.rest(self.hurry))
+        self.lease.prolonged = rest
+        return rest
 
     async def _beat(self) -> bool:
         """Keep the lease and look after what this node holds; returns whether the store has answered."""
@@ -184,7 +216,7 @@ class Heartbeat:
             self._chores_at = now() + BEAT
             await self._look_at_holdings()
         for worker in list(self._fleet.workers.values()):
-            worker.release_stranded()
+            worker.delivery.release_stranded()
             if self._is_deaf:
                 worker.wake()
         return True
@@ -212,6 +244,7 @@ class Heartbeat:
             self._settle_in()
             return False
         self._wait = answer.wait
+        self.on_schedule(answer.schedule_in)
         if answer.lost and self._options.workers:
             self.on_lost()
         elif answer.found is not None and _logged(answer.found).more:
@@ -251,6 +284,10 @@ class Heartbeat:
                     pass
             except AM2ZError as error:
                 logger.warning("looking for dead nodes and stuck queues failed: %s", error)
+
+
+def _to_nobody(_: object) -> None:
+    """Until somebody asks."""
 
 
 def _logged(answer: TickAnswer) -> TickAnswer:

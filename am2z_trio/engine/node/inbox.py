@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from am2z_trio.engine.events.bus import Bus
+from am2z_trio.engine.events.emitter import Emitter
+from am2z_trio.engine.execution.waits import Waits
 from am2z_trio.engine.sessions.stopping import SessionStops
 from am2z_trio.engine.states.locks import Locks
-from am2z_trio.engine.submission.in_flight import InFlight
-from am2z_trio.engine.work.claims import Claims
 from am2z_trio.model.events import Event
 from am2z_trio.model.records import (
+    Ask,
     CancelRequest,
     Handed,
     InboxMessage,
@@ -16,10 +16,11 @@ from am2z_trio.model.records import (
     MayGoOn,
     SessionStopped,
     Settled,
+    Signalled,
     Wake,
 )
 
-from .fleet import Fleet
+from .control import Control
 from .heartbeat import Heartbeat
 
 
@@ -28,23 +29,22 @@ class Inbox:
 
     def __init__(
         self,
-        node_id: str,
-        bus: Bus,
-        in_flight: InFlight,
-        fleet: Fleet,
-        claims: Claims,
+        emitter: Emitter,
         locks: Locks,
         stops: SessionStops,
+        waits: Waits,
         heartbeat: Heartbeat,
+        control: Control,
     ) -> None:
-        self._node_id = node_id
-        self._bus = bus
-        self._in_flight = in_flight
-        self._fleet = fleet
-        self._claims = claims
+        self._node_id, self._bus = emitter.node, emitter.bus
+        self._in_flight = control.inside.in_flight
+        self._fleet = control.inside.fleet
+        self._claims = control.inside.claims
         self._locks = locks
         self._stops = stops
+        self._waits = waits
         self._heartbeat = heartbeat
+        self._control = control
 
     def on_message(self, message: InboxMessage) -> None:
         if isinstance(message, Settled):
@@ -63,16 +63,23 @@ class Inbox:
             self._claims.cancel(message)
         elif isinstance(message, MayGoOn):
             self._claims.let_go_on(message)
+        elif isinstance(message, Signalled):
+            self._waits.on_signal(message)
         elif isinstance(message, LockGranted):
             self._locks.on_granted(message)
-        else:
-            assert isinstance(message, SessionStopped)
+        elif isinstance(message, SessionStopped):
             self._stops.on_stopped(message.session, message.number)
+        elif isinstance(message, Ask):
+            self._control.on_ask(message)
+        else:
+            self._control.asking.on_told(message)
 
     def on_event(self, event: Event) -> None:
         own = event.node == self._node_id and not event.job
         if own and event.name == "connection:lost" and event.data.get("connection") == "pushes":
             self._heartbeat.on_cut_off()
+        if own and event.name == "connection:ready" and event.data.get("attempt"):
+            self._fleet.figures.reconnects += 1
         self._bus.deliver(event)
 
     def on_reconnect(self) -> None:
@@ -84,6 +91,7 @@ class Inbox:
         self._in_flight.on_reconnect()
         self._claims.has_strays = True
         self._locks.on_reconnect()
+        self._waits.on_reconnect()
         # The server may be another one, or have lost its end.
         self._fleet.say_again()
         self._fleet.wake_all()

@@ -38,15 +38,13 @@ class MemoryWatch:
     def _look(self) -> None:
         used, limit = resident_mb(), self._limit
         over = used > limit
+        figures = f"uses {used:,.0f} MB of memory, the limit is {limit:,.0f} (max_memory_mb)"
         self._preparation.overload = (
-            ResourceError(
-                f"this process uses {used:,.0f} MB of memory, the limit is {limit:,.0f} (max_memory_mb)",
-                context={"used_mb": round(used), "limit_mb": limit},
-            )
+            ResourceError(f"this process {figures}", context={"used_mb": round(used), "limit_mb": limit})
             if over
             else None
         )
-        self._fleet.hold_back(over)
+        self._fleet.hold_back("memory", over, f"its process {figures}")
 
 
 def resident_mb() -> float:

@@ -8,7 +8,9 @@ Node.open()
 │  ├─ jobs in flight
 │  ├─ events
 │  ├─ announcements
+│  ├─ schedules
 │  └─ heartbeat, fence, watches
+├─ lifespan          shielded: entered before the first claim, left after the last job
 └─ sessions          cancelled at once with the host
    ├─ feeder …
    └─ session …       those that jobs name, and one for all that name none
@@ -20,23 +22,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Final
 
-from am2z_trio.concurrency import CancelScope, Host, Nursery, TaskStatus, current_host
-from am2z_trio.concurrency.capacity import Capacity
+from am2z_trio.concurrency import Host, Nursery, TaskStatus, current_host
 from am2z_trio.concurrency.contexts import OwnContext
 from am2z_trio.concurrency.groups import Block, is_an_error, unwrapped
+from am2z_trio.engine.claim import current_node
 from am2z_trio.engine.events.bus import Bus
 from am2z_trio.engine.events.emitter import Emitter
 from am2z_trio.engine.execution.breakers import Breakers
 from am2z_trio.engine.execution.calls import Calls
 from am2z_trio.engine.execution.contexts import Contexts
 from am2z_trio.engine.execution.executor import Executor
+from am2z_trio.engine.execution.job_logs import JobLogs
 from am2z_trio.engine.execution.settlements import Settlements
-from am2z_trio.engine.execution.threads import Threads
+from am2z_trio.engine.execution.sites import Sites
+from am2z_trio.engine.execution.traced import TracedExecutor
+from am2z_trio.engine.execution.waits import Waits
+from am2z_trio.engine.figures.figures import Figures
 from am2z_trio.engine.here import Here
 from am2z_trio.engine.processors.registry import Registry
+from am2z_trio.engine.schedules.scheduler import Scheduler
 from am2z_trio.engine.sessions.opening import SessionOpening
 from am2z_trio.engine.sessions.sessions import Sessions
 from am2z_trio.engine.sessions.stopping import SessionStops
@@ -46,23 +52,30 @@ from am2z_trio.engine.submission.directory import Directory
 from am2z_trio.engine.submission.in_flight import InFlight
 from am2z_trio.engine.submission.preparation import Preparation
 from am2z_trio.engine.submission.submissions import Submissions
+from am2z_trio.engine.submission.traced import TracedInFlight, TracedSubmissions
+from am2z_trio.engine.tracing import GuardedTracer
 from am2z_trio.engine.work.claims import Claims
 from am2z_trio.engine.work.hogs import Hogs
 from am2z_trio.engine.work.services import WorkerServices
 from am2z_trio.engine.work.settler import Settler
+from am2z_trio.engine.work.traced import TracedSettler
 from am2z_trio.model.errors import AM2ZError, RuntimeStateError
-from am2z_trio.model.limits import MAX_TEXT_BYTES
 from am2z_trio.model.logs import Log
 from am2z_trio.model.runtime_options import RuntimeOptions
-from am2z_trio.model.telling import attempt, described, trace_of
 from am2z_trio.store.lasting import lasting
 from am2z_trio.store.ports import Store
 
 from .access import Access
+from .beside import tell_beside
+from .control import Control
 from .fleet import Fleet
 from .heartbeat import Heartbeat
 from .inbox import Inbox
+from .inside import Inside
+from .lifespan import Lifespan
 from .memory_watch import MemoryWatch
+from .portal import Portal
+from .sampling import Sampling
 
 logger: Final = Log("am2z_trio.node")
 
@@ -70,16 +83,12 @@ SIGN_OFF_TIMEOUT: Final = 3.0
 """Seconds that handing jobs back may take at the end, even when the store is away."""
 
 
-def _tell_beside(raised: BaseException, beside: list[BaseException]) -> None:
-    """What has been raised at the same time as what leaves the runtime's block."""
-    for error in beside:
-        logger.error("at the end of the runtime there was another error", trace=trace_of(error))
-        note = f"At the same time, at the end of the runtime: {described(error, MAX_TEXT_BYTES)}"
-        attempt(partial(BaseException.add_note, raised, note), None)
-
-
 class Node:
     """Everything of a runtime that exists only while it is entered."""
+
+    _outer: Nursery | None = None
+    _sessions: Nursery | None = None
+    _failed = _sessions_cancelled = False
 
     def __init__(
         self,
@@ -88,49 +97,85 @@ class Node:
         registry: Registry,
         bus: Bus,
         store: Store,
+        figures: Figures,
         *,
         shared: bool,
+        tracer: GuardedTracer | None = None,
     ) -> None:
-        """`shared`: there may be other nodes, now or later."""
+        """`shared`: there may be other nodes. `figures` outlive it. `tracer`: who is told, if anybody is."""
         host: Host = current_host()
         self.id, self.host, self.here, self.store = node_id, host, Here(host), store
-        self.started_at = host.now()
+        self.started_at, self.portal = host.now(), Portal(host)
         self._options, self._registry, self._bus = options, registry, bus
-        self._own_context = OwnContext()
+        self._own_context, self.figures = OwnContext({current_node: node_id}), figures
         self.emitter = Emitter(bus, node_id)
         self.states = NodeStates(host, store.states, max_bytes=options.max_state_bytes)
         self.locks = Locks(host, self.states)
-        self.in_flight = InFlight(host, store, before_send=bus.watch_if_allowed, may_send=bus.is_watched)
+        self._tracer = tracer
+        self._job_logs = JobLogs(host, store, options.job_logs) if options.job_logs else None
+        self.in_flight = self._make_in_flight()
         directory = Directory(host, options, registry, store, shared=shared)
         self.preparation = Preparation(host, node_id, options, directory)
-        self.submissions = Submissions(host, self.in_flight, directory, self.preparation)
+        self.submissions = self._make_submissions(directory)
         most = options.limits.max_sessions
         self.sessions = Sessions(host, self._on_session_cancelled, idle=options.session_idle, most=most)
         self.stops = SessionStops(host, store, self.sessions, self.in_flight, self.emitter)
         self.opening = self._make_opening()
-        self.claims = Claims()
-        self.settler = Settler(host, store, self.in_flight, node_id)
-        self.threads = Threads(host, options.limits.max_abandoned_threads)
+        self.claims, self.waits = Claims(host.now), Waits(host, store.waits, self.states.codec)
+        self.settler = self._make_settler()
+        self.sites = Sites(host, node_id, options)
         self.hogs = Hogs(host, self.claims, registry)
         self.fleet = Fleet(host, registry, self.emitter, self._worker_services(), serves=options.workers)
-        self.heartbeat = Heartbeat(
-            host, store, options, registry, self.claims, self.fleet, self.stops, self.threads
-        )
-        self.inbox = Inbox(
-            node_id, bus, self.in_flight, self.fleet, self.claims, self.locks, self.stops, self.heartbeat
-        )
+        self.heartbeat = self._make_heartbeat()
+        self.scheduler = self._make_scheduler()
+        self.sampling = Sampling(host, store, self.fleet, self.heartbeat, self.why_it_cannot_claim)
+        self.control = Control(Inside(self, options, registry))
+        self.inbox = Inbox(self.emitter, self.locks, self.stops, self.waits, self.heartbeat, self.control)
         self.access = Access(
             host, store, self.in_flight, suspected=self._is_refused, on_back=self.inbox.look_anew
         )
-        self._services: CancelScope = host.cancel_scope(shield=True)
-        self._serving = host.event()
-        self._failed = self._sessions_cancelled = False
-        self._outer: Nursery | None = None
-        self._sessions: Nursery | None = None
-        self._sessions_over = host.event()
+        self.access.awake = self.in_flight.looking.awake = self.heartbeat.awake
+        self._services, self._grace = host.cancel_scope(shield=True), host.cancel_scope()
+        self._serving, self._stopped, self._sessions_over = host.event(), host.event(), host.event()
         self._sessions_over.set()
-        self._grace: CancelScope = host.cancel_scope()
-        self._stopped = host.event()
+
+    def _make_in_flight(self) -> InFlight:
+        host, store, bus, tracer = self.host, self.store, self._bus, self._tracer
+        before, may = bus.watch_if_allowed, bus.is_watched
+        if tracer is None:
+            return InFlight(host, store, before_send=before, may_send=may)
+        return TracedInFlight(host, store, tracer, before_send=before, may_send=may)
+
+    def _make_submissions(self, directory: Directory) -> Submissions:
+        parts = self.host, self.in_flight, directory, self.preparation
+        return Submissions(*parts) if self._tracer is None else TracedSubmissions(*parts, self._tracer)
+
+    def _make_settler(self) -> Settler:
+        parts = self.host, self.store, self.in_flight, self.id
+        return Settler(*parts) if self._tracer is None else TracedSettler(*parts, self._tracer)
+
+    def _make_executor(self, calls: Calls) -> Executor:
+        parts = (
+            self.host,
+            self._own_context,
+            self.states,
+            Breakers(self.store),
+            self.sites,
+            calls,
+            Contexts(self.id, self.emitter, self.store, calls, self.waits, self._job_logs),
+            Settlements(self.id),
+        )
+        return Executor(*parts) if self._tracer is None else TracedExecutor(self._tracer, *parts)
+
+    def _make_heartbeat(self) -> Heartbeat:
+        held = self.claims, self.fleet, self.stops, self.sites.threads
+        return Heartbeat(self.host, self.store, self._options, self._registry, *held)
+
+    def _make_scheduler(self) -> Scheduler:
+        scheduler = Scheduler(self.host, self.id, self.store.schedules, self.preparation, self.emitter)
+        self.heartbeat.on_schedule = scheduler.due_in
+        self.fleet.announcements.on_announced = scheduler.adopt
+        return scheduler
 
     def _make_opening(self) -> SessionOpening:
         return SessionOpening(
@@ -147,48 +192,38 @@ class Node:
         calls = Calls(
             host, self.submissions, self._registry, self.emitter, is_closed=lambda: self.sessions.closed
         )
-        executor = Executor(
-            host,
-            self._own_context,
-            self.states,
-            Breakers(store),
-            self.threads,
-            calls,
-            Contexts(self.id, self.emitter, store, calls),
-            Settlements(self.id),
-        )
         return WorkerServices(
             host=host,
             store=store,
             sessions=self.sessions,
-            executor=executor,
+            executor=self._make_executor(calls),
             settler=self.settler,
             claims=self.claims,
-            capacity=Capacity(host, self._options.max_running),
+            capacity=self.sites.capacity,
             hogs=self.hogs,
+            figures=self.figures,
             max_conflicts=self._options.max_conflicts,
-            on_lost=self._on_lost,
+            on_lost=lambda: self.heartbeat.on_lost(),  # noqa: PLW0108 - which is made later
         )
 
     def _on_session_cancelled(self, session: str) -> None:
         self.stops.on_cancelled(session)
 
-    def _on_lost(self) -> None:
-        self.heartbeat.on_lost()
-
     # --- the tree ---------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
+    async def open(self, lifespan: Lifespan) -> AsyncIterator[None]:
         """Run the node around a block. What leaves it is one exception: the block's, or else its own."""
-        block = Block()
-        with unwrapped(block, _tell_beside):
+        block, self._lifespan = Block(), lifespan
+        with unwrapped(block, tell_beside):
             async with self.host.open_nursery() as outer:
                 self._outer = outer
                 # Not `outer.start`: a host that is cancelled meanwhile would wait for a shielded task.
                 outer.start_soon(self._run_services, name="am2z services")
                 try:
                     await self._serving.wait()
+                    if self._options.workers:
+                        await lifespan.enter(outer)
                     await outer.start(self._run_sessions, name="am2z sessions")
                     for definition in self._registry.all():
                         self.fleet.serve(definition)
@@ -276,6 +311,7 @@ class Node:
                     await self._sign_off()
             except AM2ZError as error:
                 logger.warning("the node could not sign off: %s", error)
+        await self._lifespan.leave()
         self._stopped.set()
         self.in_flight.fail_all(RuntimeStateError("the runtime was left while the job was under way"))
         self._services.cancel()
@@ -284,9 +320,12 @@ class Node:
         await self.in_flight.leaving.let_go()
         await self.settler.wait_idle()
         await self.stops.wait_idle()
+        if self._job_logs is not None:
+            await self._job_logs.flush()
         if self._serving.is_set():
             self.emitter.emit("runtime:stopped")
             await self._bus.flush()
+        await self.sampling.end()
         await self.heartbeat.end()
         if self.heartbeat.lease.was_taken and not (self.claims.failing or self.claims.forsaken):
             await self.store.leave()
@@ -316,17 +355,24 @@ class Node:
                 # Cancelled while a service started, its store may be closed by now.
                 await host.checkpoint()
                 if self._options.workers:
+                    await nursery.start(self.sites.run)
                     nursery.start_soon(lasting, host, "the fence", heartbeat.fence.run)
                     nursery.start_soon(lasting, host, "the watch over the loop", self.hogs.run)
+                    nursery.start_soon(lasting, host, "the task of schedules", self.scheduler.run)
                 await heartbeat.begin()
                 announcements, limit = self.fleet.announcements, self._options.limits.max_memory_mb
                 nursery.start_soon(lasting, host, "the task that announces", announcements.run)
                 nursery.start_soon(lasting, host, "the task that says it again", announcements.run_reminder)
                 nursery.start_soon(lasting, host, "the task that looks", heartbeat.look_forever)
                 nursery.start_soon(lasting, host, "the task that looks at rights", self.access.run)
+                if self._job_logs is not None:
+                    nursery.start_soon(lasting, host, "the task that keeps logs", self._job_logs.run)
+                nursery.start_soon(self.sampling.run)
+                nursery.start_soon(lasting, host, "the task that talks with other nodes", self.control.run)
                 if limit is not None:
                     watch = MemoryWatch(host, self.preparation, self.fleet, limit_mb=limit)
                     nursery.start_soon(lasting, host, "the watch over memory", watch.run)
+                await nursery.start(self.portal.run)
                 nursery.start_soon(heartbeat.run)
                 self._serving.set()
 
@@ -340,9 +386,8 @@ class Node:
             return self.preparation.overload.message
         if self.access.lost is not None:
             return self.access.lost.message
-        if why := self.threads.why_full() or self.fleet.why_short():
-            return why
-        return self.heartbeat.lease.why_not_held() if self._options.workers else ""
+        why = self.sites.threads.why_full() or self.fleet.why_short()
+        return why or (self.heartbeat.lease.why_not_held() if self._options.workers else "")
 
     def _is_refused(self) -> bool:
         """Whether the store refuses what this node asks for now."""

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from functools import partial
+from inspect import Parameter
 from types import NoneType
 from typing import Any, Final, Generic, TypeVar, cast, get_args, get_origin, overload
 
 import msgspec
 
-from am2z_trio.model.arguments import exact_arguments
-from am2z_trio.model.callables import require_function
+from am2z_trio.model.arguments import exact_arguments, refusal
+from am2z_trio.model.callables import annotation_of, parameters, require_function, resolved
 from am2z_trio.model.checks import require
 from am2z_trio.model.limits import MAX_CALLS
 from am2z_trio.model.options import QueueOptions, RetryPolicy
+from am2z_trio.model.telling import attempt
 
-from .plans import BatchPlan, ChainPlan, ParallelPlan, Payload, Plan, RoutePlan, run
+from .plans import AdaptPlan, BatchPlan, ChainPlan, ParallelPlan, Payload, Plan, RoutePlan, run
 from .processor import Processor
 
 S = TypeVar("S")
@@ -68,6 +70,8 @@ class Composition(Processor[S], Generic[S]):
             depends_on=parts,
             state_type=state_type,
         )
+        if not isinstance(plan, AdaptPlan | BatchPlan):
+            self.evolution = parts[0].evolution
 
 
 @exact_arguments
@@ -183,6 +187,43 @@ def route(
     )
 
 
+@exact_arguments
+def adapt(
+    name: str,
+    processor: Processor[P],
+    *,
+    into: Callable[[S], P | Awaitable[P]],
+    back: Callable[[S, P], S | Awaitable[S]],
+    state_type: type[S] | Any = UNSET,
+    inline: bool = False,
+    timeout: float | msgspec.UnsetType | None = UNSET,
+    retry: RetryPolicy | None = None,
+    queue: QueueOptions | None = None,
+    description: str = "",
+) -> Composition[S]:
+    """Run a processor of another state type, as one of this type: a step of a chain, a part of a parallel.
+
+    `into(state)` makes the state that the processor takes, and `back(state, returned)` the new state, of the
+    state and what the processor has returned. Both are plain or async and have no effects: they run again
+    when the composition does. The state's type is what `into` says that it takes, or `state_type`. The rest
+    is as with `chain`.
+    """
+    _require_processors("adapt.processor", [processor])
+    require_function("adapt.into", into, "(state)")
+    require_function("adapt.back", back, "(state, returned)")
+    plan = AdaptPlan(processor=processor, into=into, back=back, inline=inline)
+    return Composition(
+        name,
+        plan,
+        [processor],
+        state_type=_taken_by(into) if state_type is UNSET else state_type,
+        timeout=timeout,
+        retry=retry,
+        queue=queue,
+        description=description or f"{processor.name}, adapted.",
+    )
+
+
 Payloads = Iterable[P | Payload[P]]
 
 
@@ -284,6 +325,19 @@ def batch(
 def _require_processors(field: str, parts: Sequence[object]) -> None:
     ok = isinstance(parts, Sequence) and len(parts) > 0 and all(isinstance(part, Processor) for part in parts)
     require(ok, field, parts, "must be processors, at least one")
+
+
+def _taken_by(into: Callable[..., Any]) -> Any:
+    """The type of what an adapter says that it takes."""
+    annotation = attempt(lambda: annotation_of(into, parameters(into)[0]), Parameter.empty)
+    if annotation is Parameter.empty:
+        return Any
+    try:
+        return resolved(into, annotation)
+    except Exception as error:
+        raise refusal(
+            "adapt.into", into, f"takes {annotation!r}, which is nothing here: give state_type="
+        ) from error
 
 
 def _listed(payloads: object) -> tuple[Any, ...]:

@@ -80,7 +80,16 @@ class BatchPlan(msgspec.Struct, frozen=True, kw_only=True):
     inline: bool
 
 
-Plan = ChainPlan | ParallelPlan | RoutePlan | BatchPlan
+class AdaptPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A processor of another state: `into` makes that of this one, and `back` makes the new one of both."""
+
+    processor: Processor[Any]
+    into: Callable[[Any], Any]
+    back: Callable[[Any, Any], Any]
+    inline: bool
+
+
+Plan = AdaptPlan | ChainPlan | ParallelPlan | RoutePlan | BatchPlan
 
 
 class Payload(Options, Generic[P], frozen=True, kw_only=False):
@@ -112,6 +121,10 @@ async def run(plan: Plan, state: Any, ctx: Context) -> Any:
         return merge_changes(state, [child.name for child in children], results)
     if isinstance(plan, RoutePlan):
         return await _run_route(plan, state, ctx)
+    if isinstance(plan, AdaptPlan):
+        given = await awaited(plan.into(state))
+        returned = await ctx.call(plan.processor, given, key="adapted", inline=plan.inline)
+        return await awaited(plan.back(state, returned))
     payloads = await _payloads(plan, state, ctx)
     early = plan.merge is None and len(payloads) <= MOST_EARLY
     results = await _run_all(

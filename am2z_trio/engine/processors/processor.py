@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Concatenate, Generic, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Concatenate, Final, Generic, Literal, TypeVar, get_args
 
 from am2z_trio.model.arguments import exact_arguments
 from am2z_trio.model.callables import (
@@ -18,28 +18,37 @@ from am2z_trio.model.callables import (
 )
 from am2z_trio.model.checks import require, require_seconds, require_text
 from am2z_trio.model.codec import StateCodec
+from am2z_trio.model.codecs import Codec, declare, schema
 from am2z_trio.model.errors import ConfigurationError, ValidationError
+from am2z_trio.model.evolution import Migration, evolution
 from am2z_trio.model.limits import MAX_NAME_BYTES
 from am2z_trio.model.options import CircuitBreaker, QueueOptions, RetryPolicy
 from am2z_trio.model.telling import attempt
-from am2z_trio.model.types import why_unfit
+from am2z_trio.model.types import forget, why_unfit
+from am2z_trio.policy.cron import Timing
 
+from .factories import asked_of
 from .shape import shape_of, state_type_of
 
 S = TypeVar("S")
 
 MAX_NAME = 200
 
+RunIn = Literal["loop", "thread", "process", "interpreter"]
+"""Where a processor's code runs."""
+
+SITES: Final[tuple[RunIn, ...]] = get_args(RunIn)
+
 
 class Processor(Generic[S]):
     """A named function `state -> state` and how to run it. Immutable; register it with a runtime.
 
     The state type is the annotation of the first parameter (or `state_type`): anything msgspec can
-    decode. The function takes `(state)` or `(state, ctx)`, and returns the new state, or `None` for
-    "unchanged", where it has left its state alone; it raises to fail. A plain `def` runs in a worker
-    thread: its caller hears of a timeout on time, but Python cannot stop a thread, so its code runs on and
-    its result is dropped (`ResourceLimits.max_abandoned_threads`). A process does not wait for such threads
-    at its end.
+    decode. The function takes `(state)` or `(state, ctx)`, beside them resources (`Resource`), and returns
+    the new state, or `None` for "unchanged", where it has left its state alone; it raises to fail. A plain
+    `def` runs in a worker thread: its caller hears of a timeout on time, but Python cannot stop a thread, so
+    its code runs on and its result is dropped (`ResourceLimits.max_abandoned_threads`). A process does not
+    wait for such threads at its end.
 
     Functions, methods, partials and objects will do, and how they are called decides: an async wrapper is
     async whatever it wraps; what a plain one returns is awaited, back in the event loop, if it can be. A
@@ -47,16 +56,22 @@ class Processor(Generic[S]):
     """
 
     __slots__ = (
+        "asked",
         "breaker",
         "depends_on",
         "description",
+        "evolution",
         "fallback",
         "fn",
+        "in_loop",
         "is_async",
         "is_plain",
         "name",
+        "passes_context",
         "queue",
         "retry",
+        "run_in",
+        "schedule",
         "state_type",
         "takes_context",
         "timeout",
@@ -79,14 +94,12 @@ class Processor(Generic[S]):
         breaker: CircuitBreaker | None = None,
         fallback: Processor[S] | None = None,
         state_type: Any = None,
+        state_version: int = 1,
+        migrate: Mapping[int, Migration] | None = None,
+        codec: Codec | Sequence[Codec] = (),
+        run_in: RunIn | None = None,
     ) -> None:
-        require(callable(fn), "Processor.fn", fn, "must be a function")
-        require(not isinstance(fn, Processor), "Processor.fn", fn, "is a processor already")
-        require(
-            not isinstance(fn, type), "Processor.fn", fn, "must be a function or an object, and is a class"
-        )
-        yields = is_generator(fn) or is_async_generator(fn) or is_context_manager(fn)
-        require(not yields, "Processor.fn", fn, "must be a function that returns its state, and yields none")
+        _require_callable(fn)
         self.fn = fn
         self.name = _checked(name_of_function(fn) if name is None else name)
         require(isinstance(description, str), "Processor.description", description, "must be a text")
@@ -103,18 +116,37 @@ class Processor(Generic[S]):
         self.timeout = timeout
         self.retry = retry
         self.queue = queue or QueueOptions()
-        self.breaker = breaker
-        self.fallback = fallback
+        self.breaker, self.fallback = breaker, fallback
+        self.schedule: Timing | None = None
         needed = require_items("Processor.depends_on", depends_on, "processors")
         self.depends_on = (*needed, *([] if fallback is None else [fallback]))
         for one in self.depends_on:
             require(isinstance(one, Processor), "Processor.depends_on", one, "must be processors")
         self.is_async = gives_coroutine(fn)
         shape = shape_of(fn, self.name)
-        self.takes_context = shape.context is not None
-        self.is_plain = self.is_async and not self.takes_context and breaker is None and fallback is None
+        self.asked = asked_of(shape.needs, self.name)  # the resources that it is given
+        self.passes_context = shape.context is not None
+        self.takes_context = self.passes_context or (self.asked is not None and self.asked.needs_context)
+        self.run_in, self.in_loop = _checked_site(run_in, self)
+        self.is_plain = self._is_plain()
         self.state_type = state_type_of(fn, shape, self.name) if state_type is None else state_type
+        _have_known(codec)
         _require_fit(self.name, fn, self.state_type)
+        self.evolution = evolution(self.name, state_version, migrate, self.state_type)
+        """What it says of the versions of its states; `None`: nothing."""
+
+    def json_schema(self) -> dict[str, Any]:
+        """The JSON schema of its states, as they are kept."""
+        return schema(self.state_type)
+
+    @property
+    def _has_factories(self) -> bool:
+        return self.asked is not None and bool(self.asked.factories)
+
+    def _is_plain(self) -> bool:
+        """Whether it can run under a scope that other jobs share."""
+        more = self.takes_context or self.breaker or self.fallback or self._has_factories
+        return self.is_async and self.in_loop and not more
 
     def __repr__(self) -> str:
         return f"<processor {self.name!r}>"
@@ -128,15 +160,49 @@ def name_of(processor: Processor[Any] | str) -> str:
     return require_text("processor", processor, most=MAX_NAME_BYTES)
 
 
+def _require_callable(fn: Callable[..., Any]) -> None:
+    field = "Processor.fn"
+    require(callable(fn), field, fn, "must be a function")
+    require(not isinstance(fn, Processor), field, fn, "is a processor already")
+    require(not isinstance(fn, type), field, fn, "must be a function or an object, and is a class")
+    yields = is_generator(fn) or is_async_generator(fn) or is_context_manager(fn)
+    require(not yields, field, fn, "must be a function that returns its state, and yields none")
+
+
 def _checked(name: object) -> str:
     short = isinstance(name, str) and len(name) <= MAX_NAME
     require(short, "Processor.name", name, f"must be a text of 1 to {MAX_NAME} characters")
     return require_text("Processor.name", name, most=MAX_NAME_BYTES)
 
 
+def _checked_site(run_in: RunIn | None, made: Processor[Any]) -> tuple[RunIn, bool]:
+    """Where its code runs, and whether that is the event loop: by default of what awaits, else a thread."""
+    field = "Processor.run_in"
+    if run_in is None:
+        return ("loop", True) if made.is_async else ("thread", False)
+    require(run_in in SITES, field, run_in, f"must be one of {', '.join(map(repr, SITES))}")
+    if made.is_async:
+        require(run_in in ("loop", "process"), field, run_in, "is for a plain def, and this one is async")
+    else:
+        require(
+            run_in != "loop", field, run_in, "is for an async def, and this one is plain: it would block it"
+        )
+    if run_in in ("process", "interpreter"):
+        require(made.asked is None, field, run_in, "is for a function without resources: they are not there")
+    if run_in == "interpreter":
+        require(not made.takes_context, field, run_in, "is for a function without ctx, which is not there")
+    return run_in, run_in == "loop"
+
+
 def unfit(name: str, error: ValidationError) -> ConfigurationError:
     """The error of a processor whose states could not be kept."""
     return ConfigurationError(f"processor {name!r}: {error.message}", context={"processor": name})
+
+
+def _have_known(codec: Codec | Sequence[Codec]) -> None:
+    if codec != ():
+        declare(codec)
+        forget()
 
 
 def _require_fit(name: str, fn: Callable[..., Any], kind: Any) -> None:

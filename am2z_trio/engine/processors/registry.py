@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from am2z_trio.model.codec import StateCodec
-from am2z_trio.model.errors import ValidationError
-from am2z_trio.model.options import QueueOptions, RateLimit
-from am2z_trio.model.records import QueueLimits, queue_name
+from am2z_trio.model.errors import ConfigurationError, ValidationError
+from am2z_trio.model.options import QueueOptions
+from am2z_trio.model.records import limits_of, queue_name
 
 from .dependencies import with_dependencies
+from .imported import Place, place_of
+from .injection import Injection, Provided
 from .processor import Processor, unfit
+
+NOTHING: Final = b"\x80"
+"""An empty map, encoded."""
 
 USUAL: Final = QueueOptions()
 
@@ -20,29 +25,45 @@ USUAL: Final = QueueOptions()
 class Definition:
     """A processor as this node runs it, from when it was registered to when another one took its name."""
 
-    __slots__ = ("__weakref__", "codec", "limits", "processor", "queue")
+    __slots__ = ("__weakref__", "codec", "fn", "injection", "limits", "place", "processor", "queue")
 
     def __init__(self, processor: Processor[Any], max_state_bytes: int) -> None:
         self.processor = processor
+        self.fn: Callable[..., Any] = processor.fn
+        """What is called: with the resources that are the same for every run."""
+        self.injection: Injection | None = None
+        """Where others are made for each run."""
         self.queue = queue_name(processor.name)
-        self.limits = _limits(processor.queue)
+        self.limits = limits_of(processor.queue)
         try:
-            self.codec: StateCodec[Any] = StateCodec(processor.state_type, max_bytes=max_state_bytes)
+            self.codec: StateCodec[Any] = StateCodec(
+                processor.state_type, max_bytes=max_state_bytes, evolution=processor.evolution
+            )
         except ValidationError as error:
             raise unfit(processor.name, error) from error
+        self.place: Place | None = (
+            place_of(processor) if processor.run_in in ("process", "interpreter") else None
+        )
+        """Where other processes find it."""
+        if processor.schedule is not None:
+            self.scheduled_state()
 
+    def inject(self, injection: Injection | None) -> None:
+        """Give it what it asks for; `None`: nothing any more."""
+        self.fn = self.processor.fn if injection is None else injection.fn
+        self.injection = injection if injection is not None and injection.makes else None
 
-def _limits(options: QueueOptions) -> QueueLimits:
-    limiter = options.limiter
-    if options.rate_limit_rpm is not None:
-        limiter = RateLimit(max=options.rate_limit_rpm, duration=60)
-    return QueueLimits(
-        starts=0 if limiter is None else limiter.max,
-        per=0 if limiter is None else limiter.duration,
-        delays_excess=limiter is not None and not limiter.bounce_back,
-        most_active=options.global_concurrency or 0,
-        per_session=options.session_concurrency or 0,
-    )
+    def scheduled_state(self) -> Any:
+        """What its schedule gives it."""
+        try:
+            return self.codec.read(NOTHING)
+        except ValidationError as error:
+            name = self.processor.name
+            raise ConfigurationError(
+                f"processor {name!r} has a schedule, and its state cannot be made of {{}}: use "
+                "runtime.schedules.upsert, which takes a state",
+                context={"processor": name},
+            ) from error
 
 
 class Registration:
@@ -63,6 +84,7 @@ class Registry:
         self._by_name: dict[str, Definition] = {}
         self._removed = dict[str, None]()
         self._registrations = WeakValueDictionary[str, Registration]()
+        self._provided: Provided | None = None
 
     def add(self, processors: Iterable[Processor[Any]]) -> list[Definition]:
         """Add processors and their dependencies; all of them or, on an error, none."""
@@ -70,12 +92,24 @@ class Registry:
             Definition(processor, self._max_state_bytes)
             for processor in with_dependencies(processors).values()
         ]
+        if self._provided is not None:
+            _inject(added, self._provided)
         for definition in added:
             name = definition.processor.name
             self._by_name[name] = definition
             self._removed.pop(name, None)
             self.registration(name).current = definition
         return added
+
+    def provide(self, provided: Provided | None) -> None:
+        """From now on its processors are given these resources; `None`: none of them runs any more. Raises
+        `ConfigurationError` where one asks for something that is not there."""
+        if provided is not None:
+            _inject(self.all(), provided)
+        else:
+            for definition in self.all():
+                definition.inject(None)
+        self._provided = provided
 
     def remove(self, name: str) -> Definition | None:
         self.registration(name).current = None
@@ -111,3 +145,11 @@ class Registry:
 
     def all(self) -> list[Definition]:
         return list(self._by_name.values())
+
+
+def _inject(definitions: Iterable[Definition], provided: Provided) -> None:
+    """All of them or, on an error, none."""
+    asking = [one for one in definitions if one.processor.asked is not None]
+    injections = [Injection(one.processor, provided) for one in asking]
+    for definition, injection in zip(asking, injections, strict=True):
+        definition.inject(injection)

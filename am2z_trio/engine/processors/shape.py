@@ -14,6 +14,8 @@ import msgspec
 from am2z_trio.model.callables import annotation_of, as_written, parameters, resolved
 from am2z_trio.model.errors import ConfigurationError
 
+from .resources import Need, needs_of
+
 DATA: Final[tuple[type[Any], ...]] = (
     int,
     float,
@@ -43,22 +45,26 @@ class Shape(NamedTuple):
     context: inspect.Parameter | None
     needs_context: bool
     """It cannot be called without."""
+    needs: tuple[Need, ...]
+    """What it is given beside these, by name."""
 
 
 def shape_of(fn: Callable[..., Any], name: str) -> Shape:
-    """`(state)` or `(state, ctx)`; anything else is a `ConfigurationError`."""
+    """`(state)` or `(state, ctx)`, and resources; anything else is a `ConfigurationError`."""
     try:
-        taken = parameters(fn)
+        everything = parameters(fn)
     except Exception as error:
         raise ConfigurationError(
             f"processor {name!r}: the function has no readable signature", context={"processor": name}
         ) from error
+    needs = needs_of(fn, everything, f"processor {name!r}")
+    taken = [p for p in everything if p.name not in {need.name for need in needs}]
     positional = [p for p in taken if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = [p for p in positional if p.default is p.empty]
     keyword_only = [p for p in taken if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
 
     def refuse(why: str) -> NoReturn:
-        shown = inspect.Signature(taken)
+        shown = inspect.Signature(everything)
         raise ConfigurationError(f"processor {name!r} takes {shown}: {why}", context={"processor": name})
 
     # A method that was decorated in its class, or taken from it: nobody would give it its object.
@@ -68,11 +74,11 @@ def shape_of(fn: Callable[..., Any], name: str) -> Shape:
         passes_on = any(p.kind is p.VAR_POSITIONAL for p in taken)
         hint = "; give a wrapper its function's signature by functools.wraps" if passes_on else ""
         refuse(f"it must take (state) or (state, ctx){hint}")
-    if any(p.kind is p.KEYWORD_ONLY and p.default is None and _says(fn, p) for p in taken):
+    if any(p.kind is p.KEYWORD_ONLY and p.default is None and says(fn, p) for p in taken):
         refuse("the context is given as its second parameter, without a name")
     state, second = positional[0], positional[1] if len(positional) > 1 else None
     needs_context = len(required) == 2
-    says_first, says_second = _says(fn, state), None if second is None else _says(fn, second)
+    says_first, says_second = says(fn, state), None if second is None else says(fn, second)
     if says_first == "context" or (
         says_first == "named so" and needs_context and says_second in (None, "data")
     ):
@@ -82,10 +88,12 @@ def shape_of(fn: Callable[..., Any], name: str) -> Shape:
     if second is not None and not needs_context:
         meant = second.default is None and says_second in ("context", "named so")
         second = second if meant else None  # or an option of its own
-    return Shape(state, second, needs_context)
+    if everything[0] is not state or (second is not None and everything[1] is not second):
+        refuse("resources come after the state and the context")
+    return Shape(state, second, needs_context, tuple(needs))
 
 
-def _says(fn: Callable[..., Any], parameter: inspect.Parameter) -> str | None:
+def says(fn: Callable[..., Any], parameter: inspect.Parameter) -> str | None:
     """Whether a parameter is said to be the `context`, is only `named so`, or is `data`; `None`: any."""
     annotation = parameter.annotation
     if annotation is parameter.empty:

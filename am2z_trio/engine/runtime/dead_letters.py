@@ -22,7 +22,7 @@ from am2z_trio.store.ports import BATCH, Store
 PAGE: Final = 1_000
 """Ids per page: as many as are usually kept, so that what comes and goes meanwhile seldom matters."""
 
-ANYTHING: Final[StateCodec[Any]] = StateCodec(Any, max_bytes=sys.maxsize)
+ANYTHING: Final[StateCodec[Any]] = StateCodec(Any, max_bytes=sys.maxsize, takes_any=True)
 """Whatever its processor's node has accepted can be looked at."""
 
 

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar, overload
 from weakref import WeakValueDictionary
 
+from am2z_trio.engine.events.subscription import EventStream
 from am2z_trio.engine.processors.processor import Processor, name_of
 from am2z_trio.engine.processors.result import ProcessorResult
 from am2z_trio.engine.submission.bulk import Jobs
-from am2z_trio.engine.submission.job import Job
-from am2z_trio.engine.submission.request import SubmitRequest
+from am2z_trio.engine.submission.job import Desk, Job
+from am2z_trio.engine.submission.request import SubmitRequest, require_session
 from am2z_trio.engine.submission.waiter import Waiter
 from am2z_trio.model.checks import require, require_text
-from am2z_trio.model.errors import AM2ZError
-from am2z_trio.model.limits import MAX_REASON_BYTES, MAX_SESSION_BYTES
+from am2z_trio.model.codec import StateCodec
+from am2z_trio.model.errors import JobNotFoundError
+from am2z_trio.model.ids import meant_id
+from am2z_trio.model.limits import MAX_ANY_ID_BYTES, MAX_REASON_BYTES, MAX_SESSION_BYTES
 from am2z_trio.model.options import JobOptions
-from am2z_trio.model.records import JobView
+from am2z_trio.model.records import JobView, LogLine
+from am2z_trio.model.runtime_options import RuntimeOptions
 from am2z_trio.model.telling import text_of
 
-from .life import Life
+from .signals import SignalMethods
 
 S = TypeVar("S")
 
 
-class JobMethods(Life):
+class JobMethods(SignalMethods):
     """What a runtime's user may do with jobs."""
+
+    def __init__(self, options: RuntimeOptions) -> None:
+        super().__init__(options)
+        self._joined = WeakValueDictionary[str, Waiter]()
+        """Who waits for jobs that somebody else may have submitted: handles of one job do it together."""
 
     async def execute(
         self,
@@ -149,7 +159,7 @@ class JobMethods(Life):
         They are accepted in the order of the states, up to 250 jobs or 256 KiB in one step, which is taken
         whole; while the store takes one, the next is read from `states`. So a generator of millions is read
         as fast as they are accepted, and little is held of them. The sequence makes its handles when they
-        are looked at (`jobs[7]`, `jobs[7].id`), and takes a few bytes in all, or those of `job_ids`.
+        are looked at (`jobs[7]`, `jobs[7].id`), and takes about a byte for each, or those of `job_ids`.
 
         What has been accepted are always the first ones, and they stay. Where one cannot be, what is raised
         is its error: the message names it (`states[7]`), those before it have been accepted and none behind
@@ -181,42 +191,60 @@ class JobMethods(Life):
     ) -> Jobs[S]:
         node, name = self._running(), name_of(processor)
         codec, ids = await node.submissions.submit_many(processor, states, job_ids, request)
-        waiters = WeakValueDictionary[str, Waiter]()
+        return Jobs(ids, lambda id: self._handle(id, codec, name, request.session))
+
+    @overload
+    async def job(self, job_id: str, *, session: str | None = None) -> Job[Any]: ...
+    @overload
+    async def job(self, job_id: str, type: type[S], *, session: str | None = None) -> Job[S]: ...
+    async def job(self, job_id: str, type: Any = None, *, session: str | None = None) -> Job[Any]:
+        """The handle of a job that any process has submitted, as `submit` returns it: by its id in full, or
+        with `session` by the `job_id` that it was given there.
+
+        `type` is that of its result, which is checked when it is read; without one it is what the processor
+        of that name returns if it is registered here, else plain data. Waiting for the result changes
+        nothing for the job, and neither does going away: it goes on, and `cancel` alone cancels it.
+
+        One look at its record. Raises `JobNotFoundError` if there is none: it was never accepted, or ended
+        longer ago than its record is kept (`result_ttl`). Where that goes before the result is asked for, the
+        result is a failed one.
+        """
+        id = require_text("job_id", job_id, most=MAX_ANY_ID_BYTES)
+        if session is not None:
+            id = meant_id(id, require_session(session))
+        node = self._running()
+        codec: StateCodec[Any] | None = None if type is None else node.states.codec(type)
+        view = await self._view(id)
+        if view is None:
+            raise JobNotFoundError(f"no record of job {id}", context={"job": id})
+        if codec is None:
+            definition = self._registry.get(view.processor)
+            codec = node.states.codec(Any) if definition is None else definition.codec
+        return self._handle(id, codec, view.processor, view.session or None)
+
+    def _handle(self, id: str, codec: StateCodec[S], processor: str, session: str | None) -> Job[S]:
+        """The handle of a job that others may wait for, too. It waits from when its result is asked for."""
 
         def join(id: str) -> Waiter:
-            # Each look makes a handle: those of one job wait for it together.
-            waiter = waiters.get(id)
-            if waiter is None or isinstance(waiter.outcome, AM2ZError):
-                waiter = waiters[id] = self._running().submissions.join(id, name, request.session)
+            waiter = self._joined.get(id)
+            if waiter is None or waiter.outcome is not None:
+                waiter = self._joined[id] = self._running().submissions.join(id, processor, session)
             return waiter
 
-        def handle(id: str) -> Job[S]:
-            return Job(
-                id,
-                join,
-                codec,
-                processor=name,
-                session=request.session,
-                here=node.here,
-                view=self._view,
-                cancel=self._cancel,
-            )
+        return Job(id, join, codec, processor=processor, session=session, desk=self._desk())
 
-        return Jobs(ids, handle)
+    def _desk(self) -> Desk:
+        return Desk(
+            self._running().here, self._view, self._cancel, self._events_of, self.job_logs, self._signal_job
+        )
+
+    def _events_of(self, pattern: str, job_id: str) -> AbstractAsyncContextManager[EventStream]:
+        return self.events(pattern, job=job_id)
 
     async def _submit(self, processor: Processor[S] | str, state: S | None, request: SubmitRequest) -> Job[S]:
-        node = self._running()
-        codec, waiter = await node.submissions.submit(processor, state, request)
-        return Job(
-            waiter.id,
-            waiter,
-            codec,
-            processor=name_of(processor),
-            session=request.session,
-            here=node.here,
-            view=self._view,
-            cancel=self._cancel,
-        )
+        codec, waiter = await self._running().submissions.submit(processor, state, request)
+        name, session = name_of(processor), request.session
+        return Job(waiter.id, waiter, codec, processor=name, session=session, desk=self._desk())
 
     async def execute_in_session(
         self,
@@ -240,6 +268,16 @@ class JobMethods(Life):
             total_timeout=total_timeout,
             options=options,
         )
+
+    async def job_logs(self, job_id: str) -> list[LogLine]:
+        """What a job has logged by `ctx.log` so far, the oldest line first, where the nodes that run it keep
+        that (`job_logs`). Lines arrive within a second, also behind the job's end, and stay as long as its
+        record. Raises `JobNotFoundError` where there is none."""
+        id = require_text("job_id", job_id, most=MAX_ANY_ID_BYTES)
+        found = await self._running().store.logs.read(id)
+        if found is None:
+            raise JobNotFoundError(f"no record of job {id}", context={"job": id})
+        return found
 
     async def _view(self, job_id: str) -> JobView | None:
         return (await self._running().store.view([job_id]))[0]

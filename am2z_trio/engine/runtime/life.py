@@ -6,14 +6,17 @@ import secrets
 import socket
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from am2z_trio.concurrency import TaskStatus, current_host
 from am2z_trio.concurrency.stack import require_stack
 from am2z_trio.engine.events.bus import Bus
+from am2z_trio.engine.figures.figures import Figures
 from am2z_trio.engine.here import Here
+from am2z_trio.engine.node.lifespan import Lifespan
 from am2z_trio.engine.node.node import Node
 from am2z_trio.engine.processors.registry import Registry
+from am2z_trio.engine.tracing import GuardedTracer
 from am2z_trio.model.checks import require_seconds
 from am2z_trio.model.errors import RuntimeStateError
 from am2z_trio.model.records import plain_name
@@ -37,6 +40,8 @@ class Life:
         self._name = name
         self._registry = Registry(options.max_state_bytes)
         self._bus = Bus()
+        self.figures = Figures()
+        """What this runtime has counted: for metrics. Safe to read from any thread; it may not be entered."""
         self._node: Node | None = None
         self._entered: AsyncExitStack | None = None
         self._here: Here | None = None
@@ -48,12 +53,28 @@ class Life:
             lease=options.lease,
             disconnect_grace=options.disconnect_grace,
             result_ttl=options.result_ttl,
+            recent=options.recent,
             state_ttl=options.state_ttl,
             state_history=options.state_history,
+            event_history=options.event_history,
         )
 
     def _open_store(self, node: str) -> AbstractAsyncContextManager[Store]:
         raise NotImplementedError
+
+    @property
+    def place(self) -> str:
+        """Which jobs it has, for a person."""
+        raise NotImplementedError
+
+    @property
+    def _address(self) -> tuple[str, int | None] | None:
+        """Address and port of the store's server, or the path of its socket, if it is a user's."""
+        return None
+
+    def _tracer(self, node: str) -> GuardedTracer | None:
+        tracing = self._options.otel
+        return None if tracing is None else GuardedTracer(tracing.tracer(node, self._address))
 
     # --- life -------------------------------------------------------------------------------
 
@@ -65,15 +86,29 @@ class Life:
         try:
             node_id = f"{self._name}-{secrets.token_hex(4)}"
             store = await stack.enter_async_context(self._open_store(node_id))
-            node = Node(node_id, self._options, self._registry, self._bus, store, shared=self._shared)
-            await stack.enter_async_context(node.open())
+            tracer, figures = self._tracer(node_id), self.figures
+            if tracer is not None:
+                stack.callback(tracer.close)
+            parts = self._options, self._registry, self._bus, store, figures
+            node = Node(node_id, *parts, shared=self._shared, tracer=tracer)
+            await stack.enter_async_context(node.open(self._lifespan_of(node)))
             self._node = node
         except BaseException:
-            self._entered = self._here = None
+            self._node = self._entered = self._here = self.figures.reading = None
             # What was opened so far is closed by the stack; a failed enter closes itself.
             await stack.aclose()
             raise
         return self
+
+    def _lifespan_of(self, node: Node) -> Lifespan:
+        lifespan = self._options.lifespan
+
+        def opens() -> Any:
+            # From here on the runtime may be used, by the lifespan: it serves nothing yet.
+            self._node = node
+            return lifespan and lifespan(self)
+
+        return Lifespan(node.host, self._registry, lifespan and opens)
 
     async def __aexit__(
         self,
@@ -87,7 +122,7 @@ class Life:
         try:
             return await stack.__aexit__(kind, value, traceback)
         finally:
-            self._node = self._here = None
+            self._node = self._here = self.figures.reading = None
 
     async def run(self, *, task_status: TaskStatus | None = None) -> None:
         """Enter, serve until cancelled or `stop`ped, leave: `await nursery.start(runtime.run)`."""
@@ -125,6 +160,11 @@ class Life:
         return self._options.workers
 
     @property
+    def options(self) -> RuntimeOptions:
+        """How it was made."""
+        return self._options
+
+    @property
     def node_id(self) -> str:
         """This node's id in records and events; a new one each time the runtime is entered."""
         if self._node is None:
@@ -147,6 +187,13 @@ class Life:
         if node is None:
             raise _not_running()
         node.here.require()
+        return node
+
+    def _entered_node(self) -> Node:
+        """The node, whoever asks: of what any thread may touch."""
+        node = self._node
+        if node is None:
+            raise _not_running()
         return node
 
     def _perhaps_running(self) -> Node | None:

@@ -40,6 +40,11 @@ class LocalRuntime(Runtime):
             settings = msgspec.structs.replace(settings, unnamed_ttl=KEPT)
         self._server = MemoryServer(settings)
 
+    @property
+    def place(self) -> str:
+        """Which jobs it has, for a person."""
+        return "in this process's memory"
+
     @asynccontextmanager
     async def _open_store(self, node: str) -> AsyncIterator[Store]:
         yield MemoryStore(node, self._server)

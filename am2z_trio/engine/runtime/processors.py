@@ -97,6 +97,11 @@ class ProcessorMethods(Life):
         """Names of the processors registered here, in order."""
         return self._registry.names()
 
+    @property
+    def processors(self) -> list[Processor[Any]]:
+        """The processors registered here, in order."""
+        return [definition.processor for definition in self._registry.all()]
+
     async def sync_processors(self) -> list[str]:
         """Names of all processors that can be called by name: any node serves them, or has within the last
         day. This node's own have been announced by then."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Unpack
+from typing import Unpack, cast
 
 from am2z_trio.embedded.server import open_embedded_server
 from am2z_trio.model.arguments import exact_arguments
@@ -50,6 +50,28 @@ class QueueRuntime(Runtime):
             "must be a URL or RedisOptions",
         )
         self._embedded = embedded
+
+    def client(self) -> QueueRuntime:
+        """Another runtime of the same Redis, options and processors, which serves none of them: to submit, or
+        to look, from a process that is not to work. Raises `ConfigurationError` of an embedded server, which
+        nobody else reaches."""
+        require(not self._embedded, "embedded", True, "has no clients: it is this runtime's own")
+        options = {name: getattr(self._options, name) for name in self._options.__struct_fields__}
+        other = QueueRuntime(self._redis, **cast("RuntimeKeywords", {**options, "workers": False}))
+        other.register(*(definition.processor for definition in self._registry.all()))
+        return other
+
+    @property
+    def place(self) -> str:
+        """Which jobs it has, for a person: `am2z on redis://localhost:6379/0`, without a password."""
+        return f"{self._options.prefix} on {'a server of its own' if self._embedded else self._redis.display}"
+
+    @property
+    def _address(self) -> tuple[str, int | None] | None:
+        where = self._redis
+        if self._embedded:
+            return None
+        return (where.path, None) if where.path else (where.host, where.port)
 
     @asynccontextmanager
     async def _open_store(self, node: str) -> AsyncIterator[Store]:

@@ -58,6 +58,7 @@ class SessionMethods(JobMethods, ProcessorMethods):
                 lambda: self._running().submissions,
                 self._submit,
                 self._submit_many,
+                self.signal_session,
             )
             yield session
             await session.wait_submitted()

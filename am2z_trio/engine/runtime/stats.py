@@ -8,6 +8,7 @@ import msgspec
 
 from am2z_trio.engine.submission.request import require_session
 from am2z_trio.model.records import QueueStats, queue_name
+from am2z_trio.model.views.health import NodeHealth, Reason
 
 from .life import Life
 
@@ -36,6 +37,8 @@ class RuntimeStats(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs that have failed for good here; an attempt that is followed by another is none."""
     abandoned_threads: int = 0
     """Threads of plain functions whose jobs have ended before them."""
+    processes: int = 0
+    """Processes for jobs with `run_in="process"` that are there, those that wait for one included."""
 
 
 class SessionWorkerStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,8 +86,18 @@ class FigureMethods(Life):
             connections=node.store.connections,
             completed=node.settler.completed,
             failed=node.settler.failed,
-            abandoned_threads=node.threads.left_behind,
+            abandoned_threads=node.sites.threads.left_behind,
+            processes=len(node.sites.processes.pool),
         )
+
+    async def health(self) -> NodeHealth:
+        """Whether this node is alive and ready for work, and why not. Asks the store; takes a second at most,
+        and raises nothing for an answer of "no", outside of the runtime's block either."""
+        node = self._perhaps_running()
+        if node is None:
+            reason = Reason(code="stopping", text="the runtime is not running: use `async with runtime:`")
+            return NodeHealth(node="", live=False, ready=False, reasons=[reason])
+        return await node.control.health.look()
 
     async def get_queue_stats(self) -> Mapping[str, QueueStats]:
         """Counts per processor, of all nodes together: those registered here, those that any node serves or

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from am2z_trio.concurrency import CancelScope, Event, Host, Nursery
+from am2z_trio.engine.claim import Claim
 
 
 class SessionWorker(Protocol):
@@ -31,6 +32,10 @@ class SessionWorker(Protocol):
         """Take no more jobs; end when those that run have."""
         ...
 
+    def task_of(self, claim: Claim) -> object:
+        """The host's task that runs this job; `None` if none does."""
+        ...
+
     async def wait_over(self) -> None:
         """Wait until it has ended."""
         ...
@@ -54,6 +59,7 @@ class HostedSession:
         "holders",
         "id",
         "seen_stop",
+        "since",
         "stays",
         "stopped",
         "workers",
@@ -64,6 +70,8 @@ class HostedSession:
         self.id: Final = id
         self.cancel_scope: Final[CancelScope] = host.cancel_scope()
         """Cancelling it stops the session on this node: every worker and every job of it is cancelled."""
+        self.since = host.now()
+        """When it came here."""
         self.workers: dict[str, SessionWorker] = {}
         """By queue: those that are here."""
         self.holders = 0

@@ -34,6 +34,10 @@ SubmitMany = Callable[
 """Enqueues many and returns handles on them."""
 
 
+SendSignal = Callable[[str, str, Any], Awaitable[None]]
+"""Sends a signal to a session."""
+
+
 class SessionState:
     """`runtime.state` for one session."""
 
@@ -95,14 +99,16 @@ class Session:
         submissions: Callable[[], Submissions],
         submit: Submit,
         submit_many: SubmitMany,
+        signal: SendSignal,
     ) -> None:
-        """`submissions`, `submit` and `submit_many` raise where the runtime has been left."""
+        """`submissions`, `submit`, `submit_many` and `signal` raise where the runtime has been left."""
         self.id = hosted.id
         self.state = SessionState(states, hosted.id)
         self._hosted = hosted
         self._submissions = submissions
         self._submit = submit
         self._submit_many = submit_many
+        self._signal = signal
         self._submitted: list[Job[Any]] = []
         self._many: list[Jobs[Any]] = []
         self._look_at = KEPT
@@ -201,6 +207,10 @@ class Session:
         jobs: Jobs[S] = await self._submit_many(processor, states, job_ids, request)
         self._many.append(jobs)
         return jobs
+
+    async def signal(self, name: str, value: Any = None) -> None:
+        """As `Runtime.signal_session`: one of the session's jobs takes it."""
+        await self._signal(self.id, name, value)
 
     async def wait_submitted(self) -> None:
         """Wait until everything that was submitted has ended."""

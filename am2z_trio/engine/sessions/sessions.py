@@ -63,6 +63,11 @@ class Sessions:
     def get(self, id: str) -> HostedSession | None:
         return self._by_id.get(id)
 
+    @property
+    def shared(self) -> HostedSession | None:
+        """That of the jobs that name none; `None` before there is any."""
+        return self._shared
+
     def is_stopping(self, id: str) -> bool:
         """Whether no job of it may begin here."""
         session = self._by_id.get(id)

@@ -10,6 +10,7 @@ from am2z_trio.concurrency.keyed_lock import KeyedLock
 from am2z_trio.engine.here import Here
 from am2z_trio.model.codec import StateCodec, checksum
 from am2z_trio.model.errors import ValidationError
+from am2z_trio.model.evolution import known_of
 from am2z_trio.model.records import StateWrite, WriteAnswer
 from am2z_trio.store.ports import StateStore
 
@@ -53,16 +54,17 @@ class NodeStates:
 
     def codec(self, kind: Any) -> StateCodec[Any]:
         """The codec of a type, made once."""
-        try:
-            return self._codecs[kind]
-        except (KeyError, TypeError):
-            codec: StateCodec[Any] = StateCodec(kind, max_bytes=self._max_bytes)
-            if getattr(kind, "__hash__", None) is not None and len(self._codecs) < 1000:
+        hashable = getattr(kind, "__hash__", None) is not None
+        codec = self._codecs.get(kind) if hashable else None
+        if codec is None or codec.evolution is not known_of(kind):
+            codec = StateCodec(kind, max_bytes=self._max_bytes, takes_any=True)
+            if hashable and len(self._codecs) < 1000:
                 self._codecs[kind] = codec
-            return codec
+        return codec
 
-    def encode(self, state: object, kind: Any) -> bytes:
-        """Encode what is to be stored; refuse what would not be read back as it is."""
+    def encode(self, state: object, kind: Any, *, before: bytes = b"") -> bytes:
+        """Encode what is to be stored, in the place of what was read `before`; refuse what would not be read
+        back as it is."""
         if state is None:
             raise ValidationError("None is no state; to take a state away, delete it")
-        return self.codec(type(state) if kind is None else kind).encode_exactly(state)
+        return self.codec(type(state) if kind is None else kind).encode_over(state, before)

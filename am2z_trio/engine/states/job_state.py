@@ -13,7 +13,7 @@ from typing import Any, TypeVar, overload
 
 from am2z_trio.concurrency.stack import require_stack
 from am2z_trio.model.callables import called
-from am2z_trio.model.codec import checksum
+from am2z_trio.model.codec import StateCodec, checksum
 from am2z_trio.model.errors import RuntimeStateError
 from am2z_trio.model.integrity import verified
 from am2z_trio.model.records import Commit, Grant, StateRecord, turn_of
@@ -26,14 +26,15 @@ T = TypeVar("T")
 class JobState:
     """The stored state of the job's session, as the job sees it."""
 
-    __slots__ = ("_blob", "_commits", "_kind", "_record", "_session", "_states", "_turn")
+    __slots__ = ("_blob", "_codec", "_commits", "_record", "_session", "_states", "_turn")
 
-    def __init__(self, states: NodeStates, grant: Grant, kind: Any) -> None:
+    def __init__(self, states: NodeStates, grant: Grant, codec: StateCodec[Any]) -> None:
+        """`codec`: of the states of the job's processor."""
         self._states = states
         self._session = grant.spec.session
         self._commits = grant.spec.commits
         self._turn = turn_of(grant.spec)
-        self._kind = kind
+        self._codec = codec
         self._record: StateRecord | None = grant.stored
         self._blob: bytes | None = None
 
@@ -43,10 +44,10 @@ class JobState:
         Read as the processor's own state type, or as `type`. All reads of one run see one state: if
         another one was committed before this job settles, the processor is run again.
         """
-        codec = self._states.codec(self._kind if type is None else type)
+        codec = self._codec if type is None else self._states.codec(type)
         if self._blob is not None:
             return codec.decode(self._blob)
-        record = await self._read()
+        record = await self.record()
         return codec.decode(record.blob) if record.exists else None
 
     @overload
@@ -62,15 +63,33 @@ class JobState:
         called this, what it returns is its result alone and is not stored.
         """
         before = await self.read(type)
+        if self._blob is None and before is not None and self._record is not None:
+            codec = self._codec if type is None else self._states.codec(type)
+            codec.require_whole(self._record.blob, before, self._session)
         after = called("fn", fn, before)
         if isawaitable(after):
             after = await after
         if after is None:
             return before
-        self._blob = self._states.encode(after, self._kind if type is None else type)
+        self._blob = self._encode(after, type)
         return after
 
-    async def _read(self) -> StateRecord:
+    def _encode(self, state: object, kind: Any) -> bytes:
+        codec = self._codec if kind is None else self._states.codec(kind)
+        before = self._blob if self._blob is not None else b"" if self._record is None else self._record.blob
+        return codec.encode_over(state, before)
+
+    @property
+    def updated(self) -> bytes | None:
+        """What `update` has made of it, encoded; set by whoever has run the job's code elsewhere."""
+        return self._blob
+
+    @updated.setter
+    def updated(self, blob: bytes | None) -> None:
+        self._blob = blob
+
+    async def record(self) -> StateRecord:
+        """What the session has stored, as this run sees it."""
         require_stack()
         if not self._session:
             raise RuntimeStateError("the job has no session, so it has no stored state")

@@ -14,6 +14,7 @@ from typing import Any, Final
 from am2z_trio.concurrency import CancelScope, Host, Spot
 from am2z_trio.concurrency.groups import Block, unwrapped
 from am2z_trio.model.errors import AM2ZError, LockLostError, RuntimeStateError, StateConflictError
+from am2z_trio.model.evolution import UnknownFieldsError
 from am2z_trio.model.logs import Log
 from am2z_trio.model.records import LockGranted, StateRecord
 
@@ -48,6 +49,9 @@ class SessionLock:
         self._states = states
         self._token = token
         self._seen: StateRecord | None = None
+        self._before = b""
+        self._unknown: UnknownFieldsError | None = None
+        """What it was read as does not know all that is there."""
         self._scope: CancelScope | None = None
 
     async def read(self, type: Any = Any) -> Any:
@@ -55,18 +59,29 @@ class SessionLock:
         self._states.here.require()
         codec = self._states.codec(type)
         record = await self._states.store.read(self.session)
-        self._seen = record
-        return codec.decode(record.blob) if record.exists else None
+        self._seen, self._before = record, record.blob
+        if not record.exists:
+            return None
+        state = codec.decode(record.blob)
+        try:
+            codec.require_whole(record.blob, state, self.session)
+            self._unknown = None
+        except UnknownFieldsError as unknown:
+            self._unknown = unknown
+        return state
 
     async def write(self, state: object, *, type: Any = None) -> int:
         """Write the session's state and return its version.
 
         Refused with `LockLostError` once the lock is lost, whatever this process believes: the store
         looks in the same step. After a `read`, a state that was written without the lock meanwhile is
-        a `StateConflictError`; without one, it is overwritten.
+        a `StateConflictError`, and one that has fields which it was not read with an `UnknownFieldsError`;
+        without one, it is overwritten.
         """
         self._states.here.require()
-        blob = self._states.encode(state, type)
+        if self._unknown is not None:
+            raise self._unknown
+        blob = self._states.encode(state, type, before=self._before)
         if self.released:
             raise LockLostError(f"the lock on session {self.session!r} has been released")
         expected = None if self._seen is None else self._seen.mark

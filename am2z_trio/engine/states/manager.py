@@ -16,9 +16,10 @@ import msgspec
 from am2z_trio.concurrency.stack import require_stack
 from am2z_trio.model.callables import called
 from am2z_trio.model.checks import require, require_count, require_seconds, require_text
+from am2z_trio.model.codec import StateCodec
 from am2z_trio.model.errors import RuntimeStateError, StateConflictError, ValidationError
 from am2z_trio.model.limits import MAX_SESSION_BYTES
-from am2z_trio.model.records import StateRecord, WriteAnswer
+from am2z_trio.model.records import NOBODY, Author, StateRecord, WriteAnswer
 
 from .access import NodeStates
 from .locks import Locks, SessionLock
@@ -45,6 +46,8 @@ class Versioned(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """When this state was first written, UTC, by the store's clock."""
     updated: datetime
     """When it was last written."""
+    by: Author = NOBODY
+    """Who wrote it: a job (`by.job`, under its claim's token), or a node (`by.node`) by `runtime.state`."""
 
 
 class Running(Protocol):
@@ -146,8 +149,8 @@ class StateManager:
         `None` leaves it as it is. If somebody else has written meanwhile, `fn` is called again with what
         is there now, after a short random pause, until it succeeds; with `max_conflicts`, so often and
         then `StateConflictError`. Updates of one session on this node wait in line, so they do not
-        disturb each other; to update the same session inside of `fn` is a `RuntimeStateError`. What `fn`
-        raises goes on to the caller and nothing is written.
+        disturb each other; fields that `type` does not know are an `UnknownFieldsError`; to update the same
+        session inside of `fn` is a `RuntimeStateError`. What `fn` raises goes on and nothing is written.
         """
         states, session = self._states(session)
         if max_conflicts is not None:
@@ -161,13 +164,15 @@ class StateManager:
             record = await states.store.read(session)
             conflicts = 0
             while True:
-                before = codec.decode(record.blob) if record.exists else None
+                before = _whole(record, codec, session)
                 after = await _apply(fn, before, session)
                 if after is None:
                     if not record.exists:
                         raise ValidationError(f"session {session!r} has no state and the update made none")
                     return versioned(record, before)
-                answer = await states.write(session, states.encode(after, type), expected=record.mark)
+                answer = await states.write(
+                    session, states.encode(after, type, before=record.blob), expected=record.mark
+                )
                 if answer.status == "applied":
                     return versioned(answer.current, after)
                 conflicts += 1
@@ -231,6 +236,15 @@ class StateManager:
         return self._running().states, id
 
 
+def _whole(record: StateRecord, codec: StateCodec[Any], session: str) -> Any:
+    """The state, or `None`; refused where writing it again would lose something."""
+    if not record.exists:
+        return None
+    state = codec.decode(record.blob)
+    codec.require_whole(record.blob, state, session)
+    return state
+
+
 async def _apply(fn: Callable[[Any], T | Awaitable[T] | None], before: Any, session: str) -> T | None:
     after = called("fn", fn, before)
     if not isawaitable(after):
@@ -251,6 +265,7 @@ def versioned(record: StateRecord | None, state: T) -> Versioned[T]:
         checksum=record.checksum,
         created=datetime.fromtimestamp(record.created / 1000, UTC),
         updated=datetime.fromtimestamp(record.updated / 1000, UTC),
+        by=record.by,
     )
 
 

@@ -9,5 +9,6 @@
   `looking` - reads the records of jobs whose outcome may have been missed;
   `vacancies` - whether anybody serves what is waited for, and for how long its callers wait;
   `leaving` - callers that go away, and what is taken back then
+* `traced` - the same on a node that has a tracer
 * `job` - what a caller gets: a result, or a handle
 """

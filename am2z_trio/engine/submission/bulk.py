@@ -26,7 +26,7 @@ from am2z_trio.model.telling import attempt
 from .job import Job, listen
 from .outgoing import refusal_of
 from .preparation import Preparation
-from .request import SubmitRequest
+from .request import SubmitRequest, require_nobody_waits
 
 S = TypeVar("S")
 
@@ -165,14 +165,10 @@ class BulkSubmission(Generic[S]):
 
     async def run(self) -> StateCodec[S]:
         """Submit all of them; what it raises says how many had been accepted."""
-        options = self._request.options
         made = await self._preparation.prepare(self._processor, ANY_STATE, self._request)
-        require(
-            options is None or options.wait_for_worker is None,
-            "options.wait_for_worker",
-            None if options is None else options.wait_for_worker,
-            "must be None: it says how long a caller waits, and nobody waits for these jobs",
-        )
+        require_nobody_waits(self._request.options)
+        throttle = None if self._request.options is None else self._request.options.throttle
+        require(throttle is None, "options.throttle", throttle, "must be None: it goes with one job each")
         with unwrapped():
             async with self._host.open_nursery() as nursery:
                 while True:

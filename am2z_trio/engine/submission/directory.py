@@ -48,7 +48,7 @@ class Directory:
         self._registry = registry
         self._store = store
         self._shared = shared
-        self._any_codec: StateCodec[Any] = StateCodec(Any, max_bytes=options.max_state_bytes)
+        self._any_codec: StateCodec[Any] = StateCodec(Any, max_bytes=options.max_state_bytes, takes_any=True)
         self._known_elsewhere: dict[str, QueueOptions] = {}
         self._looked_at = -inf
         self._seen_at: dict[str, float] = {}
@@ -71,6 +71,11 @@ class Directory:
             return None
         definition = self._registry.get(name)
         return None if definition is None else Entry(definition.codec, definition.processor.queue)
+
+    def codec(self, name: str) -> StateCodec[Any] | None:
+        """How the states of one are read that is registered here, be it served here or not."""
+        definition = self._registry.get(name)
+        return None if definition is None else definition.codec
 
     async def find(
         self, processor: Processor[S] | str, name: str, request: SubmitRequest, began: float
@@ -103,7 +108,11 @@ class Directory:
         else:
             assumed = await self._require_known(name)
         if isinstance(processor, Processor):
-            codec: StateCodec[S] = StateCodec(processor.state_type, max_bytes=self._options.max_state_bytes)
+            codec: StateCodec[S] = StateCodec(
+                processor.state_type,
+                max_bytes=self._options.max_state_bytes,
+                evolution=processor.evolution,
+            )
             return Entry(codec, processor.queue, assumed)
         return Entry(self._any_codec, self._known_elsewhere[name], assumed)
 

@@ -102,6 +102,14 @@ class InFlight:
         """Have the store take jobs that nobody waits for."""
         return await self._outgoing.send_bulk(bulk)
 
+    def calls(self) -> list[tuple[str, str]]:
+        """The jobs that others of this node have called and wait for, each with the one that has."""
+        return [
+            (waiter.id, waiter.request.spec.parent)
+            for waiter in self._waiters.all()
+            if waiter.request is not None and waiter.request.spec.parent
+        ]
+
     def watch(self, job: str) -> Waiter:
         """Hear the outcome of a job whose record names this node already."""
         waiter = Waiter(self._host, job, None, None, shared=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from am2z_trio.engine.claim import aside
+from am2z_trio.engine.events.subscription import EventStream
 from am2z_trio.engine.here import Here
 from am2z_trio.engine.processors.result import ProcessorResult, ResultMetadata, failed_result
 from am2z_trio.model.codec import NIL, RecordDecoder, StateCodec
@@ -17,6 +19,7 @@ from am2z_trio.model.errors import (
     AM2ZError,
     DeadlineExceededError,
     JobCancelledError,
+    JobExpiredError,
     JobNotFoundError,
     JobStalledError,
     SessionStoppedError,
@@ -24,11 +27,13 @@ from am2z_trio.model.errors import (
 )
 from am2z_trio.model.records import (
     DEADLINE,
+    EXPIRED,
     SESSION_STOPPED,
     STALLED,
     UNREADABLE,
     WIRE_VERSION,
     JobView,
+    LogLine,
     ResultRecord,
     Settled,
 )
@@ -112,6 +117,8 @@ def _store_error(settled: Settled) -> AM2ZError:
         return DeadlineExceededError(
             "the job's deadline passed before a worker could start it", context=context
         )
+    if settled.reason == EXPIRED:
+        return JobExpiredError("the job had not begun by when it was to (expires)", context=context)
     if settled.status == "cancelled":
         return JobCancelledError(settled.reason or "cancelled", context=context)
     return JobStalledError(STALLED, context=context)
@@ -134,19 +141,22 @@ def outcome_of(
     return result
 
 
-class Job(Generic[S]):
-    """A submitted job. Dropping the handle changes nothing: the job runs on. `id` is its id in full."""
+class Desk(NamedTuple):
+    """What handles ask of the runtime that has made them."""
 
-    __slots__ = (
-        "_cancel",
-        "_codec",
-        "_here",
-        "_view",
-        "_waiter",
-        "id",
-        "processor",
-        "session_id",
-    )
+    here: Here
+    view: Callable[[str], Awaitable[JobView | None]]
+    cancel: Callable[[str, str], Awaitable[str | None]]
+    events: Callable[[str, str], AbstractAsyncContextManager[EventStream]]
+    """A stream of the events that match a pattern, of one job."""
+    logs: Callable[[str], Awaitable[list[LogLine]]]
+    signal: Callable[[str, str, Any], Awaitable[None]]
+
+
+class Job(Generic[S]):
+    """A job that the store has. Dropping the handle changes nothing: the job runs on. `id` is in full."""
+
+    __slots__ = ("_codec", "_desk", "_waiter", "id", "processor", "session_id")
 
     def __init__(
         self,
@@ -156,9 +166,7 @@ class Job(Generic[S]):
         *,
         processor: str,
         session: str | None,
-        here: Here,
-        view: Callable[[str], Awaitable[JobView | None]],
-        cancel: Callable[[str, str], Awaitable[str | None]],
+        desk: Desk,
     ) -> None:
         """`waiter`: who waits for its outcome here, or what begins to, given its id."""
         self.id = id
@@ -166,9 +174,7 @@ class Job(Generic[S]):
         self.session_id = session
         self._waiter = waiter
         self._codec = codec
-        self._here = here
-        self._view = view
-        self._cancel = cancel
+        self._desk = desk
 
     def __repr__(self) -> str:
         return f"<job {self.id} of {self.processor!r}>"
@@ -178,7 +184,7 @@ class Job(Generic[S]):
 
         Cancelling the wait does not cancel the job; `cancel` does.
         """
-        self._here.require()
+        self._desk.here.require()
         waiter = listen(self)
         async with aside(waiter.outcome is None, uncalled=self.id):
             settled = await waiter.wait()
@@ -192,16 +198,28 @@ class Job(Generic[S]):
         """What the processor reported last; 0.0 at first."""
         return (await self._look()).progress
 
+    async def logs(self) -> list[LogLine]:
+        """What it has logged so far by `ctx.log`, where that is kept: as `runtime.job_logs`."""
+        return await self._desk.logs(self.id)
+
     async def cancel(self, reason: str = "cancelled by its submitter") -> bool:
         """Ask for the job to be cancelled; `False` if it had ended already.
 
         A waiting job has ended when this returns; a running one ends at its next checkpoint.
         """
-        before = await self._cancel(self.id, reason)
+        before = await self._desk.cancel(self.id, reason)
         return before not in (None, "completed", "failed", "cancelled")
 
+    async def signal(self, name: str, value: Any = None) -> None:
+        """Send the job a signal, which its `ctx.wait_for` waits for or will: as `runtime.signal`."""
+        await self._desk.signal(self.id, name, value)
+
+    def events(self, pattern: str = "job:*") -> AbstractAsyncContextManager[EventStream]:
+        """A stream of this job's events, as `runtime.events` is: `async with job.events() as stream`."""
+        return self._desk.events(pattern, self.id)
+
     async def _look(self) -> JobView:
-        view = await self._view(self.id)
+        view = await self._desk.view(self.id)
         if view is None:
             raise JobNotFoundError(f"no record of job {self.id}", context={"job": self.id})
         return view
@@ -219,3 +237,9 @@ def listen(job: Job[Any]) -> Waiter:
     if callable(waiter):
         waiter = job._waiter = waiter(job.id)  # pyright: ignore[reportPrivateUsage]
     return waiter
+
+
+def plain_state(job: Job[Any], state: Any) -> Any:
+    """The state that a job has returned, as plain data: maps, lists, texts, numbers, bytes."""
+    codec = job._codec  # pyright: ignore[reportPrivateUsage]
+    return msgspec.msgpack.decode(codec.form(codec.encode(state)))

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from am2z_trio.concurrency import Host
 from am2z_trio.model.errors import AM2ZError
+from am2z_trio.model.ids import is_throttled
 from am2z_trio.model.records import Enqueue
 from am2z_trio.store.ports import Store
 
@@ -176,7 +177,7 @@ class Leaving:
         stays = waiter.request is not None and waiter.request.stays
         if not waiter.shared or (waiter.gave_up and stays and not waiter.known):
             self._store.cancel_nowait(waiter.id, reason)
-        elif waiter.request is not None and waiter.request.joins:
+        elif waiter.request is not None and (waiter.request.joins or is_throttled(waiter.id)):
             # It was there without this caller, and is to go on.
             return
         elif not self._waiters.of(waiter.id):

@@ -50,10 +50,10 @@ class Looking:
         history: History,
         *,
         send_again: Callable[[Waiter, Enqueue], None],
-        also: Callable[[list[Waiter]], Awaitable[None]],
+        also: Callable[[list[Waiter]], Awaitable[bool]],
     ) -> None:
         """`send_again` is told of a job that the store has lost; `also` is awaited in each round, with those
-        whose jobs the store has."""
+        whose jobs the store has; it says whether there has to be another one soon."""
         self._host = host
         self._store = store
         self._waiters = waiters
@@ -64,6 +64,8 @@ class Looking:
         self._reader = host.spot()
         self._looker = host.spot()
         self._missed_before = -inf
+        self.awake: Callable[[], Awaitable[None]] = host.checkpoint
+        """Waits for as long as the node rests."""
 
     def read_soon(self, job: str) -> None:
         """The job has ended, and how is not known here."""
@@ -98,18 +100,19 @@ class Looking:
             with host.cancel_scope(deadline=host.now() + LOOK_EVERY):
                 await self._looker.park()
             try:
-                await self._look()
+                if not await self._look():
+                    await self.awake()
             except AM2ZError as error:
                 logger.warning("callers' jobs are looked at again soon: %s", error)
                 await host.sleep(READ_AGAIN_AFTER)
 
-    async def _look(self) -> None:
+    async def _look(self) -> bool:
         missed_before, late = self._missed_before, self._host.now() - LOOK_AFTER
         known = self._waiters.known()
         await self.look_at([waiter for waiter in known if waiter.asked <= missed_before])
         due = (waiter for waiter in known if waiter.outcome is None and missed_before < waiter.asked <= late)
         await self.look_at(nsmallest(LOOKED_AT, due, key=lambda waiter: waiter.asked))
-        await self._also(known)
+        return await self._also(known)
 
     async def look_at(self, waiters: list[Waiter]) -> None:
         """Read the records of these jobs now."""

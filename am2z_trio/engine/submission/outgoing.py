@@ -17,6 +17,7 @@ from am2z_trio.model.errors import (
     SessionStoppedError,
     UnknownOutcomeError,
 )
+from am2z_trio.model.ids import is_made
 from am2z_trio.model.records import Bulk, BulkAnswer, Enqueue, EnqueueAnswer
 from am2z_trio.store.ports import BATCH, Store
 
@@ -43,6 +44,8 @@ class _Line(Fifo[Sending]):
             if sending[0].state == "in line":
                 sending[0].state = "being sent"
                 batch.append(sending)
+            else:
+                sending[0].accept()
         return batch
 
 
@@ -140,6 +143,7 @@ class Outgoing:
         waiter.known = answer.status == "dup"
         if waiter.state == "abandoned":
             self._leaving.take_back(waiter, ABANDONED)
+            waiter.accept()
             return
         waiter.state = "joined" if waiter.shared and waiter.known else "sent"
         waiter.history = history
@@ -172,10 +176,10 @@ def refusal_of(request: Enqueue, answer: EnqueueAnswer) -> AM2ZError:
     if answer.status == "unfounded":
         return JobCancelledError(UNFOUNDED, context={"parent": spec.parent})
     if answer.status == "unknown":
+        rule = ", and an id that the engine has made can be asked for, but not chosen"
+        why = rule if is_made(spec.id) else ""
         return JobNotFoundError(
-            f"job_id={spec.id!r}: there is no record of that job, and an id that the engine has made can be "
-            "asked for, but not chosen",
-            context={"job": spec.id},
+            f"job_id={spec.id!r}: there is no record of that job{why}", context={"job": spec.id}
         )
     return ResourceError(
         f"{answer.waiting:,} jobs wait for {spec.processor!r}, the limit is {request.max_size:,} "

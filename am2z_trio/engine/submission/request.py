@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from math import inf
 from typing import Any, Final
@@ -13,6 +14,7 @@ from am2z_trio.model.checks import require, require_seconds, require_text
 from am2z_trio.model.errors import ConfigurationError
 from am2z_trio.model.ids import chosen_id
 from am2z_trio.model.limits import MAX_SESSION_BYTES
+from am2z_trio.model.moments import seconds_until
 from am2z_trio.model.options import JobOptions
 from am2z_trio.model.records import EarlyOutcome, Grant
 
@@ -35,6 +37,10 @@ class SubmitRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The job in the store that it is part of."""
     key: str = ""
     """Which of its calls this is."""
+    sends: bool = False
+    """The job that calls does not wait for it: it has a life of its own, and is there once for all runs."""
+    by_key: bool = False
+    """Of one that is sent: its key alone says which it is, whatever it is given."""
     commits: bool = True
     """Whether what it returns is committed in its session, where it has a state and no option says it."""
     wait_for_worker: float | None = None
@@ -87,6 +93,14 @@ def limits_of(request: SubmitRequest, chosen: JobOptions, began: float) -> Limit
     worker, total = request.wait_for_worker, request.total_timeout
     worker = chosen.wait_for_worker if worker is None else require_seconds("wait_for_worker", worker)
     total = chosen.total_timeout if total is None else require_seconds("total_timeout", total, zero=False)
-    if worker is None and total is None:
+    expires = inf if chosen.expires is None else began + seconds_until(chosen.expires, time.time())
+    if worker is None and total is None and expires == inf:
         return None
-    return Limits(worker, inf if total is None else began + total, inf if total is None else total)
+    return Limits(worker, inf if total is None else began + total, inf if total is None else total, expires)
+
+
+def require_nobody_waits(options: JobOptions | None) -> None:
+    """Of jobs whose outcomes nobody is there to hear, options say nothing of a caller."""
+    worker = None if options is None else options.wait_for_worker
+    rule = "must be None: it says how long a caller waits, and nobody waits for these jobs"
+    require(worker is None, "options.wait_for_worker", worker, rule)

@@ -21,7 +21,7 @@ from .in_flight import InFlight
 from .job import outcome_of
 from .outgoing import ABANDONED, UNFOUNDED
 from .preparation import Preparation
-from .request import Asked, SubmitRequest
+from .request import Asked, SubmitRequest, require_nobody_waits
 from .waiter import Waiter
 
 S = TypeVar("S")
@@ -93,7 +93,7 @@ class Submissions:
         except AM2ZError as error:
             return failed_result(error, processor=name, session=request.session)
         spot = self._host.spot()
-        shared = request.job_id is not None
+        shared = made.shared
         waiter = self._in_flight.submit(
             made.request, spot, shared=shared, limits=made.limits, assumed=made.assumed, alone=True
         )
@@ -150,7 +150,9 @@ class Submissions:
                 except AM2ZError as error:
                     prepared.append(error)
                 else:
-                    waiter = self._in_flight.submit(made.request, limits=made.limits, assumed=made.assumed)
+                    waiter = self._in_flight.submit(
+                        made.request, shared=made.shared, limits=made.limits, assumed=made.assumed
+                    )
                     prepared.append((made.codec, waiter))
                 if len(prepared) % AT_ONCE == 0:
                     await self._host.checkpoint()
@@ -243,7 +245,7 @@ class Submissions:
         made = await self._prepare(processor, state, request)
         waiter = self._in_flight.submit(
             made.request,
-            shared=request.job_id is not None,
+            shared=made.shared,
             limits=made.limits,
             assumed=made.assumed,
             alone=True,
@@ -256,6 +258,22 @@ class Submissions:
         if isinstance(waiter.outcome, AM2ZError):
             raise waiter.outcome
         return made.codec, waiter
+
+    async def send(self, processor: Processor[Any] | str, state: Any, request: SubmitRequest) -> str:
+        """Submit a job for one that runs here and does not wait for it; returns its id when the store has
+        it. Who is cancelled meanwhile may have sent it, or not, and sends the same one when it runs again."""
+        made = await self._prepare(processor, state, request)
+        require_nobody_waits(request.options)
+        waiter = self._in_flight.submit(made.request, assumed=made.assumed, alone=True)
+        try:
+            await waiter.wait_accepted()
+        finally:
+            self._in_flight.unwatch(waiter)
+            if waiter.state == "in line":
+                waiter.state = "abandoned"
+        if isinstance(waiter.outcome, AM2ZError):
+            raise waiter.outcome
+        return waiter.id
 
     async def submit_many(
         self,

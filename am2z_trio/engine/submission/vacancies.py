@@ -19,7 +19,7 @@ from weakref import ReferenceType, ref
 from am2z_trio.concurrency import Host, TaskStatus
 from am2z_trio.model.errors import AM2ZError, NoWorkerError
 from am2z_trio.model.logs import Log
-from am2z_trio.model.records import DEADLINE
+from am2z_trio.model.records import DEADLINE, EXPIRED
 from am2z_trio.store.lasting import lasting
 from am2z_trio.store.ports import Store
 
@@ -89,7 +89,7 @@ class Vacancies:
         self._served_at: dict[str, float] = {}
         self._vacant: dict[str, _Vacancy] = {}
         self._quiet_until = -inf
-        self._due: list[tuple[float, int, ReferenceType[Waiter], Literal["worker", "total"]]] = []
+        self._due: list[tuple[float, int, ReferenceType[Waiter], Literal["worker", "total", "begins"]]] = []
         """Whoever has its answer is not kept until its time would be over."""
         self._numbers = count()
         self._most = FEW
@@ -103,11 +103,11 @@ class Vacancies:
         """The store was away, perhaps for all."""
         self._quiet_until = self._host.now() + SETTLING_IN
 
-    async def look(self, waiters: Iterable[Waiter]) -> None:
-        """See which of these jobs wait for a worker, and say so."""
+    async def look(self, waiters: Iterable[Waiter]) -> bool:
+        """See which of these jobs wait for a worker, and say so; returns whether any may."""
         now = self._host.now()
         if now < self._quiet_until:
-            return
+            return True
         served = {queue for queue, at in self._served_at.items() if now - at < SERVED_FOR}
         found: dict[str, list[Waiter]] = {}
         for waiter in waiters:
@@ -116,7 +116,7 @@ class Vacancies:
                 continue
             found.setdefault(request.queue, []).append(waiter)
         if not found:
-            return
+            return False
         stats = await self._store.stats(list(found))
         now = self._host.now()
         doubtful: list[Waiter] = []
@@ -128,6 +128,7 @@ class Vacancies:
                 doubtful += [waiter for waiter in some if waiter.assumed]
         if doubtful:
             await self._look_again(doubtful)
+        return bool(self._vacant)
 
     async def _look_again(self, waiters: list[Waiter]) -> None:
         """They were asked for by a name that had been known, and may have been taken away before that."""
@@ -186,6 +187,8 @@ class Vacancies:
             heappush(self._due, (waiter.due + limits.worker, next(self._numbers), ref(waiter), "worker"))
         if limits.till < inf:
             heappush(self._due, (limits.till, next(self._numbers), ref(waiter), "total"))
+        if limits.begins < inf:
+            heappush(self._due, (limits.begins, next(self._numbers), ref(waiter), "begins"))
         if len(self._due) > self._most:
             # Most callers have been answered long before their time.
             self._due = [entry for entry in self._due if (one := entry[2]()) and self._waits(one)]
@@ -209,8 +212,11 @@ class Vacancies:
                         self._is_over(waiter, kind)
                     waiter = None
 
-    def _is_over(self, waiter: Waiter, kind: Literal["worker", "total"]) -> None:
-        if kind == "total":
+    def _is_over(self, waiter: Waiter, kind: Literal["worker", "total", "begins"]) -> None:
+        if kind == "begins":
+            # Its outcome comes as any does.
+            self._store.cancel_nowait(waiter.id, EXPIRED)
+        elif kind == "total":
             self._give_up(waiter, too_late(waiter), DEADLINE)
         else:
             self._ask_for(waiter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -19,12 +20,31 @@ class Limits(NamedTuple):
     """When it waits no longer at all, by the host's clock; infinity: for ever."""
     total: float
     """`till`, in seconds since the job was submitted."""
+    begins: float = inf
+    """When the job is taken back unless it has begun, by the host's clock."""
 
 
 class Listener(Protocol):
     """Whoever is told of an outcome: a spot, or one of many for which one task waits."""
 
     def wake(self, value: Any = None) -> None: ...
+
+
+class _Watched:
+    """In the place of the event of who waits for a job to be accepted: somebody is called, too, and once."""
+
+    __slots__ = ("_heard", "event")
+
+    def __init__(self, heard: Callable[[], None]) -> None:
+        self._heard: Callable[[], None] | None = heard
+        self.event: Event | None = None
+
+    def set(self) -> None:
+        heard, self._heard = self._heard, None
+        if heard is not None:
+            heard()
+        if self.event is not None:
+            self.event.set()
 
 
 class Waiter:
@@ -95,7 +115,7 @@ class Waiter:
         self._host = host
         self._spot = spot
         self._done: Event | None = None
-        self._accepted: Event | None = None
+        self._accepted: Event | _Watched | None = None
 
     @property
     def is_known(self) -> bool:
@@ -144,8 +164,18 @@ class Waiter:
             self._accepted.set()
 
     async def wait_accepted(self) -> None:
-        self._accepted = self._host.event()
-        await self._accepted.wait()
+        accepted = self._host.event()
+        if isinstance(self._accepted, _Watched):
+            self._accepted.event = accepted
+        else:
+            self._accepted = accepted
+        await accepted.wait()
+
+    def watch(self, heard: Callable[[], None]) -> None:
+        """Have it called once: when the store has answered, or nobody waits for that any more."""
+        watched = self._accepted = _Watched(heard)
+        if self.is_known or self.outcome is not None:
+            watched.set()
 
     async def wait(self) -> Settled | AM2ZError:
         """Wait for the outcome; any number of tasks may."""

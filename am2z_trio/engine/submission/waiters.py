@@ -45,6 +45,9 @@ class Waiters:
     def of(self, job: str) -> Sequence[Waiter]:
         return self._by_job.get(job, ())
 
+    def all(self) -> list[Waiter]:
+        return [waiter for waiters in self._by_job.values() for waiter in waiters]
+
     def waits(self, waiter: Waiter) -> bool:
         return waiter in self._by_job.get(waiter.id, ())
 

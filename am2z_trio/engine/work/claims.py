@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import inf
 
 from am2z_trio.engine.claim import Claim, Stop
@@ -12,7 +12,9 @@ from am2z_trio.model.records import CancelRequest, MayGoOn
 class Claims:
     """Every claim of the node by job id, and what has to be known to let go of strays."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
+        """`now` is the host's clock."""
+        self._now = now
         self._by_id: dict[str, Claim] = {}
         self._early: dict[str, str] = {}
         self._under_way: dict[int, None] = {}
@@ -37,6 +39,9 @@ class Claims:
 
     def all(self) -> list[Claim]:
         return list(self._by_id.values())
+
+    def get(self, job: str) -> Claim | None:
+        return self._by_id.get(job)
 
     def knows(self, claim: Claim) -> bool:
         """Whether it is ours still, as far as we know."""
@@ -63,7 +68,7 @@ class Claims:
             older.cancel(Stop("lost", "the job was granted to this node anew"))
         reason = self._early.pop(grant.token, None) if self._early else None
         if reason is not None:
-            claim.cancel(Stop("cancelled", reason))
+            claim.cancel(Stop("cancelled", reason, self._now()))
 
     def remove(self, claim: Claim) -> None:
         # A stray may have come back to us under a new token: only this very claim is removed.
@@ -74,7 +79,7 @@ class Claims:
         """Stop the job if it still runs under that token."""
         claim = self._by_id.get(request.id)
         if claim is not None and claim.grant.token == request.token:
-            claim.cancel(Stop("cancelled", request.reason))
+            claim.cancel(Stop("cancelled", request.reason, self._now()))
         elif self._under_way:
             # The push overtakes the claim's answer inside this process: the task that waits for
             # the answer has not run yet.

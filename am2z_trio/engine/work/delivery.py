@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
+from am2z_trio.concurrency.capacity import Capacity
 from am2z_trio.engine.claim import Claim
 from am2z_trio.engine.execution.settlements import released
 from am2z_trio.engine.processors.registry import Definition, Registration
+from am2z_trio.model.ids import MADE_ALIKE, made_at
 from am2z_trio.model.records import SettleAnswer, Settlement
+from am2z_trio.policy.buckets import BOUNDS
 from am2z_trio.policy.prefetch import Prefetch
 
 from .hogs import LATE
@@ -44,6 +50,7 @@ class Delivery:
         self.unsettled = 0
         """Claims of it that the store has not yet settled."""
         self.jobs_run = 0
+        self.figures = services.figures.of(definition.processor.name)
         self._services = services
         self._definition = definition
         self._registration = registration
@@ -51,6 +58,9 @@ class Delivery:
         self._workers: dict[str, Worker] = {}
         """By session."""
         self._lined_up = False
+        self._beginning = ""
+        """Of the id that was looked at last; and when, in s, the engine has made those that begin so."""
+        self._made: float | None = None
 
     def release(self) -> None:
         """Hand back what waits for a place."""
@@ -67,8 +77,12 @@ class Delivery:
             self.prefetch.ran(STRANDED * 100)
             self.release()
 
-    def settled(self, claim: Claim, answer: SettleAnswer) -> None:
+    def settled(self, claim: Claim, settlement: Settlement, answer: SettleAnswer) -> None:
         """The store has settled it."""
+        if answer.outcome == "completed":
+            self.figures.completed += 1
+        else:
+            self.figures.settled(settlement, answer)
         worker = self._workers.get(claim.grant.spec.session)
         if worker is not None:
             worker.count(answer)
@@ -129,37 +143,41 @@ class Delivery:
         """The next job that can begin, with its place. `has_room`: there is room for it in the node's
         capacity, taken already."""
         buffer, places, definition = self.buffer, self.places, self._registration.current
-        capacity, sessions = self._services.capacity, self._services.sessions
+        sessions = self._services.sessions
         if definition is None:
             self.release()
             return None
         concurrency = definition.processor.queue.concurrency
+        in_loop = definition.processor.in_loop
+        capacity = self._services.capacity if in_loop else self.places.capacity_of(definition)
         while buffer and places.busy - places.away < concurrency:
             if capacity.is_limited and not has_room and not capacity.take():
-                self._line_up()
+                self._line_up(capacity)
                 return None
             has_room = False
             claim = buffer.popleft()
             places.busy += 1
-            claim.counts = capacity.is_limited
+            if capacity.is_limited:
+                claim.room, claim.counts = capacity, True
             session = claim.grant.spec.session
             if claim.stop is None and not (sessions.closed or (session and sessions.is_stopping(session))):
                 return claim
             self._turn_away(claim)
         return None
 
-    def _line_up(self) -> None:
+    def _line_up(self, capacity: Capacity) -> None:
         if not self._lined_up:
             self._lined_up = True
-            self._services.capacity.line_up(self._on_room)
+            capacity.line_up(partial(self._on_room, capacity))
 
-    def _on_room(self) -> bool:
+    def _on_room(self, capacity: Capacity) -> bool:
         """There is room in the node's capacity; returns whether it was taken."""
         self._lined_up = False
         definition, places = self._registration.current, self.places
         if (
             not self.buffer
             or definition is None
+            or self.places.capacity_of(definition) is not capacity
             or places.busy - places.away >= definition.processor.queue.concurrency
         ):
             return False
@@ -184,33 +202,54 @@ class Delivery:
             definition is None
             or claim.stop is not None
             or (session and (services.sessions.closed or services.sessions.is_stopping(session)))
-            or (not definition.processor.is_async and services.executor.threads.is_full)
+            or (not definition.processor.in_loop and services.executor.sites.of(definition.processor).is_full)
         ):
             self._turn_away(claim)
             definition = None
+        else:
+            grant, figures = claim.grant, self.figures
+            spec = grant.spec
+            claim.started = started = time.time()
+            figures.started += 1
+            if grant.deliveries == 1 and not spec.parent:
+                if self._beginning != (beginning := spec.id[:MADE_ALIKE]):
+                    made, self._beginning = made_at(spec.id), beginning
+                    self._made = None if made is None else made / 1000
+                if self._made is not None:
+                    # Of two clocks.
+                    waits, waited = figures.waits, started - self._made if started > self._made else 0.0
+                    waits.counts[bisect_left(BOUNDS, waited)] += 1
+                    waits.total += waited
         if self.buffer:
             self.deliver()
         return definition
 
     def ended(self, claim: Claim, settlement: Settlement | None) -> None:
         """The job takes no place any more; `None` settles nothing."""
+        services = self._services
         if claim.is_running:
             claim.is_running = False
             seconds = claim.ended - claim.began
             self.prefetch.ran(seconds)
             self.jobs_run += 1
+            runs, stop = self.figures.runs, claim.stop
+            runs.counts[bisect_left(BOUNDS, seconds)] += 1
+            runs.total += seconds
+            if stop is not None and stop.asked is not None:
+                services.figures.cancel_latency.add(claim.ended - stop.asked)
             if seconds > LATE:
-                self._services.hogs.ended(claim, settlement)
+                services.hogs.ended(claim, settlement)
         places = self.places
         places.busy -= 1
         if claim.counts or places.returning:
             places.leave(claim)
         if settlement is not None:
             # Where there are more, they may well end in the same pass: one call settles them.
-            alone = len(self._services.claims) == 1
-            self._services.settler.submit(claim, settlement, alone=alone)
-        elif not self._services.claims.forsaken:
+            alone = len(services.claims) == 1
+            services.settler.submit(claim, settlement, alone=alone)
+        elif not services.claims.forsaken:
             # A forsaken one stays with the claims: nobody is to take it for a stray.
+            self.figures.lost += 1
             self.let_go(claim)
         self._on_change()
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from logging import INFO
 from math import inf
 from typing import Final
 
 from am2z_trio.concurrency import TaskStatus
 from am2z_trio.concurrency.groups import is_an_error
 from am2z_trio.engine.claim import Claim
+from am2z_trio.engine.execution.run_log import runs
 from am2z_trio.engine.execution.settlements import conflicted, released
 from am2z_trio.engine.processors.registry import Definition, Registration
 from am2z_trio.model.errors import AM2ZError
@@ -33,12 +35,16 @@ from am2z_trio.model.records import (
 from am2z_trio.model.telling import text_of
 
 from .delivery import Delivery
+from .newer import NewerJobs
 from .services import WorkerServices
 
 logger: Final = Log("am2z_trio.worker")
 
 CLAIM_AGAIN_AFTER: Final = 0.5
 """Seconds after a claim the store refused (an error reply, not a lost connection)."""
+
+GIVEN_UP: Final = ("cancelled", "released", "conflicted", "parked")
+"""Outcomes with which nothing is lost that the job has done here."""
 
 MOST_AT_ONCE: Final = 200
 """Jobs per claim; bounds the time one script holds the store."""
@@ -60,6 +66,7 @@ class Feeder:
         self.queue = definition.queue
         self.processor = definition.processor.name
         self.delivery = Delivery(services, definition, registration, self._on_change)
+        self.newer = NewerJobs(services.host, self.queue)
         self.refusal = ""
         """Why the store refuses claims now; empty if it grants them."""
         self.held_back = False
@@ -76,7 +83,6 @@ class Feeder:
         self._claiming = False
         self._closing = self._closed = False
         self._bell = services.host.spot()
-        self._newer: set[str] = set()
 
     # --- told from outside, synchronously ---------------------------------------------------
 
@@ -97,7 +103,7 @@ class Feeder:
                 # It was told of it twice.
                 return
             if self._leaves_to_others(grant):
-                self._claimed(grant)
+                self._claimed(grant, self._services.host.now())
                 self.delivery.hand_back(self.delivery.buffer.pop())
                 return
         self._accept(answer)
@@ -143,10 +149,6 @@ class Feeder:
         worker = self.delivery.open_worker(session)
         worker.session.pin(worker)
 
-    def release_stranded(self) -> None:
-        """Give back claimed jobs that have waited for a place for too long: others may be free."""
-        self.delivery.release_stranded()
-
     # --- the holder of its claims -------------------------------------------------------------
 
     @property
@@ -171,6 +173,7 @@ class Feeder:
         """The store has answered."""
         services = self._services
         if answer.status == "conflict":
+            self.delivery.figures.conflicts += 1
             # The claim stands; it is run again in its turn, which is a start like any other.
             if claim.grant.conflicts >= services.max_conflicts:
                 services.settler.submit(claim, services.executor.conflict_exhausted(claim))
@@ -182,11 +185,11 @@ class Feeder:
             claim.builds_on = ()
             services.settler.submit(claim, released(claim))
             return
-        if answer.status == "fenced" and settlement.outcome not in ("cancelled", "released", "conflicted"):
+        if answer.status == "fenced" and settlement.outcome not in GIVEN_UP:
             logger.warning("job %s was taken away; what it did here is dropped", settlement.id)
             # By another node, or by whatever has changed its record: then it is ours, and nobody knows it.
             services.claims.has_strays = True
-        self.delivery.settled(claim, answer)
+        self.delivery.settled(claim, settlement, answer)
         self._on_change()
 
     def _on_change(self) -> None:
@@ -223,7 +226,7 @@ class Feeder:
         )
         places = self.delivery.places
         while not self._closing:
-            want = self._want()
+            want = self.want()
             if self._parked and (host.now() >= self._due or (self._calls_only and not places.has_many_away)):
                 self._parked = False
             if want <= 0 and self._in_lot:
@@ -274,25 +277,25 @@ class Feeder:
 
     def _free(self) -> int:
         """How many jobs could begin at once."""
-        definition, places = self._registration.current, self.delivery.places
+        definition, delivery = self._registration.current, self.delivery
         if definition is None:
             return 0
-        return (
-            definition.processor.queue.concurrency - (places.busy - places.away) - len(self.delivery.buffer)
-        )
+        processor, places = definition.processor, delivery.places
+        most = MOST_AT_ONCE if processor.in_loop else places.openings(definition)
+        return min(most, processor.queue.concurrency - (places.busy - places.away)) - len(delivery.buffer)
 
-    def _want(self) -> int:
+    def want(self) -> int:
+        """How many jobs it would claim now, if there are any."""
         definition, services, delivery = self._registration.current, self._services, self.delivery
         if definition is None or self.held_back or services.claims.on_hold:
             return 0
-        if not definition.processor.is_async and services.executor.threads.is_full:
-            return 0
         places = delivery.places
+        most = MOST_AT_ONCE if definition.processor.in_loop else places.openings(definition)
         options = definition.processor.queue
         ahead = delivery.prefetch.ahead(options.concurrency)
         free = options.concurrency + ahead - (places.busy - places.away) - len(delivery.buffer)
         # Work that settles more slowly than it runs must not pile up.
-        most = min(free, 2 * (options.concurrency + ahead) - (delivery.unsettled - places.away), MOST_AT_ONCE)
+        most = min(free, 2 * (options.concurrency + ahead) - (delivery.unsettled - places.away), most)
         if places.has_called and not places.has_many_away:
             # All of it may come to wait for others.
             most = min(
@@ -310,7 +313,8 @@ class Feeder:
         if self._in_lot and not answer.stale:
             # A wake-up may have come in between the claim and this task's turn: then claim again.
             self._parked = not self._woken
-            self._due = inf if answer.next_due is None else now + answer.next_due
+            due = inf if answer.next_due is None else now + answer.next_due
+            self._due = due + self.newer.behind(now)
         if answer.grants:
             self.delivery.prefetch.claimed(now - began)
         self._accept(answer)
@@ -320,23 +324,24 @@ class Feeder:
         for job in answer.unreadable:
             self._refuse(job)
         for job in answer.newer:
-            if job.reason not in self._newer:
-                self._newer.add(job.reason)
-                logger.warning("jobs of %s are left to newer nodes: %s", self.queue, job.reason)
+            self.newer.left(job.reason)
             services.settler.submit(None, services.executor.settlements.leave_to_newer(job))
+        now = services.host.now()
+        # Once for the jobs that come together.
+        services.executor.tells = runs.is_enabled_for(INFO)
         for grant in answer.grants:
             if grant.spec.processor != self.processor:
                 reason = f"it is in the queue of {self.processor!r}, and a job of {grant.spec.processor!r}"
                 self._refuse(Unreadable(id=grant.spec.id, token=grant.token, reason=reason))
             else:
-                self._claimed(grant)
+                self._claimed(grant, now)
         if self._closing:
             delivery.release()
         elif answer.grants:
             delivery.deliver()
 
-    def _claimed(self, grant: Grant) -> None:
-        claim = Claim(grant, self, self._services.host.now())
+    def _claimed(self, grant: Grant, now: float) -> None:
+        claim = Claim(grant, self, now)
         self._services.claims.add(claim)
         self.delivery.buffer.append(claim)
         self.delivery.unsettled += 1

@@ -164,8 +164,8 @@ class Hogs:
         scope could end it."""
         since = self._seen.pop(claim, None) if self._seen else None
         definition = self._registry.get(claim.grant.spec.processor)
-        if definition is None or (since is None and not definition.processor.is_async):
-            # Of a plain function only what it returns can be met in the loop, to be awaited there.
+        if definition is None or (since is None and not definition.processor.in_loop):
+            # Of what runs elsewhere only what it returns can be met in the loop, to be awaited there.
             return
         seconds, limit = claim.ended - claim.began, self._limit(claim)
         if seconds - limit < LATE:
@@ -190,7 +190,7 @@ class Hogs:
 
 
 def _was_cancelled(settlement: Settlement) -> bool:
-    return settlement.outcome in ("cancelled", "released") or settlement.reason.startswith(
+    return settlement.outcome in ("cancelled", "released", "parked") or settlement.reason.startswith(
         (f"{ProcessorTimeoutError.code}\n", f"{DeadlineExceededError.code}\n")
     )
 

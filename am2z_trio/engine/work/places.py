@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from am2z_trio.concurrency import Spot
+from am2z_trio.concurrency.capacity import Capacity
 from am2z_trio.engine.claim import Claim
-from am2z_trio.engine.processors.registry import Registration
+from am2z_trio.engine.processors.registry import Definition, Registration
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.logs import Log
 from am2z_trio.model.records import UNLIMITED
@@ -18,6 +19,9 @@ from am2z_trio.model.telling import text_of
 from .services import WorkerServices
 
 logger: Final = Log("am2z_trio.worker")
+
+MANY: Final = 10_000
+"""Jobs; more than anybody claims at once."""
 
 ASK_AGAIN_AFTER: Final = 2.0
 """Seconds after which a job that is to go on asks again whether there is room."""
@@ -43,7 +47,7 @@ class Places:
         """Whether any job has ever waited for another one."""
         self._host = services.host
         self._store = services.store
-        self._capacity = services.capacity
+        self._sites = services.executor.sites
         self._registration = registration
         self._on_change = on_change
 
@@ -52,15 +56,29 @@ class Places:
         if self.returning:
             self._one_is_back()
             self.returning.popleft().wake()
-        if claim.counts:
+        if claim.counts and claim.room is not None:
             claim.counts = False
-            self._capacity.release()
+            claim.room.release()
 
     @property
     def has_many_away(self) -> bool:
         """Whether as many wait for others as may: then nothing is begun but what others wait for."""
         definition = self._registration.current
         return definition is not None and self.away >= definition.processor.queue.most_waiting_parents
+
+    def capacity_of(self, definition: Definition) -> Capacity:
+        """What limits how many of its jobs run here, beside its concurrency."""
+        return self._sites.capacity_of(definition.processor)
+
+    def openings(self, definition: Definition) -> int:
+        """How many more of its jobs may be claimed, which do not run in the event loop, for where they do."""
+        return int(min(self._sites.of(definition.processor).openings, MANY))
+
+    def room_elsewhere(self) -> None:
+        """There is room again for jobs in processes."""
+        definition = self._registration.current
+        if definition is not None and definition.processor.run_in == "process":
+            self._on_change()
 
     # --- jobs that wait for other jobs ------------------------------------------------------
 
@@ -145,12 +163,12 @@ class Places:
                     self.returning.remove(spot)
                     self._one_is_back()
                 raise
-        if not self._capacity.is_limited:
+        if claim.room is None:
             return
-        await self._capacity.acquire(first=True)
+        await claim.room.acquire(first=True)
         if claim.counts or claim.calls:
             # Another call of it has come back meanwhile, or has begun: that one will.
-            self._capacity.release()
+            claim.room.release()
         else:
             claim.counts = True
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from am2z_trio.concurrency import Host
 from am2z_trio.concurrency.capacity import Capacity
 from am2z_trio.engine.execution.executor import Executor
+from am2z_trio.engine.figures.figures import Figures
 from am2z_trio.engine.sessions.sessions import Sessions
 from am2z_trio.store.ports import Store
 
@@ -28,6 +29,7 @@ class WorkerServices:
     claims: Claims
     capacity: Capacity
     hogs: Hogs
+    figures: Figures
     max_conflicts: int
     on_lost: Callable[[], None]
     """Called when the store says that this node's lease is gone."""

@@ -71,7 +71,7 @@ class Owner(Protocol):
 class Slot:
     """One task of a worker."""
 
-    __slots__ = ("_definition", "_owner", "_services", "_source", "claim", "is_given", "spot")
+    __slots__ = ("_definition", "_owner", "_services", "_source", "claim", "is_given", "spot", "task")
 
     def __init__(self, services: WorkerServices, source: Source, owner: Owner, claim: Claim | None) -> None:
         self.claim = claim
@@ -80,6 +80,8 @@ class Slot:
         """It was given that, and has not had its turn since."""
         self.spot = services.host.spot()
         """Where it waits while it has none."""
+        self.task: object = None
+        """The host's, while it runs."""
         self._definition: Definition | None = None
         self._services = services
         self._source = source
@@ -92,6 +94,7 @@ class Slot:
         much as all else that a short job needs. Whatever cancels it is meant for the one that runs then.
         """
         host, is_open = self._services.host, True
+        self.task = host.current_task()
         try:
             while is_open:
                 scope, error = host.cancel_scope(), None
@@ -112,6 +115,7 @@ class Slot:
                 self._end_of(self.claim, self._broken_off(self.claim, raised))
             raise
         finally:
+            self.task = None
             self._owner.left(self)
 
     async def _serve(self, scope: CancelScope) -> bool:

@@ -37,6 +37,7 @@ class Worker:
         "first",
         "given",
         "idle",
+        "more",
         "most_idle",
         "pinned",
         "processor",
@@ -71,6 +72,8 @@ class Worker:
         self.most_idle = KEPT_IDLE if session.id else inf
         self.slots = 1
         """Tasks that it has, its own included."""
+        self.more: dict[Slot, None] = {}
+        """Of these, all but the first that have been started."""
         self._services = services
         self._source = source
         self._on_over = on_over
@@ -121,6 +124,7 @@ class Worker:
 
     def _start(self, slot: Slot) -> None:
         assert self._nursery is not None
+        self.more[slot] = None
         self._nursery.start_soon(slot.run, name=f"{self.queue} slot")
 
     def close(self) -> None:
@@ -138,6 +142,11 @@ class Worker:
             self.completed += 1
         elif answer.outcome == "failed":
             self.failed += 1
+
+    def task_of(self, claim: Claim) -> object:
+        """The host's task that runs this job; `None` if none does."""
+        slots = (self.first, *self.more)
+        return next((slot.task for slot in slots if slot.claim is claim and claim.is_running), None)
 
     async def wait_over(self) -> None:
         """Wait until it has ended."""
@@ -157,3 +166,4 @@ class Worker:
     def left(self, slot: Slot) -> None:
         """The slot's task ends."""
         self.slots -= 1
+        self.more.pop(slot, None)

@@ -16,6 +16,9 @@ DEADLINE: Final = "deadline"
 DEBOUNCED: Final = "a later job took its place (debounce)"
 """Why the store ended a job that had not begun when another one of the same key came."""
 
+EXPIRED: Final = "it was not begun in its time (expires)"
+"""Why the store ended a job that had not begun by then. To cancel one for this means: unless it has."""
+
 PARENT_ENDED: Final = "the job that called it has ended"
 """Why the store ended a job, or asked for it to end, whose parent was over."""
 
@@ -31,6 +34,9 @@ CHILD_TTL: Final = 7 * 24 * 3600.0
 DEAD_TTL: Final = 7 * 24 * 3600.0
 """Seconds a job that has failed for good is kept as a dead letter, unless its options say otherwise."""
 
+RECENT_TTL: Final = 7 * 24 * 3600.0
+"""Seconds after the last end of one of its jobs for which a queue lists what has ended."""
+
 DEAD_COUNT: Final = 1000
 """Dead letters of one queue that are kept, the newest."""
 
@@ -44,6 +50,32 @@ a deployment that went wrong. See `QueueInfo.known`."""
 ANNOUNCE_EVERY: Final = 3600.0
 """Seconds after which a node announces again what it serves."""
 
+FIRST_GAUGE: Final = 90
+"""Of the figures of a sample, those from this number on are what was there; the others are what happened."""
+
 KEPT: Final = 60.0
 """Seconds an ended job's record is kept whatever its options say: its callers may not have heard of it yet,
 and a repeated submission must find it."""
+
+MAX_LINES_BYTES: Final = 64 * 1024
+"""Bytes of the lines that are kept of what one job logs; the oldest go first."""
+
+INTRODUCED_FOR: Final = 100.0
+"""Seconds for which it is kept who a node has said it is, unless it says so again; it goes with the lease,
+where somebody takes that away."""
+
+MOST_SIGNALS: Final = 100
+MOST_SIGNAL_BYTES: Final = 1024 * 1024
+"""Signals to one job, or one session, that are kept before anything takes them, and their bytes."""
+
+KNOWN_SIGNALS: Final = 20
+"""Signals to one job, or one session, of which it is known that they came, should they be sent again."""
+
+SIGNALS_TTL: Final = 7 * 24 * 3600.0
+"""Seconds for which signals to a session are kept after the last one."""
+
+MOST_WAITS: Final = 1_000
+"""Waits of one job: each is gone through again whenever it goes on."""
+
+PARKED_TILL: Final = 4_102_444_800.0
+"""When a job goes on by itself that waits for a signal, and for no time: the year 2100."""

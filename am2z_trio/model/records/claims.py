@@ -81,14 +81,17 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     token: str
-    outcome: Literal["completed", "failed", "retry", "cancelled", "released", "conflicted"]
-    """`conflicted`: it was run in vain; it goes back, to be run when it is its turn."""
+    outcome: Literal["completed", "failed", "retry", "cancelled", "released", "conflicted", "parked"]
+    """`conflicted`: it was run in vain; it goes back, to be run when it is its turn. `parked`: it goes back
+    when what it waits for is there (`Wait`)."""
     result: bytes = b""
     """An encoded `ResultRecord`, for `completed`, `failed` and `cancelled`; for `retry`, what the next
     attempt is granted as `errors`."""
     reason: str = ""
     """For `cancelled`: why, in a few words. For `failed` and `retry`: what the event is to say, see
-    `reason_of_failure`. For `conflicted`: the turn it takes from now on."""
+    `reason_of_failure`. For `released`: the same of why it is left to others; empty: it was asked back.
+    For `conflicted`: the turn it takes from now on. For `parked`: the keys of what it waits for, a line
+    each."""
     delay: float = 0.0
     """Seconds before it may be claimed again, for `retry` and `released`."""
     commit: Commit | None = None

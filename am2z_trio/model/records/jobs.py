@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -18,6 +20,22 @@ LEFT_OUT: Final = "…"
 
 NO_STATE: Final = msgspec.Raw(b"\xc0")
 """In `JobSpec.state`, nil: the job works on the stored state of its session."""
+
+
+class Scheduled(msgspec.Struct, frozen=True, array_like=True):
+    """Which run of which schedule a job is."""
+
+    id: str
+    """The schedule's."""
+    at: int
+    """The nominal time, in ms since the epoch: when it was to run, jitter and lateness apart."""
+    missed: int = 0
+    """How many earlier times it stands for beside its own, of which each was missed or gave way to it."""
+
+    @property
+    def instant(self) -> datetime:
+        """The nominal time, UTC."""
+        return datetime.fromtimestamp(self.at / 1000, UTC)
 
 
 class JobSpec(msgspec.Struct, frozen=True, array_like=True):
@@ -51,6 +69,11 @@ class JobSpec(msgspec.Struct, frozen=True, array_like=True):
     """Overrides the processor's backoff multiplier."""
     callers: list[str] = []
     """Names of the processors above this one, the outermost first."""
+    trace: object = ""
+    """Who sent it, for whoever traces its run: a W3C traceparent, and behind a line's end its tracestate; at
+    most `MAX_TRACE_BYTES`. Empty for none. Whatever else stands there is no reason not to run the job."""
+    schedule: Scheduled | None = None
+    """Of a job that a schedule has made."""
 
 
 class SpecHead(msgspec.Struct, frozen=True, array_like=True):
@@ -96,10 +119,14 @@ class Enqueue(msgspec.Struct, frozen=True, kw_only=True):
     queue: str
     priority: int = 0
     """0 goes first; then 1 (most urgent) to 2,097,151."""
+    lifo: bool = False
+    """It stands before the others of its line that wait when it comes."""
     delay: float = 0.0
     """Seconds before it may be claimed."""
     deadline: float | None = None
     """Seconds from now after which it must not be started any more."""
+    expires: float | None = None
+    """Seconds from now by which it must have begun for the first time, if it is to be run at all."""
     max_stalled: int = 3
     """How often it may be lost with its worker before it fails for good."""
     max_size: int = 0
@@ -122,6 +149,38 @@ class Enqueue(msgspec.Struct, frozen=True, kw_only=True):
     only_asked: bool = False
     """It is claimed, and given to nobody unasked: who would take it back from a worker that is gone must know
     whether that has begun it."""
+    tags: tuple[str, ...] = ()
+    sender: str = ""
+    """Id of the job that submits it and does not wait for it: accepted while that runs, and once for all of
+    its runs, also when its own record has gone. Empty for none."""
+
+
+class Labels(msgspec.Struct, frozen=True, array_like=True):
+    """What a job is found by that neither its queue nor its session says: kept as long as its record, also
+    when what it was given is not kept any more."""
+
+    trace: str = ""
+    """Of the trace that it was sent in: 32 hex digits, and empty where nobody records that trace."""
+    schedule: str = ""
+    """Id of the schedule that has made it."""
+    tags: tuple[str, ...] = ()
+
+
+def labels_of(job: Enqueue) -> Labels | None:
+    """Those of a job; `None`: it has none."""
+    spec = job.spec
+    trace = _SAMPLED.match(spec.trace) if spec.trace and type(spec.trace) is str else None
+    if trace is None and spec.schedule is None and not job.tags:
+        return None
+    return Labels(
+        trace="" if trace is None else trace[1],
+        schedule="" if spec.schedule is None else spec.schedule.id,
+        tags=job.tags,
+    )
+
+
+_SAMPLED: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f][13579bdf]")
+"""A traceparent of which the sender says that the trace is recorded."""
 
 
 class Bulk(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,9 +217,9 @@ class EnqueueAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one job on its way in."""
 
     status: Literal["queued", "dup", "stopped", "full", "orphan", "taken", "unknown", "unfounded"]
-    """`stopped`: its session is being stopped. `full`: too many wait. `orphan`: the job that called it
-    has ended. `taken`: its id is that of another job. `unknown`: there is no job that it could join.
-    `unfounded`: some of what it is built on has not been recorded. Nothing was accepted then."""
+    """`stopped`: its session is being stopped. `full`: too many wait. `orphan`: the job that called it, or
+    sends it, has ended. `taken`: its id is that of another job. `unknown`: there is no job that it could
+    join. `unfounded`: some of what it is built on has not been recorded. Nothing was accepted then."""
     waiting: int = 0
     """For `full`: how many wait."""
     other: Literal["", "session", "processor", "input"] = ""
@@ -215,3 +274,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     """For a job that has ended."""
     input: str = ""
     """Digest of what it was given, where its id was chosen."""
+    processor: str = ""
+    """Empty where its record has lost it."""
+    session: str = ""
+    """Empty for none."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Final
+
 import msgspec
 
 from .claims import ClaimAnswer, Grant
@@ -46,6 +48,13 @@ class MayGoOn(msgspec.Struct, frozen=True, array_like=True, tag="go on"):
     token: str
 
 
+class Signalled(msgspec.Struct, frozen=True, array_like=True, tag="signal"):
+    """Inbox message: there is a signal that the job waits for."""
+
+    id: str
+    token: str
+
+
 class LockGranted(msgspec.Struct, frozen=True, array_like=True, tag="granted"):
     """Inbox message: the lock that was asked for under this token has been handed on to it."""
 
@@ -63,4 +72,35 @@ class SessionStopped(msgspec.Struct, frozen=True, array_like=True, tag="stopped"
     """The node that has stopped it, which is not told."""
 
 
-InboxMessage = Settled | Wake | Handed | CancelRequest | MayGoOn | LockGranted | SessionStopped
+NODE: Final = r"^[A-Za-z0-9_.~-]{1,96}\Z"
+"""What a node's id looks like: a plain name and a random part."""
+
+NOTHING: Final = msgspec.Raw(b"\xc0")
+
+
+class Ask(msgspec.Struct, frozen=True, array_like=True, tag="ask"):
+    """Inbox message: another node wants to know something of this one, or to have it do something."""
+
+    id: Annotated[str, msgspec.Meta(max_length=64)]
+    """What the answer is to name."""
+    inbox: Annotated[str, msgspec.Meta(pattern=NODE)]
+    """The node that asks."""
+    verb: Annotated[str, msgspec.Meta(max_length=32)]
+    """One of those that `questions` lists. Of a newer node it may be another one: that is refused."""
+    arguments: msgspec.Raw = NOTHING
+    """What goes with the verb, as `questions` says."""
+
+
+class Told(msgspec.Struct, frozen=True, array_like=True, tag="told"):
+    """Inbox message: what a node answers."""
+
+    id: Annotated[str, msgspec.Meta(max_length=64)]
+    node: Annotated[str, msgspec.Meta(pattern=NODE)]
+    payload: msgspec.Raw = NOTHING
+    refusal: Annotated[str, msgspec.Meta(max_length=1024)] = ""
+    """Why it does not answer; empty if it does."""
+
+
+InboxMessage = (
+    Settled | Wake | Handed | CancelRequest | MayGoOn | Signalled | LockGranted | SessionStopped | Ask | Told
+)

@@ -1,4 +1,4 @@
-"""A node's lease, and what it finds when it looks after what all nodes share."""
+"""A node: who it is, its lease, and what it finds when it looks after what all nodes share."""
 
 from __future__ import annotations
 
@@ -38,3 +38,42 @@ class RenewAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds after which to renew again, at the latest."""
     held: int = 0
     """How many claims it holds as the store sees it."""
+    schedule_in: float | None = None
+    """Seconds until the next schedule is due, if it was asked to look; `None`: not known, or never."""
+
+
+class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Who a node is, as it says itself."""
+
+    host: str
+    pid: int
+    version: str
+    """Of this package."""
+    python: str
+    library: str
+    """The async library it runs on: `trio` or `asyncio`."""
+    started: int
+    """When its runtime was entered: ms, by its own clock."""
+    max_running: int | None = None
+    concurrency: dict[str, int] = {}
+    """By processor that it serves: jobs of it that may run here at a time. The first ones, of very many."""
+    served: int = 0
+    """How many processors it serves."""
+    draining: bool = False
+    """It claims no more jobs."""
+    full: str = ""
+    """Why it claims none for now, though it is not drained: in words. Empty while it does."""
+
+
+class NodeStanding(msgspec.Struct, frozen=True, kw_only=True):
+    """One node as the store sees it."""
+
+    id: str
+    lease: float
+    """Seconds until its lease is over, below 0 if it is; claims of such a node are about to go to others."""
+    is_heard: bool
+    """Whether anybody listens at its inbox."""
+    claims: int
+    """How many jobs it holds."""
+    info: NodeInfo | None = None
+    """`None`: it has not said, or not in a way this version can read."""

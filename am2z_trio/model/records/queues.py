@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from ..options import QueueOptions
+from ..options import QueueOptions, RateLimit
 
 
 class QueueLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +24,20 @@ class QueueLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 UNLIMITED: Final = QueueLimits()
+
+
+def limits_of(options: QueueOptions) -> QueueLimits:
+    """What a queue of these options is limited by."""
+    limiter = options.limiter
+    if options.rate_limit_rpm is not None:
+        limiter = RateLimit(max=options.rate_limit_rpm, duration=60)
+    return QueueLimits(
+        starts=0 if limiter is None else limiter.max,
+        per=0 if limiter is None else limiter.duration,
+        delays_excess=limiter is not None and not limiter.bounce_back,
+        most_active=options.global_concurrency or 0,
+        per_session=options.session_concurrency or 0,
+    )
 
 
 class Permit(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +64,16 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     """Dead letters: failed jobs that are kept to be looked at, retried or dropped."""
     workers: int = 0
     """Live nodes that serve it; a killed one counts until that is noticed, some seconds at most."""
+    retried: int = 0
+    """Attempts that failed and were followed by another, since the queue was made; so are the next ones."""
+    stalled: int = 0
+    """Runs that were lost with their node, as it seemed; also where it has come back."""
+    fenced: int = 0
+    """Outcomes that were refused, as the job was somebody else's by then."""
+    conflicts: int = 0
+    """Outcomes that were refused, as the session's state had moved."""
+    expired: int = 0
+    """Jobs that were cancelled since their deadline, or their `expires`, had passed before they began."""
 
     @property
     def jobs(self) -> int:

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
+
+
+class Author(msgspec.Struct, frozen=True):
+    """Who wrote a state: a job that committed it, on a node and under its claim's token; or a node alone, by
+    `runtime.state`."""
+
+    node: str = ""
+    job: str = ""
+    token: str = ""
+
+
+NOBODY: Final = Author()
 
 
 class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +31,8 @@ class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
     """When this state was first written, in ms since the epoch by the store's clock."""
     updated: int = 0
     """When it was last written."""
+    by: Author = NOBODY
+    """Who wrote this version; nobody where there is no state."""
 
     @property
     def mark(self) -> tuple[int, str]:
@@ -66,3 +80,18 @@ class LockAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The fencing number if the lock was granted, which is greater than any before."""
     wait: float = 0.0
     """Otherwise: seconds until the present holder's lease ends. The request has its place in line."""
+
+
+class LockStanding(msgspec.Struct, frozen=True, kw_only=True):
+    """A session's lock, as anybody may look at it."""
+
+    left: float = 0.0
+    """Seconds until its holder's lease is over; 0: nobody holds it."""
+    waiting: int = 0
+    """How many wait for it."""
+    fence: int = 0
+    """The fencing number of its holder: larger than that of all before."""
+    node: str = ""
+    """Where its holder is."""
+    since: int = 0
+    """When it was given to them: ms since the epoch, by the store's clock."""

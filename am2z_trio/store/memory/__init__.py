@@ -7,11 +7,18 @@ Operations, by the subjects that the scripts and the conformance suite have, too
 
 * `enqueue`, `claim`, `settle` - jobs come in, go out, and are settled
 * `jobs` - looked at and cancelled, by whoever knows their ids
+* `logs` - what jobs have logged
 * `dead_letters` - what has failed for good
 * `sessions` - counted, and stopped
 * `queues` - which there are, who serves them, what is in them
+* `schedules` - what is to run again and again
 * `nodes` - leases, and the claims of nodes that leave or die
+* `chronicle` - what is written down of what happened
 * `states`, `locks`, `breakers`
+* `facts` - what decides whether a job is granted next; with it `inspection`, what an operator asks
+* `silences` - findings that are silenced
+* `samples` - what nodes have counted of a queue
+* `listing` - jobs in lists
 
 The steps that they share, each of which knows only those above it:
 

@@ -12,6 +12,14 @@ class Breakers:
     def __init__(self) -> None:
         self._breakers: dict[str, Breaker] = {}
 
+    def known(self, processor: str) -> Breaker | None:
+        """Its circuit, if anybody has asked for it."""
+        return self._breakers.get(processor)
+
+    def is_open(self, processor: str, now: float) -> bool:
+        circuit = self._breakers.get(processor)
+        return circuit is not None and circuit.state == "open" and circuit.until > now
+
     def step(self, processor: str, step: BreakerStep, policy: CircuitBreaker, now: float) -> Permit:
         circuit = self._breakers.setdefault(processor, Breaker())
         if step == "enter":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import ceil, inf
 
-from am2z_trio.model.records import DEADLINE, NO_STATE, UNLIMITED, ClaimAnswer, Grant, QueueLimits
+from am2z_trio.model.records import DEADLINE, EXPIRED, NO_STATE, UNLIMITED, ClaimAnswer, Grant, QueueLimits
 from am2z_trio.store.agreed import BOUNDS, MOST_SPARE
 from am2z_trio.store.ports import BATCH
 
@@ -165,7 +165,7 @@ class Claiming:
         job = self._waiting(call.queue, entry, line)
         if job is None:
             call.looks.left -= 1
-        elif call.now > job.deadline:
+        elif call.now > job.deadline or call.now >= job.expires:
             call.expired.append(job)
             if call.calls_only:
                 call.queue.drop_call(job.spec.id)
@@ -213,7 +213,9 @@ class Claiming:
         # What they have called ends with them, and may be among the jobs that were just granted.
         for job in call.expired:
             if job.status == "waiting":
-                self._endings.end_job(job, "expire", call.now, reason=DEADLINE)
+                self._ledger.tally(job, "expired")
+                reason = EXPIRED if call.now >= job.expires else DEADLINE
+                self._endings.end_job(job, "expire", call.now, reason=reason)
                 self._ledger.outbox.tell("job:cancelled", job, call.now, data={"attempt": job.attempt})
         self._ledger.taken.clear()
 
@@ -260,7 +262,7 @@ class Claiming:
                 self._ledger.put_later(job, ceil(last))
         for job in reversed(seen):
             if job.status == "waiting":
-                queue.put(job.entry, job.spec.session, job.priority, 0, front=True)
+                queue.put(job.entry, job.spec.session, job.priority, 0, front=True, first=True)
         queue.aside = ceil(last)
 
     def _park_or_unpark(self, call: _Claim) -> None:

@@ -61,9 +61,12 @@ class DeadLetters:
         if ledger.is_stopping(session, now):
             return "stopped"
         del ledger.queue(job.queue).dead[job_id]
+        ledger.queue(job.queue).recent.pop(job_id, None)
         ledger.count(job, "revive")
         job.attempt, job.stalls, job.conflicts, job.deadline, job.forget_at = 1, 0, 0, inf, inf
-        job.progress, job.settled, job.cancel_reason, job.errors = 0.0, None, None, b""
+        job.progress, job.reported = 0.0, False
+        job.settled, job.cancel_reason, job.errors = None, None, b""
+        job.at, job.since, job.ended, job.revived = now, 0.0, 0.0, True
         job.lost = "", ""
         job.charged.clear()
         if session:

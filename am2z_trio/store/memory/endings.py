@@ -16,6 +16,7 @@ from .job import JobRecord
 from .ledger import Ledger
 from .retention import Records
 from .turns import Turns
+from .waits import Waits
 
 
 @dataclass(slots=True)
@@ -30,8 +31,9 @@ class _Ending:
 
 
 class Endings:
-    def __init__(self, ledger: Ledger, turns: Turns, records: Records) -> None:
+    def __init__(self, ledger: Ledger, turns: Turns, records: Records, waits: Waits) -> None:
         self._ledger = ledger
+        self._waits = waits
         self._turns = turns
         self._records = records
         self.unfinished: deque[_Ending] = deque()
@@ -45,6 +47,7 @@ class Endings:
         if job.status != "active":
             ledger.leave_debounce(job)
             self._turns.leave_line(job)
+            job.since = 0.0
         ledger.count(job, transition)
         status = job.status
         assert status in ("completed", "failed", "cancelled")
@@ -53,7 +56,10 @@ class Endings:
         if not dead:
             job.spec = msgspec.structs.replace(spec, state=NO_STATE)  # the input is no longer needed
         job.token = job.node = ""
+        job.ended = now
         age = self._records.retain(job, now, dead=dead)
+        self._records.note_end(job, now)
+        self._waits.end(job)
         parent = ledger.jobs.get(spec.parent)
         if parent is not None and status == "completed":
             # A job whose calls complete gets on, however often it is lost with its worker.
@@ -86,6 +92,7 @@ class Endings:
         """Outcomes are kept as long as its own record. Many end by and by."""
         ledger = self._ledger
         children, job.children = job.children, {}
+        job.called.update(children)
         if len(children) > ledger.budget.ended:
             next(ledger.fence)
             self.unfinished.append(_Ending(job.spec.id, deque(children), why, now + age * 1000))
@@ -94,11 +101,12 @@ class Endings:
         else:
             ledger.budget.ended -= len(children)
             for child_id in children:
-                self._end_child(child_id, now, why, now + age * 1000)
+                self._end_child(job.spec.id, child_id, now, why, now + age * 1000)
 
-    def _end_child(self, child_id: str, now: float, why: str, till: float) -> None:
+    def _end_child(self, parent: str, child_id: str, now: float, why: str, till: float) -> None:
         child = self._ledger.jobs.get(child_id)
-        if child is None:
+        if child is None or child.spec.parent != parent:
+            # One that was run again since by itself, or by another job, is no child of this one any more.
             return
         if child.status in TERMINAL:
             self._records.keep_until(child, max(till, now + KEPT * 1000))
@@ -121,7 +129,7 @@ class Endings:
                 ledger.budget.ended -= 1
                 # Its job may run again, and have called it anew.
                 if parent is None or child_id not in parent.children:
-                    self._end_child(child_id, now, first.why, first.till)
+                    self._end_child(first.parent, child_id, now, first.why, first.till)
             if not first.children:
                 self.unfinished.popleft()
         ledger.deliver()

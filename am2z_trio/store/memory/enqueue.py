@@ -14,6 +14,7 @@ from am2z_trio.model.records import (
     Enqueue,
     EnqueueAnswer,
     debounce_name,
+    labels_of,
     turn_of,
 )
 from am2z_trio.model.transitions import TERMINAL, follow
@@ -62,6 +63,19 @@ class Enqueuing:
     def _enqueue(self, request: Enqueue, now: float) -> EnqueueAnswer:
         if not self._ledger.are_recorded(request.builds_on):
             return EnqueueAnswer(status="unfounded")
+        if not request.sender:
+            return self._take_in(request, now)
+        sender, id = self._ledger.jobs.get(request.sender), request.spec.id
+        if sender is None or sender.status in TERMINAL:
+            return EnqueueAnswer(status="orphan")
+        if id in sender.sent and self._records.known(id, now) is None:
+            return EnqueueAnswer(status="dup")
+        answer = self._take_in(request, now)
+        if answer.status in ACCEPTED:
+            sender.sent.add(id)
+        return answer
+
+    def _take_in(self, request: Enqueue, now: float) -> EnqueueAnswer:
         known = self._records.known(request.spec.id, now)
         if known is None:
             return EnqueueAnswer(status="unknown") if request.joins else self._accept(request, now)
@@ -115,6 +129,9 @@ class Enqueuing:
             self._endings.cancel_unbegun(replaced, now, DEBOUNCED)
         if earlier is not None:
             ledger.queue(earlier.queue).dead.pop(spec.id, None)
+            ledger.queue(earlier.queue).recent.pop(spec.id, None)
+            if (once := ledger.jobs.get(earlier.spec.parent)) is not None:
+                once.children.pop(spec.id, None)
         if parent is not None:
             parent.children[spec.id] = None
         job = _record_of(request, now, generation=0 if earlier is None else earlier.generation + 1)
@@ -122,8 +139,8 @@ class Enqueuing:
         ledger.outbox.tell("job:enqueued", job, now)
         if job.status == "later":
             ledger.put_later(job, now + request.delay * 1000)
-        elif (given := self._handoff.give(job, now, only_asked=request.only_asked)) is None:
-            ledger.put(job)
+        elif (given := self._handoff.give(job, now, only_asked=request.only_asked or request.lifo)) is None:
+            ledger.put(job, lifo=request.lifo)
         else:
             return given
         return EnqueueAnswer(status="queued")
@@ -171,11 +188,14 @@ def _record_of(request: Enqueue, now: float, *, generation: int) -> JobRecord:
         priority=request.priority,
         deadline=inf if request.deadline is None else now + max(0.0, request.deadline) * 1000,
         max_stalled=request.max_stalled,
+        expires=inf if request.expires is None else now + request.expires * 1000,
         status=follow(None, "delay" if request.delay > 0 else "enqueue"),
+        at=now,
         on_complete=request.on_complete,
         on_fail=request.on_fail,
         input=request.input if request.again else "",
         debounce=debounce_name(request) if request.debounce else "",
+        labels=labels_of(request),
         generation=generation,
         turn=turn_of(spec) if spec.state == NO_STATE and not spec.parent else "",
         stays=request.again and request.stays,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from am2z_trio.model.records import NO_STATE, ClaimAnswer, EnqueueAnswer, Handed
 
 from .claim import Claiming
@@ -27,7 +29,7 @@ class Handoff:
         """Give a job that comes to the node that sends it, if that is at rest, or to the one that has waited
         longest; `None` if it has to wait. Its size is a matter of the way there (`PUSHED_BYTES`)."""
         queue, ledger = self._ledger.queue(job.queue), self._ledger
-        has_place = bool(job.priority or job.debounce or job.spec.state == NO_STATE)
+        has_place = bool(job.priority or job.debounce or job.spec.state == NO_STATE) or job.expires < inf
         if has_place or only_asked or self.withholds or not queue.parked:
             return None
         own = self.at_rest.get(job.queue, "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from am2z_trio.model.records import SESSION_STOPPED
 from am2z_trio.model.transitions import Transition
 
@@ -42,6 +44,8 @@ class Holdings:
         self._turns.take_turn(job)
         ledger.count(job, "claim")
         job.deliveries += 1
+        job.expires = inf
+        job.since = now
         job.node, job.token, job.lost = node, f"{next(ledger.fence)}:m", ("", "")
         self._held.setdefault(node, {})[job.spec.id] = job.token
         ledger.outbox.tell("job:started", job, now, node, {"attempt": job.attempt})
@@ -104,6 +108,7 @@ class Holdings:
         if self.return_job(job, "reap" if due is None else "reap_later", now, due=due):
             job.lost = token, node
             job.charged.append(token)
+            job.note(now, "lost", node)
             self._ledger.outbox.tell("job:stalled", job, now, node)
 
     @staticmethod

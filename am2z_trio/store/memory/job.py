@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from math import inf
 
 from am2z_trio.model.options import Retention
-from am2z_trio.model.records import JobSpec, Settled
+from am2z_trio.model.records import JobSpec, Labels, Settled
 from am2z_trio.model.transitions import Status
+from am2z_trio.model.views.jobs import MOST_TRAIL, TrailEntry, cut
 
 from .line import Entry
+from .mail import JobWaits
 
 
 @dataclass(slots=True)
@@ -19,11 +21,22 @@ class JobRecord:
     priority: int
     deadline: float
     max_stalled: int
+    expires: float
+    """Until when it may begin for the first time; for ever, once it has."""
     status: Status
+    at: float = 0.0
+    """When it came, or came again as if for the first time."""
+    since: float = 0.0
+    """When its last run began; of one that has ended in a line, 0."""
+    ended: float = 0.0
     attempt: int = 1
     deliveries: int = 0
     stalls: int = 0
     progress: float = 0.0
+    reported: bool = False
+    """Whether any progress was."""
+    logs: str = ""
+    """What it has logged."""
     due: float = 0.0
     node: str = ""
     token: str = ""
@@ -45,6 +58,7 @@ class JobRecord:
     input: str = ""
     """Digest of what it was given."""
     debounce: str = ""
+    labels: Labels | None = None
     generation: int = 0
     """How often its id was used before."""
     turn: str = ""
@@ -55,6 +69,9 @@ class JobRecord:
     stays: bool = False
     named: bool = False
     """Somebody has chosen its id, and may use it again."""
+    trail: list[TrailEntry] = field(default_factory=list[TrailEntry])
+    revived: bool = False
+    """It was a dead letter once."""
     away: bool = False
     """It waits for others, or for room to go on: limits do not count it."""
     aside: bool = False
@@ -62,8 +79,30 @@ class JobRecord:
     depth: int = 0
     """How deep it is in calls of other jobs; 0 if none waits for it."""
     children: dict[str, None] = field(default_factory=dict[str, None])
+    sent: set[str] = field(default_factory=set[str])
+    """What it has submitted, and does not wait for."""
+    called: dict[str, None] = field(default_factory=dict[str, None])
+    """What it had called when it ended."""
+    waits: JobWaits | None = None
+    """What it waits for, and has waited for, beside jobs; and the signals to it."""
+    signals: list[str] = field(default_factory=list[str])
+    """Which signals to it were the last ones."""
     origins: list[str] = field(default_factory=list[str])
     """Nodes that wait for the outcome: every one that has enqueued this id."""
+
+    def note(self, now: float, what: str, node: str, told: str = "") -> None:
+        """Something that does not happen where all goes well; `told` is a code, a line's end and a text."""
+        code, end, text = told.partition("\n")
+        code, text = (code, text) if end else ("", told)
+        self.trail.append(TrailEntry(int(now), what, node, self.attempt, cut(code), cut(text)))
+        if len(self.trail) > MOST_TRAIL:
+            del self.trail[1]
+
+    @property
+    def left_to_others(self) -> str:
+        """Why the node that had it last has left it to others; empty if it has not."""
+        last = self.trail[-1] if self.trail else None
+        return last.text if last is not None and last.what == "released" else ""
 
     @property
     def entry(self) -> Entry:

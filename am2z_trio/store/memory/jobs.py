@@ -1,20 +1,22 @@
-"""Jobs are looked at, and cancelled, by whoever knows their ids."""
+"""Jobs are looked at, cancelled, and put before others, by whoever knows their ids."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from am2z_trio.model.records import CancelRequest, JobView
+from am2z_trio.model.records import EXPIRED, CancelRequest, JobView
 from am2z_trio.model.transitions import TERMINAL, Status
 
 from .endings import Endings
 from .ledger import Ledger
 from .retention import Records
+from .turns import Turns
 
 
 class Jobs:
-    def __init__(self, ledger: Ledger, records: Records, endings: Endings) -> None:
+    def __init__(self, ledger: Ledger, turns: Turns, records: Records, endings: Endings) -> None:
         self._ledger = ledger
+        self._turns = turns
         self._records = records
         self._endings = endings
 
@@ -24,6 +26,10 @@ class Jobs:
         if job is None:
             return None
         before = job.status
+        if reason == EXPIRED:
+            if job.deliveries or before in TERMINAL:
+                return before
+            self._ledger.tally(job, "expired")
         if leaving and before not in TERMINAL:
             job.origins = [origin for origin in job.origins if origin != leaving]
             if job.origins or job.stays:
@@ -34,6 +40,25 @@ class Jobs:
         elif before not in TERMINAL:
             self._endings.cancel_unbegun(job, now, reason)
         self._ledger.deliver()
+        return before
+
+    def promote(self, job_id: str) -> Status | None:
+        ledger = self._ledger
+        job = ledger.jobs.get(job_id)
+        if job is None:
+            return None
+        before = job.status
+        if before == "waiting" and self._turns.stands_in_line(job):
+            self._turns.go_first(job)
+        elif before in ("waiting", "later"):
+            if before == "later":
+                ledger.count(job, "promote")
+            else:
+                ledger.leave_place(job)
+            job.priority = 0
+            ledger.put(job, front=True)
+            ledger.queue(job.queue).serve_next(job.spec.session)
+        ledger.deliver()
         return before
 
     def view(self, jobs: Sequence[str], now: float) -> list[JobView | None]:
@@ -53,4 +78,6 @@ class Jobs:
             progress=job.progress,
             settled=job.settled,
             input=job.input,
+            processor=job.spec.processor,
+            session=job.spec.session,
         )

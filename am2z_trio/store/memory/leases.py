@@ -47,6 +47,24 @@ class Leases:
         lease = self._leases.get(node)
         return lease is not None and lease.until >= now
 
+    def until(self, node: str) -> int | None:
+        """Until when its lease runs; `None`: it has none."""
+        lease = self._leases.get(node)
+        return None if lease is None else int(lease.until)
+
+    def names(self) -> list[str]:
+        """Those that have joined and are not forgotten."""
+        return list(self._leases)
+
+    def left(self, node: str, now: float) -> float:
+        """Milliseconds until the node's lease is over; below 0: it is."""
+        until = self._leases[node].until
+        return DYING if until < 0 else until - now
+
+    def live(self, now: float) -> int:
+        """How many leases stand."""
+        return sum(lease.until >= now for lease in self._leases.values())
+
     def take(self, node: str, now: float, grace: float | None) -> None:
         if grace is None:
             grace = self._settings.disconnect_grace
@@ -73,6 +91,11 @@ class Leases:
         own.until = now + lease
         own.gone_since = None
         return False
+
+    def prolong(self, node: str, seconds: float) -> None:
+        """The node renews it so much later."""
+        if node in self._leases:
+            self._leases[node].until += seconds * 1000
 
     # --- who looks --------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import Literal
 
@@ -44,9 +44,26 @@ class Ledger:
         self._ghosts: dict[tuple[str, str], int] = {}
         """By queue and session: entries of jobs that wait no more since the last `deliver`."""
         self._arrivals = itertools.count(1)
+        self.quiet = False
+        """Nothing was done since a node has asked whether it may rest."""
+        self.wake_resting: Callable[[], object] | None = None
+        """Of the node that rests."""
 
     def deliver(self) -> None:
         """The end of every operation: what it has made room for is told, and its messages are sent."""
+        self.quiet = False
+        if self.wake_resting is not None:
+            self.end_rest()
+        self.send_off()
+
+    def end_rest(self) -> None:
+        """Whoever rests is to look after this again."""
+        wake, self.wake_resting = self.wake_resting, None
+        if wake is not None:
+            wake()
+
+    def send_off(self) -> None:
+        """As `deliver`, of what has changed by itself."""
         self._sieve_ghosts()
         self.budget = Budget()
         freed, self._freed = self._freed, {}
@@ -96,6 +113,11 @@ class Ledger:
         counts[new] = counts.get(new, 0) + 1
         job.status = new
 
+    def tally(self, job: JobRecord, what: str) -> None:
+        """Something has happened in the job's queue that does not where all goes well."""
+        counts = self.queue(job.queue).counts
+        counts[what] = counts.get(what, 0) + 1
+
     def free(self, name: str, places: int) -> None:
         """So many fewer of the queue's jobs count as active."""
         self._freed[name] = self._freed.get(name, 0) + places
@@ -107,10 +129,14 @@ class Ledger:
 
     # --- what waits -------------------------------------------------------------------------
 
-    def put(self, job: JobRecord, *, front: bool = False) -> None:
-        """Make a waiting job claimable and wake one node that is parked on its queue."""
+    def put(self, job: JobRecord, *, front: bool = False, lifo: bool = False) -> None:
+        """Make a waiting job claimable and wake one node that is parked on its queue. `front`: before the
+        others of its line, and its session's turn before others'; `lifo`: no more than the former."""
+        first, front = front, front or lifo
         arrival = 0 if front or not job.priority else self.next_arrival()
-        self.queue(job.queue).put(job.entry, job.spec.session, job.priority, arrival, front=front)
+        self.queue(job.queue).put(
+            job.entry, job.spec.session, job.priority, arrival, front=front, first=first
+        )
         if job.depth:
             self.list_call(job, front=front)
         self.wake(job.queue)
@@ -168,7 +194,7 @@ class Ledger:
         job.due = due
         later = self.queue(job.queue).later
         heapq.heappush(later, (due, job.spec.id))
-        self._drop_early_ghosts(later)
+        self._drop_early_ghosts(job.queue)
         if later[0][1] == job.spec.id:
             # Some node has to learn when to come back; its next claim will tell it.
             self.wake(job.queue, "any")
@@ -177,7 +203,7 @@ class Ledger:
         """Let what is due wait."""
         later = self.queue(name).later
         for _ in range(BATCH):
-            self._drop_early_ghosts(later)
+            self._drop_early_ghosts(name)
             if not later or later[0][0] > now:
                 return
             job = self.jobs[heapq.heappop(later)[1]]
@@ -187,15 +213,20 @@ class Ledger:
     def next_due(self, name: str, now: float) -> float | None:
         """Seconds until the queue's next job is due."""
         later = self.queue(name).later
-        self._drop_early_ghosts(later)
+        self._drop_early_ghosts(name)
         return max(0.0, (later[0][0] - now) / 1000) if later else None
 
-    def _drop_early_ghosts(self, later: list[tuple[float, str]]) -> None:
+    def is_later(self, name: str, job_id: str) -> bool:
+        """Whether a job is delayed in this queue: one that has ended may have come again in another."""
+        job = self.jobs.get(job_id)
+        return job is not None and job.status == "later" and job.queue == name
+
+    def _drop_early_ghosts(self, name: str) -> None:
         """Make the first entry a job that really is due then."""
+        later = self.queue(name).later
         while later:
             due, job_id = later[0]
-            job = self.jobs.get(job_id)
-            if job is not None and job.status == "later" and job.due == due:
+            if self.is_later(name, job_id) and self.jobs[job_id].due == due:
                 return
             heapq.heappop(later)
 

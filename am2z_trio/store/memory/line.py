@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 
 Entry = tuple[str, int]
 """A job's id and its generation: one that is run again under its id is another entry in its line."""
@@ -22,6 +23,9 @@ class Line:
         self._sieved = deque[Entry]()
         self._rest = deque[Entry]()
         self.ghosts = 0
+
+    def __iter__(self) -> Iterator[Entry]:
+        return chain(self._sieved, self._rest)
 
     def __len__(self) -> int:
         return len(self._sieved) + len(self._rest)

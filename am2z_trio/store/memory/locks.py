@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import inf
 
-from am2z_trio.model.records import LockAnswer, LockGranted
+from am2z_trio.model.records import LockAnswer, LockGranted, LockStanding
 
 from .fence import Fence
 from .outbox import Outbox
@@ -16,6 +16,8 @@ class _Lock:
     token: str = ""
     fence: int = 0
     ends: float = -inf
+    node: str = ""
+    since: float = 0.0
     line: dict[str, tuple[str, float]] = field(default_factory=dict[str, tuple[str, float]])
     """Token → node and lease in seconds of who waits, by arrival."""
 
@@ -54,6 +56,7 @@ class Locks:
             node, lease = lock.line.pop(token)
             if token == asking or self._outbox.is_connected(node):
                 lock.token, lock.fence, lock.ends = token, self._fence.above(now), now + lease * 1000
+                lock.node, lock.since = node, now
                 if token != asking:
                     self._outbox.post(node, LockGranted(token, lock.fence))
                 return
@@ -75,6 +78,20 @@ class Locks:
             self._hand_on(session, lock, now)
         self._outbox.send()
         return held
+
+    def look(self, session: str, now: float) -> LockStanding:
+        lock = self._locks.get(session)
+        if lock is None:
+            return LockStanding()
+        if lock.ends <= now:
+            return LockStanding(waiting=len(lock.line))
+        return LockStanding(
+            left=(lock.ends - now) / 1000,
+            waiting=len(lock.line),
+            fence=lock.fence,
+            node=lock.node,
+            since=int(lock.since),
+        )
 
     def drop(self, session: str) -> None:
         self._locks.pop(session, None)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from am2z_trio.model.errors import JobStalledError
 from am2z_trio.model.records import STALLED, FailedJob, RenewAnswer, Standing, TickAnswer, told_of_failure
-from am2z_trio.store.agreed import APART, CALM
+from am2z_trio.store.agreed import APART, CALM, LATEST
 from am2z_trio.store.ports import BATCH
 
 from .claim import Claiming
@@ -19,6 +20,9 @@ from .ledger import Ledger
 from .queues import Queues
 from .retention import Records
 from .states import States
+
+REST: Final = 3600.0
+"""Most seconds between two beats of a node that rests."""
 
 
 class Nodes:
@@ -41,14 +45,19 @@ class Nodes:
         self._claiming = claiming
         self._queues = queues
         self._states = states
+        self.schedule_in: Callable[[float], float | None] = lambda now: None
+        """Seconds until the next schedule is due."""
 
     def join(self, node: str, now: float, grace: float | None = None) -> None:
         self._leases.take(node, now, grace)
+        self._ledger.end_rest()
 
     def leave(self, node: str, now: float) -> None:
         self._queues.leave(node)  # first: what goes back now must wake somebody else
         for job_id in list(self._holdings.of(node)):
-            self._holdings.return_job(self._ledger.jobs[job_id], "release", now)
+            job = self._ledger.jobs[job_id]
+            if self._holdings.return_job(job, "release", now):
+                job.note(now, "left", node)
         self._holdings.drop(node)
         self._queues.unserve_all(node, now)
         self._leases.give_up(node)
@@ -65,7 +74,21 @@ class Nodes:
             every = max(every, CALM)
         found = self.tick(node, now) if leases.turn_to_look(now, every) else None
         wait = leases.wait(now, every, calm=calm)
-        return RenewAnswer(lost=False, found=found, wait=wait, held=self._count(node))
+        due = self.schedule_in(now)
+        return RenewAnswer(lost=False, found=found, wait=wait, held=self._count(node), schedule_in=due)
+
+    def rest(self, node: str, now: float, wake: Callable[[], object]) -> float:
+        ledger = self._ledger
+        was_quiet, ledger.quiet = ledger.quiet, True
+        if not was_quiet or any(name != node for name in self._leases.names()):
+            return 0.0
+        due = min(self._records.next_to_go(), self._states.next_to_expire())
+        seconds = min((due - now) / 1000, REST)
+        if seconds <= LATEST:
+            return 0.0
+        ledger.wake_resting = wake
+        self._leases.prolong(node, seconds)
+        return seconds
 
     def _count(self, node: str) -> int:
         return len(self._holdings.of(node))
@@ -83,7 +106,7 @@ class Nodes:
             more = more or name in self._leases
         self._queues.sweep(now)
         self._states.expire(now)
-        self._ledger.deliver()
+        self._ledger.send_off()
         return TickAnswer(lost=lost, reaped=reaped, more=more, failed=sorted(failed, key=lambda job: job.id))
 
     def _reap(self, name: str, now: float, most: int, failed: list[FailedJob]) -> int:
@@ -93,6 +116,7 @@ class Nodes:
         for job_id in taken:
             job = self._ledger.jobs[job_id]
             job.stalls += 1
+            self._ledger.tally(job, "stalled")
             if job.stalls > job.max_stalled and job.cancel_reason is None:
                 failed.append(self._fail(job, name, now))
             elif job.stalls > 1:
@@ -115,8 +139,9 @@ class Nodes:
         """It was lost with its node more often than its queue allows."""
         self._holdings.drop_claim(job, None)
         self._endings.end_job(job, "stall", now, reason="stalled")
-        told = told_of_failure(job.attempt, f"{JobStalledError.code}\n{STALLED}")
-        self._ledger.outbox.tell("job:failed", job, now, node, told)
+        why = f"{JobStalledError.code}\n{STALLED}"
+        job.note(now, "failed", node, why)
+        self._ledger.outbox.tell("job:failed", job, now, node, told_of_failure(job.attempt, why))
         spec = job.spec
         return FailedJob(id=spec.id, processor=spec.processor, session=spec.session, attempt=job.attempt)
 

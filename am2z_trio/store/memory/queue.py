@@ -54,6 +54,8 @@ class Queue:
     """Dead letters, by when they go."""
     done: dict[str, float] = field(default_factory=dict[str, float])
     """Completed jobs whose number is limited, by when they completed."""
+    recent: OrderedDict[str, None] = field(default_factory=OrderedDict[str, None])
+    """Jobs that have ended and whose records are kept, the newest last."""
     parked: dict[str, tuple[bool, float, int]] = field(default_factory=dict[str, tuple[bool, float, int]])
     """Nodes that wait for work, each with whether it claims calls only, since when, and how many jobs, below
     0, it takes unasked: the first one is woken, or given a job."""
@@ -67,8 +69,11 @@ class Queue:
     def has_work(self) -> bool:
         return bool(self.waiting or self.ready or self.prioritised)
 
-    def put(self, entry: Entry, session: str, priority: int, arrival: int, *, front: bool) -> None:
-        """Let a job wait: by its priority, in its session's turn, or with all the others."""
+    def put(
+        self, entry: Entry, session: str, priority: int, arrival: int, *, front: bool, first: bool
+    ) -> None:
+        """Let a job wait: by its priority, in its session's turn, which may be the `first` one, or with all
+        the others."""
         if priority:
             self.prioritised[entry[0]] = (priority, arrival)
             heapq.heappush(self._by_priority, (priority, arrival, entry[0]))
@@ -76,10 +81,15 @@ class Queue:
             if session not in self.by_session:
                 self.by_session[session] = Line()
                 self.ready[session] = None
-                self.ready.move_to_end(session, last=not front)
+                self.ready.move_to_end(session, last=not first)
             self.by_session[session].push(entry, front=front)
         else:
             self.waiting.push(entry, front=front)
+
+    def serve_next(self, session: str) -> None:
+        """Let a session's turn come before the others', if it has jobs that wait and may be active."""
+        if session in self.ready:
+            self.ready.move_to_end(session, last=False)
 
     @property
     def has_calls(self) -> bool:

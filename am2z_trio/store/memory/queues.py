@@ -19,10 +19,11 @@ from am2z_trio.model.records import (
 from .leases import Leases
 from .ledger import Ledger
 from .retention import Records
+from .samples import Samples
 
 
 @dataclass(slots=True)
-class _Announced:
+class Announced:
     """A queue that somebody has announced."""
 
     info: QueueInfo
@@ -36,11 +37,15 @@ class _Announced:
 
 
 class Queues:
-    def __init__(self, ledger: Ledger, records: Records, leases: Leases) -> None:
+    def __init__(self, ledger: Ledger, records: Records, leases: Leases, samples: Samples) -> None:
+        self._samples = samples
         self._ledger = ledger
         self._records = records
         self._leases = leases
-        self._announced: dict[str, _Announced] = {}
+        self._announced: dict[str, Announced] = {}
+
+    def announced(self, queue: str) -> Announced | None:
+        return self._announced.get(queue)
 
     # --- which there are, and who serves them -----------------------------------------------
 
@@ -50,7 +55,7 @@ class Queues:
             if known is not None and not serves:
                 known.submitted_to = now
                 continue
-            known = self._announced.setdefault(info.queue, _Announced(info))
+            known = self._announced.setdefault(info.queue, Announced(info))
             known.info, known.is_retired = info, False
             if not serves:
                 known.submitted_to = now
@@ -64,7 +69,7 @@ class Queues:
             known = self._announced.get(queue)
             if known is not None:
                 self._unserve(known, node, now)
-                if retire and not self._workers(known, now):
+                if retire and not self.workers(known, now):
                     known.is_retired = True
 
     def leave(self, node: str) -> None:
@@ -77,19 +82,19 @@ class Queues:
             self._unserve(known, node, now)
 
     @staticmethod
-    def _unserve(known: _Announced, node: str, now: float) -> None:
+    def _unserve(known: Announced, node: str, now: float) -> None:
         if node in known.servers:
             known.servers.remove(node)
             known.served = now
 
-    def _workers(self, known: _Announced, now: float) -> int:
+    def workers(self, known: Announced, now: float) -> int:
         """Live nodes that serve the queue."""
         return len(known.servers - self._leases.seem_dead(now)) if known.servers else 0
 
     def known_queues(self, now: float) -> list[QueueInfo]:
         found: list[QueueInfo] = []
         for known in self._announced.values():
-            workers = self._workers(known, now)
+            workers = self.workers(known, now)
             lately = not known.is_retired and now - known.served <= ANNOUNCED_LATELY * 1000
             found.append(msgspec.structs.replace(known.info, workers=workers, known=workers > 0 or lately))
         return found
@@ -98,7 +103,7 @@ class Queues:
         known = self._announced.get(queue)
         if known is None:
             return ForgetAnswer(known=False)
-        left, workers = self._jobs_left(queue, now), self._workers(known, now)
+        left, workers = self._jobs_left(queue, now), self.workers(known, now)
         if not left and not workers:
             self._drop(queue)
         return ForgetAnswer(known=True, jobs=left, workers=workers)
@@ -111,6 +116,7 @@ class Queues:
     def _drop(self, queue: str) -> None:
         del self._announced[queue]
         self._ledger.queues.pop(queue, None)
+        self._samples.forget(queue)
 
     # --- what is in them --------------------------------------------------------------------
 
@@ -131,7 +137,12 @@ class Queues:
             delayed=counts.get("later", 0),
             cancelled=counts.get("cancelled", 0),
             dead=len(queue.dead),
-            workers=0 if known is None else self._workers(known, now),
+            workers=0 if known is None else self.workers(known, now),
+            retried=counts.get("retried", 0),
+            stalled=counts.get("stalled", 0),
+            fenced=counts.get("fenced", 0),
+            conflicts=counts.get("conflicts", 0),
+            expired=counts.get("expired", 0),
         )
 
     # --- who is woken for them --------------------------------------------------------------

@@ -30,11 +30,15 @@ class Records:
         job = self._ledger.jobs.get(job_id)
         if job is None or job.forget_at > now:
             return job
+        self._drop(job)
+        return None
+
+    def _drop(self, job: JobRecord) -> None:
+        job_id, queue = job.spec.id, self._ledger.queue(job.queue)
         del self._ledger.jobs[job_id]
-        queue = self._ledger.queue(job.queue)
         queue.dead.pop(job_id, None)
         queue.done.pop(job_id, None)
-        return None
+        queue.recent.pop(job_id, None)
 
     def collect(self, now: float) -> None:
         """Drop records that have had their time: a bounded number per operation, the rest with the next."""
@@ -43,6 +47,10 @@ class Records:
                 return
             _, job_id = heapq.heappop(self._forget)
             self.known(job_id, now)
+
+    def next_to_go(self) -> float:
+        """When `collect` may have something to drop; `inf`: never."""
+        return self._forget[0][0] if self._forget else inf
 
     def retain(self, job: JobRecord, now: float, *, dead: bool) -> float:
         """Keep the record of a job that has ended for as long as it may be asked for; returns the seconds."""
@@ -63,6 +71,30 @@ class Records:
         if count is not None:
             self._trim(queue.dead if dead else queue.done, count, now)
         return age
+
+    def note_end(self, job: JobRecord, now: float) -> None:
+        """List it with those that have ended; what is beyond their number goes with its record."""
+        most, recent = self._ledger.settings.recent, self._ledger.queue(job.queue).recent
+        if not most:
+            return
+        recent[job.spec.id] = None
+        over = min(len(recent) - most, self._ledger.budget.trimmed)
+        for _ in range(over):
+            self._ledger.budget.trimmed -= 1
+            oldest, _ = recent.popitem(last=False)
+            self._go_early(self._ledger.jobs[oldest], now)
+
+    def _go_early(self, job: JobRecord, now: float) -> None:
+        """Its record goes, a minute after its end, unless somebody has asked for it by more than a number of
+        the newest: by an id of his own, a time, a call that may be made again, or as a dead letter."""
+        asked = job.named or job.on_complete is not None or job.on_fail is not None or job.spec.parent
+        if asked or job.failed_at or job.revived or job.status not in TERMINAL:
+            return
+        until = job.ended + KEPT * 1000
+        if until <= now:
+            self._drop(job)
+        elif until < job.forget_at:
+            self.keep_until(job, until)
 
     def _asked_for(self, job: JobRecord, dead: bool) -> tuple[float, int | None]:
         """Seconds for which its record is kept, and beside how many others."""

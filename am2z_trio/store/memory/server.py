@@ -10,25 +10,36 @@ from __future__ import annotations
 from am2z_trio.store.ports import StoreSettings
 
 from .breakers import Breakers
+from .bulks import Bulks
+from .census import Census
+from .chronicle import Chronicles
 from .claim import Claiming
+from .control import Introductions
 from .dead_letters import DeadLetters
 from .endings import Endings
 from .enqueue import Enqueuing
+from .facts import Facts
 from .fence import Fence
 from .handoff import Handoff
 from .holdings import Holdings
 from .jobs import Jobs
 from .leases import Leases
 from .ledger import Ledger
+from .listing import Listing
 from .locks import Locks
+from .logs import JobLogs
 from .nodes import Nodes
 from .outbox import Outbox
 from .queues import Queues
 from .retention import Records
+from .samples import Samples
+from .schedules import Schedules
 from .sessions import Sessions
 from .settle import Settling
+from .silences import Silences
 from .states import States
 from .turns import Turns
+from .waits import Waits
 
 
 class MemoryServer:
@@ -39,13 +50,17 @@ class MemoryServer:
 
     def __init__(self, settings: StoreSettings | None = None) -> None:
         settings = settings or StoreSettings()
+        self._loop: object = None
+        self._ahead = 0.0
         fence = Fence()
         # What operations share: each stands on those above it.
-        self.outbox = outbox = Outbox()
+        self.chronicles = chronicles = Chronicles(settings.event_history or 0)
+        self.outbox = outbox = Outbox(chronicles)
         self.ledger = ledger = Ledger(settings, outbox, fence)
         self.turns = turns = Turns(ledger)
         records = Records(ledger)
-        self.endings = endings = Endings(ledger, turns, records)
+        self.waits = waits = Waits(ledger)
+        self.endings = endings = Endings(ledger, turns, records, waits)
         leases = Leases(settings, outbox)
         self.held = held = Holdings(ledger, leases, turns, endings)
         # The operations, by subject.
@@ -53,11 +68,30 @@ class MemoryServer:
         self.states = states = States(settings, locks)
         self.claiming = claiming = Claiming(ledger, leases, turns, endings, held, states)
         handoff = Handoff(ledger, leases, held, claiming)
-        self.enqueuing = Enqueuing(ledger, records, turns, endings, handoff)
-        self.settling = Settling(ledger, turns, endings, held, states)
-        self.jobs = Jobs(ledger, records, endings)
+        self.enqueuing = enqueuing = Enqueuing(ledger, records, turns, endings, handoff)
+        self.settling = Settling(ledger, turns, endings, held, states, waits)
+        self.jobs = jobs = Jobs(ledger, turns, records, endings)
+        self.logs = JobLogs(ledger, records)
         self.dead_letters = DeadLetters(ledger, records)
-        self.sessions = Sessions(ledger, endings, held, locks)
-        self.breakers = Breakers()
-        self.queues = queues = Queues(ledger, records, leases)
+        self.listing = Listing(ledger, records, held)
+        self.sessions = Sessions(ledger, endings, held, locks, states, waits)
+        self.breakers = breakers = Breakers()
+        self.bulks = Bulks()
+        self.silences = Silences()
+        self.schedules = Schedules(jobs, enqueuing)
+        self.census = Census(ledger, leases, breakers)
+        self.samples = samples = Samples(ledger)
+        self.queues = queues = Queues(ledger, records, leases, samples)
+        self.introductions = introductions = Introductions(leases, held, outbox)
+        self.facts = Facts(ledger, leases, turns, held, queues, breakers, introductions)
         self.nodes = Nodes(ledger, records, leases, endings, held, claiming, queues, states)
+        self.nodes.schedule_in = self.schedules.wait
+
+    def time_of_day(self, loop: object, ahead: float) -> float:
+        """Seconds by which the time of day is ahead of this loop's clock, as a node sees it that comes now.
+
+        It never goes back within a loop: a virtual clock may be days ahead of the one on the wall by now.
+        """
+        self._ahead = max(self._ahead, ahead) if loop is self._loop else ahead
+        self._loop = loop
+        return self._ahead

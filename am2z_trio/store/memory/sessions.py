@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from math import inf
 
+from am2z_trio.model.checks import require
 from am2z_trio.model.records import SESSION_STOPPED, CancelRequest, SessionCounts, SessionStopped
 from am2z_trio.model.transitions import TERMINAL
+from am2z_trio.model.views.sessions import SessionNames, SessionRow
 from am2z_trio.store.agreed import ENDED_BY_STOP, STOPS_KEPT
 
 from .endings import Endings
 from .holdings import Holdings
 from .ledger import Ledger
 from .locks import Locks
+from .states import States
+from .waits import Waits
 
 
 class Sessions:
-    def __init__(self, ledger: Ledger, endings: Endings, holdings: Holdings, locks: Locks) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        endings: Endings,
+        holdings: Holdings,
+        locks: Locks,
+        states: States,
+        waits: Waits,
+    ) -> None:
         self._ledger = ledger
         self._endings = endings
         self._holdings = holdings
         self._locks = locks
+        self._states = states
+        self._waits = waits
         self._stops: dict[str, int] = {}
         """Sessions by the number of their last stop, the oldest first."""
 
@@ -30,6 +46,37 @@ class Sessions:
         found = [self._ledger.jobs[job_id].status for job_id in self._ledger.live.get(session, ())]
         return SessionCounts(
             waiting=found.count("waiting"), active=found.count("active"), delayed=found.count("later")
+        )
+
+    def page(self, cursor: str, most: int) -> SessionNames:
+        """Those with jobs, by when they got the first of them."""
+        require(
+            cursor == "" or cursor.isdecimal(), "cursor", cursor, "must be one that an earlier page has named"
+        )
+        first, all_of_them = int(cursor or 0), len(self._ledger.live)
+        found = list(islice(self._ledger.live, first, first + most))
+        behind = str(first + most) if first + most < all_of_them else ""
+        return SessionNames(sessions=found, of=all_of_them, cursor=behind)
+
+    def row(self, session: str, now: float) -> SessionRow:
+        """As it is shown."""
+        jobs = [self._ledger.jobs[id] for id in self._ledger.live.get(session, ())]
+        found = [job.status for job in jobs]
+        state, expires = self._states.read(session, now), self._states.expires(session)
+        return SessionRow(
+            session=session,
+            waiting=found.count("waiting"),
+            active=found.count("active"),
+            delayed=found.count("later"),
+            jobs=len(jobs),
+            looked_at=len(jobs),
+            nodes=tuple(sorted({job.node for job in jobs if job.status == "active"})),
+            stopping=self._ledger.is_stopping(session, now),
+            version=state.version,
+            size=len(state.blob) if state.exists else None,
+            created=state.created,
+            updated=state.updated,
+            expires=int(expires) if state.exists and expires < inf else 0,
         )
 
     def stops(self, sessions: Sequence[str]) -> list[int]:
@@ -87,6 +134,7 @@ class Sessions:
         ledger = self._ledger
         ledger.stopping.pop(session, None)
         self._locks.drop(session)
+        self._waits.drop_mail(session)
         stopped = SessionStopped(session, ledger.fence.above(now), node)
         self._stops.pop(session, None)
         self._stops[session] = stopped.number

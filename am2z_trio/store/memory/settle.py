@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from am2z_trio.model.records import SESSION_STOPPED, SettleAnswer, Settlement, told_of_failure
+from am2z_trio.model.records import SESSION_STOPPED, Author, SettleAnswer, Settlement, told_of_failure
+from am2z_trio.model.transitions import Transition
 
 from .endings import Endings
 from .holdings import Holdings
@@ -12,17 +13,25 @@ from .job import JobRecord
 from .ledger import Ledger
 from .states import States
 from .turns import Turns
+from .waits import Waits
 
 
 class Settling:
     def __init__(
-        self, ledger: Ledger, turns: Turns, endings: Endings, holdings: Holdings, states: States
+        self,
+        ledger: Ledger,
+        turns: Turns,
+        endings: Endings,
+        holdings: Holdings,
+        states: States,
+        waits: Waits,
     ) -> None:
         self._ledger = ledger
         self._turns = turns
         self._endings = endings
         self._holdings = holdings
         self._states = states
+        self._waits = waits
 
     def settle(self, settlements: Sequence[Settlement], now: float) -> list[SettleAnswer]:
         answers = [self._settle(settlement, now) for settlement in settlements]
@@ -40,6 +49,8 @@ class Settling:
         if job.token != token:
             if not self._holdings.is_resumable(job, token):
                 self._holdings.take_stall_back(job, token)
+                self._ledger.tally(job, "fenced")
+                job.note(now, "refused", "", f"{token}\n{outcome}")
                 return SettleAnswer(status="fenced")
             self._holdings.resume_claim(job)
         if not self._ledger.are_recorded(settlement.builds_on):
@@ -49,6 +60,8 @@ class Settling:
             return conflict
         if outcome in ("released", "conflicted"):
             return self._hand_back(settlement, job, now)
+        if outcome == "parked":
+            return self._park(settlement, job, now)
         if outcome == "retry":
             if job.cancel_reason is None and self._ledger.is_stopping(job.spec.session, now):
                 job.cancel_reason = SESSION_STOPPED
@@ -64,27 +77,44 @@ class Settling:
         if commit.expected is not None:
             current = self._states.read(session, now)
             if commit.expected != current.mark or self._turns.is_anothers(commit.turn, job):
+                self._ledger.tally(job, "conflicts")
+                job.note(now, "conflict", job.node, f"\nit is version {current.version}")
                 return SettleAnswer(status="conflict", current=current)
-        self._states.commit(session, commit.blob, commit.checksum, now)
+        by = Author(node=job.node, job=job.spec.id, token=job.token)
+        self._states.commit(session, commit.blob, commit.checksum, now, by)
         return None
 
     def _hand_back(self, settlement: Settlement, job: JobRecord, now: float) -> SettleAnswer:
         """Others may run it, or this node at another time."""
-        outcome, holdings = settlement.outcome, self._holdings
+        outcome, holdings, node = settlement.outcome, self._holdings, job.node
         if settlement.delay > 0:
             due = now + settlement.delay * 1000
             returned = holdings.return_job(job, "release_later", now, outcome, due=due)
         else:
             returned = holdings.return_job(job, "release", now, outcome)
+        if returned:
+            job.note(now, outcome, node, settlement.reason if outcome == "released" else "")
         if outcome == "conflicted" and returned:
             job.conflicts += 1
             job.turn = settlement.reason or job.turn
         return SettleAnswer(status="applied", outcome=outcome if returned else "cancelled")
 
+    def _park(self, settlement: Settlement, job: JobRecord, now: float) -> SettleAnswer:
+        """It comes back when what it waits for is there."""
+        keys = settlement.reason.split("\n")
+        due = self._waits.parked_until(job, keys, now)
+        transition: Transition = "release" if due is None else "release_later"
+        returned = self._holdings.return_job(job, transition, now, "parked", due=due)
+        if returned:
+            self._waits.keep(job, keys)
+        return SettleAnswer(status="applied", outcome="parked" if returned else "cancelled")
+
     def _retry(self, settlement: Settlement, job: JobRecord, now: float) -> SettleAnswer:
         ledger = self._ledger
         node = self._holdings.drop_claim(job, "retry")
         ledger.outbox.tell("job:retrying", job, now, node, told_of_failure(job.attempt, settlement.reason))
+        ledger.tally(job, "retried")
+        job.note(now, "retry", node, settlement.reason)
         job.attempt += 1
         job.conflicts = 0
         job.errors = settlement.result or job.errors
@@ -103,6 +133,7 @@ class Settling:
             end_job(job, "complete", now, result=settlement.result)
         elif outcome == "failed":
             end_job(job, "fail", now, result=settlement.result)
+            job.note(now, "failed", node, settlement.reason)
         else:
             reason = "" if outcome == "retry" else settlement.reason
             reason = reason or job.cancel_reason or ""
@@ -118,7 +149,10 @@ class Settling:
         job = self._ledger.claimed(job_id, token)
         if job is None:
             return False
-        job.progress = progress
+        if job.reported and job.progress == progress:
+            # What is said already is said again by nobody: this very call may have been sent twice.
+            return True
+        job.progress, job.reported = progress, True
         self._ledger.outbox.tell("job:progress", job, now, job.node, {"progress": progress})
         self._ledger.deliver()
         return True

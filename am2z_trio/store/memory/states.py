@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from am2z_trio.model.records import StateRecord, StateWrite, WriteAnswer
+from am2z_trio.model.records import Author, StateRecord, StateWrite, WriteAnswer
 from am2z_trio.store.agreed import RECEIPT_TTL, RECEIPTS, RECEIPTS_SEEN
 from am2z_trio.store.ports import BATCH, StoreSettings
 
@@ -43,6 +43,11 @@ class States:
         found = self._sessions.get(session)
         return NOTHING if found is None else self._as_of(found, now)
 
+    def expires(self, session: str) -> float:
+        """When the session's state does; `inf`: never."""
+        found = self._sessions.get(session)
+        return inf if found is None else found.expires
+
     def _as_of(self, session: _Session, now: float) -> StateRecord:
         """The record; an expired one keeps only its version. Taken away when somebody looks."""
         if session.expires <= now:
@@ -51,7 +56,7 @@ class States:
             session.history.clear()
         return session.record
 
-    def commit(self, session: str, blob: bytes, checksum: str, now: float) -> StateRecord:
+    def commit(self, session: str, blob: bytes, checksum: str, now: float, by: Author) -> StateRecord:
         """Write the next version, unconditionally."""
         found = self._sessions.setdefault(session, _Session())
         before = self._as_of(found, now)
@@ -61,6 +66,7 @@ class States:
             blob=blob,
             created=before.created if before.exists else int(now),
             updated=int(now),
+            by=by,
         )
         ttl = self._settings.state_ttl if found.ttl is None else found.ttl
         self._expires(session, found, inf if ttl is None else now + ttl * 1000)
@@ -88,7 +94,7 @@ class States:
         if write.blob:
             if write.ttl is not None:
                 found.ttl = write.ttl
-            current = self.commit(write.session, write.blob, write.checksum, now)
+            current = self.commit(write.session, write.blob, write.checksum, now, Author(node=node))
         else:
             current = StateRecord(version=current.version + 1, updated=int(now))
             found.record, found.expires = current, inf
@@ -123,6 +129,10 @@ class States:
             session = self._sessions.get(name)
             if session is not None:
                 self._as_of(session, now)
+
+    def next_to_expire(self) -> float:
+        """When `expire` may have something to take away; `inf`: never."""
+        return self._expiries[0][0] if self._expiries else inf
 
     def _expires(self, name: str, session: _Session, at: float) -> None:
         """Let a state expire at a time; `inf`: never."""

@@ -22,6 +22,7 @@ from am2z_trio.model.records import (
     ForgetAnswer,
     JobView,
     LockAnswer,
+    LockStanding,
     Permit,
     QueueInfo,
     QueueLimits,
@@ -36,9 +37,32 @@ from am2z_trio.model.records import (
     TickAnswer,
     WriteAnswer,
 )
-from am2z_trio.store.ports import BreakerStep, Listener, ReviveAnswer, StateStore
+from am2z_trio.store.ports import (
+    BreakerStep,
+    BulkStore,
+    Chronicle,
+    ControlStore,
+    InspectionStore,
+    Listener,
+    LogStore,
+    ReviveAnswer,
+    ScheduleStore,
+    SilenceStore,
+    StateStore,
+    WaitStore,
+)
+from am2z_trio.store.ports.samples import SampleStore
 
+from .bulks import MemoryBulks
+from .chronicle import NodeChronicle
+from .control import MemoryControl
+from .inspection import MemoryInspection
+from .logs import MemoryLogs
+from .samples import NodeSamples
+from .schedules import MemorySchedules
 from .server import MemoryServer
+from .silences import MemorySilences
+from .waits import MemoryWaits
 
 
 class MemoryStore:
@@ -66,10 +90,23 @@ class MemoryStore:
         self._host: Host | None = None
         self._offset = 0.0
         self.states: StateStore = _States(node, self._server, self._checkpoint, self._now)
+        self.bulks: BulkStore = MemoryBulks(self._server.bulks, self._checkpoint, self._now)
+        self.inspection: InspectionStore = MemoryInspection(self._server, self._checkpoint, self._now)
+        self.silences: SilenceStore = MemorySilences(self._server.silences, self._checkpoint, self._now)
+        self.logs: LogStore = MemoryLogs(self._server.logs, self._checkpoint, self._now)
+        self.waits: WaitStore = MemoryWaits(self._server.waits, self._checkpoint, self._now)
+        self.samples: SampleStore = NodeSamples(
+            node, self._server.samples, self._server.census, self._checkpoint, self._now
+        )
+        self.control: ControlStore = MemoryControl(
+            node, self._server.introductions, self._checkpoint, self._now
+        )
+        self.chronicle: Chronicle = NodeChronicle(self._server.chronicles, self._checkpoint, self._now)
+        self.schedules: ScheduleStore = MemorySchedules(self._server.schedules, self._checkpoint, self._now)
 
     async def run(self, listener: Listener, *, task_status: TaskStatus) -> None:
         self._host = host = current_host()
-        self._offset = time.time() - host.now()
+        self._offset = self._server.time_of_day(host.current_loop(), time.time() - host.now())
         self._ending = host.event()
         self._server.outbox.connect(self._node, listener)
         self._server.endings.on_ending.append(self._on_ending)
@@ -151,6 +188,10 @@ class MemoryStore:
     async def cancel(self, job: str, reason: str) -> str | None:
         await self._checkpoint()
         return self._server.jobs.cancel(job, reason, self._now())
+
+    async def promote(self, job: str) -> str | None:
+        await self._checkpoint()
+        return self._server.jobs.promote(job)
 
     def cancel_nowait(self, job: str, reason: str) -> None:
         self._server.jobs.cancel(job, reason, self._now())
@@ -247,6 +288,9 @@ class MemoryStore:
         await self._checkpoint()
         return self._server.nodes.renew(self._node, self._now(), look_every)
 
+    def rest(self, wake: Callable[[], object]) -> float:
+        return self._server.nodes.rest(self._node, self._now(), wake)
+
     async def tick(self, *, reap: bool = True) -> TickAnswer:
         await self._checkpoint()
         return self._server.nodes.tick(self._node, self._now(), reap=reap)
@@ -265,7 +309,7 @@ class MemoryStore:
 
     async def publish(self, events: Sequence[Event]) -> None:
         await self._checkpoint()
-        self._server.outbox.publish(events)
+        self._server.outbox.publish(events, self._now())
         self._server.outbox.send()
 
     async def watch_events(self, on: bool) -> None:
@@ -331,6 +375,10 @@ class _States:
     async def release(self, session: str, token: str, lease: float) -> bool:
         await self._checkpoint()
         return self._locks.release(session, token, self._now())
+
+    async def lock_standing(self, session: str) -> LockStanding:
+        await self._checkpoint()
+        return self._locks.look(session, self._now())
 
     def release_nowait(self, session: str, token: str, lease: float) -> None:
         self._locks.release(session, token, self._now())

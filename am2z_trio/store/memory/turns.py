@@ -46,6 +46,15 @@ class Turns:
     def stands_in_line(self, job: JobRecord) -> bool:
         return (job.place, job.spec.id) in self.lines.get(job.turn, {}).get(job.queue, ())
 
+    def go_first(self, job: JobRecord) -> None:
+        """One that stands in line is the next to have the turn."""
+        line = self.lines[job.turn][job.queue]
+        if line[0][1] != job.spec.id:
+            line.remove((job.place, job.spec.id))
+            # 0 is the place of one that has not been there.
+            job.place = line[0][0] - 1 or -1
+            line.insert(0, (job.place, job.spec.id))
+
     def leave_line(self, job: JobRecord) -> None:
         """A job has ended before it had its turn. If it was about to take it, the next one is."""
         if job.turn and not self.step_out_of_line(job):

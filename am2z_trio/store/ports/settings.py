@@ -20,5 +20,11 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds without a subscriber on its inbox after which a node counts as dead; each node's own counts."""
     state_ttl: float | None = None
     """Seconds after its last write at which a session's state expires; `None`: never."""
+    recent: int = 1_000_000
+    """Newest ended jobs of a queue that are listed. The records of others go before their time, where nothing
+    else was asked for; 0: none is listed, and nothing goes by number."""
     state_history: int = 0
     """Earlier states that are kept per session."""
+    event_history: int | None = None
+    """Entries that the history of events is to have, from now on, whoever writes them; 0: none are written.
+    `None`: as it was said last."""

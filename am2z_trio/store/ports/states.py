@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from am2z_trio.model.records import LockAnswer, StateRecord, StateWrite, WriteAnswer
+from am2z_trio.model.records import LockAnswer, LockStanding, StateRecord, StateWrite, WriteAnswer
 
 
 class StateStore(Protocol):
@@ -55,6 +55,10 @@ class StateStore(Protocol):
 
         `lease` is what it was acquired with. Returns whether the lock was still held.
         """
+        ...
+
+    async def lock_standing(self, session: str) -> LockStanding:
+        """Look at the session's lock. Changes nothing, and is no place in line."""
         ...
 
     def release_nowait(self, session: str, token: str, lease: float) -> None:

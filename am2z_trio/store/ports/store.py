@@ -9,7 +9,6 @@ from am2z_trio.concurrency import TaskStatus
 from am2z_trio.concurrency.told import GiveUp, Told
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.events import Event
-from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
     UNLIMITED,
     Bulk,
@@ -20,22 +19,28 @@ from am2z_trio.model.records import (
     EnqueueAnswer,
     ForgetAnswer,
     JobView,
-    Permit,
     QueueInfo,
     QueueLimits,
     QueueStats,
-    RenewAnswer,
     SessionCounts,
     SettleAnswer,
     Settlement,
-    Standing,
-    TickAnswer,
 )
 
+from .breakers import Breakers
+from .bulks import BulkStore
+from .chronicle import Chronicle
+from .control import ControlStore
+from .inspection import InspectionStore
 from .listener import Listener
+from .logs import LogStore
+from .nodes import Nodes
+from .samples import SampleStore
+from .schedules import ScheduleStore
+from .silences import SilenceStore
 from .states import StateStore
+from .waits import WaitStore
 
-BreakerStep = Literal["enter", "succeed", "fail"]
 ReviveAnswer = Literal["queued", "stopped", "gone", "unreadable"]
 """`stopped`: its session is being stopped; `gone`: there is no such dead letter; `unreadable`: nothing is
 left of its record that could be run."""
@@ -127,7 +132,10 @@ class Jobs(Protocol):
         granted the job, and `fenced` from then on; one that its node gave up (leave) is `fenced` at once.
         `released` and `conflicted` go to the front of their queue, or come back after `delay` seconds;
         `conflicted` counts in the next grant, and takes the turn that `reason` names from then on.
-        `retry`, `released` and `conflicted` of a job whose cancellation was requested end it as cancelled.
+        `parked` comes back when one of the waits that `reason` names is over, or has its signal, or at the
+        job's deadline; at once where that is so already. It is `later` until then.
+        `retry`, `released`, `conflicted` and `parked` of a job whose cancellation was requested end it as
+        cancelled.
 
         Linearization point per job: its token is retired.
         """
@@ -169,6 +177,15 @@ class Jobs(Protocol):
 
         Returns the status it had before (`None`: no such job). The request also outlives a node
         that dies before it hears of it.
+        """
+        ...
+
+    async def promote(self, job: str) -> str | None:
+        """Have a job begin next that waits or is delayed: now, without its priority, before all else that
+        waits of its session, or of those without one; and its session's turn comes first. Before a turn
+        (`turn_of`) it is the next one. What holds its queue up holds it up, too.
+
+        Returns the status it had before (`None`: no such job); nothing is done where that is another one.
         """
         ...
 
@@ -238,14 +255,6 @@ class Sessions(Protocol):
         ...
 
 
-class Breakers(Protocol):
-    """Circuits, which all nodes share."""
-
-    async def breaker(self, processor: str, step: BreakerStep, policy: CircuitBreaker) -> Permit:
-        """One step of the processor's circuit breaker, as `policy.breaker` says."""
-        ...
-
-
 class Queues(Protocol):
     """Which there are, who serves them, and what is in them."""
 
@@ -292,67 +301,6 @@ class Queues(Protocol):
         ...
 
 
-class Nodes(Protocol):
-    """Leases, and claims as the store has them."""
-
-    async def join(self) -> None:
-        """Take a lease, so as to claim. What it holds it keeps; `reconcile` says what that is."""
-        ...
-
-    async def leave(self) -> None:
-        """Give the lease back; jobs it still holds go back to their queues, no budget used."""
-        ...
-
-    def beat(self) -> None:
-        """The event loop gets on: a job has ended. What keeps the lease beside it may go on. Never waits."""
-        ...
-
-    async def renew(self, *, look_every: float) -> RenewAnswer:
-        """Renew the lease, if this node has one, keep the time by which everything is due, and look where it
-        is this node's turn (`tick`).
-
-        All nodes together look once in `look_every` seconds, the shortest that any of them says, and when a
-        node that seems dead has had its grace; 0: this node does not look. One beside which no other holds a
-        claim asks and looks every 0.75 s at most, if there are few.
-        """
-        ...
-
-    async def tick(self, *, reap: bool = True) -> TickAnswer:
-        """Renew the lease, and look now: give dead nodes' jobs back (if `reap`), wake stuck queues.
-
-        A node is dead when its lease has passed, or when nobody has listened to its inbox for its
-        `disconnect_grace`; but nobody is for a while after a node was heard whose own lease was in its last
-        third: store or network may have been away for all.
-        A job that comes back from a dead node has `stalls` + 1; beyond its `max_stalled` it fails, and the
-        answer names it: no other node will. For
-        the second time and further ones, jobs come back one by one. A call that completes takes its
-        parent's `stalls` away; a node that is not dead after all (`reconcile`, `settle`) takes away the
-        one that was counted for it.
-        Bounded work per call: where dead nodes have more jobs than one call takes, the answer says so, and
-        any number of nodes may go on at once.
-        """
-        ...
-
-    async def reconcile(self, claims: Sequence[tuple[str, str]]) -> list[Standing]:
-        """How the claims stand, by job id and token, that this node believes to hold.
-
-        One that was taken away since the node seemed dead is given back if nobody else was granted the job:
-        it is `held`, under the same token. If somebody was, it is `lost`. Its stall is taken back either
-        way, unless it has made a dead letter. Bounded steps, each replay-safe.
-
-        Linearization point of giving back: the token is in the job's record again.
-        """
-        ...
-
-    async def holdings(self) -> list[tuple[str, str]]:
-        """Every claim that this node holds as the store has it, by job id and token.
-
-        What is granted or settled while this is read may be told or not. One that the node does not know,
-        with no claim call under way that could bring it, is handed back by settling it as `released`.
-        """
-        ...
-
-
 class Events(Protocol):
     """What is told to all nodes, and kept nowhere."""
 
@@ -368,10 +316,27 @@ class Events(Protocol):
 class Store(Jobs, DeadLetters, Sessions, Breakers, Queues, Nodes, Events, Protocol):
     """All of one namespace, seen from one node."""
 
-    @property
-    def states(self) -> StateStore:
-        """The namespace's session states, seen from the same node."""
-        ...
+    states: StateStore
+    """The namespace's session states, seen from the same node."""
+    inspection: InspectionStore
+    """What an operator asks."""
+    bulks: BulkStore
+    """Actions on many jobs, and how far they have come."""
+    silences: SilenceStore
+    """Findings that nobody is to hear of for a while."""
+    chronicle: Chronicle
+    """What is written down of what happened."""
+    logs: LogStore
+    """What jobs have logged."""
+    waits: WaitStore
+    """What jobs wait for that no other job brings."""
+    control: ControlStore
+    """The namespace's nodes, seen from this one."""
+
+    samples: SampleStore
+    """What nodes have counted of its queues."""
+    schedules: ScheduleStore
+    """What is to run again and again."""
 
     async def run(self, listener: Listener, *, task_status: TaskStatus) -> None:
         """Serve until cancelled; `started()` once the node's inbox is open.

@@ -1,7 +1,13 @@
 """The store on Redis: every operation is one script, or one command.
 
 * `store` - which script for which call
-* `states` - session states and locks, on the same link
+* `logs` - what jobs have logged, on the same link
+* `silences` - findings that are silenced
+* `schedules` - what runs again and again
+* `inspection` - what an operator asks; with it `facts`, what decides whether a job is granted next
+* `states` - session states and locks, on the same link; `samples` - what nodes have counted
+* `listing` - jobs in lists, as the scripts pack them
+* `chronicle` - what is written down of what happened
 * `link` - one node's connections, what arrives, and the thread that keeps its lease
 * `checks` - what a server is asked before a node runs on it
 * `arguments`, `rows` - records to what scripts take, and what they answer to records

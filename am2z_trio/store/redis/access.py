@@ -18,7 +18,8 @@ should not have, and 7.0 is the first to know it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -26,7 +27,6 @@ import msgspec
 from am2z_trio.model.errors import AccessDeniedError
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.wire.resp import Argument, is_denied
-from am2z_trio.wire.scripts import Script
 
 from . import scripts
 from .keys import TEMPLATES, anchor, spell
@@ -49,22 +49,17 @@ CHANNELS: Final = ("inbox", "stops", "events")
 _CALL: Final = re.compile(r"\b(?:redis|server)\.p?call\('([A-Z]+)'(?:, '(NUMSUB)')?")
 
 
-def _used(all_scripts: Iterable[Script]) -> list[str]:
-    found = {
-        f"{name}|{part}".lower() if part else name.lower()
-        for script in all_scripts
-        for name, part in _CALL.findall(script.source)
-    }
-    return sorted(found)
+@cache
+def in_scripts() -> tuple[str, ...]:
+    """The commands that the scripts use, as rules name them."""
+    found = _CALL.findall(scripts.library().source + scripts.PROBE.source)
+    return tuple(sorted({f"{name}|{part}".lower() if part else name.lower() for name, part in found}))
 
-
-IN_SCRIPTS: Final = _used(value for value in vars(scripts).values() if isinstance(value, Script))
-"""The commands that the scripts use, as rules name them."""
 
 # How each of them is tried: what follows the key.
 _KEY_ONLY: Final = (
-    *("exists", "get", "hkeys", "hlen", "hrandfield", "incr", "llen", "lpop", "persist", "pttl", "scard"),
-    *("smembers", "spop", "srandmember", "zcard", "zpopmin", "unlink", "del"),
+    *("exists", "get", "hgetall", "hkeys", "hlen", "hrandfield", "incr", "llen", "lpop", "persist"),
+    *("pttl", "rpop", "scard", "smembers", "spop", "srandmember", "zcard", "zpopmin", "unlink", "del"),
 )
 _MORE: Final[dict[str, tuple[Word, ...]]] = {
     **dict.fromkeys(_KEY_ONLY, ()),
@@ -72,12 +67,15 @@ _MORE: Final[dict[str, tuple[Word, ...]]] = {
     **dict.fromkeys(("hset", "hsetnx"), ("f", "v")),
     **dict.fromkeys(("hscan", "lindex", "sscan"), (0,)),
     **dict.fromkeys(("incrby", "pexpire"), (1000,)),
-    **dict.fromkeys(("lpush", "lpushx", "rpush", "sadd", "sismember", "smismember", "srem"), ("m",)),
-    **dict.fromkeys(("zrem", "zscore"), ("m",)),
-    **dict.fromkeys(("ltrim", "zcount", "zrange", "zrangebyscore", "zremrangebyrank", "zrevrange"), (0, 0)),
+    **dict.fromkeys(("lpos", "lpush", "lpushx", "rpush", "sadd", "sismember", "smismember", "srem"), ("m",)),
+    **dict.fromkeys(("zrank", "zrem", "zscore"), ("m",)),
+    **dict.fromkeys(("lrange", "ltrim", "zcount", "zrange", "zrangebyscore"), (0, 0)),
+    **dict.fromkeys(("zremrangebyrank", "zrevrange"), (0, 0)),
     "hincrby": ("f", 1),
     "set": ("", "PX", 1000),
     "zadd": (0, "m"),
+    "xadd": ("*", "f", "v"),
+    **dict.fromkeys(("xrange", "xrevrange"), ("-", "+", "COUNT", 1)),
 }
 _FIRST: Final = ("set",)
 _LAST: Final = ("unlink", "del")
@@ -93,7 +91,9 @@ def least_acl(prefix: str = "am2z", *, cluster: bool = False, functions: bool = 
     of Redis 6.2, which has none and refuses rules about them. Workers, clients and state managers need the
     same.
     """
-    commands = sorted({*IN_SCRIPTS, *WIRE, *(CLUSTER if cluster else ()), *(FUNCTIONS if functions else ())})
+    commands = sorted(
+        {*in_scripts(), *WIRE, *(CLUSTER if cluster else ()), *(FUNCTIONS if functions else ())}
+    )
     nothing = ("resetkeys", "resetchannels", "-@all")
     return [*nothing, *_keys(prefix), _channels(prefix), *(f"+{command}" for command in commands)]
 
@@ -113,7 +113,7 @@ class Probe:
         self._prefix = prefix
         key = spell(prefix, "probe")
         tried: list[tuple[str, tuple[Word, ...]]] = []
-        for command in (*_FIRST, *(c for c in IN_SCRIPTS if c not in (*_FIRST, *_LAST)), *_LAST):
+        for command in (*_FIRST, *(c for c in in_scripts() if c not in (*_FIRST, *_LAST)), *_LAST):
             tried.append((f"+{command}", _words(command, key, prefix)))
         for kind in CHANNELS:
             channel = spell(prefix, kind, "probe")

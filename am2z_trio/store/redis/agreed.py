@@ -11,10 +11,22 @@ from typing import Final
 
 from am2z_trio.model.options import MAX_PRIORITY, QueueOptions
 from am2z_trio.model.records import agreed as records
+from am2z_trio.model.views.jobs import MOST_TEXT, MOST_TRAIL
 from am2z_trio.store import agreed as stores
 from am2z_trio.store.ports import BATCH
 
-__all__ = ["BATCH", "MAX_PRIORITY", "MAX_STALLED", "POSTED_BYTES", "PUSHED_BYTES", "REPLY_BYTES", "rendered"]
+__all__ = [
+    "BATCH",
+    "MAX_PRIORITY",
+    "MAX_STALLED",
+    "MOST_ORIGINS",
+    "MOST_TEXT",
+    "MOST_TRAIL",
+    "POSTED_BYTES",
+    "PUSHED_BYTES",
+    "REPLY_BYTES",
+    "rendered",
+]
 
 REPLY_BYTES: Final = 4 * 1024 * 1024
 """Bytes of payloads after which a script stops and answers; its caller asks for the rest. One payload more
@@ -27,6 +39,16 @@ is behind by 32 MB, or by 8 MB for a minute (`client-output-buffer-limit pubsub`
 POSTED_BYTES: Final = 256 * 1024
 """Bytes of messages to one node in one script after which outcomes are not sent but fetched, and bytes of one
 PUBLISH."""
+
+NOTED_FOR: Final = 3600.0
+"""Seconds for which what is written down is known when it is sent again."""
+
+GROUPED_BYTES: Final = 32 * 1024
+"""Bytes of ids, and of what is told of some of them alone, after which events that are alike begin another
+group."""
+
+MOST_ORIGINS: Final = 4096
+"""Bytes of names of nodes that wait for a job, where it is shown."""
 
 MAX_STALLED: Final = QueueOptions().max_stalled_count
 """How often a plain job may be lost with its worker: its record does not say so."""

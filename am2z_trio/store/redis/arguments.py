@@ -12,7 +12,8 @@ import msgspec
 
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.errors import ValidationError
-from am2z_trio.model.events import Event
+from am2z_trio.model.events import Event, EventGroup
+from am2z_trio.model.limits import MAX_KEPT_EVENT_BYTES
 from am2z_trio.model.options import Retention
 from am2z_trio.model.records import (
     NO_STATE,
@@ -20,9 +21,11 @@ from am2z_trio.model.records import (
     EarlyOutcome,
     Enqueue,
     JobSpec,
+    Labels,
     QueueLimits,
     Settlement,
     debounce_name,
+    labels_of,
     plain_name,
     turn_of,
 )
@@ -50,6 +53,7 @@ class MoreOfJob(NamedTuple):
     keep: Argument
     outcomes: Argument
     only_asked: Argument
+    labels: Argument
 
 
 class ManyJobs(NamedTuple):
@@ -91,13 +95,15 @@ def of_enqueue(job: Enqueue) -> tuple[Argument, ...]:
         and not (spec.parent or spec.depth or spec.state == NO_STATE)
         and not (job.priority or job.delay or job.max_size or job.again or job.joins or job.debounce)
         and job.deadline is None
+        and job.expires is None
         and job.max_stalled == agreed.MAX_STALLED
         and job.on_complete is None
         and job.on_fail is None
-        and not (job.builds_on or job.only_asked)
+        and not (job.builds_on or job.only_asked or job.sender or job.lifo)
     )
-    if not plain:
-        return (*head, "+", *_more(job))
+    labels = labels_of(job) if job.tags or spec.trace or spec.schedule else None
+    if not plain or labels is not None:
+        return (*head, "+", *_more(job, labels))
     if spec.session:
         return (*head, "@", spec.session, plain_name(spec.session))
     return (*head, "")
@@ -144,15 +150,23 @@ def of_limits(limits: QueueLimits) -> tuple[Argument, ...]:
     return limits.starts, milliseconds(limits.per), delays, limits.most_active, limits.per_session
 
 
-def of_events(events: Sequence[Event]) -> list[bytes]:
-    """Events as they are published, with the time of one that says none."""
+def of_events(events: Sequence[Event]) -> list[tuple[bytes, bytes]]:
+    """Events as they are told, with the time of one that says none, and as they are written down; nothing
+    where that is the same."""
     now = int(time.time() * 1000)
+    groups = map(EventGroup.of, events)
+    timed = (group if group.at else msgspec.structs.replace(group, at=now) for group in groups)
     try:
-        return [
-            encode_record(event if event.at else msgspec.structs.replace(event, at=now)) for event in events
-        ]
+        return [(told, _in_short(group, told)) for group in timed for told in (encode_record(group),)]
     except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
         raise ValidationError(f"the event's data cannot be sent: {error}") from error
+
+
+def _in_short(group: EventGroup, encoded: bytes) -> bytes:
+    if len(encoded) <= MAX_KEPT_EVENT_BYTES:
+        return b""
+    short = group.in_short()
+    return b"" if short is group else encode_record(short)
 
 
 def milliseconds(seconds: float) -> int:
@@ -182,7 +196,7 @@ def _around(spec: JobSpec) -> tuple[bytes, bytes, bytes]:
     return opening + version, processor + session, b"".join(others)
 
 
-def _more(job: Enqueue) -> MoreOfJob:
+def _more(job: Enqueue, labels: Labels | None) -> MoreOfJob:
     spec = job.spec
     return MoreOfJob(
         processor=spec.processor,
@@ -190,18 +204,27 @@ def _more(job: Enqueue) -> MoreOfJob:
         skey=plain_name(spec.session) if spec.session else "",
         priority=job.priority,
         delay=milliseconds(job.delay),
-        deadline=-1 if job.deadline is None else max(0, milliseconds(job.deadline)),
+        deadline=_deadline(job),
         max_stalled=job.max_stalled,
         turn="" if spec.state != NO_STATE else "=" if spec.parent else f"={turn_of(spec)}",
         most=job.max_size,
-        parent=spec.parent,
-        depth=spec.depth or "",
+        parent=job.sender or spec.parent,
+        depth="-" if job.sender else spec.depth or "",
         again=_again(job),
         debounce=debounce_name(job) if job.debounce else "",
         keep=_keep(job),
         outcomes=_outcomes(job.builds_on),
-        only_asked=1 if job.only_asked else "",
+        only_asked="<" if job.lifo else 1 if job.only_asked else "",
+        labels="" if labels is None else encode_record(labels),
     )
+
+
+def _deadline(job: Enqueue) -> Argument:
+    """When it must have ended, and before that begun."""
+    ends = None if job.deadline is None else max(0, milliseconds(job.deadline))
+    if job.expires is not None:
+        return f"{milliseconds(job.expires)}<{'' if ends is None else ends}"
+    return -1 if ends is None else ends
 
 
 def _outcomes(told: Sequence[EarlyOutcome]) -> Argument:

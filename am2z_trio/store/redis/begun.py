@@ -16,6 +16,9 @@ from am2z_trio.wire.scripts import Script
 
 from . import arguments, scripts
 
+Kept = tuple[int, int]
+"""For how many ms the records of ended jobs are kept, and of how many of a queue."""
+
 Read = Callable[[list[Any]], Any]
 """Makes answers of what a script has returned."""
 
@@ -31,21 +34,21 @@ class Records(NamedTuple):
 
 
 def enqueue_call(
-    clock: Argument, ttl: int, node: str, jobs: Sequence[Enqueue], at_rest: Collection[str] = ()
+    clock: Argument, kept: Kept, node: str, jobs: Sequence[Enqueue], at_rest: Collection[str] = ()
 ) -> Records:
     """The call that accepts these jobs; `at_rest` as the port has it."""
     records = list(map(arguments.of_enqueue, jobs))
-    first = (clock, ttl, secrets.token_hex(4), node, "\n".join(at_rest))
+    first = (clock, *kept, secrets.token_hex(4), node, "\n".join(at_rest))
     return Records(scripts.ENQUEUE, first, records, [len(job.spec.state) for job in jobs])
 
 
 def settle_call(
-    clock: Argument, ttl: int, commits: Sequence[Argument], settlements: Sequence[Settlement]
+    clock: Argument, kept: Kept, commits: Sequence[Argument], settlements: Sequence[Settlement]
 ) -> Records:
     """The call that settles jobs so; `commits`: what is said of all of their states."""
     sizes = [len(one.result) + (0 if one.commit is None else len(one.commit.blob)) for one in settlements]
     records = list(map(arguments.of_settlement, settlements))
-    return Records(scripts.SETTLE, (clock, ttl, *commits), records, sizes)
+    return Records(scripts.SETTLE, (clock, *kept, *commits), records, sizes)
 
 
 class Begun:

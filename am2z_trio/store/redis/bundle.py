@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
-from typing import Final
+from typing import Final, NamedTuple
 
 from am2z_trio.wire.scripts import Library, Script, function_of
 
@@ -24,11 +25,15 @@ GROUND: Final = ("spoilt", "clock")
 """What all steps use."""
 
 STEPS: Final = (
-    *("values", "sessions", "outbox", "parked", "line", "record", "early", "children", "retention"),
-    *("turns", "ending", "ghosts", "leaving", "claims", "handoff", "losses", "states", "grants", "servers"),
-    *("registry", "absent", "renewal", "looking"),
+    *("values", "sessions", "outbox", "parked", "line", "record", "schedules", "trail", "early", "waits"),
+    *("children", "retention", "recent", "turns", "ending", "ghosts", "leaving", "claims", "handoff"),
+    *("losses", "states", "grants", "servers", "registry", "samples", "absent", "renewal", "looking"),
+    *("shown", "places"),
 )
 """The files of steps, one concept each, behind those that they use."""
+
+CALLED: Final = {"enqueue_jobs": "jobs/enqueue", "cancel_job": "jobs/cancel"}
+"""Scripts whose work others do, too, by the names that they call them by."""
 
 LIBRARIES: Final = "am2z_"
 """What the name of every library of ours begins with; the digest of its text follows."""
@@ -36,7 +41,7 @@ LIBRARIES: Final = "am2z_"
 _QUOTED: Final = r"'(?:\\.|[^'\\\n])*'"
 
 # What a call begins with. The server is among it: it is another one while a library is read.
-_PLAIN: Final = r"(?:\{\}|nil|\d+|[A-Z_]+|redis|server\.pcall)"
+_PLAIN: Final = r"(?:\{\}|nil|false|\d+|[A-Z_]+|redis|server\.pcall)"
 _OWN: Final = re.compile(rf"local (?P<names>[a-z_]\w*(?:, [a-z_]\w*)*) = (?P<values>{_PLAIN}(?:, {_PLAIN})*)")
 _CONSTANT: Final = re.compile(r"local [A-Z]")
 
@@ -54,22 +59,27 @@ class Bundler:
     def __init__(self, agreed: Mapping[str, str]) -> None:
         self._agreed = agreed
         self._names = re.compile(rf"{_QUOTED}|(?<![.\w])(?:{'|'.join(agreed)})\b")
-        self._bodies: dict[str, str] = {}
         self._sent: dict[str, Signature] = {}
-        self._written: dict[str, str] = {}
         self._scripts: list[Script] = []
 
     def script(self, name: str, sent: Signature) -> Script:
-        """The script of a file, `subject/what`."""
-        body = read(name)
-        require_same(name, body, sent)
-        written = self.assembled(body)
-        made = Script(name, self.spelled(written), least=len(sent.front), step=sent.step)
+        """The script of a file, `subject/what`. The file is read when the text is wanted: a program that
+        never asks a server does not wait for that."""
+        made = Script(
+            name,
+            lambda: self.spelled(self.assembled(self._body(name))),
+            least=len(sent.front),
+            step=sent.step,
+        )
         self._sent[name] = sent
-        self._written[name] = written
-        self._bodies[name] = body
         self._scripts.append(made)
         return made
+
+    def _body(self, name: str) -> str:
+        """What the file of a script says. `TypeError` if it reads other arguments than it is sent."""
+        body = read(name)
+        require_same(name, body, self._sent[name])
+        return body
 
     def signature(self, script: Script) -> Signature:
         """What a script is sent."""
@@ -77,7 +87,7 @@ class Bundler:
 
     def written(self, script: Script) -> str:
         """A script's text with keys and agreed values as its author wrote them."""
-        return self._written[script.name]
+        return self.assembled(self._body(script.name))
 
     def spelled(self, written: str) -> str:
         """A text with keys and agreed values in place of their names."""
@@ -92,12 +102,13 @@ class Bundler:
         """
         ground = _ground()
         shared = ground + _steps()
-        wanted, used = words(body), set[int]()
-        while found := [n for n, (names, _) in enumerate(shared) if n not in used and names & wanted]:
+        functions = [_as_function(name) for name in CALLED if name in words(body)]
+        wanted, used = words("\n".join((body, *functions))), set[int]()
+        while found := [n for n, one in enumerate(shared) if n not in used and one.names & wanted]:
             used.update(found)
-            wanted.update(*(words(shared[n][1]) for n in found))
-        below = [shared[n][1] for n in sorted(used) if n < len(ground)]
-        above = [shared[n][1] for n in sorted(used) if n >= len(ground)]
+            wanted.update(*(shared[n].uses for n in found))
+        below = [shared[n].text for n in sorted(used) if n < len(ground)]
+        above = [shared[n].text for n in sorted(used) if n >= len(ground)] + functions
         inner = "\n".join((*above, "local function run()", body, "end", "return run()"))
         if above:
             inner = f"local function steps()\n{inner}\nend\nreturn steps()"
@@ -105,46 +116,68 @@ class Bundler:
 
     def library(self) -> Library:
         """A library of all scripts made so far, which from now on know it."""
-        texts = [text for _, text in _ground() + _steps()]
+        texts = [one.text for one in _ground() + _steps()]
         own = [found for text in texts if (found := _OWN.fullmatch(text))]
         constants = [text for text in texts if _CONSTANT.match(text)]
         rest = [text for text in texts if not _CONSTANT.match(text) and not _OWN.fullmatch(text)]
         lines = [
             "local loading, KEYS, ARGV, anchor = redis",
-            *constants,
             *(f"local {one['names']}" for one in own),
             "local function begin(keys, args)",
             "KEYS, ARGV, anchor = keys, args, keys[1]",
             *(f"{one['names']} = {one['values']}" for one in own),
             "end",
+            # For the names of all these there is no room beside those of the steps.
+            "local function library()",
+            *constants,
             *rest,
+            *map(_as_function, CALLED),
         ]
-        for name, body in self._bodies.items():
+        for name in self._sent:
+            body = self._body(name)
             lines += [f"loading.register_function('NAME_{function_of(name)}', function(keys, args)"]
             lines += ["begin(keys, args)", body, "end)"]
+        lines += ["end", "library()"]
         text = self.spelled("\n".join(lines))
         name = LIBRARIES + hashlib.sha256(text.encode()).hexdigest()[:16]
         return Library(name, f"#!lua name={name}\n" + text.replace("NAME_", f"{name}_"), self._scripts)
 
 
-def _ground() -> list[tuple[set[str], str]]:
-    return [one for name in GROUND for one in statements(read(f"steps/{name}"))]
+def _as_function(name: str) -> str:
+    """A script as a function of what it is sent."""
+    return f"local function {name}(ARGV)\n{read(CALLED[name])}\nend"
 
 
-def _steps() -> list[tuple[set[str], str]]:
-    return [one for name in STEPS for one in statements(read(f"steps/{name}"))]
+class Statement(NamedTuple):
+    """A piece of Lua that others use."""
+
+    names: set[str]
+    """What it is about."""
+    uses: set[str]
+    """The names in it, its own included."""
+    text: str
 
 
-def statements(source: str) -> list[tuple[set[str], str]]:
-    """The statements of a file of steps, each with the names that it is about. One ends where the next line
-    begins that is neither indented nor an end."""
+@cache
+def _ground() -> tuple[Statement, ...]:
+    return tuple(one for name in GROUND for one in statements(read(f"steps/{name}")))
+
+
+@cache
+def _steps() -> tuple[Statement, ...]:
+    return tuple(one for name in STEPS for one in statements(read(f"steps/{name}")))
+
+
+def statements(source: str) -> list[Statement]:
+    """The statements of a file of steps. One ends where the next line begins that is neither indented nor an
+    end."""
     texts = list[str]()
     for line in source.splitlines():
         if line.startswith((" ", "end", "}")):
             texts[-1] += "\n" + line
         elif line and not line.startswith("--"):
             texts.append(line)
-    return [(_names(text), text) for text in texts]
+    return [Statement(_names(text), words(text), text) for text in texts]
 
 
 def _names(statement: str) -> set[str]:

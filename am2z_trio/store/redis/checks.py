@@ -76,7 +76,7 @@ async def forget_libraries(commands: RedisClient) -> None:
         return
     try:
         listed = await commands.call("FUNCTION", "LIST", "LIBRARYNAME", f"{LIBRARIES}*")
-        names = {one[b"library_name"].decode() for one in listed} - {scripts.LIBRARY.name}
+        names = {one[b"library_name"].decode() for one in listed} - {scripts.library().name}
         for name in names if len(names) >= KEPT_LIBRARIES else ():
             await commands.call("FUNCTION", "DELETE", name)
     except ServerReplyError as error:

@@ -9,6 +9,7 @@ from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.logs import Log
 
 from . import scripts
+from .begun import Kept
 from .link import RedisLink
 
 logger: Final = Log("am2z_trio.store")
@@ -18,10 +19,9 @@ PAUSE: Final = 0.005
 
 
 class Endings:
-    def __init__(self, link: RedisLink, ttl: int) -> None:
-        """`ttl`: for how many ms results are kept."""
+    def __init__(self, link: RedisLink, kept: Kept) -> None:
         self._link = link
-        self._ttl = ttl
+        self._kept = kept
         self._under_way = False
 
     def go_on(self) -> None:
@@ -32,7 +32,7 @@ class Endings:
     async def _end_children(self) -> None:
         link, host = self._link, current_host()
         try:
-            while await link.eval(scripts.END_CHILDREN, link.clock, self._ttl, link.node):
+            while await link.eval(scripts.END_CHILDREN, link.clock, *self._kept, link.node):
                 await host.sleep(PAUSE)
         except AM2ZError as error:
             logger.warning("what ended jobs had called is ended later: %s", error)

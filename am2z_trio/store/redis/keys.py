@@ -7,8 +7,10 @@ several keys of a slot that is on its way to another node, until all of it is th
 
 | key | type | holds |
 |---|---|---|
-| `job:<id>` | hash | spec, status, queue, origin, session; claim; outcome; what only some have, and `more` |
+| `job:<id>` | hash | spec, status, queue, origin, session, times, claim, outcome; of some more, and `more` |
 | `children:<id>` | set | ids of the jobs it has called |
+| `waits:<id>` | hash | what it waits for and has waited for, beside jobs; signals sent to it |
+| `called:<id>` | set | the same of a job that has ended, for as long as its record is kept |
 | `doomed:<number>` | set | ids of what a job that has ended had called, and has yet to end with it |
 | `ending` | list | numbers of these sets, the job, why, and until when outcomes are kept |
 | `ending:turn` | string | the node whose turn it is to go on with them |
@@ -24,12 +26,16 @@ several keys of a slot that is on its way to another node, until all of it is th
 | `q:<queue>:lot` | zset | nodes parked on the queue; those that claim calls only come last |
 | `q:<queue>:dead` | zset | ids of dead letters, by when they go |
 | `q:<queue>:done` | zset | ids of completed jobs, where their number is limited |
+| `q:<queue>:recent` | list | ids of jobs that have ended, newest first; once for each time |
 | `q:<queue>:starts` | zset | tokens by when they were granted, where a rate limit counts them |
 | `q:<queue>:running` | hash | session → its active jobs here, where their number is limited |
 | `q:<queue>:blocked` | zset | sessions with jobs waiting here and as many active as may be: as many |
 | `q:<queue>:back` | zset | active jobs that have their calls' outcomes and go on when there is room again |
 | `q:<queue>@<t>:line` | zset | ids that wait here for a turn that another job has, by when they came to it |
 | `q:<queue>:meta` | hash | names, counts by status, arrivals; its limits; when it was served last (`seen`) |
+| `q:<queue>:fresh` | hash | when the slot that goes on began (`slot`), and figure → its value so far |
+| `q:<queue>:samples` | stream | slots that are over: by when they began, `s`: figures, packed |
+| `q:<queue>:archive` | stream | periods that are over, which slots are added up to |
 | `q:<queue>:servers` | set | nodes that serve the queue |
 | `queues` | zset | announced queues, in order of their first announcement |
 | `nodes` | zset | nodes that may claim, by lease deadline; -1: being reaped |
@@ -44,11 +50,15 @@ several keys of a slot that is on its way to another node, until all of it is th
 | `node:<n>:active` | hash | id → token of the node's claims |
 | `node:<n>:claims` | hash | queue → the last claim call and what it granted |
 | `node:<n>:serves` | set | queues that the node serves |
+| `node:<n>:flushed` | string | number of the node's last flush of figures |
+| `node:<n>:info` | hash | who the node is, as it says itself (`info`) |
 | `node:<n>` | channel | the node's inbox |
-| `session:<s>` | hash | version, sha256, blob, times, TTL; `gone`: why none |
+| `session:<s>` | hash | version, sha256, blob, times, TTL, who wrote it (`by`); `gone`: why none |
 | `session:<s>:receipts` | hash | node → its last write of the session's state, and what it became |
 | `session:<s>:history` | list | earlier states, newest first |
 | `session:<s>:jobs` | set | ids of the session's jobs that have not ended |
+| `session:<s>:signals` | hash | signals sent to the session that no job has taken yet |
+| `awaiting:<s>:<name>` | zset | the session's jobs that wait for signals of that name, by arrival |
 | `turn:<t>` | hash | the job that works on the session's state now; queues in which others wait |
 | `sessions` | hash | sessions that have such jobs, and their ids as text |
 | `expiries` | zset | sessions by the time their state expires |
@@ -57,6 +67,12 @@ several keys of a slot that is on its way to another node, until all of it is th
 | `debounce:<queue>:<key>` | string | id of the last job with this key, until it begins or ends |
 | `debounce:<queue>:<key>@<s>` | string | the same for the jobs of one session |
 | `breaker:<p>` | hash | state of a processor's circuit breaker |
+| `bulk:<id>` | hash | how far an action on many jobs has come: its record, and which one that is |
+| `bulks` | zset | ids of these actions, by their beginning |
+| `silences` | hash | findings that are silenced: code and target → until when, by whom, why |
+| `schedules` | zset | schedules by when they are due; `inf`: paused, or at their end |
+| `schedule:<s>` | hash | spec, revision, next time, last run, counts; `paused`: why |
+| `schedule:<s>:runs` | zset | what became of its times, by these |
 | `fence` | string | counts claims and locks: first half of a token, fencing number |
 | `lineage` | string | first half of this history's name: another one once the server was emptied |
 | `guard` | – | the second key of every script; there is none |
@@ -64,10 +80,15 @@ several keys of a slot that is on its way to another node, until all of it is th
 | `spoilt:<key>` | any | what stood where something else belongs, for a week: see `spoilt.lua` |
 | `stopped` | zset | sessions that were stopped lately, by the number of their last stop |
 | `stops` | channel | sessions that are stopped |
+| `log` | stream | the history of events: `g`, a group of them, packed |
+| `log:kept` | string | how many entries the history is to have |
+| `node:<n>:told` | string | which of the node's calls that told events was the last |
+| `audit` | stream | what operators have done: `at` and `entry`, packed; the last ones |
+| `audit:<id>` | string | exists while the entry of this id, sent again, is to be known |
 | `events` | channel | typed events |
 
-Names of queues and sessions, and the keys of debounced jobs, arrive as `plain_name`s. An id may be any text:
-it ends the key, or stands between what nothing else begins and ends with. Times are milliseconds.
+Names of queues, sessions and schedules, and the keys of debounced jobs, arrive as `plain_name`s. An id may be
+any text: it ends the key, or stands between what nothing else begins and ends with. Times are milliseconds.
 """
 
 from __future__ import annotations
@@ -78,6 +99,8 @@ from typing import Final
 TEMPLATES: Final = {
     "job": "job:%s",
     "children": "children:%s",
+    "called": "called:%s",
+    "waits": "waits:%s",
     "doomed": "doomed:%s",
     "ending": "ending",
     "turn": "ending:turn",
@@ -91,12 +114,16 @@ TEMPLATES: Final = {
     "lot": "q:%s:lot",
     "dead": "q:%s:dead",
     "done": "q:%s:done",
+    "recent": "q:%s:recent",
     "starts": "q:%s:starts",
     "running": "q:%s:running",
     "blocked": "q:%s:blocked",
     "back": "q:%s:back",
     "turns": "q:%s:line",
     "meta": "q:%s:meta",
+    "fresh": "q:%s:fresh",
+    "samples": "q:%s:samples",
+    "archive": "q:%s:archive",
     "servers": "q:%s:servers",
     "queues": "queues",
     "nodes": "nodes",
@@ -111,11 +138,15 @@ TEMPLATES: Final = {
     "active": "node:%s:active",
     "claims": "node:%s:claims",
     "serves": "node:%s:serves",
+    "flushed": "node:%s:flushed",
+    "info": "node:%s:info",
     "inbox": "node:%s",
     "session": "session:%s",
     "history": "session:%s:history",
     "receipts": "session:%s:receipts",
     "jobs": "session:%s:jobs",
+    "mail": "session:%s:signals",
+    "awaiting": "awaiting:%s",
     "sessions": "sessions",
     "expiries": "expiries",
     "floor": "turn:%s",
@@ -123,6 +154,12 @@ TEMPLATES: Final = {
     "line": "lock:%s:line",
     "debounce": "debounce:%s",
     "breaker": "breaker:%s",
+    "bulk": "bulk:%s",
+    "bulks": "bulks",
+    "silences": "silences",
+    "schedules": "schedules",
+    "schedule": "schedule:%s",
+    "runs": "schedule:%s:runs",
     "fence": "fence",
     "lineage": "lineage",
     "guard": "guard",
@@ -130,6 +167,11 @@ TEMPLATES: Final = {
     "spoilt": "spoilt:%s",
     "stopped": "stopped",
     "stops": "stops",
+    "log": "log",
+    "kept": "log:kept",
+    "told": "node:%s:told",
+    "audit": "audit",
+    "noted": "audit:%s",
     "events": "events",
 }
 

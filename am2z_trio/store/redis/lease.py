@@ -14,7 +14,6 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-import redis
 
 from am2z_trio.concurrency import current_host
 from am2z_trio.model.errors import RuntimeStateError
@@ -26,6 +25,8 @@ from .scripts import RENEW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import redis
 
 logger: Final = Log("am2z_trio.lease")
 
@@ -85,6 +86,9 @@ class LeaseKeeper:
 
     def run(self) -> None:
         """Renew what the loop does not until stopped, or until the beat has been away too long."""
+        # By this thread: it takes longer than the rest of a program's start.
+        import redis
+
         connection = _connect(self._options, patience=self._lease / 3)
         try:
             while not self._stopped.wait(self._lease / LOOKS):
@@ -118,6 +122,8 @@ class LeaseKeeper:
 
 
 def _connect(options: RedisOptions, *, patience: float) -> redis.Redis:
+    import redis
+
     common: dict[str, Any] = {
         "db": options.db,
         "username": options.username or None,

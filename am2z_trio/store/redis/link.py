@@ -25,7 +25,7 @@ from am2z_trio.wire.client import ConnectionEvent, RedisClient
 from am2z_trio.wire.resp import Argument
 from am2z_trio.wire.scripts import Script
 
-from . import rows, scripts
+from . import messages, scripts
 from .access import Probe
 from .agreed import POSTED_BYTES
 from .begun import Begun, Read, Records
@@ -63,6 +63,7 @@ class RedisLink:
         death: Callable[[], Awaitable[AM2ZError]] | None,
     ) -> None:
         """As `RedisStore` takes them; with `server_clock`, `clock` stands for the server's."""
+        scripts.library()
         self.node = node
         self.keys = script_keys(prefix)
         self.commands: RedisClient | None = None
@@ -74,6 +75,10 @@ class RedisLink:
         self._inbox = spell(prefix, "inbox", node).encode()
         self._stops = spell(prefix, "stops").encode()
         self._events = spell(prefix, "events").encode()
+        self.said_events: int | None = None
+        """Entries that the history of events is to have, as this node says; `None`: it says nothing."""
+        self.kept_events = 0
+        """Entries that it has, as is said in the namespace; 0: none are written."""
         self._given_clock = clock
         self._server_clock = server_clock
         self._death = death
@@ -120,6 +125,8 @@ class RedisLink:
                             missing += self._probe.named(error.message, "+subscribe")
                     if missing:
                         raise self._probe.error(list(dict.fromkeys(missing)), self._options)
+                    said = "" if self.said_events is None else self.said_events
+                    self.kept_events = await self.eval(scripts.AGREE, said)
                     task_status.started()
         finally:
             self.commands = self.pushes = self._listener = self._nursery = None
@@ -189,11 +196,11 @@ class RedisLink:
         if listener is None:
             return
         if channel in (self._inbox, self._stops):
-            for message in rows.inbox(payload):
+            for message in messages.inbox(payload):
                 if not isinstance(message, SessionStopped) or message.by != self.node:
                     listener.on_message(message)
         elif channel == self._events:
-            for event in rows.messages(payload, rows.decode_events, rows.decode_event):
+            for event in messages.events(payload):
                 listener.on_event(event)
 
     def _on_connection(self, which: Literal["commands", "pushes"], event: ConnectionEvent) -> None:
@@ -304,9 +311,11 @@ class RedisLink:
 
     @property
     def clock(self) -> int | str:
-        if self._given_clock is None:
-            return 0
-        return f"t{self._given_clock()}" if self._server_clock else self._given_clock()
+        """As scripts take it; and behind it, how many entries the history of events is to have, if any."""
+        clock: int | str = 0
+        if self._given_clock is not None:
+            clock = f"t{self._given_clock()}" if self._server_clock else self._given_clock()
+        return f"{clock} {self.kept_events}" if self.kept_events else clock
 
     # --- events and health --------------------------------------------------------------------
 

@@ -10,30 +10,25 @@ import msgspec
 
 from am2z_trio.model.codec import NIL, RecordDecoder
 from am2z_trio.model.errors import AM2ZError, ValidationError
-from am2z_trio.model.events import Event
 from am2z_trio.model.integrity import MISSING
 from am2z_trio.model.logs import Log
 from am2z_trio.model.options import QueueOptions
 from am2z_trio.model.records import (
     UNREADABLE,
     WIRE_VERSION,
+    Author,
     BulkAnswer,
-    CancelRequest,
     ClaimAnswer,
     DeadJob,
     Enqueue,
     EnqueueAnswer,
     FailedJob,
     Grant,
-    Handed,
-    InboxMessage,
     JobSpec,
     JobView,
-    LockGranted,
-    MayGoOn,
     QueueInfo,
     QueueStats,
-    SessionStopped,
+    RenewAnswer,
     SettleAnswer,
     Settled,
     SpecHead,
@@ -41,7 +36,6 @@ from am2z_trio.model.records import (
     StateRecord,
     TickAnswer,
     Unreadable,
-    Wake,
 )
 from am2z_trio.model.transitions import TERMINAL, UNDER_WAY, Terminal
 
@@ -49,24 +43,6 @@ logger: Final = Log("am2z_trio.store")
 T = TypeVar("T")
 
 
-class Handoff(msgspec.Struct, frozen=True, array_like=True, tag="handed"):
-    """`Handed` on its way."""
-
-    queue: str
-    left: int
-    id: str
-    token: str
-    remaining: int
-    """Milliseconds to the job's deadline; -1: none."""
-    spec: msgspec.Raw
-
-
-Told = Settled | Wake | Handoff | CancelRequest | MayGoOn | LockGranted | SessionStopped
-decode_inbox: Final = RecordDecoder[list[Told]](list[Told])
-decode_message: Final = RecordDecoder[Told](Told)
-decode_events: Final = RecordDecoder[list[Event]](list[Event])
-decode_event: Final = RecordDecoder[Event](Event)
-_decode_batch: Final = RecordDecoder[list[msgspec.Raw]](list[msgspec.Raw])
 _decode_head: Final = RecordDecoder[SpecHead](SpecHead)
 _decode_options: Final = RecordDecoder[QueueOptions](QueueOptions)
 _decode_spec: Final = RecordDecoder[JobSpec](JobSpec)
@@ -80,7 +56,7 @@ _REFUSALS: Final = {
 }
 _APPLIED: Final = {
     outcome.encode(): SettleAnswer(status="applied", outcome=outcome)
-    for outcome in ("completed", "failed", "cancelled", "retry", "released", "conflicted")
+    for outcome in ("completed", "failed", "cancelled", "retry", "released", "conflicted", "parked")
 }
 _UNSETTLED: Final = {
     b"gone": SettleAnswer(status="gone"),
@@ -102,37 +78,14 @@ def _count(data: bytes) -> int:
         return 0
 
 
-def inbox(payload: bytes) -> list[InboxMessage]:
-    """What a node is told by one message of its channel."""
-    return [
-        _handed(told) if isinstance(told, Handoff) else told
-        for told in messages(payload, decode_inbox, decode_message)
-    ]
-
-
-def _handed(told: Handoff) -> Handed:
-    spec = bytes(told.spec)
-    row = [told.id.encode("utf-8", "surrogateescape"), told.token.encode(), spec, 1, 1, told.remaining]
-    return Handed(told.queue, told.left, claim_answer([b"ok", -1, row]))
-
-
-def messages(payload: bytes, batch: RecordDecoder[list[T]], one: RecordDecoder[T]) -> list[T]:
-    """The messages of a batch. One that cannot be read is dropped; the others are not."""
-    try:
-        return batch(payload)
-    except ValidationError as error:
-        found: list[T] = []
-        try:
-            parts = _decode_batch(payload)
-        except ValidationError:
-            logger.warning("a message that cannot be read was dropped: %s", error)
-            return found
-        for part in parts:
-            try:
-                found.append(one(part))
-            except ValidationError as wrong:
-                logger.warning("a message that cannot be read was dropped: %s", wrong)
-        return found
+def beat_answer(lost: int, wait: int, found: TickAnswer | None, held: int, schedule: int) -> RenewAnswer:
+    return RenewAnswer(
+        lost=bool(lost),
+        wait=wait / 1000,
+        found=found,
+        held=held,
+        schedule_in=None if schedule < 0 else schedule / 1000,
+    )
 
 
 def queue_stats(
@@ -145,6 +98,11 @@ def queue_stats(
     paused: int,
     dead: int,
     workers: int,
+    retried: int,
+    stalled: int,
+    fenced: int,
+    conflicts: int,
+    expired: int,
 ) -> QueueStats:
     return QueueStats(
         waiting=0 if paused else waiting,
@@ -156,6 +114,11 @@ def queue_stats(
         cancelled=cancelled,
         dead=dead,
         workers=workers,
+        retried=retried,
+        stalled=stalled,
+        fenced=fenced,
+        conflicts=conflicts,
+        expired=expired,
     )
 
 
@@ -245,7 +208,8 @@ def claim_answer(answer: list[Any]) -> ClaimAnswer:
     rest = iter(answer[2:])
     for first in rest:
         # A plain job's is no array of its own.
-        row = cast("Sequence[Any]", first if type(first) is list else (first, next(rest), next(rest)))
+        is_plain = type(first) is not list
+        row = (first, next(rest), next(rest)) if is_plain else cast("Sequence[Any]", first)
         try:
             grants.append(grant(*row))
         except ValidationError as error:
@@ -322,7 +286,7 @@ def dead_job(job: str, row: list[bytes]) -> DeadJob:
 
 
 def job_view(job: str, row: list[bytes]) -> JobView:
-    status, attempt, deliveries, stalls, progress, reason, result, digest = row
+    status, attempt, deliveries, stalls, progress, reason, result, digest, processor, session = row
     name: Any = text(status)
     outcome = settled(job, status, reason, result)
     if outcome is None and name not in UNDER_WAY:
@@ -341,6 +305,8 @@ def job_view(job: str, row: list[bytes]) -> JobView:
         progress=done if isfinite(done) else 0.0,
         settled=outcome,
         input=text(digest),
+        processor=text(processor),
+        session=text(session),
     )
 
 
@@ -359,6 +325,12 @@ def tick_answer(
     )
 
 
+def author(by: bytes) -> Author:
+    """Who wrote a state, as the scripts put it down."""
+    node, token, job = [*text(by).split("\n", 2), "", ""][:3]
+    return Author(node=node, job=job, token=token)
+
+
 def state_record(row: Sequence[bytes]) -> StateRecord:
     """Read a row of `read_state.lua`. Not verified: one that was tampered with fails its reader alone."""
     if not row:
@@ -366,13 +338,14 @@ def state_record(row: Sequence[bytes]) -> StateRecord:
     try:
         if len(row) == 2:
             return StateRecord(version=int(row[0]), updated=int(row[1]))
-        version, updated, sha, blob, created = row
+        version, updated, sha, blob, created, by = row
         return StateRecord(
             version=int(version),
             checksum=sha.decode("ascii", "replace") or MISSING,
             blob=blob,
             created=int(created),
             updated=int(updated),
+            by=author(by),
         )
     except ValueError:
         return StateRecord(checksum=MISSING)

@@ -6,7 +6,16 @@ from math import inf
 from typing import Final
 
 from am2z_trio.model.integrity import verified
-from am2z_trio.model.records import LockAnswer, StateRecord, StateWrite, WriteAnswer, plain_name
+from am2z_trio.model.records import (
+    NOBODY,
+    Author,
+    LockAnswer,
+    LockStanding,
+    StateRecord,
+    StateWrite,
+    WriteAnswer,
+    plain_name,
+)
 from am2z_trio.store.ports import StoreSettings
 from am2z_trio.wire.resp import Argument
 
@@ -14,7 +23,7 @@ from . import scripts
 from .agreed import REPLY_BYTES
 from .arguments import milliseconds, require_text
 from .link import RedisLink
-from .rows import state_record
+from .rows import state_record, text
 
 HISTORY_PAGE: Final = 100
 """Most earlier states per call."""
@@ -58,6 +67,7 @@ class RedisStates:
                 checksum=write.checksum,
                 created=int(answer[2]),
                 updated=int(answer[3]),
+                by=Author(node=self._link.node) if write.blob else NOBODY,
             )
             return WriteAnswer(status="applied", current=record)
         if status == b"conflict":
@@ -77,8 +87,7 @@ class RedisStates:
             )
             seen += len(page)
             for entry in page:
-                version, sha, created, updated, blob = [*entry.split(b" ", 4), b"", b"", b"", b""][:5]
-                record = verified(state_record((version, updated, sha, blob, created)), session)
+                record = verified(state_record(_row(entry)), session)
                 # A state that is written meanwhile moves the others on by one.
                 if not found or record.version < found[-1].version:
                     found.append(record)
@@ -109,11 +118,25 @@ class RedisStates:
             await self._link.eval(scripts.RELEASE_LOCK, *self._release_arguments(session, token, lease))
         )
 
+    async def lock_standing(self, session: str) -> LockStanding:
+        left, waiting, *holder = await self._link.eval(scripts.LOOK_AT_LOCK, self._link.clock, _name(session))
+        if not holder:
+            return LockStanding(waiting=waiting)
+        fence, node, since = holder
+        return LockStanding(left=left / 1000, waiting=waiting, fence=fence, node=text(node), since=since)
+
     def release_nowait(self, session: str, token: str, lease: float) -> None:
         self._link.send(scripts.RELEASE_LOCK, self._release_arguments(session, token, lease))
 
     def _release_arguments(self, session: str, token: str, lease: float) -> tuple[Argument, ...]:
         return self._link.clock, _name(session), token, self._link.node, milliseconds(lease)
+
+
+def _row(entry: bytes) -> tuple[bytes, ...]:
+    """An entry of the history, as `read` would answer it."""
+    version, sha, created, updated, length, rest = [*entry.split(b" ", 5), b"", b"", b"", b"", b""][:6]
+    end = int(length) if length.isdigit() else 0
+    return version, updated, sha, rest[end:], created, rest[:end]
 
 
 def _name(session: str) -> str:

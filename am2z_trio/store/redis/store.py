@@ -14,7 +14,6 @@ from am2z_trio.model.codec import encode_record
 from am2z_trio.model.errors import (
     AM2ZError,
 )
-from am2z_trio.model.events import Event
 from am2z_trio.model.logs import Log
 from am2z_trio.model.options import CircuitBreaker
 from am2z_trio.model.records import (
@@ -41,15 +40,40 @@ from am2z_trio.model.records import (
 )
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.store.agreed import ENDED_BY_STOP
-from am2z_trio.store.ports import BATCH, BreakerStep, Listener, ReviveAnswer, StateStore, StoreSettings
+from am2z_trio.store.ports import (
+    BATCH,
+    BreakerStep,
+    BulkStore,
+    Chronicle,
+    ControlStore,
+    InspectionStore,
+    Listener,
+    LogStore,
+    ReviveAnswer,
+    ScheduleStore,
+    SilenceStore,
+    StateStore,
+    StoreSettings,
+    WaitStore,
+)
+from am2z_trio.store.ports.samples import SampleStore
 from am2z_trio.wire.resp import Argument
 
 from . import arguments, rows, scripts
 from .arguments import milliseconds, require_text
 from .begun import enqueue_call, settle_call
+from .bulks import RedisBulks
+from .chronicle import RedisChronicle
+from .control import RedisControl
 from .endings import Endings
+from .inspection import RedisInspection
 from .link import RedisLink
+from .logs import RedisLogs
+from .samples import RedisSamples
+from .schedules import RedisSchedules
+from .silences import RedisSilences
 from .states import RedisStates
+from .waits import RedisWaits
 from .witness import Witness
 
 logger: Final = Log("am2z_trio.store")
@@ -84,15 +108,22 @@ class RedisStore:
             node, options, prefix=prefix, clock=clock, server_clock=elapsed is not None, death=death
         )
         self._witness = Witness() if elapsed is None else Witness(elapsed)
-        self._ttl = int(settings.result_ttl * 1000)
-        self._lease = int(settings.lease * 1000)
-        self._grace = milliseconds(settings.disconnect_grace)
-        self._endings = Endings(self.link, self._ttl)
+        self._kept = (int(settings.result_ttl * 1000), settings.recent)
+        self._lease, self._grace = int(settings.lease * 1000), milliseconds(settings.disconnect_grace)
+        self._endings = Endings(self.link, self._kept)
         self._states = RedisStates(self.link, settings)
-
-    @property
-    def states(self) -> StateStore:
-        return self._states
+        self.states: StateStore = self._states
+        self.bulks: BulkStore = RedisBulks(self.link)
+        self.control: ControlStore = RedisControl(self.link, prefix)
+        self.inspection: InspectionStore = RedisInspection(self.link)
+        self.silences: SilenceStore = RedisSilences(self.link)
+        self.logs: LogStore = RedisLogs(self.link)
+        self.waits: WaitStore = RedisWaits(self.link)
+        self.samples: SampleStore = RedisSamples(self.link)
+        self.chronicle: Chronicle = (told := RedisChronicle(self.link, settings.event_history))
+        self.publish = told.publish
+        self.beat, self.ping = self.link.beat, self.link.ping
+        self.schedules: ScheduleStore = RedisSchedules(self.link, self._kept)
 
     async def run(self, listener: Listener, *, task_status: TaskStatus) -> None:
         await self.link.run(listener, task_status=task_status)
@@ -100,17 +131,16 @@ class RedisStore:
     # --- jobs ---------------------------------------------------------------------------------
 
     async def enqueue(self, jobs: Sequence[Enqueue], at_rest: Collection[str] = ()) -> list[EnqueueAnswer]:
-        call = enqueue_call(self.link.clock, self._ttl, self.link.node, jobs, at_rest)
+        call = enqueue_call(self.link.clock, self._kept, self.link.node, jobs, at_rest)
         return rows.enqueue_answers(jobs, await self.link.eval_records(*call))
 
     def begin_enqueue(self, jobs: Sequence[Enqueue], told: Told) -> GiveUp | None:
-        call = enqueue_call(self.link.clock, self._ttl, self.link.node, jobs)
+        call = enqueue_call(self.link.clock, self._kept, self.link.node, jobs)
         return self.link.begin_records(call, partial(rows.enqueue_answers, jobs), told)
 
     async def enqueue_bulk(self, bulk: Bulk) -> BulkAnswer:
-        first = enqueue_call(self.link.clock, self._ttl, self.link.node, ()).first
-        args = arguments.of_bulk(bulk)
-        return rows.bulk_answer(await self.link.eval(scripts.ENQUEUE, *first, *args))
+        first = enqueue_call(self.link.clock, self._kept, self.link.node, ()).first
+        return rows.bulk_answer(await self.link.eval(scripts.ENQUEUE, *first, *arguments.of_bulk(bulk)))
 
     async def claim(
         self,
@@ -124,20 +154,18 @@ class RedisStore:
     ) -> ClaimAnswer:
         answer = await self.link.eval(
             scripts.CLAIM,
-            *(self.link.clock, self.link.node, queue, seq, limit, secrets.token_hex(4), self._ttl),
+            *(self.link.clock, self.link.node, queue, seq, limit, secrets.token_hex(4), *self._kept),
             *arguments.of_limits(limits),
-            1 if calls_only else 0,
-            in_a_row,
-            unasked,
+            *(1 if calls_only else 0, in_a_row, unasked),
         )
         return rows.claim_answer(answer)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[SettleAnswer]:
-        call = settle_call(self.link.clock, self._ttl, self._states.commit_arguments, settlements)
+        call = settle_call(self.link.clock, self._kept, self._states.commit_arguments, settlements)
         return rows.settle_answers(await self.link.eval_records(*call))
 
     def begin_settle(self, settlements: Sequence[Settlement], told: Told) -> GiveUp | None:
-        call = settle_call(self.link.clock, self._ttl, self._states.commit_arguments, settlements)
+        call = settle_call(self.link.clock, self._kept, self._states.commit_arguments, settlements)
         return self.link.begin_records(call, rows.settle_answers, told)
 
     async def report(self, job: str, token: str, progress: float) -> bool:
@@ -154,15 +182,19 @@ class RedisStore:
 
     async def cancel(self, job: str, reason: str) -> str | None:
         before = await self.link.eval(
-            scripts.CANCEL, self.link.clock, self._ttl, arguments.as_argument(job), reason, ""
+            scripts.CANCEL, self.link.clock, *self._kept, arguments.as_argument(job), reason, ""
         )
         return None if before is None else rows.text(before)
 
+    async def promote(self, job: str) -> str | None:
+        before = await self.link.eval(scripts.PROMOTE, arguments.as_argument(job))
+        return None if before is None else rows.text(before)
+
     def cancel_nowait(self, job: str, reason: str) -> None:
-        self.link.send(scripts.CANCEL, (self.link.clock, self._ttl, job, reason, ""))
+        self.link.send(scripts.CANCEL, (self.link.clock, *self._kept, job, reason, ""))
 
     def leave_nowait(self, job: str, reason: str) -> None:
-        self.link.send(scripts.CANCEL, (self.link.clock, self._ttl, job, reason, self.link.node))
+        self.link.send(scripts.CANCEL, (self.link.clock, *self._kept, job, reason, self.link.node))
 
     async def view(self, jobs: Sequence[str]) -> list[JobView | None]:
         found = await self.link.eval_records(scripts.VIEW, (), [(arguments.as_argument(id),) for id in jobs])
@@ -196,7 +228,7 @@ class RedisStore:
         while True:
             cursor, _ended, *left = await self.link.eval(
                 scripts.STOP_SESSION,
-                *(self.link.clock, self._ttl, name, session, self.link.node),
+                *(self.link.clock, *self._kept, name, session, self.link.node),
                 *(0 if cursor == b"-1" else cursor, ENDED_BY_STOP, 1 if running else 0, milliseconds(refuse)),
             )
             spared.update(rows.text(job) for job in left)
@@ -277,10 +309,7 @@ class RedisStore:
     async def leave(self) -> None:
         cursor = b"0"
         while cursor:
-            cursor = await self.link.eval(scripts.LEAVE, self.link.clock, self._ttl, self.link.node, cursor)
-
-    def beat(self) -> None:
-        self.link.beat()
+            cursor = await self.link.eval(scripts.LEAVE, self.link.clock, *self._kept, self.link.node, cursor)
 
     async def renew(self, *, look_every: float) -> RenewAnswer:
         self.beat()
@@ -303,17 +332,20 @@ class RedisStore:
             lost, server, still, held = await self.link.eval(scripts.RENEW, *first)
             answer = RenewAnswer(lost=bool(lost), held=0 if lost else held)
         else:
-            lost, server, still, held, wait, looked, *found = await self.link.eval(
-                scripts.BEAT, *first, milliseconds(look_every), self._ttl, self._grace, BATCH, SWEPT
+            lost, server, still, held, wait, schedule, looked, *found = await self.link.eval(
+                scripts.BEAT, *first, milliseconds(look_every), *self._kept, self._grace, BATCH, SWEPT
             )
             seen = self._found(0, *found) if looked else None
-            answer = RenewAnswer(lost=bool(lost), wait=wait / 1000, found=seen, held=held)
+            answer = rows.beat_answer(lost, wait, seen, held, schedule)
         return answer, still, self._witness.note(server, sent)
+
+    def rest(self, wake: Callable[[], object]) -> float:
+        return 0.0
 
     async def tick(self, *, reap: bool = True) -> TickAnswer:
         self.beat()
-        args = (self.link.clock, self._ttl, self.link.node, self._lease, self._grace, BATCH, SWEPT, int(reap))
-        return self._found(*await self.link.eval(scripts.TICK, *args))
+        first = (self.link.clock, *self._kept, self.link.node, self._lease, self._grace)
+        return self._found(*await self.link.eval(scripts.TICK, *first, BATCH, SWEPT, int(reap)))
 
     def _found(self, lost: int, reaped: int, more: int, ending: int, failed: list[Any]) -> TickAnswer:
         if ending:
@@ -341,18 +373,12 @@ class RedisStore:
         assert client is not None
         return f"{rows.text(name)} {client.history or client.server}"
 
-    async def publish(self, events: Sequence[Event]) -> None:
-        await self.link.publish(arguments.of_events(events))
-
     async def watch_events(self, on: bool) -> None:
         await self.link.watch_events(on)
 
     @property
     def connections(self) -> dict[str, str]:
         return self.link.connections
-
-    async def ping(self) -> None:
-        await self.link.ping()
 
     @property
     def was_denied(self) -> bool:

@@ -26,7 +26,9 @@ from am2z_trio.store.ports import Store, StoreSettings
 
 from .builders import timeless
 
-SETTINGS: Final = StoreSettings(lease=60.0, result_ttl=3600.0, disconnect_grace=1.0, state_history=2)
+SETTINGS: Final = StoreSettings(
+    lease=60.0, result_ttl=3600.0, disconnect_grace=1.0, state_history=2, recent=300, event_history=10_000
+)
 """What a backend's stores are to be made with. The lease is long in real time too: a store that keeps
 it from a thread must not do so in the midst of a case that lets it pass on the case's own clock."""
 
@@ -34,7 +36,7 @@ GRACE: Final = SETTINGS.disconnect_grace
 
 START_MS: Final = 1_700_000_000_000
 
-Outcome = Literal["completed", "failed", "retry", "cancelled", "released", "conflicted"]
+Outcome = Literal["completed", "failed", "retry", "cancelled", "released", "conflicted", "parked"]
 
 
 class Clock:

@@ -10,6 +10,7 @@ import msgspec
 from am2z_trio.model.codec import NIL, checksum
 from am2z_trio.model.records import (
     NO_STATE,
+    NOBODY,
     WIRE_VERSION,
     Bulk,
     Commit,
@@ -80,8 +81,8 @@ def version(number: int, text: str = "") -> StateRecord:
 
 
 def timeless(record: StateRecord | None) -> StateRecord | None:
-    """A record without its times."""
-    return record and msgspec.structs.replace(record, created=0, updated=0)
+    """A record without its times, and without who wrote it."""
+    return record and msgspec.structs.replace(record, created=0, updated=0, by=NOBODY)
 
 
 def settled(

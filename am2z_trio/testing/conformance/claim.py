@@ -128,7 +128,7 @@ class ClaimCases:
         assert (await a.view("late")).settled == settled("late", "cancelled", "deadline")
         assert await a.status("past") == "cancelled"
         assert await a.heard() == [settled("late", "cancelled", "deadline")]
-        assert await a.stats() == QueueStats(active=1, cancelled=2)
+        assert await a.stats() == QueueStats(active=1, cancelled=2, expired=2)
 
     async def test_a_job_is_granted_before_the_one_that_called_it_ends_in_the_same_claim(
         self, bench: Bench
@@ -144,7 +144,7 @@ class ClaimCases:
         assert await a.status("parent") == "cancelled"
         assert await a.heard() == [CancelRequest("child", child.token, PARENT_ENDED)]
         assert (await a.settle(child, "cancelled")).status == "applied"
-        assert await a.stats() == QueueStats(cancelled=2)
+        assert await a.stats() == QueueStats(cancelled=2, expired=1)
 
     async def test_a_deadline_counts_from_the_enqueue_and_may_pass_while_active(self, bench: Bench) -> None:
         a = await bench.node()

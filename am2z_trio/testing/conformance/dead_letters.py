@@ -42,7 +42,7 @@ class DeadLetterCases:
         assert (grant.spec.id, grant.attempt, grant.deliveries) == ("j1", 1, 3)
         await b.settle(grant)
         assert await a.store.revive(["j1"]) == ["gone"]
-        assert await a.stats() == QueueStats(completed=1, failed=2, dead=2)
+        assert await a.stats() == QueueStats(completed=1, failed=2, dead=2, retried=3)
         # Whoever waited has heard of the failure; nobody waits for the second life.
         assert await a.heard() == []
 

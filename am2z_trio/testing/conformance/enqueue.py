@@ -7,7 +7,7 @@ import msgspec
 from am2z_trio.model.records import DEBOUNCED, EnqueueAnswer, Grant, SessionCounts
 
 from .bench import Bench
-from .builders import ids_of, job, settled
+from .builders import bulk, ids_of, job, settled
 
 
 class EnqueueCases:
@@ -24,6 +24,15 @@ class EnqueueCases:
         assert grant.spec == request.spec
         assert (grant.attempt, grant.deliveries, grant.remaining, grant.stored) == (1, 1, None, None)
         assert await a.status("j") == "active"
+
+    async def test_the_trace_of_a_job_travels_with_it(self, bench: Bench) -> None:
+        a = await bench.node()
+        request = job("j")
+        spec = msgspec.structs.replace(request.spec, trace="00-4bf92f3577b34da6-00f067aa0ba902b7-01\na=b")
+        request = msgspec.structs.replace(request, spec=spec)
+        await a.store.enqueue([request])
+        await a.store.enqueue_bulk(bulk(request, 2))
+        assert [grant.spec.trace for grant in await a.claim(3)] == [spec.trace] * 3
 
     async def test_no_job_is_not_an_error(self, bench: Bench) -> None:
         a = await bench.node()
@@ -234,3 +243,25 @@ class EnqueueCases:
         await a.store.enqueue([job("j3", debounce="k")])
         assert await a.status("j2") == "active"
         assert ids_of(await a.claim(9)) == ["j3"]
+
+    async def test_the_last_one_in_is_the_first_one_out_where_it_says_so(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("1"), job("p1", priority=1), job("p2", priority=2)])
+        await a.store.enqueue([job("2", lifo=True), job("p3", priority=2, lifo=True), job("3", lifo=True)])
+        await a.store.enqueue([job("late", lifo=True, delay=1.0), job("4")])
+        bench.clock.advance(1.0)
+        assert ids_of(await a.claim(9)) == ["3", "2", "1", "4", "late", "p1", "p3", "p2"]
+
+    async def test_the_last_one_of_a_session_goes_before_no_other_session(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("s1", session="s"), job("s2", session="s"), job("t1", session="t")])
+        await a.store.enqueue([job("s3", session="s", lifo=True), job("u1", session="u", lifo=True)])
+        assert ids_of([await a.claim_one() for _ in range(5)]) == ["s3", "t1", "u1", "s1", "s2"]
+
+    async def test_those_that_are_alike_and_stand_before_the_others_are_turned_round(
+        self, bench: Bench
+    ) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("1")])
+        await a.store.enqueue_bulk(bulk(job(lifo=True), 3))
+        assert ids_of(await a.claim(9)) == ["made-3", "made-2", "made-1", "1"]

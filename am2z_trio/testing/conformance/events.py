@@ -8,7 +8,7 @@ import msgspec
 
 from am2z_trio.model.errors import JobStalledError
 from am2z_trio.model.events import Event
-from am2z_trio.model.records import STALLED, FailedJob
+from am2z_trio.model.records import STALLED, FailedJob, Settlement, queue_name
 
 from .bench import Bench
 from .builders import job
@@ -119,6 +119,62 @@ class EventCases:
         settled = (await a.view("j")).settled
         assert settled is not None
         assert (settled.status, settled.reason) == ("cancelled", "no longer wanted")
+
+    async def test_events_of_many_jobs_are_each_job_s_own(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        await a.store.watch_events(True)
+        sessions = ["", "s", "s", "", "odd: {s}\r\n", "t"]
+        jobs = [job(f"j{n}", session=session) for n, session in enumerate(sessions)]
+        odd, more = (
+            msgspec.structs.replace(job(id, queue="odd: {q}", session=session), queue=queue_name("odd: {q}"))
+            for id, session in (("odd", ""), ("one more", "s"))
+        )
+        await a.store.enqueue([*jobs, job("other", queue="p"), odd])
+        grants = {grant.spec.id: grant for grant in await a.claim(9)}
+        await a.settle(grants["j1"], "retry", reason="X\nx")
+        grants["j1"] = await a.claim_one()
+        await a.events()
+        await a.store.settle(
+            [Settlement(id=id, token=grant.token, outcome="completed") for id, grant in grants.items()]
+        )
+        await a.store.enqueue([odd, more])
+        heard = await a.events()
+        assert {(event.job, event.session, event.processor, event.name) for event in heard} == {
+            ("one more", "s", "odd: {q}", "job:enqueued"),
+            *((f"j{n}", session, "q", "job:completed") for n, session in enumerate(sessions)),
+        }
+        assert {event.job: event.data for event in heard if event.data} == {
+            f"j{n}": {"attempt": 2 if n == 1 else 1} for n in range(len(sessions))
+        }
+
+    async def test_what_happens_to_one_job_in_one_step_is_told_in_order(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        await a.store.watch_events(True)
+        await a.store.enqueue([job("old", debounce="k"), job("p"), job("plain")])
+        parent = next(grant for grant in await a.claim(2, "q") if grant.spec.id == "p")
+        await a.store.enqueue([job("child", queue="c", parent="p"), job("waits", queue="c", parent="p")])
+        child = await a.claim_one("c")
+        await a.events()
+        # Each takes the place of the one before, in one call.
+        replaced = await a.store.enqueue([job(id, debounce="k") for id in ("x", "y", "z")])
+        assert [answer.status for answer in replaced] == ["queued"] * 3
+        # One is to be tried again, and then ends with its parent.
+        settlements = [
+            Settlement(id="child", token=child.token, outcome="retry", reason="X\nx"),
+            Settlement(id="p", token=parent.token, outcome="completed"),
+        ]
+        await a.store.settle(settlements)
+        told = dict[str, list[str]]()
+        for event in await a.events():
+            told.setdefault(event.job, []).append(event.name)
+        assert told == {
+            "x": ["job:enqueued", "job:cancelled"],
+            "y": ["job:enqueued", "job:cancelled"],
+            "z": ["job:enqueued"],
+            "child": ["job:retrying", "job:cancelled"],
+            "waits": ["job:cancelled"],
+            "p": ["job:completed"],
+        }
 
     async def test_what_changes_nothing_is_no_event(self, bench: Bench) -> None:
         a = await bench.node("a")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from am2z_trio.model.records import LockGranted
+from am2z_trio.model.records import LockGranted, LockStanding
 
 from .bench import Bench
 from .builders import version, write
@@ -72,3 +72,24 @@ class LockCases:
         await a.store.stop_session("s", running=True, refuse=5.0)
         assert not await a.store.states.renew("s", "l1", 10.0)
         assert (await a.store.states.acquire("s", "l2", 10.0)).fence is not None
+
+    async def test_who_looks_at_a_lock_sees_how_long_it_is_held_and_how_many_wait(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        look = b.store.states.lock_standing
+        assert await look("s") == LockStanding()
+        since = bench.clock()
+        fence = (await a.store.states.acquire("s", "l1", 10.0)).fence
+        assert fence is not None
+        await a.store.states.acquire("s", "l2", 10.0)
+        bench.clock.advance(4.0)
+        held = LockStanding(left=6.0, waiting=1, fence=fence, node="a", since=since)
+        assert await look("s") == held
+        assert await look("s") == held
+        bench.clock.advance(7.0)
+        assert (await look("s")).left == 0.0
+        await a.store.states.release("s", "l1", 10.0)
+        given = await look("s")
+        assert (given.left, given.waiting, given.node, given.since) == (10.0, 0, "a", bench.clock())
+        assert given.fence > fence
+        await a.store.states.release("s", "l2", 10.0)
+        assert await look("s") == LockStanding()

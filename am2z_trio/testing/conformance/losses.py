@@ -106,7 +106,7 @@ class LossCases:
         assert (await b.view("k")).stalls == 1
         assert (await a.settle(r, "released")).outcome == "released"
         assert ids_of(await b.claim(9)) == ["r"]
-        assert await b.stats() == QueueStats(active=1, completed=1, failed=1, dead=1)
+        assert await b.stats() == QueueStats(active=1, completed=1, failed=1, dead=1, stalled=3, fenced=1)
 
     async def test_what_somebody_else_was_granted_is_fenced_though_that_one_gave_it_back(
         self, bench: Bench
@@ -159,7 +159,7 @@ class LossCases:
             await a.store.join()
         assert await b.heard() == [settled("j", "failed", "stalled")]
         assert (await b.view("j")).settled == settled("j", "failed", "stalled")
-        assert await b.stats() == QueueStats(failed=1, dead=1)
+        assert await b.stats() == QueueStats(failed=1, dead=1, stalled=2)
 
     async def test_reconcile_tells_how_each_claim_stands(self, bench: Bench) -> None:
         a, b = await bench.node("a"), await bench.node("b")
@@ -197,7 +197,7 @@ class LossCases:
         grants = {grant.spec.id: grant for grant in await a.claim(9)}
         await a.store.enqueue([job("next", session="s"), job("last")])
         claims = [(name, grant.token) for name, grant in grants.items()]
-        for _ in range(3):
+        for times in (1, 2, 3):
             # The second time they come back one by one, which is later than this.
             await bench.outlast(b)
             assert (await b.store.tick()).reaped == 4
@@ -209,7 +209,7 @@ class LossCases:
             for name in grants:
                 view = await a.view(name)
                 assert (view.status, view.stalls, view.deliveries) == ("active", 0, 1)
-            assert await a.stats() == QueueStats(active=4, waiting=2)
+            assert await a.stats() == QueueStats(active=4, waiting=2, stalled=4 * times)
         await bench.outlast(b)
         await b.store.tick()
         theirs = await b.claim(1)
@@ -225,7 +225,7 @@ class LossCases:
             assert (await a.settle(grants[name])).status == "applied"
         for grant in theirs:
             assert (await b.settle(grant)).status == "applied"
-        assert await b.stats() == QueueStats(active=2, completed=4)
+        assert await b.stats() == QueueStats(active=2, completed=4, stalled=16)
 
     async def test_a_stall_that_made_a_dead_letter_stays(self, bench: Bench) -> None:
         a, b = await bench.node("a"), await bench.node("b")

@@ -12,7 +12,7 @@ from am2z_trio.model.records import (
 )
 
 from .bench import GRACE, SETTINGS, Bench, Node
-from .builders import job
+from .builders import commit, ids_of, job
 
 WORK = QueueInfo(queue="q", processor="work")
 
@@ -236,4 +236,42 @@ class QueueCases:
         await a.settle(j1, "failed")
         await a.settle(j2, "cancelled")
         await a.settle(j3, "retry", delay=3.0)
-        assert await a.stats() == QueueStats(waiting=2, completed=1, failed=1, dead=1, cancelled=1, delayed=2)
+        assert await a.stats() == QueueStats(
+            waiting=2, completed=1, failed=1, dead=1, cancelled=1, delayed=2, retried=1
+        )
+
+    async def test_what_goes_wrong_is_counted_of_its_queue(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await a.store.enqueue(
+            [
+                job("fails"),
+                job("conflicts", session="s", state=None),
+                job("stalls"),
+                job("late", deadline=0.5, delay=0.4),
+            ]
+        )
+        conflicts, fails, stalls = sorted(await a.claim(3), key=lambda grant: grant.spec.id)
+        await a.settle(fails, "retry", delay=3600.0)
+        assert (await a.settle(conflicts, commit=commit("x", (7, "0" * 64)))).status == "conflict"
+        await a.settle(conflicts, "released", delay=3600.0)
+        assert await a.stats() == QueueStats(active=1, delayed=3, retried=1, conflicts=1)
+        await bench.outlast(b)
+        assert (await b.store.tick()).reaped == 1
+        # A claim that ends what is past its deadline may leave the rest to the next one.
+        assert [*ids_of(await b.claim(9)), *ids_of(await b.claim(9))] == ["stalls"]
+        assert (await a.settle(stalls)).status == "fenced"
+        # Nothing of that is another queue's.
+        assert await b.store.stats(["q", "r"]) == [
+            QueueStats(
+                active=1,
+                delayed=2,
+                cancelled=1,
+                workers=1,
+                retried=1,
+                conflicts=1,
+                stalled=1,
+                fenced=1,
+                expired=1,
+            ),
+            QueueStats(),
+        ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from am2z_trio.model.codec import checksum
 from am2z_trio.model.records import (
     PARENT_ENDED,
     SESSION_STOPPED,
@@ -12,9 +13,11 @@ from am2z_trio.model.records import (
     SessionStopped,
     Settled,
 )
+from am2z_trio.model.views.sessions import SessionRow
 
-from .bench import Bench
+from .bench import START_MS, Bench
 from .builders import commit, ids_of, job, settled, version
+from .hostile import HOSTILE
 
 
 class SessionCases:
@@ -153,6 +156,30 @@ class SessionCases:
         assert again[0].settled == settled("good", "completed", result=b"\x07")
         assert ids_of(await a.claim(9)) == ["bad"]
 
+    async def test_what_is_run_again_by_itself_does_not_end_with_what_once_called_it(
+        self, bench: Bench
+    ) -> None:
+        # With few calls, which end at once, and with many, which end by and by.
+        a = await bench.node("a")
+        for parent, calls in ("few", 2), ("many", 200):
+            await a.store.enqueue([job(parent)])
+            grant, ids = await a.claim_one(), [f"{parent}{n}" for n in range(calls)]
+            await a.store.enqueue([job(id, "r", parent=parent, origin="a") for id in ids])
+            own = [ids[0], ids[-1]]
+            await a.store.cancel(own[0], "unwanted")
+            await a.store.enqueue([job(own[0], "r", again=True)])
+            await a.settle(grant, "failed")
+            # This one has ended before its turn came to end with its parent, or is just about to.
+            await a.store.cancel(own[1], "unwanted")
+            await a.store.enqueue([job(own[1], "r", again=True)])
+            heard: set[str] = set()
+            while len(heard) < calls:
+                await a.store.tick()
+                heard |= {message.id for message in await a.heard() if isinstance(message, Settled)}
+            await a.store.tick()
+            assert [await a.status(id) for id in own] == ["waiting", "waiting"]
+            assert sorted(ids_of(await a.claim(9, "r"))) == sorted(own)
+
     async def test_many_calls_end_by_and_by_with_the_job_that_made_them(self, bench: Bench) -> None:
         a = await bench.node("a")
         await a.store.enqueue([job("p")])
@@ -175,3 +202,66 @@ class SessionCases:
         assert ended == {"c0": "completed"} | {f"c{n}": "cancelled" for n in range(3, 500)}
         assert (await a.stats()).waiting == 0
         assert await a.claim(5) == []
+
+    async def test_sessions_are_shown_with_their_jobs_and_states(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        inspection = a.store.inspection
+        assert await inspection.session_rows(["nobody"]) == [SessionRow(session="nobody")]
+        await a.store.enqueue([job(f"j{n}", session="s") for n in range(3)])
+        await a.store.enqueue([job("later", session="s", delay=5.0), job("t", session="t")])
+        first = await b.claim_one()
+        assert first.spec.session == "s"
+        await b.settle(first, commit=commit("one"))
+        (second,) = [one for one in (await b.claim(2)) if one.spec.session == "s"]
+        assert second.spec.id == "j1"
+        bench.clock.advance(1.0)
+        rows = {row.session: row for row in await inspection.session_rows(["s", "t", "nobody"])}
+        assert rows["s"] == SessionRow(
+            session="s",
+            waiting=1,
+            active=1,
+            delayed=1,
+            jobs=3,
+            looked_at=3,
+            nodes=("b",),
+            version=1,
+            size=len((await a.store.states.read("s")).blob),
+            created=START_MS,
+            updated=START_MS,
+        )
+        assert (rows["t"].state, rows["s"].state, rows["nobody"].state) == ("live", "live", "rest")
+        await a.store.states.set_ttl("s", 60.0)
+        await a.store.stop_session("s", running=False, refuse=5.0)
+        (row,) = await inspection.session_rows(["s"])
+        assert (row.stopping, row.state, row.expires) == (True, "stopping", START_MS + 60_000)
+        bench.clock.advance(60.0)
+        (row,) = await inspection.session_rows(["s"])
+        assert (row.stopping, row.version, row.size, row.created, row.expires) == (False, 1, None, 0, 0)
+
+    async def test_all_sessions_with_jobs_are_told_by_pages(self, bench: Bench) -> None:
+        a = await bench.node()
+        sessions = [f"s{n}" for n in range(25)] + [text for text in HOSTILE if text]
+        for n, session in enumerate(sessions):
+            await a.store.enqueue([job(f"j{n}", session=session)])
+        found, cursor = list[str](), ""
+        while True:
+            page = await a.store.inspection.sessions(cursor, 4)
+            assert len(page.sessions) <= 4
+            assert page.of == len(sessions)
+            found, cursor = found + page.sessions, page.cursor
+            if not cursor:
+                break
+        assert sorted(found) == sorted(sessions)
+        (row,) = await a.store.inspection.session_rows([sessions[-1]])
+        assert (row.session, row.waiting) == (sessions[-1], 1)
+
+    async def test_the_bytes_of_a_state_are_there_whatever_they_are(self, bench: Bench) -> None:
+        a = await bench.node()
+        assert not (await a.store.inspection.stored_state("s")).exists
+        await a.store.enqueue([job("j", session="s")])
+        await a.settle(await a.claim_one(), commit=commit("one"))
+        assert await a.store.inspection.stored_state("s") == await a.store.states.read("s")
+        if bench.backend.tamper_state("s"):
+            spoilt = await a.store.inspection.stored_state("s")
+            assert spoilt.exists
+            assert checksum(spoilt.blob) != spoilt.checksum

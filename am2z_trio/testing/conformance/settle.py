@@ -53,7 +53,7 @@ class SettleCases:
         a = await bench.node()
         await a.store.enqueue([job("j")])
         await a.settle(await a.claim_one(), "retry", delay=4.0)
-        assert await a.stats() == QueueStats(delayed=1)
+        assert await a.stats() == QueueStats(delayed=1, retried=1)
         answer = await a.store.claim("q", a.next_seq(), 1)
         assert (answer.grants, answer.next_due) == ([], 4.0)
         bench.clock.advance(4)

@@ -19,16 +19,14 @@ local function revive(id)
   redis.call('ZREM', dead_key(job.queue), id)
   if number(redis.call('HGET', key, 'deliveries') or 0, -1) < 0 then redis.call('HDEL', key, 'deliveries') end
   redis.call('HDEL', key, 'reason', 'result', 'deadline', 'cancel', 'failed', 'progress', 'errors',
-    'lost', 'charged', 'conflicts')
-  note(id, 'status', 'waiting', 'attempt', '1', 'stalls', '0', 'origin', '', 'revived', nonce)
-  -- Until now its status has said so of a plain one; whoever has settled it may ask again.
-  redis.call('HSETNX', key, 'last_outcome', 'failed')
+    'lost', 'charged', 'conflicts', 'since', 'ended')
+  note(id, 'status', 'waiting', 'attempt', '1', 'stalls', '0', 'origin', '', 'revived', nonce, 'at', stamp(now))
   redis.call('PERSIST', key)
   if job.skey then join_jobs(job.skey, redis.call('HGET', key, 'session') or job.skey, id) end
   count(job.queue, 'failed', -1)
   count(job.queue, 'waiting', 1)
   put_back(job, false)
-  tell('job:enqueued', now, '', id)
+  tell('job:enqueued', now, '', job.queue, id, job.skey)
   return 'queued'
 end
 

@@ -1,16 +1,21 @@
 -- Cancel a job: one that waits ends now, an active one's node is told.
 --
 -- KEYS     anchor
--- ARGV     clock, result ttl ms, id, reason, '' or a node that waits for it no more: then it is
---          cancelled only if no other one does
+-- ARGV     clock, result ttl ms, most ended jobs kept, id, reason, '' or a node that waits for it no more: then it is
+--          cancelled only if no other one does. Of the reason `EXPIRED`: unless it has begun
 -- RETURNS  the status before, or nil
 -- INVARIANT  the wish outlives the node: it stays in the record, and retry, release and reap heed it.
 --          An id left in the waiting list is skipped by claim, or sieved out when there are many.
 
-local clock, ttl, id, reason, leaving = unpack(ARGV)
+local clock, ttl, recent, id, reason, leaving = unpack(ARGV)
 local now = read_clock(clock)
+most_recent = tonumber(recent)
 local job = load(id)
 if not job then return false end
+if reason == EXPIRED then
+  if ENDED[job.status] or redis.call('HEXISTS', job.key, 'deliveries') == 1 then return job.status end
+  count(job.queue, 'expired', 1)
+end
 if leaving ~= '' and not ENDED[job.status] then
   local others = {}
   for origin in string.gmatch(job.origin, '[^\n]+') do

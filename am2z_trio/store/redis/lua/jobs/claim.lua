@@ -1,24 +1,23 @@
 -- Take up to `limit` jobs; fewer than that parks the node on the queue.
 --
 -- KEYS     anchor
--- ARGV     clock, node, queue, seq, limit, nonce, result ttl ms, flow: starts, per ms, set aside (1 or 0), most active,
---          most active per session (0: not limited), 1 to take only what other jobs wait for, else 0, jobs that a
---          session may have at a turn, how many it takes as they come while it is parked, those of the answer included
+-- ARGV     clock, node, queue, seq, limit, nonce, result ttl ms, most ended jobs kept, flow: starts, per ms, set aside
+--          (1 or 0), most active, most active per session (0: not limited), 1 to take only what other jobs wait for,
+--          else 0, jobs that a session may have at a turn, how many it takes unasked, parked, with those of the answer
 -- RETURNS  {'lost'} | {'stale'} | {'ok', ms until it is worth another call or -1, grant ...}
 --          grant: id, token, spec of a plain job that is granted for the first time; of any other one
 --          {id, token, spec, attempt, deliveries, ms to the deadline or -1, row of read_state or '', errors, conflicts}
 -- INVARIANT  a token is granted once: the nonce is the caller's, so a server that was rolled back and repeats counter
 --          values does not repeat tokens. The same seq gives the same grants. No window of `per` ms sees more than
 --          `starts` grants; no more are active than may be. However long the line of what is not granted, a call looks
---          at a bounded part of it and asks for another call at once; so it does where the next grant would take the
---          answer beyond REPLY_BYTES.
+--          at a bounded part of it; where it ends by that, or by REPLY_BYTES, it asks for another call at once.
 
-local clock, node, queue, seq, limit, nonce, ttl, flow_starts, flow_per, set_aside, most_active, per_session,
+local clock, node, queue, seq, limit, nonce, ttl, recent, flow_starts, flow_per, set_aside, most_active, per_session,
   calls_only, in_a_row, unasked = unpack(ARGV)
 local now = read_clock(clock)
+most_recent, in_a_row = tonumber(recent), tonumber(in_a_row)
 seq, limit, flow_starts, flow_per = tonumber(seq), tonumber(limit), tonumber(flow_starts), tonumber(flow_per)
 most_active, per_session, calls_only = tonumber(most_active), tonumber(per_session), calls_only == '1'
-in_a_row = tonumber(in_a_row)
 
 local lease = redis.call('ZSCORE', nodes_key(), node)
 if not lease or number(lease, 0) < 0 then return { 'lost' } end
@@ -34,8 +33,9 @@ if last then
     local answer = { 'ok', #last[4] < limit and has_work(queue) and 0 or next_due(queue, now) }
     for index, id in ipairs(last[4]) do
       local token = whole(last[3] + index - 1) .. ':' .. last[2]
-      if redis.call('HGET', job_key(tostring(id)), 'token') == token then
-        add_grant(answer, read(tostring(id)), token, now)
+      local job = read(tostring(id))
+      if not ENDED[job.status] and redis.call('HGET', job.key, 'token') == token then
+        add_grant(answer, job, token, now)
       end
     end
     return answer
@@ -238,22 +238,23 @@ local function leave_calls(job)
 end
 
 local expired, odd, size, is_full = {}, {}, 0, false
+local heard = is_heard()
 while #found < places and looks > 0 and not is_full do
   local ids, listed, skey = next_ids(places - #found)
   if #ids == 0 then break end
   for place, entry in ipairs(ids) do
     local id, gen = entry, nil
     if listed then id, gen = read_entry(entry) end
-    local job = read(id)
+    local job = read(id, heard)
     if job.status ~= 'waiting' or taken[id] or (listed and job.gen ~= gen) then
       -- One that is taken is in a list twice, by somebody's mistake.
       looks = looks - 1
       if listed then count_ghosts(queue, skey, -1) end
       if calls_only then leave_calls(job) end
       local status = job.status
-      local earlier = listed and job.gen ~= gen and BEGUN_OR_NOT[status]
-      local is_there = status or job.spec or job.queue
-      if not taken[id] and status ~= 'waiting' and status ~= 'cancelled' and not earlier and is_there then
+      local earlier = listed and job.gen ~= gen and (BEGUN_OR_NOT[status] or ENDED[status])
+      if not taken[id] and status ~= 'waiting' and status ~= 'cancelled' and not earlier
+        and (status or job.spec or job.queue) then
         odd[#odd + 1] = job
       end
     elseif job.queue ~= queue or flaw_of(job) then
@@ -261,8 +262,8 @@ while #found < places and looks > 0 and not is_full do
       taken[id] = true
       if calls_only or job.depth then leave_calls(job) end
       looks = looks - LOOKS_OF_AN_END
-    elseif job.deadline and now > tonumber(job.deadline) then
-      expired[#expired + 1] = id
+    elseif job.deadline and now > tonumber(job.deadline) or job.expires and now >= job.expires then
+      expired[#expired + 1] = job
       taken[id] = true
       if calls_only then leave_calls(job) end
       looks = looks - LOOKS_OF_AN_END
@@ -298,13 +299,16 @@ if #found > 0 then
     local job, token = jobs[index], whole(first + index - 1) .. ':' .. nonce
     job.deliveries = (job.deliveries and number(job.deliveries, 0) or 0) + 1
     server.call('HSET', job.key, 'status', 'active', 'node', node, 'token', token, 'deliveries',
-      job.more and job.deliveries or '1')
+      job.more and job.deliveries or '1', 'since', stamp(now))
     active[#active + 1] = id
     active[#active + 1] = token
     if job.debounce then leave_debounce(job, job.debounce) end
     if job.turn then redis.call('HSET', floor_key(job.turn), 'holder', id) end
     add_grant(answer, job, token, now)
-    if is_heard() then tell('job:started', now, node, id, { attempt = number(job.attempt or 1, 1) }) end
+    if heard then
+      local attempt = job.attempt and number(job.attempt, 1)
+      tell('job:started', now, node, queue, id, job.skey, attempt and attempt ~= 1 and { attempt = attempt })
+    end
   end
   hold(node, active)
   count(queue, 'waiting', -#found)
@@ -312,9 +316,12 @@ if #found > 0 then
 end
 -- What they have called ends with them, and may be among the jobs that were found: so these are active first.
 for _, job in ipairs(odd) do judge(job) end
-for _, id in ipairs(expired) do
-  local job = load(id)
-  if job.status == 'waiting' then end_job(job, 'expire', now, ttl, DEADLINE, '', '') end
+for _, was in ipairs(expired) do
+  local job = load(was.id)
+  if job.status == 'waiting' then
+    count(queue, 'expired', 1)
+    end_job(job, 'expire', now, ttl, was.expires and now >= was.expires and EXPIRED or DEADLINE, '', '')
+  end
 end
 -- One that had been about to take a turn has let the next one come back.
 local function has_more()
@@ -330,9 +337,7 @@ elseif meta[2] and not held then
 end
 local due = meta[1] and -1 or next_due(queue, now)
 if flow_starts > 0 then
-  for index = 1, #found do
-    redis.call('ZADD', starts_key(queue), whole(now), whole(first + index - 1) .. ':' .. nonce)
-  end
+  for n = 1, #found do redis.call('ZADD', starts_key(queue), whole(now), whole(first + n - 1) .. ':' .. nonce) end
   -- Our clock may go slower than the server's.
   redis.call('PEXPIRE', starts_key(queue), flow_per + 60000)
   if not meta[1] and #found >= starts and has_more() then

@@ -1,16 +1,19 @@
 -- Accept jobs, in order.
 --
 -- KEYS     anchor
--- ARGV     clock, result ttl ms, nonce, node, queues (a line each) of which the node is given one job, if it is parked,
---          then per job: id, queue, spec, origin, and '' for a plain one; '@', session and session name for a plain
---          one of a session; or '+' and then:
---          processor, session, session name, priority, delay ms, deadline ms (-1: none), max_stalled, '=' and the
---          turn it takes where it works on stored state, or '', most jobs that may wait (0: any number), parent or
---          '', how deep it is in calls or '', to run it again if it has ended without completing, a nonce of this
---          request (8 characters), 1 if it stays when nobody waits for it, else 0, and the digest of what it is given
---          or ''; '=' to join a known job and make none; or '', debounce key or '', how long its record is kept, as
---          `retain` reads it, or ''; outcomes that it is built on, as `are_recorded` reads them; 1 if it is given to
---          nobody unasked, or ''
+-- ARGV     clock, result ttl ms, most ended jobs kept, nonce, node, queues (a line each) of which the node is given
+--          one job, if it is parked, then per job: id, queue, spec, origin, and '' for a plain one; '@', session and
+--          session name for a plain one of a session; or '+' and then: processor, session, session name, priority,
+--          delay ms, deadline ms (-1: none; behind the ms by which it must begin and '<', if any), max_stalled, '=' and
+--          the turn it takes where it works on stored state, or
+--          '', most jobs that may wait (0: any number), parent or '', how deep it is in calls or '' ('-': its parent
+--          only sends it, and is none), to run it again
+--          if it has ended without completing, a nonce of this request (8 characters), 1 if it stays when nobody waits
+--          for it, else 0, and the digest of what it is given or ''; '=' to join a known job and make none; or '',
+--          debounce key or '', how long its record is kept, as `retain` reads it, or ''; outcomes that it is built on,
+--          as `are_recorded` reads them; 1 if it is given to nobody unasked, '<' if it
+--          stands before the others as well, or ''; its labels,
+--          packed, or ''
 --          Or, for jobs that are alike, all at once: '', queue, origin, what is before the id in their specs, between
 --          id and state, and after the state, what their ids begin with, and the number of the first one, which its id
 --          ends with in hex, or ''; then as for one job, without the digest; then per job its state, or where there is
@@ -27,8 +30,9 @@
 -- INVARIANT  a job's record exists exactly when its id is in its queue, active or terminal. The first
 --          write is one that Redis refuses when memory is full, so a refusal leaves nothing behind.
 
-local clock, ttl, nonce, own, rests = unpack(ARGV, 1, 5)
+local clock, ttl, recent, nonce, own, rests = unpack(ARGV, 1, 6)
 local now = read_clock(clock)
+most_recent = tonumber(recent)
 local at_rest = {}
 for queue in string.gmatch(rests, '[^\n]+') do at_rest[queue] = own end
 
@@ -82,7 +86,7 @@ local function answer_known(id, origin, known, parent, depth, stays)
     -- One more node waits for this job.
     redis.call('HSET', key, 'origin', origins .. origin)
   end
-  if not ENDED[known[1]] and parent ~= '' and runs(parent) and redis.call('HGET', key, 'parent') == parent then
+  if not ENDED[known[1]] and parent ~= '' and runs(parent) and known[13] == parent then
     -- Of a parent that ended, and runs again before this one was ended with it.
     redis.call('SADD', children_key(parent), id)
     note(parent, 'calls', '1')
@@ -99,13 +103,13 @@ local function answer_known(id, origin, known, parent, depth, stays)
 end
 
 -- The job has come; `node` was given it at once, and is told by the answer where it is the one that asks.
-local function came(queue, id, status, node, token, left, is_own)
+local function came(queue, id, skey, status, node, token, left, is_own)
   count(queue, status, 1)
-  tell('job:enqueued', now, '', id)
+  tell('job:enqueued', now, '', queue, id, skey)
   if not node then return ACCEPTED end
-  redis.call('HSET', job_key(id), 'node', node, 'token', token, 'deliveries', '1')
+  redis.call('HSET', job_key(id), 'node', node, 'token', token, 'deliveries', '1', 'since', stamp(now))
   redis.call('HSET', active_key(node), id, token)
-  tell('job:started', now, node, id, { attempt = 1 })
+  tell('job:started', now, node, queue, id, skey)
   if not is_own then return ACCEPTED end
   at_rest[queue] = nil
   given[id] = true
@@ -116,25 +120,31 @@ local function accept_plain(id, queue, spec, origin, session, skey)
   local node, token, left, is_own = hand_over(queue, id, spec, -1, now, nonce, at_rest[queue])
   local status = node and 'active' or 'waiting'
   if skey == '' then
-    server.call('HSET', job_key(id), 'spec', spec, 'status', status, 'queue', queue, 'origin', origin)
+    server.call('HSET', job_key(id), 'spec', spec, 'status', status, 'queue', queue, 'origin', origin, 'at',
+      stamp(now))
     if not node then arrive(queue, id) end
   else
     server.call('HSET', job_key(id), 'spec', spec, 'status', status, 'queue', queue, 'origin', origin, 'session',
-      session, 'skey', skey)
+      session, 'skey', skey, 'at', stamp(now))
     join_jobs(skey, session, id)
     if not node then put(queue, id, 0, false, skey) end
   end
-  return came(queue, id, status, node, token, left, is_own)
+  return came(queue, id, skey, status, node, token, left, is_own)
 end
 
 -- What becomes of any job; its answer.
 local function enqueue(id, queue, spec, origin, processor, session, skey, priority, delay, deadline, max_stalled, turn,
-  most, parent, depth, again, debounce, keep, outcomes, only_asked)
+  most, parent, depth, again, debounce, keep, outcomes, only_asked, labels)
   if not are_recorded(outcomes) then return { 'unfounded' } end
+  local sender
+  if depth == '-' then
+    sender, parent, depth = parent, '', ''
+    if not runs(sender) then return { 'orphan' } end
+  end
   local key, known = job_key(id), {}
   if server.call('EXISTS', key) == 1 then
     known = redis.call('HMGET', key, 'status', 'reason', 'result', 'origin', 'processor', 'gen', 'asked', 'session',
-      'input', 'queue', 'node', 'token')
+      'input', 'queue', 'node', 'token', 'parent')
     known[5] = known[5] or known[10]
   end
   local joins, asked, stays, input = again == '=', '', false, ''
@@ -145,7 +155,7 @@ local function enqueue(id, queue, spec, origin, processor, session, skey, priori
   again = known[1] and asked ~= '' and asked ~= known[7] and ENDED[known[1]] and known[1] ~= 'completed'
   if known[5] and not known[1] or known[1] and not (known[5] and (ENDED[known[1]] or BEGUN_OR_NOT[known[1]])) then
     -- That is no job: what is there gives way.
-    known, again = { [6] = known[6] }, true
+    known, again = { [6] = known[6], [10] = known[10], [13] = known[13] }, true
   end
   local other = known[1] and other_in(known, session, processor, again and '' or input)
   if other then
@@ -153,7 +163,11 @@ local function enqueue(id, queue, spec, origin, processor, session, skey, priori
   elseif joins and not known[1] then
     return { 'unknown' }
   elseif known[1] and not again then
+    if sender then redis.call('HSET', job_key(sender), '>' .. id, '1') end
     return answer_known(id, origin, known, parent, depth, stays)
+  elseif sender and redis.call('HGET', job_key(sender), '>' .. id) then
+    -- As if it had not ended: its outcome is not kept any more, and nobody waits for it.
+    return { 'waiting', '', '' }
   elseif session ~= '' and is_stopping(skey, now) then
     return { 'stopped' }
   elseif parent ~= '' and not runs(parent) then
@@ -166,13 +180,14 @@ local function enqueue(id, queue, spec, origin, processor, session, skey, priori
   if again then
     -- What the one before has left in its list is another entry.
     gen = number(known[6] or 0, 0) + 1
-    redis.call('ZREM', dead_key(redis.call('HGET', key, 'queue') or queue), id)
-    redis.call('DEL', key)
+    redis.call('ZREM', dead_key(known[10] or queue), id)
+    if known[13] then redis.call('SREM', children_key(known[13]), id) end
+    redis.call('DEL', key, called_key(id), waits_key(id))
   end
   delay, priority = tonumber(delay), tonumber(priority)
   local status = delay > 0 and 'later' or 'waiting'
   local fields = { 'spec', spec, 'status', status, 'queue', queue, 'origin', origin, 'more', '1', 'processor',
-    processor, 'max_stalled', max_stalled }
+    processor, 'max_stalled', max_stalled, 'at', stamp(now) }
   local n = #fields
   local function add(name, value)
     fields[n + 1], fields[n + 2] = name, value
@@ -189,7 +204,13 @@ local function enqueue(id, queue, spec, origin, processor, session, skey, priori
     skey = nil
   end
   if priority > 0 then add('priority', priority) end
-  if deadline ~= '-1' then add('deadline', whole(now + tonumber(deadline))) end
+  local ends = tonumber(deadline)
+  if not ends then
+    local expires, later = string.match(deadline, '^(%d+)<(%d*)$')
+    add('deadline', whole(now + expires) .. '<' .. (later ~= '' and whole(now + later) or ''))
+  elseif ends >= 0 then
+    add('deadline', whole(now + ends))
+  end
   if turn ~= '' then
     add('stored', '1')
     if turn ~= '=' then add('turn', string.sub(turn, 2)) end
@@ -201,12 +222,15 @@ local function enqueue(id, queue, spec, origin, processor, session, skey, priori
     redis.call('SADD', children_key(parent), id)
     note(parent, 'calls', '1')
   end
+  -- Stands in its sender's record, and goes with that.
+  if sender then redis.call('HSET', job_key(sender), '>' .. id, '1') end
   if keep ~= '' then add('keep', keep) end
   if debounce ~= '' then add('debounce', debounce) end
   if gen then add('gen', gen) end
+  if labels ~= '' then add('labels', labels) end
   local node, token, left, is_own
-  if status == 'waiting' and priority == 0 and turn == '' and debounce == '' and only_asked == '' then
-    node, token, left, is_own = hand_over(queue, id, spec, tonumber(deadline), now, nonce, at_rest[queue])
+  if status == 'waiting' and priority == 0 and turn == '' and debounce == '' and only_asked == '' and ends then
+    node, token, left, is_own = hand_over(queue, id, spec, ends, now, nonce, at_rest[queue])
   end
   if node then status, fields[4] = 'active', 'active' end
   redis.call('HSET', key, unpack(fields))
@@ -215,18 +239,18 @@ local function enqueue(id, queue, spec, origin, processor, session, skey, priori
   if skey then join_jobs(skey, session, id) end
   if status == 'later' then
     put_later(queue, id, now + delay)
-  elseif not node and (skey or priority > 0) then
-    put(queue, id, priority, false, skey, gen, depth)
+  elseif not node and (skey or priority > 0 or only_asked == '<') then
+    put(queue, id, priority, only_asked == '<' and '<', skey, gen, depth)
   elseif not node then
     arrive(queue, entry_of(id, gen))
     if depth then list_call(queue, id, depth, false) end
   end
-  return came(queue, id, status, node, token, left, is_own)
+  return came(queue, id, skey, status, node, token, left, is_own)
 end
 
 -- Plain jobs that are alike, and new. Their list comes first: what ends this script in its midst, such as a right
 -- that is not there, leaves no job behind that is in no list, but ids in it of jobs that are none.
-local function accept_alike(ids, specs, queue, origin, session, skey)
+local function accept_alike(ids, keys, specs, queue, origin, session, skey)
   local all, length = #ids, 0
   local list = wait_key(skey == '' and queue or queue .. '@' .. skey)
   for first = 1, all, 1000 do
@@ -234,17 +258,18 @@ local function accept_alike(ids, specs, queue, origin, session, skey)
     length = redis.call('RPUSH', list, unpack(ids, first, last))
     if skey ~= '' then join_jobs(skey, session, unpack(ids, first, last)) end
   end
-  local record = { 'status', 'waiting', 'queue', queue }
-  if origin ~= '' then record[5], record[6] = 'origin', origin end
+  local record = { 'status', 'waiting', 'queue', queue, 'at', stamp(now) }
+  if origin ~= '' then record[7], record[8] = 'origin', origin end
   if skey ~= '' then
     if length == all then take_turn(queue, skey, false) end
     local n = #record
     record[n + 1], record[n + 2], record[n + 3], record[n + 4] = 'session', session, 'skey', skey
   end
-  for n = 1, all do server.call('HSET', job_key(ids[n]), 'spec', specs[n], unpack(record)) end
+  for n = 1, all do server.call('HSET', keys[n], 'spec', specs[n], unpack(record)) end
   count(queue, 'waiting', all)
-  for n = 1, all do
-    tell('job:enqueued', now, '', ids[n])
+  for n = 1, is_heard() and all or 0 do tell('job:enqueued', now, '', queue, ids[n], skey) end
+  for _ = 1, all do
+    if nobody[queue] then break end
     wake(queue)
   end
 end
@@ -257,10 +282,10 @@ local function enqueue_alike(i)
   i = i + 8
   -- Many are claimed together.
   hands_out[queue] = false
-  local what = { queue, '', '', '0', '0', '-1', MAX_STALLED, '', '0', '', '', '', '', '', '', '' }
+  local what = { queue, '', '', '0', '0', '-1', MAX_STALLED, '', '0', '', '', '', '', '', '', '', '' }
   if more == '+' then
-    what = { unpack(ARGV, i, i + 15) }
-    i = i + 16
+    what = { unpack(ARGV, i, i + 16) }
+    i = i + 17
   elseif more == '@' then
     local session, skey = unpack(ARGV, i, i + 1)
     what[2], what[3] = session, skey
@@ -288,7 +313,7 @@ local function enqueue_alike(i)
     known = known or server.call('EXISTS', unpack(keys, from, math.min(from + 999, #keys))) > 0
   end
   if #ids > 0 and not known and not (what[3] ~= '' and is_stopping(what[3], now)) then
-    accept_alike(ids, specs, queue, origin, what[2], what[3])
+    accept_alike(ids, keys, specs, queue, origin, what[2], what[3])
     return { #ids }
   end
   local again = what[12]
@@ -300,23 +325,23 @@ local function enqueue_alike(i)
   return { #ids }
 end
 
-local i = 6
+local i = 7
 if ARGV[i] == '' then
-  answers, i = enqueue_alike(7), #ARGV + 1
+  answers, i = enqueue_alike(8), #ARGV + 1
 end
 while i <= #ARGV and size < REPLY_BYTES do
   local id, queue, spec, origin, more = unpack(ARGV, i, i + 4)
   i = i + 5
   if more == '+' then
-    answers[#answers + 1] = enqueue(id, queue, spec, origin, unpack(ARGV, i, i + 15))
-    i = i + 16
+    answers[#answers + 1] = enqueue(id, queue, spec, origin, unpack(ARGV, i, i + 16))
+    i = i + 17
   else
     local session, skey = unpack(ARGV, i, i + 1)
     if more == '@' then i = i + 2 else session, skey = '', '' end
     local plain = server.call('EXISTS', job_key(id)) == 0 and not string.find(id, '\0', 1, true)
     if not plain or skey ~= '' and is_stopping(skey, now) then
       answers[#answers + 1] = enqueue(id, queue, spec, origin, queue, session, skey, '0', '0', '-1', MAX_STALLED, '',
-        '0', '', '', '', '', '', '', '')
+        '0', '', '', '', '', '', '', '', '')
     else
       answers[#answers + 1] = accept_plain(id, queue, spec, origin, session, skey)
     end

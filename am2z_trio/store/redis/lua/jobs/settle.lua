@@ -1,11 +1,12 @@
 -- End, retry or hand back claimed jobs: all effects of one job, or none.
 --
 -- KEYS     anchor
--- ARGV     clock, result ttl ms, default state ttl ms, history, then per job: id, token, outcome, result, '' or
---          '+' and then: reason (for 'failed' and 'retry': the error's code, a line's end, its message; for
---          'conflicted': the turn it takes from now on), delay ms, '=' and the turn it must not take away where it
---          commits, or '', expected version ('': any), expected sha, new sha, new blob, outcomes that it is built
---          on, as `are_recorded` reads them
+-- ARGV     clock, result ttl ms, most ended jobs kept, default state ttl ms, history, then per job: id, token,
+--          outcome, result, '' or '+' and then: reason (for 'failed' and 'retry': the error's code, a line's end, its
+--          message; for 'released': the same of why it is left to others, or ''; for 'conflicted': the turn it
+--          takes from now on; for 'parked': keys of what it waits for, a line each), delay ms, '=' and the turn it
+--          must not take away where it commits, or '', expected version ('': any), expected sha, new sha, new blob,
+--          outcomes that it is built on, as `are_recorded` reads them
 -- RETURNS  per job: its outcome, which has been applied | {'gone'} | {'replay', outcome} | {'fenced'}
 --          | {'unfounded'} what it is built on has not been recorded | {'conflict', row of `states/read`}; of the
 --          first jobs only, if conflicts use REPLY_BYTES up: the others are left as they are
@@ -13,8 +14,9 @@
 --          else is granted the job. Only `completed` commits, and only in a session. Every check precedes
 --          the first write of a job, and that write is a removal, which Redis allows when memory is full.
 
-local clock, ttl, state_ttl, history = unpack(ARGV, 1, 4)
+local clock, ttl, recent, state_ttl, history = unpack(ARGV, 1, 5)
 local now = read_clock(clock)
+most_recent = tonumber(recent)
 
 -- Jobs of one session commit one after the other: its state is read once and kept once, as the last of them has
 -- left it.
@@ -36,10 +38,12 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
   if job.token ~= token then
     local resumable, holder = is_resumable(job, token)
     if job.status == 'active' and redis.call('HGET', active_key(job.node), id) == token then
-      -- Among its node's claims it is still this one: something else has changed the record.
-      job.token = token
+      -- Among its node's claims it is still this one: something else has changed the record, which is plain no more.
+      job.token, job.more = token, true
     elseif not resumable then
       if job.status ~= 'failed' then take_stall_back(id, token) end
+      count(job.queue, 'fenced', 1)
+      trace(id, now, 'refused', '', job.attempt, token .. '\n' .. outcome)
       return { 'fenced' }
     end
     if resumable then resume_claim(job, token, holder) end
@@ -52,17 +56,27 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
     local is_late = version ~= '' and turn ~= '' and is_taken(turn, id)
     if is_late or (version ~= '' and (whole(state.version) ~= version or state.sha ~= sha)) then
       if committed[state] then keep_committed(state) end
+      count(job.queue, 'conflicts', 1)
+      trace(id, now, 'conflict', job.node, job.attempt, '\nit is version ' .. whole(state.version))
       return { 'conflict', state_row(job.skey, now) }
     end
   end
   local node = job.node
-  if outcome == 'released' or outcome == 'conflicted' then
-    local returned = return_job(job, outcome, now, ttl, delay > 0 and now + delay or nil)
-    if returned and outcome == 'conflicted' then
+  if outcome == 'released' or outcome == 'conflicted' or outcome == 'parked' then
+    local due = delay > 0 and now + delay or nil
+    if outcome == 'parked' then due = parked_until(job, reason, now) end
+    if not return_job(job, outcome, now, ttl, due) then return 'cancelled' end
+    if outcome == 'parked' then
+      keep_waits(job, reason)
+      return outcome
+    end
+    if outcome == 'conflicted' then
       redis.call('HINCRBY', job_key(id), 'conflicts', 1)
       if reason ~= '' then redis.call('HSET', job_key(id), 'turn', reason) end
+      reason = nil
     end
-    return returned and outcome or 'cancelled'
+    trace(id, now, outcome, node, job.attempt, reason)
+    return outcome
   end
   local stops = outcome == 'retry' and job.skey and not job.cancel and is_stopping(job.skey, now)
   if stops then job.cancel = SESSION_STOPPED end
@@ -73,17 +87,19 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
     end_claim(job, outcome)
   end
   if state then
-    advance(state, now, new_sha, blob, history)
+    advance(state, now, new_sha, blob, history, node .. '\n' .. token .. '\n' .. id)
     committed[state] = true
   end
   if outcome == 'retry' and not job.cancel then
-    tell('job:retrying', now, node, id, told_of_failure(job.attempt, reason))
+    tell('job:retrying', now, node, job.queue, id, job.skey, told_of_failure(job.attempt, reason))
     local status = delay > 0 and 'later' or 'waiting'
     redis.call('HDEL', job_key(id), 'node', 'token', 'away', 'conflicts')
     note(id, 'status', status, 'attempt', job.attempt + 1, 'last_token', token, 'last_outcome', 'retry')
     if result ~= '' then redis.call('HSET', job_key(id), 'errors', result) end
+    trace(id, now, 'retry', node, job.attempt, reason)
     count(job.queue, 'active', -1)
     count(job.queue, status, 1)
+    count(job.queue, 'retried', 1)
     if delay > 0 then
       put_later(job.queue, id, now + delay)
     else
@@ -107,7 +123,7 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
 end
 
 local answers, size = {}, 0
-local i = 5
+local i = 6
 while i <= #ARGV do
   local id, token, outcome, result, more = unpack(ARGV, i, i + 4)
   local answer

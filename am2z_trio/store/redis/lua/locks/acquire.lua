@@ -12,7 +12,7 @@ local lock = redis.call('HMGET', lock_key(name), 'token', 'fence', 'ends')
 local held = lock[1] and number(lock[3], 0) >= now
 if held and lock[1] == token then return { number(lock[2], 0) } end
 lease = tonumber(lease)
-if not held and redis.call('EXISTS', line_key(name)) == 0 then return { give_lock(name, token, lease, now) } end
+if not held and redis.call('EXISTS', line_key(name)) == 0 then return { give_lock(name, token, lease, now, node) } end
 
 local place = token .. ' ' .. node .. ' ' .. whole(lease)
 if not redis.call('ZSCORE', line_key(name), place) then

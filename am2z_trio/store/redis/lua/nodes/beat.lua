@@ -3,20 +3,21 @@
 -- KEYS     anchor
 -- ARGV     clock, node, lease ms, what `clock` held when this node found it strange (or ''), by how many ms the
 --          server's clock was set since (or '' if the node does not know), how often to look in ms, result ttl ms,
---          own disconnect grace ms, most nodes, jobs and states, most queues
+--          most ended jobs kept, own disconnect grace ms, most nodes, jobs and states, most queues
 -- RETURNS  {1 if the lease is gone, the server's clock, what `clock` holds if the time stands still: nobody looks
---          then, how many claims the node holds, ms after which to beat again, 1 if this node has looked, and then
---          what `tick` answers behind its first}
+--          then, how many claims the node holds, ms after which to beat again, ms until a schedule is due or -1,
+--          1 if this node has looked, and then what `tick` answers behind its first}
 -- INVARIANT  as `renewal` and `looking` say. All nodes together look as often as the one that wants it most often,
 --          however many they are. A node beside others that hold no claims looks less often: what such a one claims
 --          and loses before the next look is found by that.
 
-local clock, node, lease, strange, step, every, ttl, grace, batch, most_queues = unpack(ARGV)
+local clock, node, lease, strange, step, every, ttl, recent, grace, batch, most_queues = unpack(ARGV)
+most_recent = tonumber(recent)
 every = tonumber(every)
 redis.call('HDEL', suspects_key(), node)
 local now, still, told = keep_clock(clock, node, strange, tonumber(step))
 local lost = renew_lease(node, now, tonumber(lease))
-if lost == 1 or still ~= '' then return { lost, told, still, 0, LATEST_MS, 0 } end
+if lost == 1 or still ~= '' then return { lost, told, still, 0, LATEST_MS, -1, 0 } end
 
 -- One more than a few is enough to know.
 local nodes = redis.call('ZRANGE', nodes_key(), 0, FEW)
@@ -47,6 +48,6 @@ if calm and redis.call('EXISTS', suspects_key()) == 0 then
 elseif few then
   wait = math.min(math.max(due - now, SOONEST_MS), LATEST_MS)
 end
-local held = redis.call('HLEN', active_key(node))
-if not looks then return { lost, told, still, held, wait, 0 } end
-return { lost, told, still, held, wait, 1, reaped, more, redis.call('EXISTS', ending_key()), failed }
+local held, schedule = redis.call('HLEN', active_key(node)), schedule_due(now)
+if not looks then return { lost, told, still, held, wait, schedule, 0 } end
+return { lost, told, still, held, wait, schedule, 1, reaped, more, redis.call('EXISTS', ending_key()), failed }

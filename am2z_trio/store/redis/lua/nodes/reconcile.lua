@@ -14,8 +14,8 @@ end
 
 local function stands(id, token)
   -- Nearly always it is as the node believes.
-  local v = redis.call('HMGET', job_key(id), 'token', 'cancel')
-  if token ~= '' and v[1] == token then return { 'held', v[2] or nil } end
+  local v = redis.call('HMGET', job_key(id), 'token', 'cancel', 'status')
+  if token ~= '' and v[1] == token and not ENDED[v[3]] then return { 'held', v[2] or nil } end
   local job = load(id)
   if not job or token == '' then return { 'lost' } end
   if job.last_token == token then return { 'settled' } end

@@ -1,14 +1,15 @@
 -- End a bounded number of a session's jobs; the running ones too, unless only the waiting ones are meant.
 --
 -- KEYS     anchor
--- ARGV     clock, result ttl ms, session name, session, node that asks, cursor, batch, running ones too (1
---          or 0), ms for which no job of the session is accepted from now
+-- ARGV     clock, result ttl ms, most ended jobs kept, session name, session, node that asks, cursor, batch, running
+--          ones too (1 or 0), ms for which no job of the session is accepted from now
 -- RETURNS  {next cursor, jobs ended, id of a running job that was spared, ...}
 -- INVARIANT  after a call with everything meant and an answered cursor '0', no job of the session that was
 --          accepted before can write any more: each has ended, and its token is retired. Nothing is left
 --          of the session but its state. Who asks hears the outcome of the jobs that were spared.
 
-local clock, ttl, name, session, node, cursor, batch, running, refuse = unpack(ARGV)
+local clock, ttl, recent, name, session, node, cursor, batch, running, refuse = unpack(ARGV)
+most_recent = tonumber(recent)
 local STOPS_KEPT_MS = 3600000
 local now, key, everything = read_clock(clock), session_key(name), running == '1'
 
@@ -48,7 +49,7 @@ if everything and answer[1] == '0' then
     redis.call('HDEL', sessions_key(), name)
     redis.call('HDEL', key, 'stopping')
     if not redis.call('HGET', key, 'version') and not redis.call('HGET', key, 'ttl') then redis.call('DEL', key) end
-    redis.call('DEL', lock_key(name), line_key(name))
+    redis.call('DEL', lock_key(name), line_key(name), mail_key(name))
     -- All who listen hear it, and who did not can ask for a while. The number tells what was opened after it;
     -- who asks knows it from the answer.
     local stop = new_fence()

@@ -2,8 +2,8 @@
 --
 -- KEYS     anchor
 -- ARGV     clock, session name, how many of the newest to leave out, most
--- RETURNS  per state: version, sha, created, updated and blob, with a space between; fewer than there are, if
---          they use REPLY_BYTES up
+-- RETURNS  per state: version, sha, created, updated and the length of who wrote it, a space behind each; then who
+--          wrote it, and blob; fewer than there are, if they use REPLY_BYTES up
 -- INVARIANT  writes nothing; an expired state has no history.
 
 local clock, name, first, most = unpack(ARGV)

@@ -2,7 +2,7 @@
 --
 -- KEYS     anchor
 -- ARGV     clock, session name
--- RETURNS  {} never written | {version, updated} no state | {version, updated, sha, blob, created}
+-- RETURNS  {} never written | {version, updated} no state | {version, updated, sha, blob, created, by}
 -- INVARIANT  writes nothing; whoever reads verifies the checksum.
 
 local clock, name = unpack(ARGV)

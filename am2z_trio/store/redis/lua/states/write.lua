@@ -41,7 +41,7 @@ if blob == '' then
   bury_state(name, state.version, state.updated, 'deleted')
 else
   if ttl ~= '' then state.ttl = ttl end
-  write_state(state, now, new_sha, blob, default_ttl, history)
+  write_state(state, now, new_sha, blob, default_ttl, history, node .. '\n\n')
   if ttl ~= '' then redis.call('HSET', key, 'ttl', ttl) end
 end
 if not receipt then forget_old_receipts() end

@@ -4,17 +4,26 @@
 -- it may be run again. A script ends so many; what there is beyond stands in `ending`, for calls to come.
 local may_end = ENDED_AT_ONCE
 local end_job, cancel_unbegun
-local function end_child(id, now, ttl, why, till)
+local function end_child(parent, id, now, ttl, why, till)
   local child = load(id)
-  if child and ENDED[child.status] then
+  -- One that was run again since by itself, or by another job, is no child of this one any more.
+  if not child or child.parent ~= parent then return end
+  if ENDED[child.status] then
     redis.call('PEXPIRE', job_key(id), whole(math.max(till - now, KEPT_MS)))
-  elseif child and child.status == 'active' then
+  elseif child.status == 'active' then
     note(id, 'cancel', why, 'outlived', whole(till))
     post(child.node, '\148' .. cmsgpack.pack('cancel', id, child.token, why))
-  elseif child then
+  else
     child.outlived = till
     cancel_unbegun(child, now, ttl, why)
   end
+end
+
+-- Who looks at a job that has ended is told what it had called.
+local function keep_called(id, children, age)
+  if #children == 0 then return end
+  redis.call('SADD', called_key(id), unpack(children))
+  redis.call('PEXPIRE', called_key(id), whole(age))
 end
 
 local function end_children(id, now, ttl, why, age)
@@ -27,7 +36,8 @@ local function end_children(id, now, ttl, why, age)
     may_end = may_end - most
     local children = redis.call('SMEMBERS', children_key(id))
     redis.call('DEL', children_key(id))
-    for _, child_id in ipairs(children) do end_child(child_id, now, ttl, why, now + age) end
+    keep_called(id, children, age)
+    for _, child_id in ipairs(children) do end_child(id, child_id, now, ttl, why, now + age) end
   end
 end
 
@@ -40,10 +50,11 @@ local function go_on_ending(now, ttl)
     local whole_one = name and id and why and number(till)
     local children = whole_one and redis.call('SPOP', doomed_key(name), may_end) or {}
     may_end = may_end - #children - (whole_one and 0 or 1)
+    if whole_one then keep_called(id, children, math.max(tonumber(till) - now, KEPT_MS)) end
     for _, child_id in ipairs(children) do
       -- Its job may run again, and have called it anew.
       if redis.call('SISMEMBER', children_key(id), child_id) == 0 then
-        end_child(child_id, now, ttl, why, tonumber(till))
+        end_child(id, child_id, now, ttl, why, tonumber(till))
       end
     end
     if not whole_one or redis.call('EXISTS', doomed_key(name)) == 0 then redis.call('LPOP', ending_key()) end

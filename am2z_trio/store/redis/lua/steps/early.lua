@@ -5,8 +5,8 @@
 local function are_recorded(outcomes)
   local told = outcomes ~= '' and cmsgpack.unpack(outcomes) or {}
   for i = 1, #told, 2 do
-    local v = redis.call('HMGET', job_key(told[i]), 'status', 'last_token')
-    if v[1] ~= 'completed' or v[2] ~= told[i + 1] then return false end
+    local v = redis.call('HMGET', job_key(told[i]), 'status', 'last_token', 'token')
+    if v[1] ~= 'completed' or (v[2] or v[3]) ~= told[i + 1] then return false end
   end
   return true
 end

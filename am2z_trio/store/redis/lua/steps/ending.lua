@@ -21,22 +21,30 @@ function end_job(job, transition, now, ttl, reason, result, node, told)
     if debounce then leave_debounce(job, debounce) end
     if job.depth then redis.call('ZREM', calls_key(job.queue), job.id) end
     if job.turn then leave_line(job) end
+    -- When it began for another time is said of one that is running, or was when it ended.
+    if job.more then redis.call('HDEL', key, 'since') end
   end
   local dead = status == 'failed' and not job.parent
-  if dead then
-    redis.call('HDEL', key, 'node', 'token', 'away')
+  local at = stamp(now)
+  if job.last_outcome and not (job.more or dead) and reason == '' then
+    -- The token that it was settled with stays where it is.
+    server.call('HDEL', key, 'spec', 'node')
+    server.call('HSET', key, 'status', status, 'result', result, 'ended', at)
   else
-    server.call('HDEL', key, 'spec', 'node', 'token', 'away')
+    redis.call('HDEL', key, 'node', 'token', 'away', dead and 'away' or 'spec')
+    redis.call('HSET', key, 'status', status, 'reason', reason, 'result', result, 'ended', at)
+    if job.last_outcome then
+      redis.call('HSET', key, 'last_token', job.last_token, 'last_outcome', job.last_outcome)
+    end
   end
-  if job.last_outcome and not job.more and reason == '' then
-    server.call('HSET', key, 'status', status, 'result', result, 'last_token', job.last_token)
-  elseif job.last_outcome then
-    redis.call('HSET', key, 'status', status, 'reason', reason, 'result', result, 'last_token', job.last_token,
-      'last_outcome', job.last_outcome)
-  else
-    redis.call('HSET', key, 'status', status, 'reason', reason, 'result', result)
+  if status == 'failed' then
+    if transition == 'stall' then told = LOST end
+    if transition == 'spoil' then told = 'VALIDATION\nthe job\'s' .. string.sub(reason, 4) end
+    trace(job.id, now, 'failed', node, job.attempt, told)
   end
   local age = retain(job, dead, status, now, ttl)
+  note_end(job.queue, job.id, now)
+  if job.waits then end_waits(job) end
   if job.calls then
     end_children(job.id, now, ttl, reason == SESSION_STOPPED and SESSION_STOPPED or PARENT_ENDED, age)
   end
@@ -54,14 +62,10 @@ function end_job(job, transition, now, ttl, reason, result, node, told)
     end
   end
   if not is_heard() then return end
-  local data = { attempt = job.attempt }
-  if status == 'failed' then
-    if transition == 'stall' then told = LOST end
-    if transition == 'spoil' then told = 'VALIDATION\nthe job\'s' .. string.sub(reason, 4) end
-    data = told_of_failure(job.attempt, told or '')
-  end
-  tell('job:' .. status, now, node, job.id, data)
-  if dead then tell('job:dead', now, node, job.id, data) end
+  local data = job.attempt ~= 1 and { attempt = job.attempt }
+  if status == 'failed' then data = told_of_failure(job.attempt, told or '') end
+  tell('job:' .. status, now, node, job.queue, job.id, job.skey, data)
+  if dead then tell('job:dead', now, node, job.queue, job.id, job.skey, data) end
 end
 
 -- Ends a job whose record cannot be read. What is left of it is listed with its queue's dead letters; who waits

@@ -1,11 +1,14 @@
 -- What is granted: the whole of a job, and whether it can be. Follows the states.
 
 -- A job as its record has it, for who may grant it: what only some have is looked for where there is any.
-local function read(id)
+local function read(id, heard)
   local key = job_key(id)
-  local v = redis.call('HMGET', key, 'status', 'spec', 'queue', 'more')
+  -- What only who listens is told of a plain one costs nobody else a look.
+  local v = heard and redis.call('HMGET', key, 'status', 'spec', 'queue', 'more', 'skey')
+    or redis.call('HMGET', key, 'status', 'spec', 'queue', 'more')
   if not v[4] then
-    return { id = id, key = key, status = v[1], spec = v[2], queue = v[3], gen = false, deliveries = false }
+    return { id = id, key = key, status = v[1], spec = v[2], queue = v[3], gen = false, deliveries = false,
+      skey = v[5] or nil }
   end
   local w = server.call('HMGET', key, 'attempt', 'deliveries', 'deadline', 'stored', 'errors', 'debounce', 'gen',
     'conflicts', 'turn', 'depth', 'skey')
@@ -21,6 +24,10 @@ local function add_grant(answer, job, token, now)
     answer[n + 1], answer[n + 2], answer[n + 3] = job.id, token, job.spec
     return
   end
+  if job.expires then
+    redis.call('HDEL', job.key, 'deadline')
+    if job.deadline then redis.call('HSET', job.key, 'deadline', job.deadline) end
+  end
   local remaining = -1
   if job.deadline then remaining = math.max(0, number(job.deadline, now) - now) end
   local state = job.stored and job.skey and state_row(job.skey, now) or ''
@@ -29,11 +36,15 @@ local function add_grant(answer, job, token, now)
     job.conflicts and number(job.conflicts, 0) or 0 }
 end
 
--- Why a job cannot be granted; nil if it can.
+-- Why a job cannot be granted; nil if it can. What stands before its deadline is when it expires, until it has begun.
 local function flaw_of(job)
   if not job.spec then return 'it has no spec' end
   if not job.more then return nil end
   if job.attempt and number(job.attempt, 0) < 1 then return 'its attempt is no number from 1' end
   if job.deliveries and number(job.deliveries, -1) < 0 then return 'its deliveries are no number from 0' end
-  if job.deadline and not number(job.deadline) then return 'its deadline is no number' end
+  if job.deadline and not number(job.deadline) then
+    local expires, ends = string.match(job.deadline, '^(%d+)<(%d*)$')
+    if not expires then return 'its deadline is no number' end
+    job.expires, job.deadline = tonumber(expires), ends ~= '' and ends
+  end
 end

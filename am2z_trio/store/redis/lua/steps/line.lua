@@ -23,7 +23,8 @@ local function take_turn(queue, skey, front)
   redis.call('ZADD', ready_key(queue), whole(other and tonumber(other) + (front and -1 or 1) or 0), skey)
 end
 
--- Gives a waiting job its place. `priority` is 0 for none; `skey` is its session's name, or nil.
+-- Gives a waiting job its place. `priority` is 0 for none; `skey` is its session's name, or nil; `front`: before the
+-- others of its line, and if it is true no more than that, its session's turn before others', too.
 local function line_up(queue, id, priority, front, skey, gen)
   hands_out[queue] = false
   if priority > 0 then
@@ -39,7 +40,7 @@ local function line_up(queue, id, priority, front, skey, gen)
   elseif redis.call('LPUSHX', sieved_key(name), entry_of(id, gen)) == 0 then
     length = redis.call('LPUSH', wait_key(name), entry_of(id, gen))
   end
-  if skey and length == 1 then take_turn(queue, skey, front) end
+  if skey and length == 1 then take_turn(queue, skey, front == true) end
 end
 
 -- A job that others wait for is to be found apart from those that nobody does: the deepest first.
@@ -61,6 +62,7 @@ end
 -- If the job is the next one due, some node has to learn when to come back.
 local function put_later(queue, id, due)
   redis.call('ZADD', later_key(queue), whole(due), id)
+  redis.call('HSET', job_key(id), 'due', whole(due))
   if redis.call('ZRANGE', later_key(queue), 0, 0)[1] == id then wake(queue, 'any') end
 end
 

@@ -49,6 +49,7 @@ local function look_after_all(now, ttl, grace, batch, most_queues, reaps)
         -- The removal comes first: it is allowed when memory is full.
         redis.call('HDEL', active_key(name), job.id)
         job.stalls = redis.call('HINCRBY', job_key(job.id), 'stalls', 1)
+        count(job.queue, 'stalled', 1)
         if job.stalls > most and not job.cancel then
           drop_claim(job, nil)
           end_job(job, 'stall', now, ttl, 'stalled', '', name)
@@ -57,16 +58,16 @@ local function look_after_all(now, ttl, grace, batch, most_queues, reaps)
         elseif job.stalls > 1 then
           suspects[#suspects + 1] = job
         elseif return_job(job, nil, now, ttl) then
-          note_loss(job, name)
-          tell('job:stalled', now, name, job.id)
+          note_loss(job, name, now)
+          tell('job:stalled', now, name, job.queue, job.id, job.skey)
         end
       end
     end
     for index, job in ipairs(suspects) do
       local place = job.stalls % 2 == 0 and index - 1 or #suspects - index
       if return_job(job, nil, now, ttl, now + place * APART_MS) then
-        note_loss(job, name)
-        tell('job:stalled', now, name, job.id)
+        note_loss(job, name, now)
+        tell('job:stalled', now, name, job.queue, job.id, job.skey)
       end
     end
     if redis.call('EXISTS', active_key(name)) == 0 and not unserve_all(name, now) and not leave_lots(name) then
@@ -74,6 +75,7 @@ local function look_after_all(now, ttl, grace, batch, most_queues, reaps)
       redis.call('HDEL', suspects_key(), name)
       redis.call('HDEL', graces_key(), name)
       redis.call('HDEL', leases_key(), name)
+      redis.call('DEL', info_key(name))
       -- A late duplicate of a claim may still be on its way; the numbers that refuse it stay for a while.
       redis.call('PEXPIRE', claims_key(name), ttl)
     else

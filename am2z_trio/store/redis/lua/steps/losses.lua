@@ -3,10 +3,11 @@
 -- A claim that is taken away since its node seems to be dead can be resumed by that node for as long as nobody
 -- else is granted the job: `lost` says token, number of the grant (it grows with every one) and node. `charged`
 -- are the tokens of all grants for which stalls were counted, a line each.
-local function note_loss(job, node)
+local function note_loss(job, node, now)
   local v = redis.call('HMGET', job_key(job.id), 'deliveries', 'charged')
   redis.call('HSET', job_key(job.id), 'lost', job.token .. ' ' .. (v[1] or '0') .. ' ' .. node,
     'charged', (v[2] or '') .. job.token .. '\n')
+  trace(job.id, now, 'lost', node, job.attempt)
 end
 
 -- The node of this token is there after all: the stall that was counted for it is taken back.

@@ -81,23 +81,82 @@ local function flow_of(queue)
   return flow
 end
 
-local events, listened = {}, nil
--- Whether anybody hears events: before something is put together for one.
+-- Events of jobs, by name and queue: those that have these, the node and the time in common go as one.
+local groups, groups_order, newest, listened = {}, {}, nil, nil
+-- Whether anybody hears events, or they are written down: before something is put together for one.
 local function is_heard()
   if listened == nil then listened = redis.call('PUBSUB', 'NUMSUB', events_key())[2] > 0 end
-  return listened
+  return listened or kept_events
 end
 
-local function tell(name, now, node, id, data)
-  if is_heard() then
-    local v = redis.call('HMGET', job_key(id), 'processor', 'session', 'queue')
-    events[#events + 1] = cmsgpack.pack({ name, now, node, id, v[1] or v[3] or '', v[2] or '', data })
+local function write_down(group)
+  if kept_events then redis.call('XADD', log_key(), 'MAXLEN', '~', kept_events, '*', 'g', group) end
+end
+
+-- What an event says that others of its group may not: the job's session, where that is not the same for all, and
+-- `data`, where there is more to say than that it was the first attempt.
+local function put_event(group, id, session, data)
+  local n = group.many + 1
+  group.ids[n], group.many, group.bytes = id, n, group.bytes + #id
+  if group.sessions then
+    group.sessions[n], group.bytes = session, group.bytes + #session
+  elseif n == 1 then
+    group.session = session
+  elseif session ~= group.session then
+    group.sessions = {}
+    for before = 1, n - 1 do group.sessions[before] = group.session end
+    group.sessions[n] = session
+  end
+  if data then
+    local packed = cmsgpack.pack(n - 1, data)
+    group.data[#group.data + 1], group.bytes = packed, group.bytes + #packed
   end
 end
 
-local wake, sieve_ghosts, let_back
+-- One event of a job: it joins those like it. Where it cannot, all groups so far are closed, and so they are by a
+-- cancellation, which may be that of a job told of before: what happens to one job is told in its order.
+local function tell(name, now, node, queue, id, skey, data)
+  if not is_heard() then return end
+  local group = groups[name] and groups[name][queue]
+  local is_behind = name == 'job:cancelled' and newest and group ~= newest
+  if is_behind or group and (group.node ~= node or group.bytes > GROUPED_BYTES) then
+    groups, group = {}, nil
+  end
+  if not group then
+    group = { name = name, now = now, node = node, queue = queue, ids = {}, many = 0, data = {}, bytes = 0 }
+    if not groups[name] then groups[name] = {} end
+    groups[name][queue], newest, groups_order[#groups_order + 1] = group, group, group
+  end
+  local session = skey or ''
+  if string.byte(session) == DIGEST then session = redis.call('HGET', job_key(id), 'session') or '' end
+  put_event(group, id, session, data)
+end
+
+local function packed_group(group)
+  local queue, name = group.queue, nil
+  if string.byte(queue) == DIGEST then name = redis.call('HGET', job_key(group.ids[1]), 'processor') end
+  return '\151' .. cmsgpack.pack(group.name, group.now, group.node, name or queue, group.ids,
+    group.sessions or group.session) .. packed_list(2 * #group.data, group.data)
+end
+
+local function send_events()
+  local pieces, bytes = {}, 0
+  for _, group in ipairs(groups_order) do
+    local packed = packed_group(group)
+    write_down(packed)
+    if listened and #pieces > 0 and bytes + #packed > POSTED_BYTES then
+      redis.call('PUBLISH', events_key(), packed_list(#pieces, pieces))
+      pieces, bytes = {}, 0
+    end
+    pieces[#pieces + 1], bytes = packed, bytes + #packed
+  end
+  if listened then redis.call('PUBLISH', events_key(), packed_list(#pieces, pieces)) end
+end
+
+local wake, sieve_ghosts, let_back, list_ended
 local function finish()
   sieve_ghosts()
+  list_ended()
   for _, skey in ipairs(leavers_order) do leave_together(skey) end
   for _, queue in ipairs(counts_order) do
     -- There is room again where as many were active as may be: first for those that had stepped aside.
@@ -114,5 +173,5 @@ local function finish()
   for _, node in ipairs(outbox_order) do
     if outbox[node].messages > 0 then publish(node, outbox[node]) end
   end
-  if #events > 0 then redis.call('PUBLISH', events_key(), packed_list(#events, events)) end
+  if newest then send_events() end
 end

@@ -22,6 +22,7 @@ local function drop_queue(queue)
   redis.call('ZREM', queues_key(), queue)
   redis.call('UNLINK', meta_key(queue), lot_key(queue), wait_key(queue), sieved_key(queue), ghosts_key(queue),
     ready_key(queue), blocked_key(queue), running_key(queue), prio_key(queue), later_key(queue), starts_key(queue),
-    done_key(queue), dead_key(queue), back_key(queue), calls_key(queue), servers_key(queue))
+    done_key(queue), dead_key(queue), recent_key(queue), back_key(queue), calls_key(queue), servers_key(queue),
+    fresh_key(queue), samples_key(queue), archive_key(queue))
   return true
 end

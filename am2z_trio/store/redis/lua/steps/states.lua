@@ -22,41 +22,43 @@ local function load_state(name, now)
   return state
 end
 
--- {} never written | {version, updated} no state | {version, updated, sha, blob, created}
+-- {} never written | {version, updated} no state | {version, updated, sha, blob, created, by}
 local function state_row(name, now)
-  local v = redis.call('HMGET', session_key(name), 'version', 'updated', 'sha', 'blob', 'created', 'expires', 'gone')
+  local v = redis.call('HMGET', session_key(name), 'version', 'updated', 'sha', 'blob', 'created', 'expires', 'gone',
+    'by')
   if not v[1] then return {} end
   if v[7] or (v[6] and number(v[6], now + 1) <= now) then return { v[1], v[2] or '0' } end
-  return { v[1], v[2] or '0', v[3] or '', v[4] or '', v[5] or '0' }
+  return { v[1], v[2] or '0', v[3] or '', v[4] or '', v[5] or '0', v[8] or '' }
 end
 
 -- Takes the state away and leaves its version. The removals come first: they are allowed when memory is full.
 local function bury_state(name, version, updated, why)
   local key = session_key(name)
-  redis.call('HDEL', key, 'sha', 'blob', 'created', 'expires')
+  redis.call('HDEL', key, 'sha', 'blob', 'created', 'expires', 'by')
   redis.call('ZREM', expiries_key(), name)
   redis.call('DEL', history_key(name))
   redis.call('HSET', key, 'version', whole(version), 'gone', why, 'updated', updated)
   redis.call('PEXPIRE', key, TOMBSTONE_MS)
 end
 
--- The next version, which is yet to be kept.
-local function advance(state, now, sha, blob, history)
-  state.version, state.sha, state.blob, state.updated = state.version + 1, sha, blob, whole(now)
+-- The next version, which is yet to be kept. `by`: a node, the token and the id of its job or '' and '', a line each.
+local function advance(state, now, sha, blob, history, by)
+  state.version, state.sha, state.blob, state.updated, state.by = state.version + 1, sha, blob, whole(now), by
   if not state.created then state.created, state.is_new = state.updated, true end
   if tonumber(history) > 0 then
     state.entries = state.entries or {}
     state.entries[#state.entries + 1] = whole(state.version) .. ' ' .. sha .. ' ' .. state.created .. ' '
-      .. state.updated .. ' ' .. blob
+      .. state.updated .. ' ' .. #by .. ' ' .. by .. blob
   end
 end
 
 -- Writes what it has come to.
 local function keep_state(state, now, default_ttl, history)
   local key, name = session_key(state.name), state.name
-  local fields = { 'version', whole(state.version), 'sha', state.sha, 'blob', state.blob, 'updated', state.updated }
+  local fields = { 'version', whole(state.version), 'sha', state.sha, 'blob', state.blob, 'updated', state.updated,
+    'by', state.by }
   if state.is_new then
-    fields[9], fields[10] = 'created', state.created
+    fields[11], fields[12] = 'created', state.created
   end
   if state.expired then redis.call('DEL', history_key(name)) end
   local ttl = tonumber(state.ttl or default_ttl)
@@ -81,8 +83,8 @@ local function keep_state(state, now, default_ttl, history)
   end
 end
 
-local function write_state(state, now, sha, blob, default_ttl, history)
-  advance(state, now, sha, blob, history)
+local function write_state(state, now, sha, blob, default_ttl, history, by)
+  advance(state, now, sha, blob, history, by)
   keep_state(state, now, default_ttl, history)
 end
 
@@ -102,9 +104,10 @@ local function new_fence()
 end
 
 -- Both keys of a lock outlive its lease a little and then go by themselves: nothing but waiting hangs on them.
-local function give_lock(name, token, lease, now)
+local function give_lock(name, token, lease, now, node)
   local fence = new_fence()
-  redis.call('HSET', lock_key(name), 'token', token, 'fence', whole(fence), 'ends', whole(now + lease))
+  redis.call('HSET', lock_key(name), 'token', token, 'fence', whole(fence), 'ends', whole(now + lease),
+    'node', node, 'since', whole(now))
   redis.call('PEXPIRE', lock_key(name), lease + 60000)
   return fence
 end
@@ -121,9 +124,9 @@ local function hand_lock_on(name, now, asking)
       return nil
     end
     local token, node, lease = string.match(first, '^(%S+) (%S+) (%d+)$')
-    if token and token == asking then return give_lock(name, token, tonumber(lease), now) end
+    if token and token == asking then return give_lock(name, token, tonumber(lease), now, node) end
     if token and redis.call('PUBSUB', 'NUMSUB', inbox_key(node))[2] > 0 then
-      local fence = give_lock(name, token, tonumber(lease), now)
+      local fence = give_lock(name, token, tonumber(lease), now, node)
       redis.call('PUBLISH', inbox_key(node), '\145\147' .. cmsgpack.pack('granted', token, fence))
       return nil
     end

@@ -1,6 +1,8 @@
 -- What the scripts agree on about jobs. Follows the clock.
 
 local NIL = '\192'
+-- `~`, with which the name of what has an odd one begins in keys.
+local DIGEST = 126
 local LOST = 'JOB_STALLED\n' .. STALLED
 local ENDED = { completed = true, failed = true, cancelled = true }
 local BEGUN_OR_NOT = { waiting = true, later = true, active = true }

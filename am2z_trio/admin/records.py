@@ -1,0 +1,100 @@
+"""What has happened, and who has done what: the history of events, and the audit."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+import msgspec
+
+from am2z_trio.engine.events.subscription import EventStream
+from am2z_trio.model.checks import require_count, require_text
+from am2z_trio.model.events import Event
+from am2z_trio.model.limits import KIB
+from am2z_trio.model.records import EventPage
+from am2z_trio.model.views.audit import AuditEntry, AuditPage
+
+from .asking import Asking
+from .principals import NotPermittedError
+
+MOST_SHOWN = 1_000
+"""Entries, or events, of one page."""
+
+MOST_LOOKED_AT = 5_000
+"""Entries of the audit, for a page of those that contain something."""
+
+
+class RecordDesk(Asking):
+    """What an operator reads of what has happened."""
+
+    async def audit(self, *, before: str = "", limit: int = 100, containing: str = "") -> AuditPage:
+        """What operators have done and tried, at most so many entries, the newest first; `before` is the
+        `next` of the page before. `containing`: those in which this text stands, in whatever case: one call
+        looks at 5,000, and where it has found fewer than `limit` there may be more behind its `next` all the
+        same. Raises `NotPermittedError` without the permission `audit`."""
+        limit = require_count("limit", limit, most=MOST_SHOWN)
+        before = require_text("before", before, most=100, empty=True)
+        wanted = require_text("containing", containing, most=KIB, empty=True).casefold()
+        if not self.may("audit"):
+            why = f"{self.principal.name} ({self.principal.role}) may not read the audit: it takes audit"
+            await self._audit.refused("audit", why)
+            raise NotPermittedError(why, context={"permission": "audit", "principal": self.principal.name})
+        if not wanted:
+            return await self._store.chronicle.audit_page(before, limit)
+        found, looked_at, unreadable = list[AuditEntry](), 0, 0
+        while True:
+            page = await self._store.chronicle.audit_page(before, limit - len(found))
+            found += [entry for entry in page.entries if wanted in _said(entry)]
+            looked_at, unreadable = looked_at + len(page.entries), unreadable + page.unreadable
+            before = page.next
+            if not before or len(found) >= limit or looked_at >= MOST_LOOKED_AT:
+                return AuditPage(entries=found, next=before, unreadable=unreadable)
+
+    async def events(
+        self,
+        pattern: str = "*",
+        *,
+        session: str | None = None,
+        job: str | None = None,
+        since: str | None = None,
+        before: str | None = None,
+        limit: int = 100,
+    ) -> EventPage:
+        """A page of the history of events, as `runtime.events.history` gives it; for a principal that is
+        limited to some sessions and queues, those of these."""
+        await self._require_view("events")
+        page = await self._runtime.events.history(
+            pattern, session=session, job=job, since=since, before=before, limit=limit
+        )
+        return msgspec.structs.replace(page, events=[one for one in page.events if self._hears(one)])
+
+    @asynccontextmanager
+    async def listen(
+        self,
+        pattern: str = "*",
+        *,
+        session: str | None = None,
+        job: str | None = None,
+        since: str | None = None,
+    ) -> AsyncIterator[AsyncGenerator[Event, None]]:
+        """The same as they come, as `runtime.events` streams them."""
+        await self._require_view("events")
+        async with (
+            self._runtime.events(pattern, session=session, job=job, since=since) as stream,
+            aclosing(self._heard(stream)) as heard,
+        ):
+            yield heard
+
+    async def _heard(self, stream: EventStream) -> AsyncGenerator[Event, None]:
+        async for event in stream:
+            if self._hears(event):
+                yield event
+
+    def _hears(self, event: Event) -> bool:
+        return self.principal.is_for(queue=event.processor, session=event.session)
+
+
+def _said(entry: AuditEntry) -> str:
+    """All texts of an entry that are of interest, as they are looked through."""
+    texts = entry.who, entry.role, entry.face, entry.action, entry.target, entry.query, entry.reason
+    return "\n".join((*texts, entry.outcome)).casefold()

@@ -1,0 +1,319 @@
+"""Sessions: what runs in them, their states in versions, and both acted upon."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final, cast
+
+import msgspec
+
+from am2z_trio.concurrency import current_host
+from am2z_trio.concurrency.groups import unwrapped
+from am2z_trio.engine.states.access import NodeStates
+from am2z_trio.engine.submission.request import require_session
+from am2z_trio.model.checks import require, require_count, require_seconds, require_text
+from am2z_trio.model.codec import checksum
+from am2z_trio.model.errors import StateIntegrityError
+from am2z_trio.model.integrity import verified
+from am2z_trio.model.limits import KIB, MAX_SESSION_BYTES
+from am2z_trio.model.records import StateRecord
+from am2z_trio.model.views.actions import Answer
+from am2z_trio.model.views.preview import Preview
+from am2z_trio.model.views.sessions import (
+    LaneRow,
+    SessionPage,
+    SessionRow,
+    SessionShown,
+    StateShown,
+    StoredBytes,
+    VersionRow,
+)
+
+from .asking import Asking
+from .changes import changes
+from .principals import NotPermittedError
+
+MOST_SESSIONS: Final = 200
+"""Of one page, and of one stop of several."""
+
+BUDGET: Final = 2_000
+"""Sessions whose names one page looks at."""
+
+AT_ONCE: Final = 20
+"""Sessions that are stopped at a time."""
+
+MOST_JOBS: Final = 1_000
+"""Jobs of one session that are counted by processor."""
+
+MOST_VERSIONS: Final = 100
+"""That are shown of one state, the newest."""
+
+MOST_BYTES: Final = 64 * KIB
+"""Of a stored state that are shown as bytes."""
+
+
+class SessionDesk(Asking):
+    """What an operator asks of sessions, and does with them."""
+
+    # --- what is there ----------------------------------------------------------------------
+
+    async def sessions(self, prefix: str = "", *, limit: int = 50, cursor: str = "") -> SessionPage:
+        """Sessions that have jobs which have not ended, in no order: at most `limit`, whose ids begin with
+        `prefix`, and the cursor with which they go on. A page looks at some 2,000 names; where it has found
+        fewer than `limit` there may be more behind its cursor all the same."""
+        await self._require_view("sessions")
+        prefix = require_text("prefix", prefix, most=MAX_SESSION_BYTES, empty=True)
+        limit = require_count("limit", limit, most=MOST_SESSIONS)
+        cursor = require_text("cursor", cursor, most=100, empty=True)
+        found, looked_at, of = dict[str, None](), 0, 0
+        while True:
+            missing = limit - len(found)
+            page = await self._store.inspection.sessions(cursor, missing)
+            of, cursor, looked_at = page.of, page.cursor, looked_at + len(page.sessions)
+            found |= dict.fromkeys(
+                one for one in page.sessions if one.startswith(prefix) and self.principal.is_for(session=one)
+            )
+            if not cursor or len(found) >= limit or looked_at >= BUDGET:
+                rows = await self._store.inspection.session_rows([*found])
+                return SessionPage(rows=rows, of=of, looked_at=looked_at, cursor=cursor)
+
+    async def session_rows(self, sessions: Sequence[str]) -> list[SessionRow]:
+        """Sessions by their ids, with jobs or at rest; those that are the principal's business."""
+        await self._require_view("session_rows")
+        theirs = [one for one in _several(sessions) if self.principal.is_for(session=one)]
+        return await self._store.inspection.session_rows(theirs)
+
+    async def session(self, session: str) -> SessionShown:
+        """One session: its jobs by processor, its lock, and the versions of its state that are kept. Of its
+        state nothing is shown: that is `state`."""
+        session = require_session(session)
+        await self._require("view", "session", target=session, session=session)
+        inspection = self._store.inspection
+        (row,) = await inspection.session_rows([session])
+        bad, versions = "", list[VersionRow]()
+        try:
+            verified(await inspection.stored_state(session), session)
+        except StateIntegrityError as error:
+            bad = error.message
+        try:
+            kept = await self._kept(session)
+            versions = [_version(one, newest=one.version == row.version) for one in kept]
+        except StateIntegrityError as error:
+            bad = bad or error.message
+        lanes = Counter[tuple[str, str]]()
+        for job in await inspection.rows(await inspection.of_session(session, MOST_JOBS)):
+            if job is not None and self._sees(job):
+                lanes[job.processor, job.status] += 1
+        return SessionShown(
+            row=row,
+            lock=await self._store.states.lock_standing(session),
+            lanes=[
+                LaneRow(
+                    queue=name,
+                    waiting=lanes[name, "waiting"],
+                    active=lanes[name, "active"],
+                    delayed=lanes[name, "later"],
+                )
+                for name in sorted({name for name, _ in lanes})
+            ],
+            versions=versions,
+            bad=bad,
+        )
+
+    async def state(
+        self,
+        session: str,
+        version: int | None = None,
+        *,
+        against: int | None = None,
+        reveal: bool = False,
+        reason: str = "",
+    ) -> StateShown | None:
+        """One version of a session's state, the newest if none is named, and what it has changed of the one
+        before, or of `against`. Of both only what rules show, unless it is to be revealed: that takes the
+        permission, and is audited. `None`: it is not kept. Raises `StateIntegrityError` where what is stored
+        is not what was written."""
+        session, reason = require_session(session), self._reason(reason)
+        version = None if version is None else require_count("version", version)
+        against = None if against is None else require_count("against", against)
+        require(isinstance(reveal, bool), "reveal", reveal, "must be True or False")
+        await self._require("view", "state", target=session, session=session)
+        if not reveal:
+            return await self._state(session, version, against, revealed=False)
+        seen = {"version": version, "against": against}
+        acting = self._acting(
+            *("reveal", "reveal_state"), target=session, session=session, preview=seen, reason=reason
+        )
+        async with acting:
+            return await self._state(session, version, against, revealed=True)
+
+    async def _state(
+        self, session: str, version: int | None, against: int | None, *, revealed: bool
+    ) -> StateShown | None:
+        kept = await self._kept(session)
+        numbers = {one.version: one for one in kept}
+        # A version that is kept is there although the newest may have been spoilt since.
+        newest = (
+            None if version is not None and version in numbers else await self._states.store.read(session)
+        )
+        if newest is not None and newest.exists and newest.version not in numbers:
+            kept, numbers[newest.version] = [newest, *kept], newest
+        one = None if not numbers else numbers.get(max(numbers) if version is None else version)
+        if one is None or (version is None and newest is not None and not newest.exists):
+            return None
+        earlier = [other for other in kept if other.version < one.version]
+        other = (earlier[0] if earlier else None) if against is None else numbers.get(against)
+        after = self._payload(one.blob, revealed=revealed)
+        shown = StateShown(version=_version(one, newest=one.version == max(numbers)), value=after)
+        if other is None:
+            return shown
+        before = self._payload(other.blob, revealed=revealed)
+        if before.value is None and after.value is None and before.hidden and after.hidden:
+            return msgspec.structs.replace(shown, before=other.version, hidden_before=before.hidden)
+        found, same = changes(before.value, after.value)
+        return msgspec.structs.replace(
+            shown, before=other.version, changes=found, same=same, hidden_before=before.hidden
+        )
+
+    async def stored_bytes(self, session: str, *, reason: str = "") -> StoredBytes:
+        """The bytes that are stored as the session's state, whether they are what was written or not. Takes
+        the permission to reveal, and is audited."""
+        session, reason = require_session(session), self._reason(reason)
+        acting = self._acting("reveal", "reveal_bytes", target=session, session=session, reason=reason)
+        async with acting:
+            record = await self._store.inspection.stored_state(session)
+            return StoredBytes(
+                version=record.version,
+                checksum=record.checksum,
+                actual=checksum(record.blob) if record.exists else "",
+                size=len(record.blob),
+                data=record.blob[:MOST_BYTES],
+            )
+
+    async def verify_state(self, session: str) -> Answer:
+        """Whether what is stored as the session's state is what was written."""
+        session = require_session(session)
+        await self._require("view", "verify_state", target=session, session=session)
+        try:
+            current = await self._states.store.read(session)
+            kept = await self._kept(session)
+        except StateIntegrityError as error:
+            return Answer(done=False, text=error.message)
+        if not current.exists:
+            return Answer(done=True, text="it has no state")
+        others = len([one for one in kept if one.version != current.version])
+        told = f", and so are the {others} before it" if others else ""
+        return Answer(done=True, text=f"version {current.version} is what was written{told}")
+
+    async def _kept(self, session: str) -> list[StateRecord]:
+        """The versions that are kept, the newest first."""
+        return (await self._states.store.history(session))[:MOST_VERSIONS]
+
+    @property
+    def _states(self) -> NodeStates:
+        return self._runtime.node.states
+
+    # --- what may be done -------------------------------------------------------------------
+
+    async def preview_stop_session(self, session: str) -> Preview:
+        """What `stop_session` would do."""
+        session = require_session(session)
+        await self._require("view", "preview_stop_session", target=session, session=session, whole=True)
+        return await self._runtime.control.preview_stop_session(session)
+
+    async def stop_sessions(
+        self, sessions: Sequence[str], *, grace: float = 0.0, reason: str = ""
+    ) -> list[Answer]:
+        """Stop several sessions, some at a time: what became of each, in this order. One that may not be
+        stopped keeps none of the others."""
+        names = _several(sessions)
+        grace, reason = require_seconds("grace", grace), self._reason(reason)
+        found = dict[str, Answer]()
+
+        async def stop(some: Sequence[str]) -> None:
+            for name in some:
+                try:
+                    found[name] = await self.stop_session(name, grace=grace, reason=reason)
+                except NotPermittedError as refusal:
+                    found[name] = Answer(done=False, text=refusal.message)
+
+        with unwrapped():
+            async with current_host().open_nursery() as nursery:
+                for first in range(min(AT_ONCE, len(names))):
+                    nursery.start_soon(stop, names[first::AT_ONCE])
+        return [found[name] for name in names]
+
+    async def stop_session(self, session: str, *, grace: float = 0.0, reason: str = "") -> Answer:
+        """Stop a session on every node, as `runtime.stop_session` does; its state stays."""
+        session = require_text("session", session, most=MAX_SESSION_BYTES)
+        grace, reason = require_seconds("grace", grace), self._reason(reason)
+        counts = await self._store.session_counts(session)
+        preview = {"active": counts.active, "waiting": counts.waiting, "delayed": counts.delayed}
+        acting = self._acting(
+            *("stop_session", "stop_session"),
+            target=session,
+            session=session,
+            whole=True,
+            preview=preview,
+            reason=reason,
+        )
+        async with acting as under:
+            await self._runtime.stop_session(session, grace)
+            under.result = answer = Answer(done=True, text="none of its jobs runs or waits any more")
+            return answer
+
+    async def restore_state(self, session: str, version: int, *, reason: str = "") -> Answer:
+        """Make an earlier version of a session's state the newest one. Versions that there were are kept;
+        where the state moves meanwhile, nothing is done. One that was spoilt is written over."""
+        session = require_text("session", session, most=MAX_SESSION_BYTES)
+        version, reason = require_count("version", version), self._reason(reason)
+        states = self._states
+        acting = self._acting(
+            *("restore_state", "restore_state"),
+            target=session,
+            session=session,
+            whole=True,
+            preview={"version": version},
+            reason=reason,
+        )
+        async with acting as under:
+            try:
+                current = await states.store.read(session)
+            except StateIntegrityError:
+                # What was spoilt is written over, whatever it has become.
+                current = None
+            earlier = [one for one in await states.store.history(session) if one.version == version]
+            if current is not None and current.version == version:
+                answer = Answer(done=False, text=f"version {version} is the newest one")
+            elif not earlier or not earlier[0].exists:
+                answer = Answer(done=False, text=f"version {version} is not kept (state_history)")
+            else:
+                written = await states.write(
+                    session, earlier[0].blob, expected=None if current is None else current.mark
+                )
+                now = 0 if written.current is None else written.current.version
+                done = written.status == "applied"
+                told = f"version {now} is what {version} was" if done else f"it has moved, to version {now}"
+                answer = Answer(done=done, text=told)
+            under.result = answer
+            return answer
+
+
+def _several(sessions: object) -> list[str]:
+    rule = f"must be a list of at most {MOST_SESSIONS} ids of sessions"
+    fits = isinstance(sessions, list | tuple) and len(cast("Sequence[object]", sessions)) <= MOST_SESSIONS
+    names = cast("Sequence[object]", sessions)
+    require(fits, "sessions", names, rule)
+    return [*dict.fromkeys(require_text("sessions", one, most=MAX_SESSION_BYTES) for one in names)]
+
+
+def _version(record: StateRecord, *, newest: bool) -> VersionRow:
+    return VersionRow(
+        version=record.version,
+        checksum=record.checksum,
+        size=len(record.blob),
+        updated=record.updated,
+        by=record.by,
+        newest=newest,
+    )

@@ -1,0 +1,344 @@
+"""`am2z job`: jobs searched for, looked at, and acted upon."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import datetime
+from functools import partial
+from math import inf
+from pathlib import Path
+from typing import Any, cast
+
+import anyio
+import msgspec
+
+from am2z_trio.admin import Admin
+from am2z_trio.admin.jobs import MOST_WAITED
+from am2z_trio.admin.reproduction import written_as_test
+from am2z_trio.admin.search import kinds_of
+from am2z_trio.engine.submission.job import time_of
+from am2z_trio.model.checks import require_seconds
+from am2z_trio.model.errors import ConfigurationError
+from am2z_trio.model.options import JobOptions
+from am2z_trio.model.views.actions import Answer
+from am2z_trio.model.views.jobs import JobRow
+from am2z_trio.model.views.search import Page
+
+from ..display import say
+from ..exits import DONE, FAILED, MISSING
+from ..operators import add_reason, answered, open_admin, require_one
+from ..output import Output
+from ..parsing import Command, Commands, add_command, add_group, add_of_one, add_yes, moment
+from .bulk import carried_out
+
+_add_of_one = partial(add_of_one, what="job", help="its id in full")
+
+EXAMPLES = (
+    "am2z job ls 'status:failed queue:charge since:11:00'",
+    "am2z job show 01k9x62c0d-9001",
+    "am2z job cancel --where 'queue:charge status:waiting age>1h' --yes",
+    "am2z job enqueue app.price --state '{\"sku\": 5}' --session alice",
+    "am2z job wait 01k9x62c0d-9001 --timeout 30",
+    "am2z job test 01k9x62c0d-9001 > test_it.py",
+    "am2z job signal 01k9x62c0d-9001 approval '{\"yes\": true}'",
+)
+
+LINE_COLUMNS = [("at", "at"), ("level", "level"), ("text", "text")]
+
+COLUMNS = [
+    ("job", "id"),
+    ("status", "status"),
+    ("queue", "processor"),
+    ("session", "session"),
+    ("attempt", "attempt"),
+    ("age", "age"),
+    ("ran", "ran"),
+    ("error", "error"),
+]
+
+
+def add(commands: Commands) -> None:
+    family = add_group(commands, "job", "search for jobs, look at them, act on them", example=EXAMPLES)
+    add_search(family, _list, "jobs that a query asks for, or all", EXAMPLES[0])
+    show = _add_of_one(family, "show", _show, "all that is known of one", EXAMPLES[1])
+    show.add_argument("--reveal", action="store_true", help="with what it was given and returned; is audited")
+    add_reason(show)
+    _add_action(family, "cancel", _cancel, "cancel one that waits or runs, or many", EXAMPLES[2])
+    _add_action(family, "retry", _retry, "queue a dead letter again, or many", "am2z job retry J")
+    following = _add_of_one(family, "next", _next, "have it begin next", "am2z job next J")
+    add_reason(following)
+    signal = _add_of_one(family, "signal", _signal, "send it what it waits for", EXAMPLES[6])
+    signal.add_argument("name", metavar="NAME", help="the signal's, as in ctx.wait_for")
+    signal.add_argument("value", metavar="JSON", nargs="?", help="its value: JSON, @FILE, or - for the input")
+    add_reason(signal)
+    enqueue = add_command(family, "enqueue", _enqueue, "submit one", example=EXAMPLES[3:4])
+    enqueue.add_argument("processor", metavar="PROCESSOR", help="its name")
+    enqueue.add_argument("--state", metavar="JSON", help="what it is given: JSON, @FILE, or - for the input")
+    enqueue.add_argument("--session", metavar="S")
+    begins = enqueue.add_mutually_exclusive_group()
+    begins.add_argument("--delay", type=float, metavar="SECONDS", help="it waits so long first")
+    begins.add_argument("--at", type=moment, metavar="TIME", help="it waits until then: 2026-12-01T06:30Z")
+    enqueue.add_argument("--expires", type=float, metavar="SECONDS", help="never run if not begun by then")
+    enqueue.add_argument("--tag", action="append", metavar="T", help="a word to find it by; may be repeated")
+    enqueue.add_argument("--id", metavar="ID", help="an id of its own: asked for again, it is not run twice")
+    add_reason(enqueue)
+    wait = _add_of_one(family, "wait", _wait, "wait for its end; 1 if it has failed", EXAMPLES[4])
+    wait.add_argument("--timeout", type=float, metavar="SECONDS", help="wait no longer than this")
+    line = "what it has logged, where its nodes keep that; is audited"
+    add_reason(_add_of_one(family, "logs", _logs, line, "am2z job logs J"))
+    test = _add_of_one(family, "test", _test, "print a test that runs what it was given", EXAMPLES[5])
+    add_reason(test)
+
+
+def add_search(family: Commands, run: Command, line: str, example: str) -> None:
+    """`ls`: a list that a query narrows down."""
+    parser = add_command(family, "ls", run, line, example=(example,))
+    parser.add_argument(
+        "query", nargs="*", metavar="QUERY", help="field:value field:prefix* -field:value age>5m ..."
+    )
+    parser.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (50)")
+    parser.add_argument("--cursor", default="", metavar="C", help="go on where an earlier list has ended")
+
+
+def _add_action(family: Commands, name: str, run: Command, line: str, example: str) -> None:
+    add_of_many(add_command(family, name, run, line, example=(example,)))
+
+
+def add_of_many(parser: argparse.ArgumentParser) -> None:
+    """For what is done to one job, or to all that a query asks for."""
+    parser.add_argument("job", nargs="?", metavar="JOB", help="its id in full")
+    parser.add_argument("--where", metavar="QUERY", help="or all that a query asks for")
+    add_yes(parser, "do it to all of them")
+    add_reason(parser)
+
+
+# --- lists --------------------------------------------------------------------------------------
+
+
+class LoggedLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A line that a job has logged."""
+
+    at: datetime | None
+    level: str
+    text: str
+
+
+class ListedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as it is listed."""
+
+    id: str
+    status: str
+    processor: str
+    session: str
+    attempt: int
+    age: str
+    ran: str
+    error: str
+
+
+def listed(row: JobRow, now: int) -> ListedJob:
+    kinds = kinds_of(row)
+    return ListedJob(
+        id=row.id,
+        status="dead" if "dead" in kinds else next(iter(kinds), row.status),
+        processor=row.processor,
+        session=row.session,
+        attempt=row.attempt,
+        age=lasted(now - row.at) if row.at else "",
+        ran="" if row.ran is None else lasted(row.ran),
+        error=": ".join(part for part in (row.code, row.error or row.reason) if part),
+    )
+
+
+def lasted(ms: int) -> str:
+    """A time in two units at most: `41 m`, `2 h 5 m`, `0.3 s`."""
+    seconds = max(0, ms) / 1000
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "m"), (int(seconds), "s")]
+    told = [f"{amount} {unit}" for amount, unit in parts if amount]
+    return " ".join(told[:2])
+
+
+async def _list(options: argparse.Namespace) -> int:
+    return await list_jobs(options, " ".join(options.query))
+
+
+async def list_jobs(options: argparse.Namespace, query: str) -> int:
+    async with open_admin(options) as admin:
+        page = await admin.search(query, limit=options.limit, cursor=options.cursor)
+        show_page(options, page, admin.now())
+    return DONE
+
+
+def show_page(options: argparse.Namespace, page: Page, now: int) -> None:
+    output = Output(options.json)
+    if options.json:
+        for row in page.rows:
+            output.line(row)
+        output.line({"looked_at": page.looked_at, "of": page.of, "gone": page.gone, "cursor": page.cursor})
+        return
+    output.rows(COLUMNS, [listed(row, now) for row in page.rows], none="none was found")
+    more = f"; go on with --cursor {page.cursor}" if page.cursor else ""
+    gone = f", {page.gone:,} of which are no longer kept" if page.gone else ""
+    say(f"looked at {page.looked_at:,} of {max(page.of, page.looked_at):,}{gone}{more}", error=True)
+
+
+async def _show(options: argparse.Namespace) -> int:
+    async with open_admin(options) as admin:
+        shown = await admin.show(options.job, reveal=options.reveal, reason=options.reason)
+        now = admin.now()
+    output = Output(options.json)
+    if options.json:
+        output.line(shown)
+        return DONE
+    output.one(listed(shown.row, now))
+    for name, value in msgspec.structs.asdict(shown.row).items():
+        if value and name not in ListedJob.__struct_fields__ and name != "trail":
+            told = ", ".join(cast("tuple[str, ...]", value)) if isinstance(value, tuple) else value
+            say(f"{name.replace('_', ' ')}: {told}")
+    for entry in shown.row.trail:
+        say(f"  {lasted(now - entry.at)} ago: {entry.what} {entry.code} {entry.text}".rstrip())
+    for name, payload in (("input", shown.input), ("output", shown.output)):
+        if payload.kept:
+            hidden = f" ({payload.hidden} values are hidden: --reveal)" if payload.hidden else ""
+            say(f"{name}: {payload.value!r}{hidden}")
+    for call in shown.calls:
+        say(f"called: {call}")
+    for line in shown.traceback.splitlines():
+        say(line)
+    return DONE
+
+
+# --- actions ------------------------------------------------------------------------------------
+
+
+async def _cancel(options: argparse.Namespace) -> int:
+    async def one(admin: Admin) -> Answer:
+        return await admin.cancel(options.job, reason=options.reason)
+
+    return await act(options, "cancel", one)
+
+
+async def _retry(options: argparse.Namespace) -> int:
+    async def one(admin: Admin) -> Answer:
+        return await admin.retry(options.job, reason=options.reason)
+
+    return await act(options, "retry", one)
+
+
+async def act(options: argparse.Namespace, action: Any, one: Any, **many: Any) -> int:
+    """Do something to one job, or to all that a query asks for."""
+    require_one(options, "job")
+
+    async with open_admin(options) as admin:
+        if options.where is not None:
+            return await carried_out(options, admin, action, **many)
+        return answered(options, options.job, await one(admin))
+
+
+async def _next(options: argparse.Namespace) -> int:
+    async with open_admin(options) as admin:
+        answer = await admin.promote(options.job, reason=options.reason)
+        return answered(options, options.job, answer)
+
+
+async def _signal(options: argparse.Namespace) -> int:
+    value = None if options.value is None else given_state(options.value)
+    async with open_admin(options) as admin:
+        answer = await admin.signal(options.job, options.name, value, reason=options.reason)
+        return answered(options, options.job, answer)
+
+
+async def _enqueue(options: argparse.Namespace) -> int:
+    state = None if options.state is None else given_state(options.state)
+
+    async with open_admin(options) as admin:
+        answer = await admin.enqueue(
+            options.processor,
+            state,
+            session=options.session,
+            options=JobOptions(
+                delay=options.delay if options.at is None else options.at,
+                expires=options.expires,
+                tags=options.tag,
+            ),
+            job_id=options.id,
+            reason=options.reason,
+        )
+        return answered(options, options.processor, answer)
+
+
+def given_state(text: str) -> Any:
+    """JSON from the argument, a file (`@FILE`) or the input (`-`)."""
+    try:
+        if text == "-":
+            data = sys.stdin.buffer.read()
+        else:
+            data = Path(text[1:]).read_bytes() if text.startswith("@") else text.encode()
+    except OSError as error:
+        raise ConfigurationError(
+            f"--state: {text[1:]!r} cannot be read ({error.strerror})", cause=error
+        ) from None
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigurationError(f"--state: not JSON: {error}", cause=error) from None
+
+
+async def _wait(options: argparse.Namespace) -> int:
+    timeout = None if options.timeout is None else require_seconds("--timeout", options.timeout)
+    end = inf if timeout is None else anyio.current_time() + timeout
+    async with open_admin(options) as admin:
+        while True:
+            left = max(0.0, min(MOST_WAITED, end - anyio.current_time()))
+            found = await admin.wait(options.job, timeout=left)
+            if found.ended or anyio.current_time() >= end:
+                break
+        output = (await admin.show(found.job, reveal=True)).output if found.success else found.output
+    said = Output(options.json)
+    if not found.ended:
+        said.done(
+            f"{options.job}: it has not ended within {options.timeout:g} s",
+            {"job": options.job, "ended": False},
+        )
+        return FAILED
+    error = None if found.success else {"code": found.code, "message": found.message}
+    told = "it has completed" if found.success else f"{found.code}: {found.message}"
+    said.done(
+        f"{options.job}: {told}",
+        {
+            "job": options.job,
+            "ended": True,
+            "success": found.success,
+            "state": output.value,
+            "error": error,
+        },
+    )
+    return DONE if found.success else FAILED
+
+
+async def _logs(options: argparse.Namespace) -> int:
+    async with open_admin(options) as admin:
+        found = await admin.job_logs(options.job, reveal=True, reason=options.reason)
+    lines = [LoggedLine(at=time_of(line.at), level=line.level, text=line.text) for line in found]
+    Output(options.json).rows(LINE_COLUMNS, lines, none="nothing, or its nodes keep no logs (job_logs)")
+    return DONE
+
+
+async def _test(options: argparse.Namespace) -> int:
+    async with open_admin(options) as admin:
+        shown = await admin.show(options.job, reveal=True, reason=options.reason or "to be run as a test")
+    if not shown.input.kept:
+        say(f"am2z: what job {options.job} was given is no longer kept", error=True)
+        return MISSING
+    text = written_as_test(shown.row, shown.input.value)
+    if options.json:
+        Output(True).line({"job": options.job, "test": text})
+    else:
+        print(text, end="")
+    return DONE

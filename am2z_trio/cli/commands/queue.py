@@ -1,0 +1,124 @@
+"""`am2z queue`: the processors' queues, in counts; held up, let go on, and emptied."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from typing import Final
+
+import anyio
+import msgspec
+
+from am2z_trio.admin.query import Query, Text
+from am2z_trio.model.records import QueueStats
+
+from ..display import say
+from ..exits import DONE, MISSING
+from ..operators import add_reason, answered, open_admin
+from ..output import Output, as_map
+from ..parsing import Commands, add_command, add_group, add_of_one, add_yes
+from .bulk import carried_out
+
+_add_of_one = partial(add_of_one, what="queue", help="the processor's name")
+
+EXAMPLES = (
+    "am2z queue ls                      every queue and what is in it",
+    "am2z queue show app.price --json",
+    "am2z queue pause app.price --reason 'the bank is away'",
+    "am2z queue drain app.price --wait  start none any more, and wait for those that run",
+    "am2z queue resume app.price",
+    "am2z queue purge app.price --yes   cancel all that wait",
+)
+
+
+class QueueRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A queue as it is listed."""
+
+    queue: str
+    """Its processor's name."""
+    waiting: int
+    active: int
+    delayed: int
+    paused: int
+    completed: int
+    failed: int
+    cancelled: int
+    dead: int
+    workers: int
+    retried: int
+    stalled: int
+    fenced: int
+    conflicts: int
+    expired: int
+
+
+LOOK_EVERY: Final = 0.2
+"""Seconds between looks at what still runs."""
+
+COLUMNS = [(name, name) for name in QueueRow.__struct_fields__[:10]]
+"""What has gone wrong is told of one queue: a list of many has no room for it."""
+
+
+def row(name: str, stats: QueueStats) -> QueueRow:
+    return QueueRow(queue=name, **as_map(stats))
+
+
+def add(commands: Commands) -> None:
+    family = add_group(commands, "queue", "look at queues, hold them up, empty them", example=EXAMPLES)
+    add_command(family, "ls", _list, "every queue, with its jobs by status", example=EXAMPLES[:1])
+    _add_of_one(family, "show", _show, "one queue in counts", EXAMPLES[1])
+    add_reason(_add_of_one(family, "pause", _pause, "start none of its jobs, on any node", EXAMPLES[2]))
+    drain = _add_of_one(family, "drain", _drain, "pause it, and see those that run to their end", EXAMPLES[3])
+    drain.add_argument("--wait", action="store_true", help="return when none of its jobs runs any more")
+    add_reason(drain)
+    add_reason(_add_of_one(family, "resume", _resume, "start its jobs again", EXAMPLES[4]))
+    purge = _add_of_one(family, "purge", _purge, "cancel all of its jobs that wait", EXAMPLES[5])
+    add_yes(purge, "cancel them")
+    add_reason(purge)
+
+
+async def _list(options: argparse.Namespace) -> int:
+    async with open_admin(options) as admin:
+        stats = await admin.queue_stats()
+    rows = [row(name, stats[name]) for name in sorted(stats)]
+    Output(options.json).rows(COLUMNS, rows, none="there are no queues: nobody has served or used any")
+    return DONE
+
+
+async def _show(options: argparse.Namespace) -> int:
+    async with open_admin(options) as admin:
+        stats = (await admin.queue_stats()).get(options.queue)
+    if stats is None:
+        say(f"am2z: there is no queue {options.queue!r}; `am2z queue ls` lists them", error=True)
+        return MISSING
+    Output(options.json).one(row(options.queue, stats))
+    return DONE
+
+
+async def _pause(options: argparse.Namespace) -> int:
+    async with open_admin(options) as admin:
+        return answered(options, options.queue, await admin.pause(options.queue, reason=options.reason))
+
+
+async def _resume(options: argparse.Namespace) -> int:
+    async with open_admin(options) as admin:
+        return answered(options, options.queue, await admin.resume(options.queue, reason=options.reason))
+
+
+async def _drain(options: argparse.Namespace) -> int:
+    async with open_admin(options) as admin:
+        answer = await admin.pause(options.queue, reason=options.reason)
+        while answer.done and options.wait:
+            stats = (await admin.queue_stats()).get(options.queue)
+            if stats is None or not stats.active:
+                break
+            await anyio.sleep(LOOK_EVERY)
+        return answered(options, options.queue, answer)
+
+
+async def _purge(options: argparse.Namespace) -> int:
+    waits = (Text("queue", options.queue), Text("status", "waiting"), Text("status", "delayed"))
+    options.where = str(Query(waits))
+
+    async with open_admin(options) as admin:
+        return await carried_out(options, admin, "cancel")

@@ -1,0 +1,94 @@
+"""`am2z top` on a terminal: it looks again and again, and heeds keys meanwhile."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import anyio
+
+from am2z_trio.admin import Admin
+from am2z_trio.concurrency.groups import unwrapped
+from am2z_trio.model.errors import AM2ZError
+
+from .drawing import frame
+from .looking import Look, Looker
+from .screen import Pausing, Screen
+from .terminal import Canvas, Keyboard, each_key
+
+PATIENCE: Final = 4.0
+"""Seconds that a look may take before the one on the screen is said to be old."""
+
+
+class Live:
+    """A terminal on which a namespace is shown until somebody quits."""
+
+    def __init__(self, admin: Admin, screen: Screen, *, place: str, every: float) -> None:
+        self._admin = admin
+        self._looker = Looker(admin, around=True)
+        self._screen = screen
+        self._place = place
+        self._every = every
+        self._canvas = Canvas(sys.stdout)
+        self._look: Look
+        """The newest one, from the first on."""
+        self._trouble = ""
+        self._soon = anyio.Event()
+        """Set when it is to be looked again at once."""
+
+    async def run(self) -> None:
+        """Returns when somebody quits. Raises what the first look raises; where a later one fails, as Redis
+        is away, that is shown above the last look, and tried again."""
+        self._look = await self._looker.look()
+        with each_key(sys.stdin) as keyboard, self._canvas.shown(), unwrapped():
+            async with anyio.create_task_group() as tasks:
+                self._draw()
+                tasks.start_soon(self._look_on)
+                if keyboard is None:
+                    await anyio.sleep_forever()
+                else:
+                    await self._heed(keyboard, tasks)
+                tasks.cancel_scope.cancel()
+
+    async def _look_on(self) -> None:
+        while True:
+            with anyio.move_on_after(self._every):
+                await self._soon.wait()
+            self._soon = anyio.Event()
+            try:
+                with anyio.fail_after(PATIENCE):
+                    self._look = await self._looker.look()
+                self._trouble = ""
+            except AM2ZError as error:
+                self._trouble = error.message
+            except TimeoutError:
+                self._trouble = "Redis does not answer"
+            self._draw()
+
+    async def _heed(self, keyboard: Keyboard, tasks: anyio.abc.TaskGroup) -> None:
+        while True:
+            keys = await keyboard.read()
+            if keys is None:
+                return
+            for key in keys:
+                wish = self._screen.press(key, self._look.queues)
+                if wish == "quit":
+                    return
+                if isinstance(wish, Pausing):
+                    tasks.start_soon(self._pause, wish)
+            self._draw()
+
+    async def _pause(self, wish: Pausing) -> None:
+        act = self._admin.pause if wish.on else self._admin.resume
+        try:
+            answer = await act(wish.queue)
+        except AM2ZError as error:
+            told = error.message
+        else:
+            told = answer.text
+        self._screen.notice = f"{wish.queue}: {told}"
+        self._draw()
+        self._soon.set()
+
+    def _draw(self) -> None:
+        self._canvas.draw(frame(self._look, self._screen, self._place, *self._canvas.size, self._trouble))

@@ -1,0 +1,188 @@
+"""What has happened to a job, told as lines and as lanes: from its record, and the history of events."""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+import msgspec
+
+from am2z_trio.model.events import Event
+from am2z_trio.model.retry import Retry
+from am2z_trio.model.telling import cut
+from am2z_trio.model.transitions import TERMINAL
+from am2z_trio.model.views.jobs import JobRow, TrailEntry
+from am2z_trio.model.views.lives import Calls
+
+from .charts.life import Span
+
+
+class Happened(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of what happened to a job."""
+
+    at: int
+    kind: str
+    """Which glyph."""
+    title: str
+    text: str = ""
+
+
+_TOLD: Final = {
+    "retry": ("failed", "Failed"),
+    "failed": ("failed", "Failed for good"),
+    "released": ("waiting", "Given back"),
+    "conflicted": ("warn", "Ran anew"),
+    "left": ("waiting", "Its node left"),
+    "lost": ("warn", "Lost with its node"),
+    "refused": ("warn", "Late result refused"),
+    "conflict": ("warn", "Commit refused"),
+}
+
+ASKED_AGAIN: Final = ("waiting", "Asked to be run again")
+
+_EVENTS: Final = {
+    "job:enqueued": ("waiting", "Accepted"),
+    "job:started": ("active", "Claimed"),
+    "job:retrying": ("failed", "Failed"),
+    "job:completed": ("completed", "Completed"),
+    "job:cancelled": ("cancelled", "Cancelled"),
+    "job:failed": ("failed", "Failed for good"),
+    "job:stalled": ("warn", "Lost with its node"),
+    "job:dead": ("failed", "Dead letter"),
+}
+
+
+def happened(row: JobRow, events: list[Event]) -> list[Happened]:
+    """What its record says, and what the history of events has besides, in the order of time."""
+    found = [
+        Happened(at=event.at, kind=kind, title=title, text=_by(event))
+        for event in events
+        for kind, title in [_EVENTS.get(event.name, ("", ""))]
+        if event.name in ("job:enqueued", "job:started")
+    ]
+    names = {event.name for event in events}
+    if row.at and "job:enqueued" not in names:
+        origins = f"by {', '.join(row.origins[:3])}, which waits for it" if row.origins else ""
+        found.append(Happened(at=row.at, kind="waiting", title="Accepted", text=origins))
+    for entry in row.trail:
+        kind, title = _TOLD.get(entry.what, ("info", entry.what))
+        if entry.code == Retry.code:
+            kind, title = ASKED_AGAIN
+        found.append(Happened(at=entry.at, kind=kind, title=title, text=_trail_text(entry)))
+    if row.since and not any(one.title == "Claimed" and abs(one.at - row.since) < 2 for one in found):
+        by = f"by {row.node}, token {row.token}, " if row.node else ""
+        found.append(
+            Happened(at=row.since, kind="active", title="Claimed", text=f"{by}attempt {row.attempt:,}")
+        )
+    if row.cancel:
+        found.append(Happened(at=2**62, kind="warn", title="To be cancelled", text=row.cancel))
+    if row.ended and row.status in ("completed", "cancelled"):
+        title = row.status.capitalize()
+        found.append(Happened(at=row.ended, kind=row.status, title=title, text=row.reason))
+    elif row.ended and not any(entry.what == "failed" for entry in row.trail):
+        found.append(Happened(at=row.ended, kind="failed", title="Failed for good", text=row.reason))
+    return sorted(found, key=lambda one: one.at)
+
+
+def _trail_text(entry: TrailEntry) -> str:
+    node = f"on {entry.node}" if entry.node else ""
+    if entry.what == "refused":
+        node = f"of {entry.node}" if entry.node else ""
+        parts = [node, f"token {entry.code} is not the newest: nothing was written" if entry.code else ""]
+        return ", ".join(part for part in (*parts, entry.text) if part)
+    said = ": ".join(part for part in (entry.code, entry.text) if part)
+    return ", ".join(part for part in (f"attempt {entry.attempt:,} {node}".strip(), said) if part)
+
+
+def _by(event: Event) -> str:
+    attempt = _data(event).get("attempt")
+    node = f"by {event.node}" if event.node else ""
+    return ", ".join(part for part in (node, f"attempt {attempt}" if attempt else "") if part)
+
+
+def _data(event: Event) -> dict[str, object]:
+    data: object = event.data
+    return cast("dict[str, object]", data) if isinstance(data, dict) else {}
+
+
+def told_by(events: list[Event]) -> list[Happened]:
+    """What the history of events alone has of a job."""
+    found = list[Happened]()
+    for event in events:
+        kind, title = _EVENTS.get(event.name, ("info", event.name))
+        data = _data(event)
+        if data.get("code") == Retry.code:
+            kind, title = ASKED_AGAIN
+        said = ": ".join(str(data[key]) for key in ("code", "message") if data.get(key))
+        text = ", ".join(part for part in (_by(event), cut(said, 500)) if part)
+        found.append(Happened(at=event.at, kind=kind, title=title, text=text))
+    return found
+
+
+def first_known(row: JobRow, events: list[Event]) -> int:
+    """The earliest moment that anything says of it; 0 where nothing does."""
+    known = [event.at for event in events] + [entry.at for entry in row.trail] + [row.since, row.ended]
+    return min((at for at in known if at), default=0)
+
+
+_ENDS: Final = {"retry", "failed", "released", "conflicted", "left", "lost"}
+"""What of a trail ends an attempt's run."""
+
+
+def spans(row: JobRow, events: list[Event], calls: Calls, now: int) -> list[Span]:
+    """A job's life as spans of lanes. Where an attempt began is known of the last one, and of those whose
+    beginning the history of events has; of others no more than when they ended."""
+    begun = sorted({event.at for event in events if event.name == "job:started"} | {row.since} - {0})
+    at, found = row.at or first_known(row, events), list[Span]()
+    lost = False
+    for entry in row.trail:
+        if entry.what not in _ENDS:
+            continue
+        start = next((one for one in begun if at <= one <= entry.at), None)
+        lane = f"Attempt {entry.attempt:,}"
+        if start is not None:
+            found.append(_waits(at, start, row, lost))
+        kind, said = _ended(entry.what, entry.code)
+        found.append(Span(lane, at if start is None else start, entry.at, kind, said, start is None))
+        at, lost = entry.at, entry.what != "retry"
+    last = f"Attempt {row.attempt:,}"
+    if row.since and row.since >= at:
+        found.append(_waits(at, row.since, row, lost))
+        end = row.ended or now
+        kind, said = _end(row)
+        found.append(Span(last, row.since, end, kind, said))
+    elif row.status not in TERMINAL:
+        lane = "Backs off" if row.attempt > 1 and row.status == "later" else "Waits"
+        found.append(Span(lane, at, max(at, now), "later" if row.status == "later" else "wait"))
+    elif row.ended and row.ended > at:
+        found.append(Span("Waits", at, row.ended, "wait"))
+    for call in calls.rows:
+        one = call.row
+        if one is None or one.parent != row.id or not one.at:
+            continue
+        kind, _ = _end(one)
+        found.append(Span("Calls", one.since or one.at, one.ended or now, kind, one.processor))
+    return found
+
+
+def _waits(at: int, start: int, row: JobRow, lost: bool) -> Span:
+    """It has come, or has lost its node, and waits; or it has failed, and waits so much longer."""
+    plain = at == row.at or lost
+    return Span("Waits" if plain else "Backs off", at, start, "wait" if plain else "later")
+
+
+def _ended(what: str, code: str) -> tuple[str, str]:
+    if code == Retry.code:
+        return "off", "asked to be run again"
+    if what in ("retry", "failed"):
+        return "bad", code
+    return "off", {"lost": "its node was lost", "left": "its node left"}.get(what, what)
+
+
+def _end(row: JobRow) -> tuple[str, str]:
+    if row.status == "completed":
+        return "ok", "completed"
+    if row.status == "failed":
+        return "bad", row.code or "failed"
+    if row.status == "cancelled":
+        return "off", "cancelled"
+    return ("", f"runs on {row.node}") if row.status == "active" else ("wait", "waits")

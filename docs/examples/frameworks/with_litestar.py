@@ -1,0 +1,38 @@
+"""Litestar: `python -m uvicorn docs.examples.frameworks.with_litestar:app`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Litestar, Request, asgi, get, post
+from litestar.response import Stream
+
+from am2z_trio import LocalRuntime
+from am2z_trio.contrib.asgi import jobs, lifespan, runtime_of, sse
+
+from .work import count
+
+runtime = LocalRuntime()
+runtime.register(count)
+
+
+@post("/counts/{most:int}", status_code=202)
+async def start(request: Request[Any, Any, Any], most: int) -> dict[str, str]:
+    """Begin to count."""
+    return {"id": (await runtime_of(request).submit(count, most)).id}
+
+
+@get("/counts/{id:str}/events")
+async def follow(request: Request[Any, Any, Any], id: str) -> Stream:
+    """Look on; who leaves ends it."""
+    return Stream(sse(await runtime_of(request).job(id)).chunks(), media_type="text/event-stream")
+
+
+app = Litestar(
+    lifespan=[lifespan(runtime)],
+    route_handlers=[
+        start,
+        follow,
+        asgi("/jobs", is_mount=True)(jobs(runtime, processors=[count], authorize=lambda asked: True)),
+    ],
+)

@@ -1,0 +1,45 @@
+"""Quart-Trio: `python -m hypercorn --worker-class trio docs.examples.frameworks.with_quart_trio:app`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from quart import Response
+from quart_trio import QuartTrio
+
+from am2z_trio import LocalRuntime
+from am2z_trio.contrib.asgi import sse
+
+from .work import count
+
+runtime = LocalRuntime()
+runtime.register(count)
+app = QuartTrio(__name__)
+
+
+@app.while_serving
+async def with_runtime() -> AsyncIterator[None]:
+    """The runtime lives as long as the application does."""
+    async with runtime:
+        yield
+
+
+@app.post("/counts/<int:most>")
+async def start(most: int) -> tuple[dict[str, str], int]:
+    """Begin to count."""
+    job = await runtime.submit(count, most)
+    return {"id": job.id}, 202
+
+
+@app.get("/counts/<id>/events")
+async def follow(id: str) -> Response:
+    """Look on; who leaves ends it."""
+    response = Response(sse(await runtime.job(id)).chunks(), content_type="text/event-stream")
+    response.timeout = None
+    return response
+
+
+@app.get("/counts/<id>")
+async def status(id: str) -> dict[str, str]:
+    """Where it is."""
+    return {"status": await (await runtime.job(id)).status()}

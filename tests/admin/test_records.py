@@ -1,0 +1,86 @@
+"""What operators read of what has happened."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from am2z_trio import processor
+from am2z_trio.admin import NotPermittedError
+from tests.support.desks import admin
+from tests.support.waiting import PATIENCE
+
+pytestmark = pytest.mark.anyio
+
+
+@processor
+async def same(n: int) -> int:
+    return n
+
+
+async def test_the_audit_is_read_by_who_may(make_runtime):
+    async with make_runtime() as runtime:
+        await admin(runtime).stop_session("alice", reason="done")
+        page = await admin(runtime).audit()
+        assert [(one.action, one.outcome) for one in page.entries] == [
+            ("stop_session", "done"),
+            ("stop_session", ""),
+        ]
+        for role in ("viewer", "operator"):
+            with pytest.raises(NotPermittedError, match="audit"):
+                await admin(runtime, role).audit()
+        newest = (await admin(runtime).audit(limit=1)).entries[0]
+        assert (newest.action, newest.outcome) == ("audit", "refused")
+
+
+async def test_entries_of_the_audit_are_found_by_what_stands_in_them(make_runtime):
+    async with make_runtime() as runtime:
+        desk = admin(runtime)
+        for n in range(6):
+            await desk.stop_session(f"cart-{n % 2}", reason=f"Reason {n}")
+        found = await desk.audit(containing="CART-1", limit=4)
+        assert {one.target for one in found.entries} == {"cart-1"}
+        assert len(found.entries) == 4
+        more = await desk.audit(containing="CART-1", before=found.next)
+        assert [one.outcome for one in more.entries] == ["done", ""]
+        assert more.next == ""
+        (one,) = (await desk.audit(containing="reason 3")).entries
+        assert (one.target, one.reason) == ("cart-1", "Reason 3")
+        assert (await desk.audit(containing="nobody")).entries == []
+
+
+async def test_who_is_limited_reads_the_events_of_his_sessions(make_runtime):
+    async with make_runtime(event_history=1_000) as runtime:
+        runtime.register(same)
+        for session in ("alice", "bob"):
+            await runtime.execute(same, 1, session=session)
+        runtime.emit("of nobody")
+        limited = admin(runtime, "viewer", sessions=("ali*",))
+        with anyio.fail_after(PATIENCE):
+            while not any(one.name == "of nobody" for one in (await admin(runtime).events()).events):
+                await anyio.sleep(0.01)
+        every = (await admin(runtime).events("job:*")).events
+        assert {one.session for one in every} == {"alice", "bob"}
+        seen = (await limited.events()).events
+        assert seen == [one for one in every if one.session == "alice"]
+
+
+async def test_who_is_limited_hears_the_events_of_his_sessions(make_runtime):
+    async with make_runtime() as runtime:
+        runtime.register(same)
+        limited = admin(runtime, "viewer", sessions=("alice",))
+        async with limited.listen("job:completed") as events:
+            for session in ("bob", "alice"):
+                await runtime.execute(same, 1, session=session)
+            with anyio.fail_after(PATIENCE):
+                assert (await anext(events)).session == "alice"
+
+
+async def test_who_may_not_look_reads_no_events(make_runtime):
+    async with make_runtime() as runtime:
+        nobody = admin(runtime, "nobody", permissions=frozenset())
+        with pytest.raises(NotPermittedError):
+            await nobody.events()
+        with pytest.raises(NotPermittedError):
+            async with nobody.listen():
+                pass

@@ -1,0 +1,229 @@
+"""A search finds what a look at every single job would, a page at a time, on both stores."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from am2z_trio.admin import search as module
+from am2z_trio.admin.matching import NOT_KEPT, matches
+from am2z_trio.admin.plan import Place, Queue, plan
+from am2z_trio.admin.query import parse
+from am2z_trio.admin.search import Search, candidate_of
+from am2z_trio.concurrency import current_host
+from am2z_trio.model.codec import encode_record
+from am2z_trio.model.error_records import record_of
+from am2z_trio.model.errors import BusinessError, ValidationError
+from am2z_trio.model.records import WIRE_VERSION, ResultRecord
+from am2z_trio.model.views.jobs import JobRow
+from am2z_trio.model.views.search import Page
+from am2z_trio.testing.conformance import Backend, Bench, Node, job
+from tests.store.test_conformance import MemoryBackend, RedisBackend
+
+pytestmark = pytest.mark.anyio
+
+QUEUES = [Queue("q", "q"), Queue("r", "r")]
+COUNTRIES = ("DE", "FR")
+
+
+@pytest.fixture(params=["memory", "redis"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    if request.param == "memory":
+        return MemoryBackend()
+    return RedisBackend(request.getfixturevalue("redis_url"), request.getfixturevalue("redis_server"))
+
+
+@asynccontextmanager
+async def opened(backend: Backend) -> AsyncIterator[tuple[Bench, Node]]:
+    async with current_host().open_nursery() as nursery:
+        bench = Bench(backend, nursery)
+        yield bench, await bench.node()
+        nursery.cancel_scope.cancel()
+
+
+def given(number: int) -> bytes:
+    return msgspec.msgpack.encode({"n": number, "to": {"country": COUNTRIES[number % 2]}})
+
+
+def failure() -> bytes:
+    error = record_of(BusinessError("no money", code="BROKE"))
+    return encode_record(ResultRecord(WIRE_VERSION, msgspec.Raw(b"\xc0"), error, 1, 0, 0.1, "a"))
+
+
+async def some_of_everything(bench: Bench, node: Node) -> list[str]:
+    """Jobs of every status, in two queues and some sessions; their ids."""
+    ids = list[str]()
+    for number in range(60):
+        bench.clock.advance(0.5)
+        queue, session = "qr"[number % 2], ("", "alice", "bob")[number % 3]
+        id = f"j{number:02}"
+        delay = 60.0 if number >= 50 else 0.0
+        await node.store.enqueue([job(id, queue, session=session, state=given(number), delay=delay)])
+        ids.append(id)
+    for queue in "qr":
+        for number, grant in enumerate(await node.claim(20, queue)):
+            bench.clock.advance(0.25)
+            if number < 6:
+                await node.settle(grant)
+            elif number < 12:
+                await node.settle(grant, "failed", result=failure(), reason="BROKE\nno money")
+            elif number < 14:
+                await node.settle(grant, "cancelled")
+    return ids
+
+
+def searching(node: Node, bench: Bench, sees: Callable[[JobRow], bool] = lambda row: True) -> Any:
+    async def page(text: str, cursor: str = "", limit: int = 4) -> Page:
+        search = Search(node.store, sees)
+        return await search.page(parse(text), QUEUES, limit=limit, cursor=cursor, now=bench.clock())
+
+    return page
+
+
+async def all_of(page: Any, text: str) -> list[str]:
+    found, cursor = list[str](), ""
+    for _ in range(200):
+        some = await page(text, cursor)
+        assert len(some.rows) <= 4
+        found += [row.id for row in some.rows]
+        cursor = some.cursor
+        if not cursor:
+            return found
+    raise AssertionError(f"{text!r} never ends")
+
+
+TEXTS = [
+    "",
+    "status:waiting",
+    "status:active queue:q",
+    "status:delayed -session:bob",
+    "status:failed",
+    "status:dead queue:r",
+    "-status:dead",
+    "status:completed status:cancelled",
+    "session:alice",
+    "session:a*",
+    "session:alice status:waiting",
+    "session:alice session:bob -queue:q",
+    "alice",
+    "j1",
+    "j1*",
+    "j07",
+    "id:j07 id:j08 id:nobody",
+    "id:j0*",
+    "node:a",
+    "code:BROKE",
+    'error:"no money"',
+    "age>20s status:waiting",
+    "age<20s",
+    "since:2023-11-14T22:13:40",
+    "ran>1s",
+    "queue:nobody",
+    "input.to.country:DE",
+    "input.to.country:DE status:dead",
+    "-input.n:5 status:waiting",
+]
+
+
+@pytest.mark.parametrize("budget", [5, 1_000])
+async def test_pages_together_are_what_a_look_at_every_job_finds(backend, monkeypatch, budget):
+    monkeypatch.setattr(module, "BUDGET", budget)
+    monkeypatch.setattr(module, "SLICE", min(budget, module.SLICE))
+    async with opened(backend) as (bench, node):
+        ids = await some_of_everything(bench, node)
+        rows = [row for row in await node.store.inspection.rows(ids) if row is not None]
+        kept = {row.id for row in rows if row.size}
+        inputs = {id: msgspec.msgpack.decode(given(number)) for number, id in enumerate(ids) if id in kept}
+        page = searching(node, bench)
+        for text in TEXTS:
+            wanted = {
+                row.id
+                for row in rows
+                if matches(
+                    parse(text), candidate_of(row, bench.clock(), inputs.get(row.id, NOT_KEPT)), bench.clock()
+                )
+            }
+            found = await all_of(page, text)
+            assert len(found) == len(set(found)), text
+            assert set(found) == wanted, text
+
+
+async def test_new_jobs_do_not_shift_pages_of_what_has_ended(backend):
+    async with opened(backend) as (bench, node):
+        numbers = itertools.count()
+
+        async def ends(many: int) -> list[str]:
+            ids = [f"j{next(numbers):03}" for _ in range(many)]
+            for id in ids:
+                bench.clock.advance(0.001)
+                await node.store.enqueue([job(id)])
+                await node.settle(await node.claim_one())
+            return ids
+
+        old = await ends(20)
+        page = searching(node, bench)
+        for text in ("status:completed", "status:completed -session:x"):
+            found, cursor = list[str](), ""
+            while True:
+                some = await page(text, cursor)
+                found += [row.id for row in some.rows]
+                cursor = some.cursor
+                if not cursor:
+                    break
+                await ends(3)
+            newest_first = [id for id in found if id in old]
+            assert newest_first == old[::-1], text
+            assert len(set(found)) == len(found)
+
+
+async def test_a_page_says_how_far_it_has_looked_and_what_has_gone(backend):
+    async with opened(backend) as (bench, node):
+        await some_of_everything(bench, node)
+        page = searching(node, bench)
+        some = await page("code:NONE")
+        assert (some.rows, some.cursor) == ([], "")
+        assert some.looked_at >= 60
+        assert some.of >= 60
+        missing = await page("id:nobody")
+        assert (missing.rows, missing.looked_at, missing.gone) == ([], 1, 1)
+
+
+async def test_what_may_not_be_seen_is_not_found(backend):
+    async with opened(backend) as (bench, node):
+        await some_of_everything(bench, node)
+        page = searching(node, bench, lambda row: row.session == "alice")
+        assert {*await all_of(page, "")} == {*await all_of(page, "session:alice")}
+        assert await all_of(page, "id:j00") == []
+
+
+async def test_a_cursor_of_another_query_is_refused(backend):
+    async with opened(backend) as (bench, node):
+        await some_of_everything(bench, node)
+        page = searching(node, bench)
+        some = await page("status:waiting")
+        with pytest.raises(ValidationError, match="another list"):
+            await page("status:failed", some.cursor)
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("id:x id:y status:failed", [Place("ids", ids=("x", "y"))]),
+        ("session:s status:waiting", [Place("session", "s")]),
+        ("status:waiting queue:q", [Place("waiting", "q")]),
+        ("status:dead", [Place("dead", "q"), Place("dead", "r")]),
+        ("status:failed -queue:r", [Place("dead", "q"), Place("recent", "q")]),
+        ("node:n queue:q", [Place("node", "n")]),
+        ("node:n* queue:q", [Place("active", "q")]),
+        ("node:n* status:waiting", []),
+        ("queue:none", []),
+        ("session:s status:completed queue:r", [Place("recent", "r")]),
+    ],
+)
+def test_the_cheapest_places_that_hold_all_of_it(text, places):
+    assert plan(parse(text), QUEUES) == places

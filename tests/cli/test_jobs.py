@@ -1,0 +1,289 @@
+"""Jobs, dead letters and actions on many of them from the command line."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+
+from am2z_trio import Context, Job, JobOptions, QueueRuntime, RetryPolicy, processor
+from am2z_trio.cli.operators import operator
+from tests.cli.conftest import HOSTILE, Command, is_harmless
+
+Run = Callable[..., Any]
+
+
+@processor(name="shop.price", retry=RetryPolicy(max_attempts=1))
+async def price(state: dict[str, Any]) -> dict[str, Any]:
+    if state.get("n") == 5:
+        raise ValueError(f"no price for {state['sku']}")
+    return {**state, "priced": True}
+
+
+@processor(name="shop.approve")
+async def approve(order: str, ctx: Context) -> str:
+    return f"{order}: {await ctx.wait_for('approval', str)}"
+
+
+@pytest.fixture
+def do(redis_url: str) -> Run:
+    """Do something in the server before a command looks at it, or after; with `serves`, with a worker."""
+
+    def done(work: Callable[[QueueRuntime], Awaitable[Any]], serves: bool = False) -> Any:
+        async def run() -> Any:
+            async with QueueRuntime(redis_url, workers=serves) as runtime:
+                runtime.register(price, approve)
+                return await work(runtime)
+
+        return trio.run(run)
+
+    return done
+
+
+def submitted(*states: Any, **options: Any) -> Callable[[QueueRuntime], Awaitable[list[str]]]:
+    async def submit(runtime: QueueRuntime) -> list[str]:
+        return [(await runtime.submit(price, state, **options)).id for state in states]
+
+    return submit
+
+
+def ended(*states: Any, **options: Any) -> Callable[[QueueRuntime], Awaitable[list[str]]]:
+    async def run(runtime: QueueRuntime) -> list[str]:
+        jobs: list[Job[Any]] = [await runtime.submit(price, state, **options) for state in states]
+        for job in jobs:
+            await job.result()
+        return [job.id for job in jobs]
+
+    return run
+
+
+def dead(count: int) -> list[dict[str, Any]]:
+    return [{"n": 5, "sku": number} for number in range(count)]
+
+
+def test_jobs_are_listed_as_a_query_asks(command: Command, do: Run):
+    waiting = do(submitted({"n": 1}, {"n": 2}, session="alice"))
+    done = do(ended({"n": 3}, session="bob"), serves=True)
+    # Whoever served has taken those that waited, too.
+    listed = command("job", "ls", "--json").objects
+    *rows, end = listed
+    assert {row["id"] for row in rows} == {*waiting, *done}
+    assert end["looked_at"] >= 3
+    assert end["cursor"] == ""
+    *rows, _ = command("job", "ls", "session:bob", "status:completed", "--json").objects
+    assert [row["id"] for row in rows] == done
+    shown = command("job", "ls", "session:bob")
+    assert done[0] in shown.out
+    assert "looked at" in shown.err
+    wrong = command("job", "ls", "colour:red")
+    assert wrong.status == 2
+    assert "at character 1" in wrong.err
+
+
+def test_a_list_goes_on_with_its_cursor(command: Command, do: Run):
+    ids = do(submitted(*({"n": n} for n in range(5))))
+    found, cursor = list[str](), ""
+    while True:
+        *rows, end = command(
+            "job", "ls", "status:waiting", "--limit", 2, "--cursor", cursor, "--json"
+        ).objects
+        found += [row["id"] for row in rows]
+        cursor = end["cursor"]
+        if not cursor:
+            break
+    assert found == ids
+
+
+def test_a_job_is_shown_and_revealed(command: Command, do: Run):
+    (id,) = do(ended({"n": 5, "sku": "x", "token": "t"}, session="alice"), serves=True)
+    shown = command("job", "show", id, "--json").object
+    assert (shown["row"]["status"], shown["input"]["value"]) == ("failed", None)
+    revealed = command("job", "show", id, "--reveal", "--json").object
+    assert revealed["input"]["value"] == {"n": 5, "sku": "x", "token": "[hidden]"}
+    assert "no price for x" in command("job", "show", id).out
+    assert command("job", "show", "nobody").status == 3
+
+
+def test_a_job_is_cancelled_put_first_and_waited_for(command: Command, do: Run):
+    first, second = do(submitted({"n": 1}, {"n": 2}, options=JobOptions(delay=600)))
+    assert command("job", "cancel", first, "--json").object["done"] is True
+    again = command("job", "cancel", first)
+    assert again.status == 4
+    assert "it was cancelled" in again.out
+    assert command("job", "next", second, "--json").object["done"] is True
+    waits = command("job", "wait", second, "--timeout", 0.1, "--json")
+    assert (waits.status, waits.object["ended"]) == (1, False)
+    cancelled = command("job", "wait", first, "--json")
+    assert (cancelled.status, cancelled.object["error"]["code"]) == (1, "JOB_CANCELLED")
+    (done,) = do(ended({"n": 3}), serves=True)
+    waited = command("job", "wait", done, "--json")
+    assert (waited.status, waited.object["state"]) == (0, {"n": 3, "priced": True})
+    assert command("job", "wait", "nobody").status == 3
+
+
+def test_a_job_is_sent_a_signal(command: Command, do: Run):
+    async def waiting(runtime: QueueRuntime) -> str:
+        job = await runtime.submit(approve, "17", job_id="order-17")
+        while await job.status() != "later":
+            await trio.sleep(0.005)
+        return job.id
+
+    async def outcome(runtime: QueueRuntime) -> str:
+        return (await (await runtime.job("order-17", str)).result()).unwrap()
+
+    assert do(waiting, serves=True) == "order-17"
+    assert "am2z job signal order-17 approval JSON" in command("why", "order-17").out
+    assert command("job", "signal", "order-17", "approval", '"by ada"', "--reason", "is fine").status == 0
+    assert do(outcome, serves=True) == "17: by ada"
+    late = command("job", "signal", "order-17", "approval")
+    assert (late.status, "completed" in late.out + late.err) == (4, True)
+    entries = [one for one in command("audit", "--json").objects if one.get("reason") == "is fine"]
+    assert {(one["action"], one["target"]) for one in entries} == {("signal", "order-17")}
+    assert command("job", "signal", "order-17", "approval", "{").status == 2
+
+
+def test_a_job_is_enqueued(command: Command, do: Run, tmp_path):
+    do(ended({"n": 1}), serves=True)
+    given = tmp_path / "state.json"
+    given.write_text('{"n": 7}')
+    answer = command(
+        *(
+            "job",
+            "enqueue",
+            "shop.price",
+            "--state",
+            f"@{given}",
+            "--session",
+            "alice",
+            "--id",
+            "o-1",
+            "--tag",
+            "spring sale",
+            "--json",
+        )
+    ).object
+    assert (answer["done"], answer["job"]) == (True, "@alice/o-1")
+    found = command("job", "ls", 'tag:"spring sale"', "--json").objects[0]
+    assert (found["id"], found["tags"]) == ("@alice/o-1", ["spring sale"])
+    assert "tags: spring sale" in command("job", "show", "@alice/o-1").out
+    answer = command("job", "enqueue", "shop.price", "--state", "{}", "--at", "2999-12-31", "--json").object
+    assert command("job", "enqueue", "shop.price", "--delay", "9", "--expires", "1").status == 2
+    assert command("job", "ls", "status:delayed", "--json").objects[0]["id"] == answer["job"]
+    assert command("job", "enqueue", "shop.price", "--at", "at noon").status == 2
+    assert command("job", "enqueue", "shop.price", "--state", "{").status == 2
+    assert command("job", "enqueue", "nobody", "--state", "{}").status == 3
+
+
+def test_many_are_cancelled_only_with_yes(command: Command, do: Run):
+    do(submitted(*({"n": n} for n in range(5)), session="alice"))
+    refused = command("job", "cancel", "--where", "session:alice")
+    assert (refused.status, "5 match now. Nothing was changed" in refused.out) == (4, True)
+    preview = command("job", "cancel", "--where", "session:alice", "--json").object
+    assert (preview["matched"], preview["complete"]) == (5, True)
+    record = command("job", "cancel", "--where", "session:alice", "--yes", "--json").object
+    assert (record["state"], record["done"], record["failed"]) == ("done", 5, 0)
+    assert command("job", "ls", "status:waiting", "--json").objects[:-1] == []
+    for query in ("", "-status:failed"):
+        empty = command("job", "cancel", f"--where={query}", "--yes")
+        assert empty.status == 2
+        assert "never means all" in empty.err
+    assert command("job", "cancel").status == 2
+    (listed,) = command("bulk", "ls", "--json").objects
+    assert (listed["id"], listed["who"]) == (record["id"], operator())
+    assert command("bulk", "show", record["id"], "--json").object["done"] == 5
+    assert command("bulk", "stop", record["id"]).status == 4
+    assert command("bulk", "carry-on", record["id"], "--json").object["state"] == "done"
+    assert command("bulk", "show", "nobody").status == 3
+
+
+def test_dead_letters_are_grouped_edited_redriven_and_dropped(command: Command, do: Run):
+    ids = do(ended(*dead(4)), serves=True)
+    (group,) = command("dead", "groups", "--json").objects
+    assert (group["jobs"], group["queue"]) == (4, "shop.price")
+    assert group["kind"].endswith("ValueError: no price for #")
+    *rows, _ = command("dead", "ls", "--json").objects
+    assert {row["id"] for row in rows} == {*ids}
+    edited = command("dead", "edit", ids[0], "--state", '{"n": 1}', "--json").object
+    assert edited["job"] not in ids
+    assert command("dead", "redrive", ids[0], "--json").object["done"] is True
+    assert command("dead", "redrive", ids[0]).status == 4
+    record = command(
+        "dead", "redrive", "--where", "queue:shop.price", "--rate", "1000/s", "--yes", "--json"
+    ).object
+    assert (record["state"], record["done"]) == ("done", 3)
+    assert command("dead", "redrive", "--where", "", "--yes").status == 2
+    more = do(ended(*dead(2)), serves=True)
+    assert command("dead", "drop", more[0], "--json").object["done"] is True
+    assert command("dead", "drop", "--where", "queue:shop.price", "--yes", "--json").object["state"] == "done"
+    assert command("dead", "ls", "--json").objects[:-1] == []
+
+
+def test_a_job_is_printed_as_a_test(command: Command, do: Run):
+    (id,) = do(ended({"n": 5, "sku": 'x"""; import os'}), serves=True)
+    printed = command("job", "test", id)
+    assert printed.status == 0
+    tree = ast.parse(printed.out)
+    assert "from shop import price" in printed.out
+    names = [node.name for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)]
+    assert names == ["test_what_the_job_was_given"]
+    assert "def test_" in command("job", "test", id, "--json").object["test"]
+    (done,) = do(ended({"n": 1}), serves=True)
+    assert command("job", "test", done).status == 3
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_are_names(command: Command, do: Run, name: str):
+    (id,) = do(submitted({"n": 1}, session=name))
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+    query = f'session:"{quoted}"'
+    if len(query) <= 500:
+        found = command("job", "ls", query, "--json")
+        assert [row["session"] for row in found.objects[:-1]] == [name]
+        assert is_harmless(command("job", "ls", query).out)
+    assert is_harmless(command("job", "show", id).out)
+    assert command("job", "show", id, "--json").object["row"]["session"] == name
+    for what in (
+        ("job", "show"),
+        ("job", "cancel"),
+        ("job", "retry"),
+        ("job", "next"),
+        ("job", "wait"),
+        ("dead", "drop"),
+        ("bulk", "show"),
+        ("bulk", "stop"),
+    ):
+        missing = command(*what, "--", name)
+        assert missing.status in (2, 3), what
+        assert is_harmless(missing.err)
+    assert command("job", "cancel", id, f"--reason={name[:300]}", "--json").object["done"] is True
+
+
+def test_what_a_job_has_logged_is_shown(command: Command, redis_url: str):
+    @processor
+    async def sell(n: int, ctx: Context) -> int:
+        ctx.log.info("selling %d", n)
+        ctx.log.warning("no lorry\n\x1b[2J")
+        return n
+
+    async def run() -> list[str]:
+        async with QueueRuntime(redis_url, job_logs=10) as runtime:
+            runtime.register(sell)
+            jobs = [await runtime.submit(sell, 5), await runtime.submit(price, {"n": 1})]
+            await jobs[0].result()
+        # Leaving it has sent what was not yet.
+        return [job.id for job in jobs]
+
+    sold, waiting = trio.run(run)
+    lines = command("job", "logs", sold, "--json").objects
+    assert [(line["level"], line["text"]) for line in lines] == [
+        ("INFO", "selling 5"),
+        ("WARNING", "no lorry\\n\\x1b[2J"),
+    ]
+    shown = command("job", "logs", sold)
+    assert "selling 5" in shown.out
+    assert is_harmless(shown.out)
+    assert command("job", "logs", waiting, "--json").objects == []
+    assert command("job", "logs", "nobody").status == 3

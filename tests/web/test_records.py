@@ -1,0 +1,70 @@
+"""The pages of events and of the audit."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from am2z_trio.admin import Admin, Principal
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_an_action_is_one_line_with_what_came_of_it(open_site):
+    async with open_site(work=True) as site:
+        desk = Admin(site.runtime, principal=Principal(name="ada", role="admin"), face="cli")
+        await desk.cancel(site.jobs["waiting"], reason="not wanted any more")
+        page = await site.as_("admin").get("/audit")
+        assert page.text.count("<tr>") == 1 + 1
+        assert "it waited, and has ended" in page.text
+        assert "not wanted any more" in page.text
+        await site.as_("operator").get("/audit")
+        refused = await site.as_("admin").get("/audit?q=operator@test")
+        assert "may not read the audit" in refused.text
+        assert "not wanted any more" not in refused.text
+        assert "Nothing of the kind" in (await site.as_("admin").get("/audit?q=nobody-at-all")).text
+
+
+async def test_the_audit_is_exported_as_lines_of_json(open_site):
+    async with open_site() as site:
+        desk = Admin(site.runtime, principal=Principal(name="a\nda", role="admin"), face="cli")
+        for n in range(3):
+            await desk.stop_session(f"s{n}")
+        answer = await site.as_("admin").get("/audit/export?q=s1")
+        assert answer.headers["content-disposition"] == 'attachment; filename="am2z-audit.jsonl"'
+        lines = [json.loads(line) for line in answer.text.splitlines()]
+        assert [(one["who"], one["target"], one["outcome"]) for one in lines] == [
+            ("a\nda", "s1", "done"),
+            ("a\nda", "s1", ""),
+        ]
+        assert (await site.as_("operator").get("/audit/export")).status_code == 403
+
+
+async def test_events_are_shown_newest_first_filtered_and_by_pages(open_site):
+    async with open_site(work=True) as site:
+        browser = site.as_("viewer")
+        page = await browser.get("/events", params={"event": "job:*", "job": site.jobs["dead"]})
+        places = [page.text.index(f"<b>job:{name}</b>") for name in ("dead", "failed", "started", "enqueued")]
+        assert places == sorted(places)
+        assert site.jobs["completed"] not in page.text
+        first = await browser.get("/events?limit=2&event=job:enqueued")
+        assert first.text.count("<b>job:enqueued</b>") == 2
+        older = (
+            first.text.split('rel="next"')[0].rpartition('href="')[2].partition('"')[0].replace("&amp;", "&")
+        )
+        second = await browser.get(older)
+        assert second.text.count("<b>job:enqueued</b>") == 2
+        assert "Newest" in second.text
+        lines = (await browser.get("/events/export?event=job:dead")).text.splitlines()
+        assert [json.loads(line)["job"] for line in lines] == [site.jobs["dead"]]
+        wrong = await browser.get("/events?before=nonsense")
+        assert (wrong.status_code, "before" in wrong.text) == (400, True)
+
+
+async def test_where_no_history_is_kept_it_is_said_how_to_have_one(open_site):
+    async with open_site(event_history=0) as site:
+        page = await site.as_("viewer").get("/events")
+        assert "No history of events is kept" in page.text
+        assert "event_history=100_000" in page.text
+        assert "Export" not in page.text

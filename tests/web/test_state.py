@@ -1,0 +1,252 @@
+"""The console's overview, queues, sessions and Redis, over a real Redis: looked at and acted upon by each
+role."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+
+import anyio
+import pytest
+
+from am2z_trio import JobOptions
+from am2z_trio.admin import ROLES
+from am2z_trio.model.segments import segment
+from am2z_trio.model.views.findings import Finding
+from am2z_trio.store.redis.keys import spell
+from am2z_trio.testing.conformance import HOSTILE
+from tests.support.waiting import PATIENCE
+
+pytestmark = pytest.mark.anyio
+
+SESSION = "tenant-7/cart-98f1"
+PATH = f"/sessions/{segment(SESSION)}"
+PAGES = [
+    "/",
+    "/?range=7d",
+    "/queues",
+    "/queues/charge",
+    "/queues/price?range=24h",
+    "/sessions",
+    PATH,
+    "/redis",
+]
+TABS = [f"{PATH}?tab=tree", f"{PATH}?tab=jobs"]
+
+
+@dataclass(frozen=True)
+class Act:
+    """A form that is sent, and which permission that takes."""
+
+    path: str
+    permission: str
+    fields: dict[str, str]
+
+
+ACTS = [
+    Act("/queues/charge/pause", "pause", {"reason": "upgrade"}),
+    Act("/queues/charge/resume", "pause", {}),
+    Act("/queues/charge/drain", "pause", {}),
+    Act("/queues/charge/purge", "purge", {"shown": "1", "agreed": "1"}),
+    Act(f"{PATH}/reveal", "reveal", {}),
+    Act(f"{PATH}/bytes", "reveal", {"reason": "look"}),
+    Act(f"{PATH}/restore", "restore_state", {"v": "1"}),
+    Act(f"{PATH}/verify", "view", {}),
+    Act(f"{PATH}/stop", "stop_session", {"grace": "0"}),
+    Act("/silence", "silence", {"code": "paused", "target": "charge", "for": "1d", "reason": "known"}),
+]
+
+
+async def test_every_page_is_shown_to_every_role_with_no_style_or_script_inline(open_site):
+    async with open_site(work=True) as site:
+        await site.runtime.state.set(SESSION, {"total": 1})
+        for role in ROLES:
+            browser = site.as_(role)
+            for path in (
+                *PAGES,
+                *TABS,
+                f"{PATH}/stop",
+                "/queues/charge/purge",
+                "/queues/charge/pause",
+                "/silence",
+            ):
+                page = await browser.get(path)
+                assert page.status_code == 200, (role, path, page.text)
+                assert " style=" not in page.text
+                assert "cannot be shown now" not in page.text, (role, path)
+
+
+async def test_the_console_of_nothing_says_how_to_begin(open_site):
+    async with open_site() as site:
+        for path in ("/", "/queues", "/sessions", "/redis"):
+            page = await site.as_("viewer").get(path)
+            assert page.status_code == 200, page.text
+        assert "No job has been submitted" in (await site.as_("viewer").get("/")).text
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_every_action_is_done_by_who_may_and_refused_to_others(open_site, role):
+    async with open_site(work=True) as site:
+        await site.runtime.state.set(SESSION, {"total": 1})
+        for act in ACTS:
+            answer = await site.as_(role).post(act.path, data=act.fields)
+            if act.permission in ROLES[role]:
+                assert answer.status_code in (200, 303), (act, answer.text)
+            else:
+                assert answer.status_code == 403, (act, answer.status_code)
+        stopped = await site.as_(role).post("/sessions/stop", data={"session": SESSION})
+        assert stopped.status_code == 303
+        refused = {
+            (entry.action, entry.outcome)
+            for entry in (await site.runtime.node.store.chronicle.audit_page()).entries
+        }
+        assert (("pause", "done") in refused) == ("pause" in ROLES[role])
+        assert (("purge", "refused") in refused) == ("purge" not in ROLES[role])
+
+
+async def test_what_one_may_not_do_is_not_offered(open_site):
+    async with open_site(work=True) as site:
+        offered = ("/queues/charge/pause", "/queues/charge/purge", f"{PATH}/stop")
+        viewer = [(await site.as_("viewer").get(path)).text for path in ("/queues/charge", PATH)]
+        admin = [(await site.as_("admin").get(path)).text for path in ("/queues/charge", PATH)]
+        for path in offered:
+            assert path not in "".join(viewer)
+            assert path in "".join(admin)
+
+
+async def test_a_purge_is_of_the_number_that_was_typed(open_site):
+    async with open_site(work=True) as site:
+        browser = site.as_("admin")
+        page = await browser.post("/queues/charge/purge", data={"shown": "1", "agreed": "2"})
+        assert page.status_code == 200
+        assert "Nothing was done" in page.text
+        await browser.post("/queues/charge/purge", data={"shown": "1", "agreed": "1"})
+        job = await site.runtime.job(site.jobs["waiting"])
+        with anyio.fail_after(PATIENCE):
+            while await job.status() != "cancelled":
+                await anyio.sleep(0.01)
+        assert await (await site.runtime.job(site.jobs["active"])).status() == "active"
+
+
+async def test_ticked_sessions_are_asked_for_and_stopped(open_site):
+    async with open_site(work=True) as site:
+        browser = site.as_("operator")
+        assert (await browser.post("/sessions/ask", data={})).status_code == 400
+        asked = await browser.post("/sessions/ask", data={"session": SESSION})
+        assert "Stop 1 session?" in asked.text
+        await browser.post("/sessions/stop", data={"session": SESSION, "grace": "0", "reason": "night"})
+        assert "1 session stopped" in (await browser.get("/sessions")).text
+        assert await (await site.runtime.job(site.jobs["active"])).status() == "cancelled"
+
+
+async def test_who_holds_a_sessions_lock_is_shown_with_its_fencing_token(open_site):
+    async with open_site() as site:
+        browser, path = site.as_("viewer"), PATH
+        async with site.runtime.state.lock(SESSION) as lock:
+            page = (await browser.get(path)).text
+            assert site.runtime.node_id in page
+            assert str(lock.fencing) in page
+        page = (await browser.get(path)).text
+        assert "by nobody" in page
+        assert "Fencing token" not in page
+
+
+async def test_all_sessions_that_begin_so_are_counted_and_stopped(open_site):
+    async with open_site(work=True) as site:
+        viewer, operator = site.as_("viewer"), site.as_("operator")
+        assert "Stop all that begin so" not in (await viewer.get("/sessions", params={"q": SESSION})).text
+        page = await operator.get("/sessions", params={"q": SESSION})
+        assert "Stop all that begin so" in page.text
+        asked = {"action": "stop", "q": f'session:"{SESSION}"*'}
+        assert "Stop 1 session?" in (await operator.get("/bulks/new", params=asked)).text
+        refused = await viewer.post("/bulks/begin", data={**asked, "shown": "1"})
+        assert refused.status_code == 403
+        begun = await operator.post("/bulks/begin", data={**asked, "shown": "1", "reason": "night"})
+        told = (await operator.get(begun.headers["location"])).text
+        assert "Stop many sessions" in told
+        assert "1 of 1 stopped" in told
+        assert await (await site.runtime.job(site.jobs["active"])).status() == "cancelled"
+
+
+async def test_bytes_that_were_changed_are_shown_as_bytes_to_who_reveals_them_and_as_no_state(
+    open_site, redis_server
+):
+    async with open_site(work=True) as site:
+        runtime = site.runtime
+        await runtime.state.set(SESSION, {"total": 1})
+        session = spell(runtime.options.prefix, "session", "")[:-1]
+        (key,) = [
+            one
+            for one in redis_server.call("KEYS", f"{session}:~*")
+            if not one.endswith((b":jobs", b":receipts"))
+        ]
+        redis_server.call("HSET", key, "blob", "SPOILT")
+        for path in (PATH, f"{PATH}?as=whole", f"{PATH}?as=raw"):
+            page = await site.as_("admin").get(path)
+            assert "is not what was written" in page.text
+            assert "SPOILT" not in page.text
+        shown = await site.as_("admin").post(f"{PATH}/bytes", data={"reason": "look"})
+        assert "53 50 4f 49 4c 54" in shown.text
+        refused = await site.as_("viewer").post(f"{PATH}/bytes", data={})
+        assert refused.status_code == 403
+        verified = await site.as_("viewer").post(f"{PATH}/verify", follow_redirects=True)
+        assert "does not match its checksum" in verified.text
+
+
+async def test_names_of_any_text_are_shown_as_text(open_site):
+    async with open_site(work=True) as site:
+        names = [text for text in HOSTILE if text] + ["</script><img src=x onerror=alert(1)>", "{{ 7*7 }}"]
+        for name in names:
+            await site.runtime.submit("price", 1, session=name, options=JobOptions(delay=600))
+            await site.runtime.state.set(name, {name: name})
+        browser = site.as_("admin")
+        listed = await browser.get("/sessions?limit=200")
+        for name in names:
+            path = f"/sessions/{segment(name)}"
+            assert path in listed.text
+            for page in (
+                await browser.get(path),
+                await browser.get(f"{path}?tab=jobs"),
+                await browser.post(f"{path}/reveal?as=whole"),
+                await browser.get(f"{path}/stop"),
+            ):
+                assert page.status_code == 200, (name, page.text)
+                assert "<img" not in page.text
+                assert "49" not in html.unescape(page.text).partition("<h1")[2].partition("</h1>")[0]
+
+
+async def test_a_page_that_is_not_there_says_so(open_site):
+    async with open_site() as site:
+        page = await site.as_("viewer").get("/queues/nobody")
+        assert page.status_code == 404
+        for path in ("/?range=2h", "/sessions?cursor=x", "/sessions/a?tab=x", "/sessions/a?v=x"):
+            assert (await site.as_("viewer").get(path)).status_code == 400, path
+        assert "no state was ever written" in (await site.as_("viewer").get("/sessions/a")).text
+
+
+async def test_what_changes_is_sent_to_who_looks(open_site):
+    async with open_site(work=True) as site, site.listen("/queues/charge") as stream:
+        look, _ = await stream.next()
+        assert {"now", "charts", "next"} >= {*look.parts}
+        await site.runtime.pause("charge")
+        with anyio.fail_after(PATIENCE):
+            while "It is paused" not in look.parts.get("now", ""):
+                look, _ = await stream.next()
+
+
+def test_each_finding_leads_somewhere():
+    from am2z_trio.web.pages.overview import steps_for
+
+    class Urls:
+        def url(self, name: str, **ids: object) -> str:
+            return name
+
+    def pages(code: str, target: str = "") -> list[str]:
+        finding = Finding(code=code, severity="warning", text="x", target=target)
+        return [step.to for step in steps_for(Urls(), finding, {"charge"})]  # type: ignore[arg-type]
+
+    assert pages("unserved", "charge") == ["queue", "nodes"]
+    assert pages("held", "charge") == ["queue", "jobs"]
+    assert pages("dead_rising", "charge") == ["dead"]
+    assert pages("node_silent", "a") == ["nodes"]
+    assert pages("maxmemory") == ["redis"]
