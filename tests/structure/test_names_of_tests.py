@@ -10,7 +10,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-NAMING = ("noxfile.py", "tests/second_chance.py", "docs/promises.md", "docs/comparison.md")
+NAMING = (
+    "noxfile.py",
+    "tests/second_chance.py",
+    "docs/architecture.md",
+    "docs/comparison.md",
+    "docs/promises.md",
+)
 
 
 @pytest.mark.parametrize("path", NAMING)
