@@ -181,10 +181,10 @@ async def test_counters_never_go_down_and_histograms_are_sound_while_another_thr
         for _ in range(3):
             async with runtime:
                 assert all(result.success for result in await runtime.execute_many(double, range(300)))
-        seen.append(shown(runtime))
     finally:
         over.set()
         thread.join()
+    seen.append(shown(runtime))
     assert not errors
     for before, after in itertools.pairwise(seen):
         for (name, labels), value in before.items():

@@ -352,13 +352,13 @@ class Node:
                 await nursery.start(
                     lasting, host, "the task of events", self._bus.run, host, self.store, self._own_context
                 )
-                # Cancelled while a service started, its store may be closed by now.
-                await host.checkpoint()
                 if self._options.workers:
                     await nursery.start(self.sites.run)
                     nursery.start_soon(lasting, host, "the fence", heartbeat.fence.run)
                     nursery.start_soon(lasting, host, "the watch over the loop", self.hogs.run)
                     nursery.start_soon(lasting, host, "the task of schedules", self.scheduler.run)
+                # Cancelled while a service started, its store may be closed by now.
+                await host.checkpoint()
                 await heartbeat.begin()
                 announcements, limit = self.fleet.announcements, self._options.limits.max_memory_mb
                 nursery.start_soon(lasting, host, "the task that announces", announcements.run)
