@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,10 +13,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import httpx
+import pytest
 
 from tests.support.waiting import wait_until
 
 ROOT: Final = Path(__file__).parents[2]
+MOST_SECONDS_TO_STOP: Final = 60
+"""A runtime gives its jobs 30 to end."""
 
 
 class Served(NamedTuple):
@@ -43,7 +47,7 @@ def served(
             cwd=ROOT,
             stdout=out,
             stderr=out,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1", **(env or {})},
         )
     base = f"http://127.0.0.1:{port}"
     try:
@@ -51,8 +55,18 @@ def served(
         assert server.poll() is None, log.read_text()
         yield Served(base, server.pid)
     finally:
-        server.terminate()
-        server.wait(30)
+        _stop(server, log)
+
+
+def _stop(server: subprocess.Popen[bytes], log: Path) -> None:
+    """As its supervisor would; one that does not end says where it stands."""
+    server.terminate()
+    try:
+        server.wait(MOST_SECONDS_TO_STOP)
+    except subprocess.TimeoutExpired:
+        server.send_signal(signal.SIGABRT)
+        server.wait()
+        pytest.fail(f"the application did not stop; it said, and stood at:\n{log.read_text()}")
 
 
 def _answers(base: str, status: int) -> bool:
