@@ -14,7 +14,8 @@ serves every task of a node, and a task may be cancelled at any time: its reply 
 and the reply is dropped. What subscribes is a client of its own: Redis closes a subscriber whose output
 has grown beyond a limit, and replies count, too.
 
-* `stream` - TCP, TLS, Unix socket, on either host; `host_streams` - how each host moves the bytes
+* `stream` - TCP, TLS, Unix socket, on either host; `sockets` - how they are connected;
+  `host_streams` - how each host moves the bytes
 * `resp` - pack, parse, and what an error reply means
 * `scripts`, `programs` - scripts and libraries of functions, and what a server has been taught of them
 * `request` - a command on its way; `connection` - one connection, from greeting to loss

@@ -1,7 +1,7 @@
 """The hosts' streams as the wire has them: whatever breaks one is an `OSError`.
 
-On Trio these are Trio's own: AnyIO's wrappers cost a fifth of the throughput. On asyncio they are AnyIO's,
-but for the Unix socket, which is a protocol of our own.
+On Trio these are Trio's own: AnyIO's wrappers cost a fifth of the throughput. On asyncio it is a protocol of
+our own, and AnyIO's for TLS.
 """
 
 from __future__ import annotations
@@ -78,16 +78,15 @@ class TrioSocketStream(TrioStream):
 class AnyioStream:
     """AnyIO's stream, with Trio's idea of the end and its exceptions mapped."""
 
-    __slots__ = ("_socket", "_stream", "aclose")
+    __slots__ = ("_stream", "aclose")
 
-    def __init__(self, stream: ByteStream, connection: Socket | None = None) -> None:
-        """`connection`: what to write to past the stream, where its bytes are sent as they are."""
+    def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
-        self._socket = connection
         self.aclose = stream.aclose
 
     def send_now(self, data: bytes) -> int:
-        return 0 if self._socket is None else _write_some(self._socket.fileno(), data)
+        # What is encrypted is not to be written past its stream.
+        return 0
 
     async def receive_some(self, max_bytes: int) -> bytes:
         try:
@@ -107,9 +106,10 @@ class AnyioStream:
 class AsyncioStream(asyncio.Protocol):
     """asyncio's transport as a stream.
 
-    AnyIO's stream over a Unix socket has asyncio set a future when the socket is ready, also when its
-    waiter was cancelled in the same pass of the loop: an `InvalidStateError` in the loop's exception
-    handler. Here what arrives is kept, whether or not anybody waits for it.
+    AnyIO's stream over TCP stops and resumes reading for every read, which costs two system calls; over a
+    Unix socket it has asyncio set a future when the socket is ready, also when its waiter was cancelled in
+    the same pass of the loop: an `InvalidStateError` in the loop's exception handler. Here what arrives is
+    kept, up to a limit, whether or not anybody waits for it.
     """
 
     def __init__(self) -> None:

@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import ssl
-from typing import Any, Final, Protocol, cast
+from typing import Any, Protocol, cast
 
 import anyio
 import trio
-from anyio.abc import SocketAttribute
 
 from am2z_trio.concurrency import Host
 from am2z_trio.model.errors import ConfigurationError, NetworkError
 from am2z_trio.model.redis_options import RedisOptions
 
 from .host_streams import AnyioStream, AsyncioStream, TrioSocketStream, TrioStream
-
-BACKLOG_PAUSE: Final = 0.01
-"""Seconds until a Unix socket whose line of callers was full is tried again."""
+from .sockets import connect_tcp, connect_unix
 
 
 class ByteStream(Protocol):
@@ -136,7 +132,7 @@ def _tls_context(options: RedisOptions) -> ssl.SSLContext:
 
 async def _open_trio(host: Host, options: RedisOptions, context: ssl.SSLContext | None) -> ByteStream:
     if options.path:
-        connection = trio.socket.from_stdlib_socket(await _connect_unix(host, options.path))
+        connection = trio.socket.from_stdlib_socket(await connect_unix(host, options.path))
         return TrioSocketStream(trio.SocketStream(connection))
     stream = await trio.open_tcp_stream(options.host, options.port)
     if context is None:
@@ -157,17 +153,8 @@ async def _open_trio(host: Host, options: RedisOptions, context: ssl.SSLContext 
 
 
 async def _open_asyncio(host: Host, options: RedisOptions, context: ssl.SSLContext | None) -> ByteStream:
-    if options.path:
-        connection = await _connect_unix(host, options.path)
-        try:
-            loop = asyncio.get_running_loop()
-            return (await loop.create_unix_connection(AsyncioStream, sock=connection))[1]
-        except BaseException:
-            connection.close()
-            raise
     if context is None:
-        plain = await anyio.connect_tcp(options.host, options.port)
-        return AnyioStream(plain, plain.extra(SocketAttribute.raw_socket))
+        return await _open_plain(host, options)
     try:
         secure = await anyio.connect_tcp(
             options.host, options.port, ssl_context=context, tls=True, tls_standard_compatible=False
@@ -177,18 +164,14 @@ async def _open_asyncio(host: Host, options: RedisOptions, context: ssl.SSLConte
     return AnyioStream(secure)
 
 
-async def _connect_unix(host: Host, path: str) -> socket.socket:
-    """Both hosts' own way takes a Unix socket whose line of callers is full for a connection on its way."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+async def _open_plain(host: Host, options: RedisOptions) -> ByteStream:
+    loop = asyncio.get_running_loop()
+    path = options.path
+    connection = await (connect_unix(host, path) if path else connect_tcp(host, options.host, options.port))
     try:
-        connection.setblocking(False)
-        while True:
-            try:
-                connection.connect(path)
-            except BlockingIOError:
-                await host.sleep(BACKLOG_PAUSE)
-            else:
-                return connection
+        if path:
+            return (await loop.create_unix_connection(AsyncioStream, sock=connection))[1]
+        return (await loop.create_connection(AsyncioStream, sock=connection))[1]
     except BaseException:
         connection.close()
         raise

@@ -26,6 +26,13 @@ LARGE = 4_000_000
 """More bytes than the kernel takes at once."""
 
 
+@pytest.fixture(
+    params=["trio", "asyncio", pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop")],
+)
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
 @pytest.fixture(params=["unix", "tcp"])
 def listener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[socket.socket]:
     if request.param == "unix":
