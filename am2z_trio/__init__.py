@@ -98,6 +98,7 @@ from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.model.retry import Retry
 from am2z_trio.model.runtime_options import ProcessOptions, ResourceLimits, RuntimeOptions
 from am2z_trio.model.schedules import ScheduleRun, ScheduleView
+from am2z_trio.model.types import use_codecs
 from am2z_trio.model.version import VERSION
 from am2z_trio.model.waits import SignalRefusedError, WaitTimeoutError
 from am2z_trio.policy.compatibility import StatesChange, compare_states
@@ -203,4 +204,5 @@ __all__ = [
     "processor",
     "route",
     "snapshot_states",
+    "use_codecs",
 ]

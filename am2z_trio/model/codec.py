@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, Generic, TypeVar, cast
 
@@ -169,21 +169,21 @@ class StateCodec(Generic[T]):
     def require_whole(self, data: bytes, state: object, session: str) -> None:
         """Refuse to make anything of a stored state, which has been read as `state`, that has fields which
         the type does not know: written again, it would have lost them. `UnknownFieldsError` names them."""
+        found = self.unknown_in(data, state)
+        if found:
+            raise would_lose(found, _type_name(self.type), session)
+
+    def unknown_in(self, data: bytes, state: object) -> tuple[str, ...]:
+        """Paths of the fields of a stored state, which has been read as `state`, that the type does not know:
+        `MOST_FIELDS` at most, and then `…`."""
         shape = shape_with_records(self.type)
         if shape is None:
-            return
+            return ()
         form = self.form(data)
         if _encoded(state) == form:
-            return
-        plain = msgspec.msgpack.decode(form)
-        found = [*islice(unknown_fields(shape, plain), MOST_FIELDS + 1)]
-        if found:
-            fields = ", ".join([*found[:MOST_FIELDS], *["…"][: len(found) - MOST_FIELDS]])
-            raise UnknownFieldsError(
-                f"the stored state of session {session!r} has fields that {_type_name(self.type)} does not "
-                f"know, and that would be lost: {cut(fields, MAX_TEXT_BYTES)}",
-                context={"session": session, "fields": cut(fields, MAX_TEXT_BYTES)},
-            )
+            return ()
+        found = (*islice(unknown_fields(shape, msgspec.msgpack.decode(form)), MOST_FIELDS + 1),)
+        return found if len(found) <= MOST_FIELDS else (*found[:MOST_FIELDS], "…")
 
     def _require_small(self, data: bytes | msgspec.Raw) -> None:
         found = unlabelled(data)
@@ -226,6 +226,16 @@ class StateCodec(Generic[T]):
         data = self.encode_exactly(state)
         found = unlabelled(before) if self._takes_any else None
         return data if found is None else labelled(data, found[0])
+
+
+def would_lose(fields: Sequence[str], type_name: str, session: str) -> UnknownFieldsError:
+    """The error of a state that is not to be written over, for what it would lose."""
+    told = cut(", ".join(fields), MAX_TEXT_BYTES)
+    return UnknownFieldsError(
+        f"the stored state of session {session!r} has fields that {type_name} does not know, and that would "
+        f"be lost: {told}",
+        context={"session": session, "fields": told},
+    )
 
 
 def encode_state(state: object, *, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:

@@ -26,7 +26,8 @@ NEEDED_PYDANTIC: Final = (2, 11)
 class Codec(Options, frozen=True, kw_only=True):
     """How values of a class of one's own are kept: `Codec(type=Money, encode=str, decode=Money.parse)`.
 
-    Given to one processor (`codec=`), it holds for all states of this process, wherever the class is in them.
+    Given to `use_codecs`, or to one processor (`codec=`), it holds for all states of this process, wherever
+    the class is in them.
     """
 
     type: Any
@@ -58,15 +59,15 @@ class Codec(Options, frozen=True, kw_only=True):
 _own: Final = WeakKeyDictionary[type, Codec]()
 
 
-def declare(given: object) -> None:
-    """Have these codecs known: one, or a list of them. The last one of a class counts."""
+def declare(given: object, field: str) -> None:
+    """Have these codecs known: one, or a list of them. All of them or, on an error, none; the last one of a
+    class counts."""
     codecs = [given] if isinstance(given, Codec) else given
     rule = "must be a Codec, or a list of them"
-    require(isinstance(codecs, list | tuple), "Processor.codec", given, rule)
+    require(isinstance(codecs, list | tuple), field, given, rule)
     for codec in cast("Iterable[object]", codecs):
-        require(isinstance(codec, Codec), "Processor.codec", codec, rule)
-        assert isinstance(codec, Codec)
-        _own[codec.type] = codec
+        require(isinstance(codec, Codec), field, codec, rule)
+    _own.update({codec.type: codec for codec in cast("Iterable[Codec]", codecs)})
 
 
 def _codec_of(kind: Any) -> Codec | None:

@@ -14,14 +14,14 @@ from typing import Any, Final, get_args, get_origin
 
 import msgspec.inspect as shapes
 
-from .codecs import is_known
+from .codecs import Codec, declare, is_known
 
 PLAIN_VALUES: Final[tuple[object, ...]] = (None, True, 1, 1.0, "", b"", [], {})
 """One of each that is read where a type says nothing; an abstract type may be fulfilled by them."""
 
 PLAIN_TYPES: Final = (int, float, str, bytes, list, dict, tuple, set, frozenset)
 
-USE: Final = "use a msgspec.Struct, a dataclass, a TypedDict or plain data, or give it a Codec"
+USE: Final = "use a msgspec.Struct, a dataclass, a TypedDict or plain data, or give it a Codec (use_codecs)"
 
 
 def why_unfit(kind: Any) -> str:
@@ -52,8 +52,22 @@ def _look(kind: Any) -> str:
 
 _seen: Final = lru_cache(maxsize=1000)(_look)
 
-forget: Final = _seen.cache_clear
-"""To be called when more can be kept than before."""
+
+def use_codecs(*codecs: Codec) -> None:
+    """Have values of classes of one's own kept as these codecs say, wherever they are in a state or a signal
+    of this process; to be called before the processors are defined that have such states.
+
+    A codec belongs to its class as its methods do, so it is said once, beside the class, and not for one
+    runtime: jobs, handles, `runtime.state` and `Processor` all read such values, with or without a runtime.
+    The last codec of a class counts. `ConfigurationError` for what is none; then all is as before.
+    """
+    have_known(codecs, "codecs")
+
+
+def have_known(codecs: object, field: str) -> None:
+    """Have codecs known that are given under this name: one, or a list."""
+    declare(codecs, field)
+    _seen.cache_clear()
 
 
 def _classes(shape: Any, path: str, above: set[int]) -> Iterator[tuple[str, Any]]:
@@ -85,7 +99,7 @@ def _fulfils(value: object, cls: Any) -> bool:
 def _told(cls: Any, where: str) -> str:
     name = getattr(cls, "__qualname__", None) or str(cls)
     if getattr(sys.modules.get("numpy"), "ndarray", None) is cls:
-        return f"{name}{where} is an array of numpy's: take a list, or give it a Codec"
+        return f"{name}{where} is an array of numpy's: take a list, or give it a Codec (use_codecs)"
     if hasattr(cls, "model_validate") and hasattr(cls, "model_dump"):
         return (
             f"{name}{where} is a pydantic model, which cannot be read back: take a dict, "

@@ -26,6 +26,7 @@ from am2z_trio import (
     chain,
     parallel,
     processor,
+    use_codecs,
 )
 from am2z_trio.model.codec import StateCodec, encode_state
 
@@ -216,6 +217,53 @@ def test_a_codec_that_cannot_work_is_refused(said, told):
 def test_what_is_no_codec_is_refused(given):
     with pytest.raises(ConfigurationError, match="must be a Codec, or a list of them"):
         Processor(takes, codec=given)
+
+
+def test_codecs_that_are_said_once_hold_for_all_that_is_defined_after_them():
+    class Weight:
+        def __init__(self, grams: int) -> None:
+            self.grams = grams
+
+    with pytest.raises(ConfigurationError, match=r"give it a Codec \(use_codecs\)"):
+        Processor(takes, state_type=list[Weight])
+    known = Codec(type=Weight, encode=lambda weight: weight.grams, decode=Weight)
+    with pytest.raises(ConfigurationError, match="must be a Codec"):
+        use_codecs(known, Weight)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError):
+        Processor(takes, state_type=list[Weight])  # none of them was taken
+    use_codecs(known)
+    assert Processor(takes, state_type=list[Weight]).state_type == list[Weight]
+    assert StateCodec(Weight).decode(encode_state(7)).grams == 7
+
+
+@pytest.mark.anyio
+async def test_they_hold_where_no_processor_is(make_runtime):
+    """A signal, and a session's state, in a process that only looks."""
+
+    class Metres:
+        def __init__(self, many: float) -> None:
+            self.many = many
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Metres) and other.many == self.many
+
+        __hash__ = None  # type: ignore[assignment]
+
+    use_codecs(Codec(type=Metres, encode=lambda length: length.many, decode=Metres))
+
+    @processor
+    async def measured(lengths: list[float], ctx: Context) -> list[float]:
+        return [*lengths, (await ctx.wait_for("length", Metres)).many]
+
+    async with make_runtime() as runtime:
+        await runtime.state.set("alice", {"to": Metres(2.5)}, type=dict[str, Metres])
+        stored = await runtime.state.get("alice", dict[str, Metres])
+        assert stored is not None
+        assert stored.state == {"to": Metres(2.5)}
+        runtime.register(measured)
+        job = await runtime.submit(measured, [1.5])
+        await job.signal("length", Metres(4.5))
+        assert (await job.result()).unwrap() == [1.5, 4.5]
 
 
 def test_a_codec_that_returns_something_else_is_one_error():

@@ -381,7 +381,7 @@ def test_what_would_be_lost_is_named_with_its_place(kind, form, fields):
 
 
 async def test_a_state_with_unknown_fields_is_read_and_not_written_over(make_runtime):
-    async with make_runtime() as runtime:
+    async with make_runtime(state_history=5) as runtime:
         await runtime.state.set("alice", MORE)
         stored = await runtime.state.get("alice", Cart)
         assert stored is not None
@@ -392,9 +392,18 @@ async def test_a_state_with_unknown_fields_is_read_and_not_written_over(make_run
             cart = await lock.read(Cart)
             with pytest.raises(UnknownFieldsError):
                 await lock.write(cart)
+        assert ", ".join(sorted(stored.unknown)) == FIELDS
+        assert [one.unknown for one in await runtime.state.history("alice", Cart)] == [stored.unknown]
+        with pytest.raises(
+            UnknownFieldsError, match="session 'alice' has fields that Cart does not know"
+        ) as no:
+            await runtime.state.set("alice", stored.state, expected=stored)
+        assert no.value.context["fields"] == ", ".join(stored.unknown)
         untouched = await runtime.state.get("alice")
         assert untouched is not None
-        assert untouched.state == MORE
+        assert (untouched.state, untouched.unknown) == (MORE, ())
+        # Plain data has lost nothing.
+        untouched = await runtime.state.set("alice", untouched.state, expected=untouched)
         # Who says that all of it is to be another one may.
         await runtime.state.set("alice", cart)
         await runtime.state.update("alice", lambda cart: cart, type=Cart)

@@ -132,7 +132,7 @@ def processor(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
       plain data (dicts, lists, texts, numbers) and returns that of the next. Plain functions without side
       effects
     * `codec`: how values of classes of one's own are kept, a `Codec` or several. It holds for all states of
-      this process
+      this process, as `use_codecs` says it
     * `run_in`: where its code runs. `"thread"` is the default of a plain `def`, and `"loop"`, the event loop,
       that of an `async def`. `"process"`: in a process of its own, for code that computes: it computes beside
       all else, and is killed when it does not end in time or is cancelled. The function is imported there, so

@@ -18,13 +18,13 @@ from am2z_trio.model.callables import (
 )
 from am2z_trio.model.checks import require, require_seconds, require_text
 from am2z_trio.model.codec import StateCodec
-from am2z_trio.model.codecs import Codec, declare, schema
+from am2z_trio.model.codecs import Codec, schema
 from am2z_trio.model.errors import ConfigurationError, ValidationError
 from am2z_trio.model.evolution import Migration, evolution
 from am2z_trio.model.limits import MAX_NAME_BYTES
 from am2z_trio.model.options import CircuitBreaker, QueueOptions, RetryPolicy
 from am2z_trio.model.telling import attempt
-from am2z_trio.model.types import forget, why_unfit
+from am2z_trio.model.types import have_known, why_unfit
 from am2z_trio.policy.cron import Timing
 
 from .factories import asked_of
@@ -130,7 +130,8 @@ class Processor(Generic[S]):
         self.run_in, self.in_loop = _checked_site(run_in, self)
         self.is_plain = self._is_plain()
         self.state_type = state_type_of(fn, shape, self.name) if state_type is None else state_type
-        _have_known(codec)
+        if codec != ():
+            have_known(codec, "Processor.codec")
         _require_fit(self.name, fn, self.state_type)
         self.evolution = evolution(self.name, state_version, migrate, self.state_type)
         """What it says of the versions of its states; `None`: nothing."""
@@ -197,12 +198,6 @@ def _checked_site(run_in: RunIn | None, made: Processor[Any]) -> tuple[RunIn, bo
 def unfit(name: str, error: ValidationError) -> ConfigurationError:
     """The error of a processor whose states could not be kept."""
     return ConfigurationError(f"processor {name!r}: {error.message}", context={"processor": name})
-
-
-def _have_known(codec: Codec | Sequence[Codec]) -> None:
-    if codec != ():
-        declare(codec)
-        forget()
 
 
 def _require_fit(name: str, fn: Callable[..., Any], kind: Any) -> None:

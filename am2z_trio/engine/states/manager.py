@@ -16,10 +16,11 @@ import msgspec
 from am2z_trio.concurrency.stack import require_stack
 from am2z_trio.model.callables import called
 from am2z_trio.model.checks import require, require_count, require_seconds, require_text
-from am2z_trio.model.codec import StateCodec
+from am2z_trio.model.codec import StateCodec, would_lose
 from am2z_trio.model.errors import RuntimeStateError, StateConflictError, ValidationError
 from am2z_trio.model.limits import MAX_SESSION_BYTES
 from am2z_trio.model.records import NOBODY, Author, StateRecord, WriteAnswer
+from am2z_trio.model.telling import class_of
 
 from .access import NodeStates
 from .locks import Locks, SessionLock
@@ -48,6 +49,9 @@ class Versioned(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """When it was last written."""
     by: Author = NOBODY
     """Who wrote it: a job (`by.job`, under its claim's token), or a node (`by.node`) by `runtime.state`."""
+    unknown: tuple[str, ...] = ()
+    """Fields that are stored and that the type it was read as does not know, by their paths (`$.gift`): what
+    is made of it would lose them, and `set(expected=)` refuses to write that."""
 
 
 class Running(Protocol):
@@ -81,7 +85,7 @@ class StateManager:
         states, session = self._states(session)
         codec = states.codec(type)
         record = await states.store.read(session)
-        return versioned(record, codec.decode(record.blob)) if record.exists else None
+        return _read(record, codec) if record.exists else None
 
     async def set(
         self,
@@ -93,7 +97,8 @@ class StateManager:
         ttl: float | None = None,
     ) -> Versioned[T]:
         """Write a state, whatever was there; with `expected`, only if that is still what is there,
-        or else raise `StateConflictError`.
+        or else raise `StateConflictError`; and `UnknownFieldsError` where that has fields which the type it
+        was read as does not know (`expected.unknown`), as they would be lost.
 
         What would not be read back as it is (as `type`, by default the state's own) is a
         `ValidationError`. `ttl`: seconds after its last write at which this session's state expires,
@@ -108,6 +113,8 @@ class StateManager:
             expected,
             "must be what `get`, `set` or `update` returned, or None",
         )
+        if expected is not None and expected.unknown:
+            raise would_lose(expected.unknown, class_of(expected.state), session)
         blob = states.encode(state, type)
         mark = None if expected is None else (expected.version, expected.checksum)
         answer = await states.write(session, blob, expected=mark, ttl=ttl)
@@ -210,9 +217,7 @@ class StateManager:
         """The newest states, newest first, as many as the option `state_history` keeps."""
         states, session = self._states(session)
         codec = states.codec(type)
-        return [
-            versioned(record, codec.decode(record.blob)) for record in await states.store.history(session)
-        ]
+        return [_read(record, codec) for record in await states.store.history(session)]
 
     def lock(self, session: str, *, lease: float = 10.0) -> AbstractAsyncContextManager[SessionLock]:
         """Hold the session's lock around a block: `async with runtime.state.lock("alice") as lock`.
@@ -234,6 +239,14 @@ class StateManager:
         require_stack()
         id = require_text("session", session, most=MAX_SESSION_BYTES)
         return self._running().states, id
+
+
+def _read(record: StateRecord, codec: StateCodec[Any]) -> Versioned[Any]:
+    """The state, and what its type would lose of it."""
+    state = codec.decode(record.blob)
+    unknown = codec.unknown_in(record.blob, state)
+    found = versioned(record, state)
+    return msgspec.structs.replace(found, unknown=unknown) if unknown else found
 
 
 def _whole(record: StateRecord, codec: StateCodec[Any], session: str) -> Any:
