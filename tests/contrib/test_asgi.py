@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -26,6 +25,8 @@ from am2z_trio.contrib.asgi import AskedJob, jobs, lifespan, runtime_of, sse, st
 from am2z_trio.contrib.asgi import telling as telling_room
 from am2z_trio.model.segments import segment
 from tests.support.waiting import until
+
+from .clients import Client, asked
 
 pytestmark = pytest.mark.anyio
 
@@ -58,91 +59,6 @@ async def fails(order: Order) -> Order:
 @processor
 async def hidden(order: Order) -> Order:
     return order
-
-
-class Client:
-    """What a server does for one request, told to do by the test."""
-
-    def __init__(self, app: Any, path: str, method: str = "GET", **options: Any) -> None:
-        self.app = app
-        body: bytes = options.pop("body", b"")
-        headers: dict[str, str] = options.pop("headers", {})
-        path, _, query = path.partition("?")
-        self.scope: dict[str, Any] = {
-            "type": options.pop("type", "http"),
-            "method": method,
-            "path": path,
-            "query_string": query.encode(),
-            "root_path": options.pop("root_path", ""),
-            "scheme": "http",
-            "headers": [(k.lower().encode(), v.encode()) for k, v in ({"Host": "shop"} | headers).items()],
-        }
-        assert not options
-        self._send, self._receive = anyio.create_memory_object_stream[dict[str, Any]](1000)
-        self.sent = list[dict[str, Any]]()
-        self.blocks = False
-        if self.scope["type"] == "http":
-            self.say({"type": "http.request", "body": body, "more_body": False})
-        else:
-            self.say({"type": "websocket.connect"})
-
-    def say(self, message: dict[str, Any]) -> None:
-        self._send.send_nowait(message)
-
-    def leave(self) -> None:
-        self.say({"type": f"{self.scope['type']}.disconnect"})
-
-    async def run(self) -> Client:
-        async def send(message: Any) -> None:
-            if self.blocks:
-                await anyio.sleep_forever()
-            self.sent.append(message)
-
-        with self._send, self._receive, anyio.fail_after(20):
-            await self.app(self.scope, self._receive.receive, send)
-        return self
-
-    @property
-    def status(self) -> int:
-        return int(self.sent[0]["status"])
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {k.decode(): v.decode() for k, v in self.sent[0]["headers"]}
-
-    @property
-    def body(self) -> bytes:
-        return b"".join(one.get("body", b"") for one in self.sent)
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    def events(self) -> list[tuple[str, str, Any]]:
-        """Ids, names and data of server-sent events."""
-        found = []
-        for block in self.body.decode().split("\n\n"):
-            fields: dict[str, str] = {}
-            for line in block.splitlines():
-                name, _, value = line.partition(": ")
-                fields[name] = value
-            if "event" in fields:
-                found.append((fields["id"], fields["event"], json.loads(fields["data"])))
-        return found
-
-    def has_beat(self) -> bool:
-        return b": beat" in self.body or {"event": "beat", "data": {}} in self.told()
-
-    def told(self) -> list[dict[str, Any]]:
-        """What was sent over a WebSocket."""
-        return [json.loads(one["text"]) for one in self.sent if one["type"] == "websocket.send"]
-
-
-async def asked(app: Any, path: str, method: str = "GET", said: Any = None, **options: Any) -> Client:
-    if said is not None:
-        options["body"] = said if isinstance(said, bytes) else json.dumps(said).encode()
-        options["headers"] = {"Content-Type": "application/json"} | options.get("headers", {})
-    return await Client(app, path, method, **options).run()
 
 
 @pytest.fixture
@@ -257,10 +173,13 @@ async def test_the_chunks_of_a_stream_are_its_body_and_closing_them_is_leaving(r
 
 
 async def test_what_the_code_of_a_job_emits_is_told_if_asked_for(runtime):
+    await runtime.pause(forever)
     job = await runtime.submit(forever, Order(3))
     client = Client(sse(job, events="*"), "/")
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(client.run)
+        await until(lambda: bool(client.events()))
+        await runtime.resume(forever)
         await until(lambda: ("shop:begun", {"kites": 3}) in [one[1:] for one in client.events()])
         client.leave()
 
@@ -340,6 +259,32 @@ async def test_a_client_may_cancel_over_its_socket(runtime):
     client.say({"type": "websocket.receive", "text": "cancel"})
     await client.run()
     assert client.told()[-1]["data"]["status"] == "cancelled"
+
+
+async def test_a_server_is_sent_one_message_at_a_time_and_none_after_the_close(runtime):
+    job = await running(runtime)
+    sending, most, sent, both = 0, 0, list[Any](), anyio.Event()
+    say, hear = anyio.create_memory_object_stream[dict[str, Any]](10)
+
+    async def send(message: Any) -> None:
+        nonlocal sending, most
+        sending += 1
+        most = max(most, sending)
+        if sending > 1:
+            both.set()
+        if message["type"] == "websocket.send":
+            # While it is on its way, what makes the socket be closed is heard.
+            say.send_nowait({"type": "websocket.receive", "text": "what?"})
+            with anyio.move_on_after(0.2):
+                await both.wait()
+        sending -= 1
+        sent.append(message["type"])
+
+    say.send_nowait({"type": "websocket.connect"})
+    with say, hear, anyio.fail_after(20):
+        await websocket(job)({"type": "websocket", "headers": []}, hear.receive, send)
+    assert most == 1
+    assert sent == ["websocket.accept", "websocket.send", "websocket.close"]
 
 
 @pytest.mark.parametrize("message", [{"text": "x" * 100}, {"bytes": b"cancel"}, {"text": None}])

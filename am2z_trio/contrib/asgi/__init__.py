@@ -24,7 +24,8 @@ when it is asked for.
 * `lifespans` - the runtime lives as long as the application, and is found by its requests; `fastapi` - as a
   dependency
 * `streams`, `sockets` - a job as server-sent events and over a WebSocket; `telling` - what is told of it, the
-  same for both; `leaving` - what becomes of a job whose client has left
+  same for both; `missed` - and what somebody who comes back has not heard; `leaving` - what becomes of a job
+  whose client has left
 * `application` - one of its own that submits, shows and cancels jobs of the processors it is given;
   `requests` - what it is asked, bounded; `problems` - what is answered where something is wrong
 * `types` - the shapes of ASGI

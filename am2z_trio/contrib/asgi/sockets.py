@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any, Final, Protocol
@@ -33,9 +34,12 @@ CANCEL: Final = "cancel"
 class Connection(Protocol):
     """A WebSocket as Starlette and FastAPI give it."""
 
-    scope: Any
-    receive: Any
-    send: Any
+    @property
+    def scope(self) -> Any: ...
+    @property
+    def receive(self) -> Any: ...
+    @property
+    def send(self) -> Any: ...
 
 
 class JobSocket:
@@ -71,46 +75,70 @@ class JobSocket:
             await send({"type": "websocket.close", "code": REFUSED, "reason": "of another origin"})
             return
         await send({"type": "websocket.accept"})
-        await self._leaving.while_there(lambda: self._tell(send), lambda: self._hear(receive, send))
+        line = _Line(send)
+        await self._leaving.while_there(lambda: self._tell(line), lambda: self._hear(receive, line))
 
-    async def _hear(self, receive: Receive, send: Send) -> None:
+    async def _hear(self, receive: Receive, line: _Line) -> None:
         """Until the client has gone, or says what nobody understands."""
         while True:
             message = await receive()
             if message["type"] == "websocket.disconnect":
                 return
             if message.get("text") != CANCEL or not self._may_cancel:
-                await _close(send, UNSUPPORTED, "only 'cancel' is understood")
+                await line.close(UNSUPPORTED, "only 'cancel' is understood")
                 return
             await self._job.cancel("cancelled by its client")
 
-    async def _tell(self, send: Send) -> bool:
+    async def _tell(self, line: _Line) -> bool:
         code = NORMAL
         try:
-            try:
-                async with aclosing(told(self._job, events=self._events, reveal=self._reveal)) as all_told:
-                    async for one in all_told:
-                        if not await _say(send, one or Told("beat", {})):
-                            return False
-            except AM2ZError as error:
-                problem, code = problem_of(error), TROUBLE
-                await _say(send, Told("trouble", {"status": problem.status, "detail": problem.detail}))
-            await _close(send, code)
-        except GONE:
-            return False
-        return True
+            async with aclosing(told(self._job, events=self._events, reveal=self._reveal)) as all_told:
+                async for one in all_told:
+                    if not await line.say(one or Told("beat", {})):
+                        return False
+        except AM2ZError as error:
+            problem, code = problem_of(error), TROUBLE
+            await line.say(Told("trouble", {"status": problem.status, "detail": problem.detail}))
+        return await line.close(code)
 
 
-async def _say(send: Send, one: Told) -> bool:
-    text = encoded({"event": one.event, "data": one.data}).decode()
-    with anyio.move_on_after(SEND_WAIT) as waited:
-        await send({"type": "websocket.send", "text": text})
-    return not waited.cancelled_caught
+class _Line:
+    """What is sent to one client: one message at a time, whichever task has it, and none after it was closed.
+    Servers take neither."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._turn = anyio.Lock()
+        self._is_open = True
+
+    async def say(self, one: Told) -> bool:
+        """Whether the client has taken it."""
+        text = encoded({"event": one.event, "data": one.data}).decode()
+        return await self._sent({"type": "websocket.send", "text": text})
+
+    async def close(self, code: int, reason: str = "") -> bool:
+        """The last that is sent."""
+        return await self._sent({"type": "websocket.close", "code": code, "reason": reason}, is_last=True)
+
+    async def _sent(self, message: dict[str, Any], *, is_last: bool = False) -> bool:
+        with anyio.move_on_after(SEND_WAIT) as waited:
+            async with self._turn:
+                if not self._is_open:
+                    return False
+                self._is_open = not is_last
+                try:
+                    await self._send(message)
+                except Exception as error:
+                    self._is_open = False
+                    if isinstance(error, GONE) or _is_disconnect(error):
+                        return False
+                    raise
+        return not waited.cancelled_caught
 
 
-async def _close(send: Send, code: int, reason: str = "") -> None:
-    with anyio.move_on_after(SEND_WAIT):
-        await send({"type": "websocket.close", "code": code, "reason": reason})
+def _is_disconnect(error: Exception) -> bool:
+    """Whether it is what Starlette makes of a client that has gone."""
+    return isinstance(error, getattr(sys.modules.get("starlette.websockets"), "WebSocketDisconnect", ()))
 
 
 def is_welcome(scope: Scope, origins: Sequence[str]) -> bool:

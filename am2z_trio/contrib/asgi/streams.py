@@ -17,15 +17,13 @@ from am2z_trio.model.limits import MAX_NAME_BYTES
 from am2z_trio.model.logs import one_line
 
 from .leaving import Leaving, OnDisconnect
+from .missed import Mark
 from .problems import problem_of, refuse
-from .telling import RESULT, Told, told
+from .telling import LAST, Told, told
 from .types import Receive, Scope, Send, header, until_gone
 
 SEND_WAIT: Final = 20.0
 """Seconds that a client may take for one event; then it has gone."""
-
-LAST: Final = "end"
-"""The id of the last event: who comes back with it has all of it."""
 
 HEADERS: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -49,20 +47,24 @@ class JobStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the job has ended, or the client has gone."""
-        if header(scope, b"last-event-id") == LAST:
+        since = header(scope, b"last-event-id")
+        if since == LAST:
             # Browsers ask again when a stream ends, and stop at this.
             await send({"type": "http.response.start", "status": 204, "headers": []})
             await send({"type": "http.response.body", "body": b""})
             return
-        await self._leaving.while_there(lambda: self._send_all(send), lambda: until_gone(receive))
+        await self._leaving.while_there(lambda: self._send_all(send, since), lambda: until_gone(receive))
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, last_event_id: str = "") -> AsyncGenerator[bytes, None]:
         """The body, for frameworks whose responses are generators (Quart). One that is closed, or cancelled,
-        before the end has lost its client."""
+        before the end has lost its client. `last_event_id`: the request's header `Last-Event-ID`, if it has
+        one; after `end` there are no chunks, and the response is to be a 204."""
+        if last_event_id == LAST:
+            return
         finished = False
         with self._leaving.watching():
             try:
-                async with aclosing(self._lines()) as lines:
+                async with aclosing(self._lines(last_event_id)) as lines:
                     async for line in lines:
                         yield line
                 finished = True
@@ -70,11 +72,11 @@ class JobStream:
                 if not finished:
                     await self._leaving.cancel()
 
-    async def _send_all(self, send: Send) -> bool:
+    async def _send_all(self, send: Send, since: str) -> bool:
         """Whether the client has taken all of it."""
         begun = False
         try:
-            async with aclosing(self._lines()) as lines:
+            async with aclosing(self._lines(since)) as lines:
                 async for line in lines:
                     if not begun:
                         begun = True
@@ -93,24 +95,24 @@ class JobStream:
             await refuse(error, send)
         return True
 
-    async def _lines(self) -> AsyncGenerator[bytes, None]:
-        number, begun = 0, False
+    async def _lines(self, since: str) -> AsyncGenerator[bytes, None]:
+        id, begun = since if Mark.of(since) else "", False
+        everything = told(self._job, events=self._events, reveal=self._reveal, since=since)
         try:
-            async with aclosing(told(self._job, events=self._events, reveal=self._reveal)) as all_told:
+            async with aclosing(everything) as all_told:
                 async for one in all_told:
-                    number, begun = number + 1, True
-                    yield b": beat\n\n" if one is None else _line(one, number)
+                    id, begun = one.id if one else id, True
+                    yield b": beat\n\n" if one is None else _line(one)
         except AM2ZError as error:
             if not begun:
                 raise
             # A client that asks again sees what is so then.
             problem = problem_of(error)
-            yield _line(Told("trouble", {"status": problem.status, "detail": problem.detail}), number + 1)
+            yield _line(Told("trouble", {"status": problem.status, "detail": problem.detail}, id))
 
 
-def _line(one: Told, number: int) -> bytes:
-    id = LAST if one.event == RESULT else str(number)
-    return f"id: {id}\nevent: {one_line(one.event)}\ndata: ".encode() + encoded(one.data) + b"\n\n"
+def _line(one: Told) -> bytes:
+    return f"id: {one.id}\nevent: {one_line(one.event)}\ndata: ".encode() + encoded(one.data) + b"\n\n"
 
 
 def sse(
@@ -124,7 +126,7 @@ def sse(
     """A response that tells of a job as server-sent events until it has ended, and may be returned as it is
     from a path operation of FastAPI, a route of Starlette or a handler of Litestar.
 
-    * `status` comes first: `{"id", "status", "progress"}`, as it is now, also for one that comes back
+    * `status` comes first: `{"id", "status", "progress"}`, as it is now
     * events of the job that match `events` by their names, with their data: `job:started`,
       `job:progress`, `job:retrying`; with `events="*"` what its code tells by `ctx.emit`, too
     * `result` comes last: `{"id", "status": "completed", "state"}`, or `"failed"` or `"cancelled"` with an
@@ -136,8 +138,12 @@ def sse(
     themselves), or another one of the job to be there in this process. A server that ends is no client that
     has left.
 
-    Each event has an id; a browser that comes back after the last one gets 204, and stops asking. Where there
-    is no such job the answer is 404, as `application/problem+json`.
+    Each event has an id, which says when it happened. A client that comes back with the last one it has
+    (`Last-Event-ID`, as browsers do) is told what it has missed, in order, and then the `status`, where a
+    history of events is kept (`event_history` of the runtimes). At most 50,000 events of all jobs are looked
+    through for it, and one of the same millisecond may be told twice. Without a history it is told the
+    `status` as it is by then, and the end. One that comes back after the end gets 204, and stops asking.
+    Where there is no such job the answer is 404, as `application/problem+json`.
     """
     require(isinstance(job, Job), "job", job, "must be a job, as `submit` returns it")
     require_text("events", events, most=MAX_NAME_BYTES)

@@ -20,7 +20,7 @@ from am2z_trio.model.errors import JobNotFoundError
 from am2z_trio.model.ids import meant_id
 from am2z_trio.model.limits import MAX_ANY_ID_BYTES, MAX_REASON_BYTES, MAX_SESSION_BYTES
 from am2z_trio.model.options import JobOptions
-from am2z_trio.model.records import JobView, LogLine
+from am2z_trio.model.records import EventPage, JobView, LogLine
 from am2z_trio.model.runtime_options import RuntimeOptions
 from am2z_trio.model.telling import text_of
 
@@ -234,12 +234,23 @@ class JobMethods(SignalMethods):
         return Job(id, join, codec, processor=processor, session=session, desk=self._desk())
 
     def _desk(self) -> Desk:
+        node = self._running()
         return Desk(
-            self._running().here, self._view, self._cancel, self._events_of, self.job_logs, self._signal_job
+            node.here,
+            self._view,
+            self._cancel,
+            self._events_of,
+            self.job_logs,
+            self._signal_job,
+            self._history_of,
+            node.store.chronicle.newest,
         )
 
     def _events_of(self, pattern: str, job_id: str) -> AbstractAsyncContextManager[EventStream]:
         return self.events(pattern, job=job_id)
+
+    async def _history_of(self, job_id: str, since: str, limit: int) -> EventPage:
+        return await self.events.history(job=job_id, since=since, limit=limit)
 
     async def _submit(self, processor: Processor[S] | str, state: S | None, request: SubmitRequest) -> Job[S]:
         codec, waiter = await self._running().submissions.submit(processor, state, request)

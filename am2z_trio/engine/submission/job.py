@@ -32,6 +32,7 @@ from am2z_trio.model.records import (
     STALLED,
     UNREADABLE,
     WIRE_VERSION,
+    EventPage,
     JobView,
     LogLine,
     ResultRecord,
@@ -151,6 +152,10 @@ class Desk(NamedTuple):
     """A stream of the events that match a pattern, of one job."""
     logs: Callable[[str], Awaitable[list[LogLine]]]
     signal: Callable[[str, str, Any], Awaitable[None]]
+    history: Callable[[str, str, int], Awaitable[EventPage]]
+    """What has happened to a job behind a place of the history of events, at most so much."""
+    newest: Callable[[], Awaitable[str]]
+    """The place of what was written there last."""
 
 
 class Job(Generic[S]):
@@ -237,6 +242,16 @@ def listen(job: Job[Any]) -> Waiter:
     if callable(waiter):
         waiter = job._waiter = waiter(job.id)  # pyright: ignore[reportPrivateUsage]
     return waiter
+
+
+async def history_of(job: Job[Any], since: str, limit: int) -> EventPage:
+    """Its events in the history, behind that place."""
+    return await job._desk.history(job.id, since, limit)  # pyright: ignore[reportPrivateUsage]
+
+
+async def newest_of(job: Job[Any]) -> str:
+    """The place of what was written last into the history of events, of any job; empty: nothing."""
+    return await job._desk.newest()  # pyright: ignore[reportPrivateUsage]
 
 
 def plain_state(job: Job[Any], state: Any) -> Any:

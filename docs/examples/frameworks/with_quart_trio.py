@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
-from quart import Response
+from quart import Response, request
 from quart_trio import QuartTrio
 
 from am2z_trio import LocalRuntime
@@ -18,7 +18,7 @@ app = QuartTrio(__name__)
 
 
 @app.while_serving
-async def with_runtime() -> AsyncIterator[None]:
+async def with_runtime() -> AsyncGenerator[None, None]:
     """The runtime lives as long as the application does."""
     async with runtime:
         yield
@@ -34,7 +34,10 @@ async def start(most: int) -> tuple[dict[str, str], int]:
 @app.get("/counts/<id>/events")
 async def follow(id: str) -> Response:
     """Look on; who leaves ends it."""
-    response = Response(sse(await runtime.job(id)).chunks(), content_type="text/event-stream")
+    last = request.headers.get("Last-Event-ID", "")
+    if last == "end":
+        return Response(status=204)
+    response = Response(sse(await runtime.job(id)).chunks(last), content_type="text/event-stream")
     response.timeout = None
     return response
 
