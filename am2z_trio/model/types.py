@@ -66,8 +66,9 @@ def use_codecs(*codecs: Codec) -> None:
 
 def have_known(codecs: object, field: str) -> None:
     """Have codecs known that are given under this name: one, or a list."""
-    declare(codecs, field)
-    _seen.cache_clear()
+    if codecs != ():
+        declare(codecs, field)
+        _seen.cache_clear()
 
 
 def _classes(shape: Any, path: str, above: set[int]) -> Iterator[tuple[str, Any]]:

@@ -130,8 +130,7 @@ class Processor(Generic[S]):
         self.run_in, self.in_loop = _checked_site(run_in, self)
         self.is_plain = self._is_plain()
         self.state_type = state_type_of(fn, shape, self.name) if state_type is None else state_type
-        if codec != ():
-            have_known(codec, "Processor.codec")
+        have_known(codec, "Processor.codec")
         _require_fit(self.name, fn, self.state_type)
         self.evolution = evolution(self.name, state_version, migrate, self.state_type)
         """What it says of the versions of its states; `None`: nothing."""
