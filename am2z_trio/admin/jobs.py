@@ -109,8 +109,15 @@ class JobDesk(Asking):
                 traceback = "" if result.error is None else result.error.remote_traceback
                 if result.success:
                     output = self._redaction.shown(result.state, revealed=revealed)
-        calls = await store.inspection.children(row.id)
-        return JobShown(row=row, input=input, output=output, calls=calls, traceback=traceback)
+        facts = await store.inspection.facts(row.id) if row.status == "later" else None
+        return JobShown(
+            row=row,
+            input=input,
+            output=output,
+            calls=await store.inspection.children(row.id),
+            traceback=traceback,
+            waits=[] if facts is None else facts.waits,
+        )
 
     async def wait(self, job_id: str, *, timeout: float = 10.0) -> Waited:
         """Wait for the end of a job, for `timeout` seconds at most (300), and say what has become of it. It

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import msgspec
 
 from am2z_trio.concurrency import current_host
 from am2z_trio.concurrency.groups import unwrapped
+from am2z_trio.engine.runtime.signals import new_signal
 from am2z_trio.engine.states.access import NodeStates
 from am2z_trio.engine.submission.request import require_session
 from am2z_trio.model.checks import require, require_count, require_seconds, require_text
@@ -261,6 +262,28 @@ class SessionDesk(Asking):
         async with acting as under:
             await self._runtime.stop_session(session, grace)
             under.result = answer = Answer(done=True, text="none of its jobs runs or waits any more")
+            return answer
+
+    async def signal_session(self, session: str, name: str, value: Any = None, *, reason: str = "") -> Answer:
+        """Send a session a signal, which one of its jobs takes: the one that has waited longest for it
+        (`ctx.wait_for`). Without any it is kept for a week. The value is not written down."""
+        session, reason, signal = require_session(session), self._reason(reason), new_signal(name, value)
+        acting = self._acting(
+            *("enqueue", "signal_session"),
+            target=session,
+            session=session,
+            whole=True,
+            preview={"signal": signal.name},
+            reason=reason,
+        )
+        async with acting as under:
+            said = await self._store.waits.signal_session(session, signal)
+            told = {
+                "kept": f"signal {signal.name!r} is there for the first of its jobs that waits for it",
+                "full": "too many signals are there that none of its jobs has taken",
+                "stopped": "it is being stopped",
+            }
+            under.result = answer = Answer(done=said == "kept", text=told[said])
             return answer
 
     async def restore_state(self, session: str, version: int, *, reason: str = "") -> Answer:

@@ -155,8 +155,8 @@ class BusinessError(AM2ZError):
 
     Raised in a processor it reaches its caller as itself, over Redis, too: with its class, message, `code`,
     `retryable` and `context`. Texts, numbers, truth values, `None`, times and lists and maps of them in the
-    context arrive as they are, up to 8 KiB; anything else as text. It is retried only if it is
-    `retryable`; circuit breakers do not count it; it is logged and becomes a dead letter as any failure does.
+    context arrive as they are, up to 8 KiB; anything else as text. It is retried only if it is `retryable`;
+    circuit breakers do not count it; the log has it in one line; it becomes a dead letter, as any failure.
 
     Subclasses travel as themselves to whoever has imported a class of the same module and name, or with
     the same `code` of its own (give it one if it is defined in a script, whose module is `__main__`).

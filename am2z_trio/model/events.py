@@ -6,6 +6,7 @@
 | `job:started` | a worker claimed it | `attempt` |
 | `job:progress` | it reported progress | `progress` |
 | `job:retrying` | another attempt follows: this one failed, or asked for it | `attempt`, `code`, `message` |
+| `job:parked` | it waits, without a worker (`ctx.sleep`, `ctx.wait_for`) | `until`: ms, where that is known |
 | `job:completed` `job:cancelled` | it has ended | `attempt` |
 | `job:failed` | it has ended | `attempt`, and its error's `code` and `message` |
 | `job:stalled` | its worker was lost; it waits again | – |

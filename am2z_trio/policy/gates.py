@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import inf
 
-from am2z_trio.model.records import JobFacts, QueueFacts
+from am2z_trio.model.records import JobFacts, QueueFacts, WaitFacts
 from am2z_trio.model.views.diagnosis import Gate
 
 from .spans import span
@@ -64,15 +64,18 @@ def _due(facts: JobFacts) -> Gate:
 
 
 def _parked(facts: JobFacts) -> Gate:
-    told = list[str]()
-    for wait in facts.waits:
-        what = f"it waits for signal {wait.name!r}" if wait.name else "it sleeps"
-        since = f", since {span(max(0, facts.now - wait.since) / 1000)}"
-        until = "" if wait.until is None else f", {span(max(0, wait.until - facts.now) / 1000)} more"
-        told.append(f"{what}{since}{until}")
+    told = [waits_told(wait, facts.now) for wait in facts.waits]
     times = [wait.until for wait in facts.waits if wait.until is not None]
     left = max(0, min(times) - facts.now) / 1000 if times else None
     return Gate(name="due", state="shut", evidence="; ".join(told), moves_in=left)
+
+
+def waits_told(wait: WaitFacts, now: int) -> str:
+    """What a parked job waits for, since when, and for how long at the most."""
+    what = f"it waits for signal {wait.name!r}" if wait.name else "it sleeps"
+    since = f", since {span(max(0, now - wait.since) / 1000)}"
+    until = "" if wait.until is None else f", {span(max(0, wait.until - now) / 1000)} more"
+    return f"{what}{since}{until}"
 
 
 def _delay(facts: JobFacts) -> str:

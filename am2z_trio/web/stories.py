@@ -6,6 +6,7 @@ from typing import Final, cast
 
 import msgspec
 
+from am2z_trio.engine.submission.job import time_of
 from am2z_trio.model.events import Event
 from am2z_trio.model.retry import Retry
 from am2z_trio.model.telling import cut
@@ -43,6 +44,7 @@ _EVENTS: Final = {
     "job:enqueued": ("waiting", "Accepted"),
     "job:started": ("active", "Claimed"),
     "job:retrying": ("failed", "Failed"),
+    "job:parked": ("later", "Parked"),
     "job:completed": ("completed", "Completed"),
     "job:cancelled": ("cancelled", "Cancelled"),
     "job:failed": ("failed", "Failed for good"),
@@ -57,7 +59,7 @@ def happened(row: JobRow, events: list[Event]) -> list[Happened]:
         Happened(at=event.at, kind=kind, title=title, text=_by(event))
         for event in events
         for kind, title in [_EVENTS.get(event.name, ("", ""))]
-        if event.name in ("job:enqueued", "job:started")
+        if event.name in ("job:enqueued", "job:started", "job:parked")
     ]
     names = {event.name for event in events}
     if row.at and "job:enqueued" not in names:
@@ -94,9 +96,15 @@ def _trail_text(entry: TrailEntry) -> str:
 
 
 def _by(event: Event) -> str:
-    attempt = _data(event).get("attempt")
-    node = f"by {event.node}" if event.node else ""
-    return ", ".join(part for part in (node, f"attempt {attempt}" if attempt else "") if part)
+    data = _data(event)
+    attempt, until = data.get("attempt"), data.get("until")
+    moment = time_of(until) if isinstance(until, int) else None
+    parts = (
+        f"by {event.node}" if event.node else "",
+        f"attempt {attempt}" if attempt else "",
+        f"until {moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "",
+    )
+    return ", ".join(part for part in parts if part)
 
 
 def _data(event: Event) -> dict[str, object]:
@@ -124,34 +132,35 @@ def first_known(row: JobRow, events: list[Event]) -> int:
     return min((at for at in known if at), default=0)
 
 
-_ENDS: Final = {"retry", "failed", "released", "conflicted", "left", "lost"}
-"""What of a trail ends an attempt's run."""
+_ENDS: Final = {"retry", "failed", "released", "conflicted", "left", "lost", "parked"}
+"""What ends an attempt's run."""
 
 
 def spans(row: JobRow, events: list[Event], calls: Calls, now: int) -> list[Span]:
     """A job's life as spans of lanes. Where an attempt began is known of the last one, and of those whose
-    beginning the history of events has; of others no more than when they ended."""
+    beginning the history of events has, which alone knows when it was parked; of others no more than when
+    they ended."""
     begun = sorted({event.at for event in events if event.name == "job:started"} | {row.since} - {0})
     at, found = row.at or first_known(row, events), list[Span]()
-    lost = False
-    for entry in row.trail:
+    before = ""
+    for entry in sorted([*row.trail, *_parked(events)], key=lambda one: one.at):
         if entry.what not in _ENDS:
             continue
         start = next((one for one in begun if at <= one <= entry.at), None)
         lane = f"Attempt {entry.attempt:,}"
         if start is not None:
-            found.append(_waits(at, start, row, lost))
+            found.append(_waits(at, start, before))
         kind, said = _ended(entry.what, entry.code)
         found.append(Span(lane, at if start is None else start, entry.at, kind, said, start is None))
-        at, lost = entry.at, entry.what != "retry"
+        at, before = entry.at, entry.what
     last = f"Attempt {row.attempt:,}"
     if row.since and row.since >= at:
-        found.append(_waits(at, row.since, row, lost))
+        found.append(_waits(at, row.since, before))
         end = row.ended or now
         kind, said = _end(row)
         found.append(Span(last, row.since, end, kind, said))
     elif row.status not in TERMINAL:
-        lane = "Backs off" if row.attempt > 1 and row.status == "later" else "Waits"
+        lane = _LANES.get(before, "Waits") if row.status == "later" else "Waits"
         found.append(Span(lane, at, max(at, now), "later" if row.status == "later" else "wait"))
     elif row.ended and row.ended > at:
         found.append(Span("Waits", at, row.ended, "wait"))
@@ -164,10 +173,26 @@ def spans(row: JobRow, events: list[Event], calls: Calls, now: int) -> list[Span
     return found
 
 
-def _waits(at: int, start: int, row: JobRow, lost: bool) -> Span:
-    """It has come, or has lost its node, and waits; or it has failed, and waits so much longer."""
-    plain = at == row.at or lost
-    return Span("Waits" if plain else "Backs off", at, start, "wait" if plain else "later")
+def _parked(events: list[Event]) -> list[TrailEntry]:
+    """When it was parked, as entries of a trail, which has none of it: there all goes well."""
+    found, attempt = list[TrailEntry](), 1
+    for event in sorted(events, key=lambda one: one.at):
+        if event.name == "job:started":
+            said = _data(event).get("attempt")
+            attempt = said if isinstance(said, int) else attempt
+        elif event.name == "job:parked":
+            found.append(TrailEntry(event.at, "parked", event.node, attempt))
+    return found
+
+
+_LANES: Final = {"retry": "Backs off", "parked": "Parked"}
+"""What a job does that has not begun again: it waits, as it does before it begins, unless it failed and waits
+so much longer, or waits for what it has asked for."""
+
+
+def _waits(at: int, start: int, before: str) -> Span:
+    lane = _LANES.get(before, "Waits")
+    return Span(lane, at, start, "wait" if lane == "Waits" else "later")
 
 
 def _ended(what: str, code: str) -> tuple[str, str]:

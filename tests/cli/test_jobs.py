@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import ast
+import re
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
 from am2z_trio import Context, Job, JobOptions, QueueRuntime, RetryPolicy, processor
+from am2z_trio.cli.commands.job import listed
 from am2z_trio.cli.operators import operator
+from am2z_trio.model.views.jobs import JobRow, TrailEntry
 from tests.cli.conftest import HOSTILE, Command, is_harmless
+from tests.cli.dies import dies
 
 Run = Callable[..., Any]
 
@@ -25,7 +32,7 @@ async def price(state: dict[str, Any]) -> dict[str, Any]:
 
 @processor(name="shop.approve")
 async def approve(order: str, ctx: Context) -> str:
-    return f"{order}: {await ctx.wait_for('approval', str)}"
+    return f"{order}: {await ctx.wait_for('approval', str, timeout=3600)}"
 
 
 @pytest.fixture
@@ -136,6 +143,13 @@ def test_a_job_is_sent_a_signal(command: Command, do: Run):
 
     assert do(waiting, serves=True) == "order-17"
     assert "am2z job signal order-17 approval JSON" in command("why", "order-17").out
+    assert re.search(
+        r"^parked: it waits for signal 'approval', since .*, until 2\d\d\d-.*\+00:00$",
+        command("job", "show", "order-17").out,
+        re.MULTILINE,
+    )
+    (wait,) = command("job", "show", "order-17", "--json").object["waits"]
+    assert (wait["name"], wait["until"] - wait["since"]) == ("approval", 3_600_000)
     assert command("job", "signal", "order-17", "approval", '"by ada"', "--reason", "is fine").status == 0
     assert do(outcome, serves=True) == "17: by ada"
     late = command("job", "signal", "order-17", "approval")
@@ -143,6 +157,49 @@ def test_a_job_is_sent_a_signal(command: Command, do: Run):
     entries = [one for one in command("audit", "--json").objects if one.get("reason") == "is fine"]
     assert {(one["action"], one["target"]) for one in entries} == {("signal", "order-17")}
     assert command("job", "signal", "order-17", "approval", "{").status == 2
+
+
+def test_a_session_is_sent_a_signal_that_its_job_takes(command: Command, do: Run):
+    async def waiting(runtime: QueueRuntime) -> None:
+        job = await runtime.submit(approve, "18", job_id="order-18", session="team/a")
+        while await job.status() != "later":
+            await trio.sleep(0.005)
+
+    async def outcome(runtime: QueueRuntime) -> str:
+        return (await (await runtime.job("order-18", str, session="team/a")).result()).unwrap()
+
+    do(waiting, serves=True)
+    sent = command("session", "signal", "team/a", "approval", '"by bob"', "--reason", "so be it", "--json")
+    assert (sent.status, sent.object["done"], sent.object["target"]) == (0, True, "team/a")
+    assert do(outcome, serves=True) == "18: by bob"
+    entries = [one for one in command("audit", "--json").objects if one.get("reason") == "so be it"]
+    assert {(one["action"], one["target"]) for one in entries} == {("signal_session", "team/a")}
+    assert "by bob" not in command("audit").out
+    wrong = command("session", "signal", "team/a", "approval", "\udcff")
+    assert (wrong.status, "JSON: not JSON" in wrong.err) == (2, True)
+
+
+def test_what_was_lost_with_its_node_says_so(redis_url: str, command: Command, do: Run):
+    lost = [TrailEntry(at=1_700_000_000_000 + n, what="lost", node="w1", attempt=1) for n in range(2)]
+    row = JobRow(id="j", status="active", attempt=1, trail=(*lost, TrailEntry(9, "left", "w2", 1)))
+    assert listed(row, now=0).lost == 2
+    # And as an operator has it: the worker is killed while the job runs.
+    started = subprocess.Popen(
+        [sys.executable, str(Path(__file__).parent / "dies.py"), redis_url], stdout=subprocess.PIPE, text=True
+    )
+    assert started.stdout is not None
+    id = started.stdout.readline().strip()
+    started.kill()
+    started.communicate()
+
+    async def outcome(runtime: QueueRuntime) -> bool:
+        runtime.register(dies)
+        return (await (await runtime.job(id, int)).result()).success
+
+    assert do(outcome, serves=True)
+    heading, _, line = command("job", "ls", f"id:{id}").out.splitlines()
+    assert line[heading.index("lost") : heading.index("lost") + 4].strip() == "1"
+    assert re.search(r"ago: lost, attempt 1 on \S+$", command("job", "show", id).out, re.MULTILINE)
 
 
 def test_a_job_is_enqueued(command: Command, do: Run, tmp_path):

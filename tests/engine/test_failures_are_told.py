@@ -16,6 +16,7 @@ import pytest
 import am2z_trio
 from am2z_trio import (
     AM2ZError,
+    BusinessError,
     Composition,
     Context,
     ProcessorExecutionError,
@@ -69,6 +70,24 @@ async def _raise(error: Exception) -> None:
 
 def told(caplog: pytest.LogCaptureFixture) -> list[Any]:
     return [one for one in caplog.records if one.name == "am2z_trio.jobs"]
+
+
+async def test_a_refusal_is_one_line(make_runtime, caplog):
+    @processor
+    async def charge(n: int) -> int:
+        try:
+            return look_up(n)
+        except KeyError as error:
+            raise BusinessError("declined", code="DECLINED") from error
+
+    async with make_runtime() as runtime:
+        runtime.register(charge)
+        result = await runtime.execute(charge, 7)
+    assert result.error is not None
+    assert "in charge" in result.error.remote_traceback
+    (record,) = told(caplog)
+    assert record.getMessage().endswith("failed at attempt 1: declined")
+    assert (record.levelno, record.code) == (logging.WARNING, "DECLINED")
 
 
 @pytest.mark.parametrize("asked", [search, search_in_thread])

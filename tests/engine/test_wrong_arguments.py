@@ -272,6 +272,12 @@ TABLE: dict[type, dict[str, dict[str, str | None]]] = {
         "series": {"span": "span", "queue": "optional id"},
         "drain_queue": {"queue": "id", "reason": "reason"},
         "purge": {"queue": "id", "agreed": "count", "reason": "reason"},
+        "signal_session": {
+            "session": "session or none",
+            "name": "text",
+            "value": None,
+            "reason": "reason",
+        },
         "stop_session": {"session": "id", "grace": "seconds", "reason": "reason"},
         "stop_sessions": {"sessions": "sessions", "grace": "seconds", "reason": "reason"},
         "preview_stop_session": {"session": "id"},

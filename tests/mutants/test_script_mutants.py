@@ -61,6 +61,15 @@ OF_WAITS = {
     "a parked job sleeps on when its time has come": Mutant(
         ("SETTLE",), "if wait[3] >= 0 then due = math.min(due, wait[3]) end", ""
     ),
+    "nobody hears that a job is parked": Mutant(
+        ("SETTLE",), "if due then tell('job:parked'", "if false then tell('job:parked'"
+    ),
+    "a job is said to be parked that goes on": Mutant(
+        ("SETTLE",), "if due then tell('job:parked'", "if true then tell('job:parked'"
+    ),
+    "who is parked without an end is said to have one": Mutant(
+        ("SETTLE",), "due < PARKED_TILL_MS and { ['until']", "true and { ['until']"
+    ),
     "a parked job has no deadline": Mutant(
         ("SETTLE",), "due = math.min(due, number(redis.call('HGET', job.key, 'deadline') or nil, due))", ""
     ),
@@ -92,7 +101,7 @@ OF_WAITS = {
         ("WAIT",), "if place and place < #sent then", "if place and #sent > 0 then"
     ),
     "what has ended stays in the line for signals": Mutant(
-        ("CANCEL",), "if open[key][1] ~= '' then leave_awaiting(job, open[key][1]) end", ""
+        ("CANCEL",), "leave_awaiting(job, open[key][1])", ""
     ),
     "what has ended leaves its waits behind": Mutant(
         ("SETTLE", "CANCEL"), "redis.call('DEL', waits_key(job.id))", ""

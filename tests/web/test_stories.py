@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +56,26 @@ def test_a_history_of_events_says_when_earlier_attempts_began():
         *("Late result refused", "Claimed", "Completed"),
     ]
     assert "token 88110 is not the newest: nothing was written" in told[5].text
+
+
+def test_a_job_that_was_parked_is_told_so():
+    parked = Event("job:parked", 2_000, "a", "j", data={"until": 9_000})
+    events = [*begun(1_500), parked, *begun(6_000)]
+    job = JobRow(id="j", status="completed", at=1_000, since=6_000, ended=8_000, deliveries=2)
+    assert [(one.lane, one.begin, one.end, one.kind) for one in spans(job, events, ALONE, 9_000)] == [
+        ("Waits", 1_000, 1_500, "wait"),
+        ("Attempt 1", 1_500, 2_000, "off"),
+        ("Parked", 2_000, 6_000, "later"),
+        ("Attempt 1", 6_000, 8_000, "ok"),
+    ]
+    told = {one.title: one.text for one in happened(job, events)}
+    assert told["Parked"] == "by a, until 1970-01-01 00:00:09 UTC"
+    waits = JobRow(id="j", status="later", at=1_000, due=9_000)
+    assert spans(waits, events[:2], ALONE, 4_000)[-1] == Span("Parked", 2_000, 4_000, "later")
+    # What another node has said may be anything.
+    odd = Event("job:parked", 2_000, "a", "j", data={"until": "late"})
+    assert happened(waits, [odd])[-1].text == "by a"
+    assert happened(waits, [msgspec.structs.replace(odd, data={"until": 2**60})])[-1].text == "by a"
 
 
 def test_one_that_waits_or_runs_is_told_up_to_now():

@@ -10,10 +10,11 @@ from am2z_trio.model.errors import ConfigurationError
 from am2z_trio.model.views.actions import Answer
 
 from ..exits import DONE
+from ..given import given_json
 from ..operators import add_reason, answered, open_admin
 from ..output import Output
 from ..parsing import Commands, add_command, add_group
-from .job import act, add_of_many, add_search, given_state, list_jobs
+from .job import act, add_of_many, add_search, list_jobs
 
 EXAMPLES = (
     "am2z dead groups                                  by what has gone wrong",
@@ -87,7 +88,7 @@ def _rate(text: str) -> float:
 
 
 async def _edit(options: argparse.Namespace) -> int:
-    state = given_state(options.state)
+    state = given_json(options.state)
 
     async with open_admin(options) as admin:
         answer = await admin.edit(options.job, state, reason=options.reason)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from datetime import datetime
 from functools import partial
 from math import inf
-from pathlib import Path
 from typing import Any, cast
 
 import anyio
@@ -19,14 +17,15 @@ from am2z_trio.admin.reproduction import written_as_test
 from am2z_trio.admin.search import kinds_of
 from am2z_trio.engine.submission.job import time_of
 from am2z_trio.model.checks import require_seconds
-from am2z_trio.model.errors import ConfigurationError
 from am2z_trio.model.options import JobOptions
 from am2z_trio.model.views.actions import Answer
-from am2z_trio.model.views.jobs import JobRow
+from am2z_trio.model.views.jobs import JobRow, TrailEntry
 from am2z_trio.model.views.search import Page
+from am2z_trio.policy.gates import waits_told
 
 from ..display import say
 from ..exits import DONE, FAILED, MISSING
+from ..given import add_signal, given_json, signal_value
 from ..operators import add_reason, answered, open_admin, require_one
 from ..output import Output
 from ..parsing import Command, Commands, add_command, add_group, add_of_one, add_yes, moment
@@ -52,6 +51,7 @@ COLUMNS = [
     ("queue", "processor"),
     ("session", "session"),
     ("attempt", "attempt"),
+    ("lost", "lost"),
     ("age", "age"),
     ("ran", "ran"),
     ("error", "error"),
@@ -69,9 +69,7 @@ def add(commands: Commands) -> None:
     following = _add_of_one(family, "next", _next, "have it begin next", "am2z job next J")
     add_reason(following)
     signal = _add_of_one(family, "signal", _signal, "send it what it waits for", EXAMPLES[6])
-    signal.add_argument("name", metavar="NAME", help="the signal's, as in ctx.wait_for")
-    signal.add_argument("value", metavar="JSON", nargs="?", help="its value: JSON, @FILE, or - for the input")
-    add_reason(signal)
+    add_signal(signal)
     enqueue = add_command(family, "enqueue", _enqueue, "submit one", example=EXAMPLES[3:4])
     enqueue.add_argument("processor", metavar="PROCESSOR", help="its name")
     enqueue.add_argument("--state", metavar="JSON", help="what it is given: JSON, @FILE, or - for the input")
@@ -113,6 +111,9 @@ def add_of_many(parser: argparse.ArgumentParser) -> None:
     add_reason(parser)
 
 
+TIMES = ("at", "since", "ended", "due", "deadline")
+"""Fields of a job's record that are times."""
+
 # --- lists --------------------------------------------------------------------------------------
 
 
@@ -132,6 +133,8 @@ class ListedJob(msgspec.Struct, frozen=True, kw_only=True):
     processor: str
     session: str
     attempt: int
+    lost: int
+    """How often it was lost with its node; beyond twenty entries in its record, no more are known."""
     age: str
     ran: str
     error: str
@@ -145,6 +148,7 @@ def listed(row: JobRow, now: int) -> ListedJob:
         processor=row.processor,
         session=row.session,
         attempt=row.attempt,
+        lost=row.lost,
         age=lasted(now - row.at) if row.at else "",
         ran="" if row.ran is None else lasted(row.ran),
         error=": ".join(part for part in (row.code, row.error or row.reason) if part),
@@ -200,9 +204,14 @@ async def _show(options: argparse.Namespace) -> int:
     for name, value in msgspec.structs.asdict(shown.row).items():
         if value and name not in ListedJob.__struct_fields__ and name != "trail":
             told = ", ".join(cast("tuple[str, ...]", value)) if isinstance(value, tuple) else value
+            if name in TIMES:
+                told = _moment(value)
             say(f"{name.replace('_', ' ')}: {told}")
+    for wait in shown.waits:
+        till = "" if wait.until is None else f", until {_moment(wait.until)}"
+        say(f"parked: {waits_told(wait, now)}{till}")
     for entry in shown.row.trail:
-        say(f"  {lasted(now - entry.at)} ago: {entry.what} {entry.code} {entry.text}".rstrip())
+        say(f"  {_told(entry, now)}")
     for name, payload in (("input", shown.input), ("output", shown.output)):
         if payload.kept:
             hidden = f" ({payload.hidden} values are hidden: --reveal)" if payload.hidden else ""
@@ -212,6 +221,19 @@ async def _show(options: argparse.Namespace) -> int:
     for line in shown.traceback.splitlines():
         say(line)
     return DONE
+
+
+def _moment(at: int) -> str:
+    """A stored time, for people."""
+    moment = time_of(at)
+    return str(at) if moment is None else moment.isoformat(timespec="seconds")
+
+
+def _told(entry: TrailEntry, now: int) -> str:
+    """A line of what happened to a job."""
+    on = f" on {entry.node}" if entry.node else ""
+    said = ": ".join(part for part in (entry.code, entry.text) if part)
+    return f"{lasted(now - entry.at)} ago: {entry.what}, attempt {entry.attempt}{on}{said and f': {said}'}"
 
 
 # --- actions ------------------------------------------------------------------------------------
@@ -248,14 +270,13 @@ async def _next(options: argparse.Namespace) -> int:
 
 
 async def _signal(options: argparse.Namespace) -> int:
-    value = None if options.value is None else given_state(options.value)
     async with open_admin(options) as admin:
-        answer = await admin.signal(options.job, options.name, value, reason=options.reason)
+        answer = await admin.signal(options.job, options.name, signal_value(options), reason=options.reason)
         return answered(options, options.job, answer)
 
 
 async def _enqueue(options: argparse.Namespace) -> int:
-    state = None if options.state is None else given_state(options.state)
+    state = None if options.state is None else given_json(options.state)
 
     async with open_admin(options) as admin:
         answer = await admin.enqueue(
@@ -271,23 +292,6 @@ async def _enqueue(options: argparse.Namespace) -> int:
             reason=options.reason,
         )
         return answered(options, options.processor, answer)
-
-
-def given_state(text: str) -> Any:
-    """JSON from the argument, a file (`@FILE`) or the input (`-`)."""
-    try:
-        if text == "-":
-            data = sys.stdin.buffer.read()
-        else:
-            data = Path(text[1:]).read_bytes() if text.startswith("@") else text.encode()
-    except OSError as error:
-        raise ConfigurationError(
-            f"--state: {text[1:]!r} cannot be read ({error.strerror})", cause=error
-        ) from None
-    try:
-        return msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigurationError(f"--state: not JSON: {error}", cause=error) from None
 
 
 async def _wait(options: argparse.Namespace) -> int:

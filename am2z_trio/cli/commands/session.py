@@ -17,6 +17,7 @@ from am2z_trio.model.views.sessions import SessionRow, StateShown
 
 from ..display import say
 from ..exits import DONE, FAILED, MISSING, REFUSED
+from ..given import add_signal, signal_value
 from ..operators import add_reason, answered, open_admin, require_one
 from ..output import Output
 from ..parsing import Commands, add_command, add_group, add_of_one, add_yes
@@ -32,6 +33,7 @@ EXAMPLES = (
     "am2z session stop alice --grace 2 --yes",
     "am2z session stop --where 'session:team-*' --yes",
     "am2z session verify alice          is the state what was written?",
+    "am2z session signal alice approval '{\"yes\": true}'",
     "am2z session restore alice 3       as a new version; those that there were are kept",
 )
 
@@ -93,10 +95,20 @@ def add(commands: Commands) -> None:
     )
     add_yes(stop, "stop it, or all of them")
     add_reason(stop)
-    restore = _add_of_one(family, "restore", _restore, "make an earlier version the newest", EXAMPLES[7])
+    line = "send it what one of its jobs waits for"
+    add_signal(_add_of_one(family, "signal", _signal, line, EXAMPLES[7]))
+    restore = _add_of_one(family, "restore", _restore, "make an earlier version the newest", EXAMPLES[8])
     restore.add_argument("version", type=int, metavar="VERSION")
     add_reason(restore)
     _add_of_one(family, "verify", _verify, "whether its state is what was written", EXAMPLES[6])
+
+
+async def _signal(options: argparse.Namespace) -> int:
+    async with open_admin(options) as admin:
+        answer = await admin.signal_session(
+            options.session, options.name, signal_value(options), reason=options.reason
+        )
+        return answered(options, options.session, answer)
 
 
 async def _list(options: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from am2z_trio.concurrency.groups import leaves, parts_of
 from am2z_trio.model.error_records import ErrorRecord, sound
 from am2z_trio.model.errors import (
     AM2ZError,
+    BusinessError,
     DeadlineExceededError,
     JobCancelledError,
     ProcessorExecutionError,
@@ -149,8 +150,9 @@ def log_failure(job: FailedJob, code: str, message: str, *, trace: str = "", the
 
 
 def log_attempt(grant: Grant, error: ErrorRecord, then: str = "") -> None:
-    """`log_failure` of a job that was claimed here."""
+    """`log_failure` of a job that was claimed here. A refusal is no defect: it is told in one line."""
     spec = grant.spec
     job = FailedJob(id=spec.id, processor=spec.processor, session=spec.session, attempt=grant.attempt)
-    trace = error.traceback if has_frames(error.traceback) else ""
+    is_refusal = error.category == BusinessError.category
+    trace = error.traceback if has_frames(error.traceback) and not is_refusal else ""
     log_failure(job, error.code, error.message, trace=trace, then=then)

@@ -108,6 +108,11 @@ class JobRow(msgspec.Struct, frozen=True):
     on_fail: Retention | None = None
 
     @property
+    def lost(self) -> int:
+        """How often it was lost with its node, as far as its trail has it."""
+        return sum(entry.what == "lost" for entry in self.trail)
+
+    @property
     def code(self) -> str:
         """The code of its last error; empty where it had none."""
         return next((entry.code for entry in reversed(self.trail) if entry.what in _FAILURES), "")

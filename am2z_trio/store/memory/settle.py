@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from am2z_trio.model.records import SESSION_STOPPED, Author, SettleAnswer, Settlement, told_of_failure
+from am2z_trio.model.records import (
+    PARKED_TILL,
+    SESSION_STOPPED,
+    Author,
+    SettleAnswer,
+    Settlement,
+    told_of_failure,
+)
 from am2z_trio.model.transitions import Transition
 
 from .endings import Endings
@@ -104,9 +111,13 @@ class Settling:
         keys = settlement.reason.split("\n")
         due = self._waits.parked_until(job, keys, now)
         transition: Transition = "release" if due is None else "release_later"
+        node = job.node
         returned = self._holdings.return_job(job, transition, now, "parked", due=due)
         if returned:
             self._waits.keep(job, keys)
+            if due is not None:
+                told = {"until": int(due)} if due < PARKED_TILL * 1000 else None
+                self._ledger.outbox.tell("job:parked", job, now, node, told)
         return SettleAnswer(status="applied", outcome="parked" if returned else "cancelled")
 
     def _retry(self, settlement: Settlement, job: JobRecord, now: float) -> SettleAnswer:

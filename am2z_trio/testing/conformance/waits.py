@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from am2z_trio.model.events import Event
 from am2z_trio.model.records import (
     MOST_WAITS,
     SESSION_STOPPED,
@@ -164,6 +165,24 @@ class WaitCases:
         facts = await a.store.inspection.facts("j")
         assert facts is not None
         assert facts.waits == []
+
+    async def test_parking_is_an_event_that_says_until_when(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await b.store.watch_events(True)
+        now = int(bench.clock())
+        await a.store.enqueue([job("j", session="s")])
+        await begun(a, wait_for("go", 60.0, "2"), sleep(90.0, "1"), wait_for("go", None, "3"))
+        await a.store.enqueue([job("k")])
+        await begun(a, wait_for("stop"))
+        await a.store.enqueue([job("l")])
+        grant = await begun(a, sleep(9.0), parks=False)
+        bench.clock.advance(9.0)
+        # What it waits for is there by now: it goes back, and is not parked.
+        await park(a, grant, sleep(9.0))
+        assert [event for event in await b.events() if event.name == "job:parked"] == [
+            Event("job:parked", now, "a", "j", "q", "s", {"until": now + 60_000}),
+            Event("job:parked", now, "a", "k", "q", ""),
+        ]
 
     # --- what ends a job that is parked -------------------------------------------------------
 

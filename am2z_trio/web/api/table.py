@@ -146,6 +146,7 @@ ROUTES: Final = (
     Route("GET", "/sessions/{session}/state/check", Admin.verify_state, "view"),
     Route("GET", "/sessions/{session}/stop", Admin.preview_stop_session, "view"),
     Route("POST", "/sessions/{session}/stop", Admin.stop_session, "stop_session"),
+    Route("POST", "/sessions/{session}/signal", Admin.signal_session, "enqueue"),
     Route("POST", "/sessions/{session}/restore", Admin.restore_state, "restore_state"),
     # --- schedules
     Route("GET", "/schedules", Admin.schedules, "view"),

@@ -35,6 +35,7 @@ GLYPHS: Final[Mapping[str, str]] = {
     "job:started": "active",
     "job:progress": "active",
     "job:retrying": "later",
+    "job:parked": "later",
     "job:completed": "completed",
     "job:cancelled": "cancelled",
     "job:failed": "failed",

@@ -221,6 +221,8 @@ def _runs(row: JobRow, now: int) -> str:
         parts.append(f"is to end: {row.cancel}")
     elif row.away:
         parts.append("waits for jobs that it has called")
+    if row.lost:
+        parts.append(f"lost with its node {'once' if row.lost == 1 else f'{row.lost:,} times'} before")
     if row.progress:
         parts.append(f"{row.progress * 100:.0f} % done")
     if row.deadline and row.deadline > now:

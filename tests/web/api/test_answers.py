@@ -96,6 +96,7 @@ class Situation:
             "pause": {"queue": "hold"},
             "resume": {"queue": "hold"},
             "stop_session": {"session": "nobody"},
+            "signal_session": {"session": "bob", "name": "approval", "value": {"yes": True}},
             "restore_state": {"session": "bob", "version": 2},
             "explain": {"job_id": later[2].id},
             "stack": {"job_id": held.id},

@@ -63,11 +63,12 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
   end
   local node = job.node
   if outcome == 'released' or outcome == 'conflicted' or outcome == 'parked' then
-    local due = delay > 0 and now + delay or nil
+    local due = delay > 0 and now + delay
     if outcome == 'parked' then due = parked_until(job, reason, now) end
     if not return_job(job, outcome, now, ttl, due) then return 'cancelled' end
     if outcome == 'parked' then
       keep_waits(job, reason)
+      if due then tell('job:parked', now, node, job.queue, id, job.skey, due < PARKED_TILL_MS and { ['until'] = due }) end
       return outcome
     end
     if outcome == 'conflicted' then
@@ -107,16 +108,13 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
     end
     return 'retry'
   end
-  local transition = 'cancel'
-  if outcome == 'completed' then
-    transition = 'complete'
-  elseif outcome == 'failed' then
-    transition = 'fail'
+  local told = outcome == 'failed' and reason
+  local transition = told and 'fail' or outcome == 'completed' and 'complete' or 'cancel'
+  if transition ~= 'cancel' then
+    reason = ''
   elseif reason == '' or outcome == 'retry' then
     reason = job.cancel or ''
   end
-  local told = outcome == 'failed' and reason
-  if transition ~= 'cancel' then reason = '' end
   job.last_outcome = STATUS_OF[transition]
   end_job(job, transition, now, ttl, reason, result, node, told)
   return job.last_outcome

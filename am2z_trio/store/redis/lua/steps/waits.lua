@@ -114,10 +114,11 @@ end
 
 -- A job waits for signals of this name no more; who comes next may take what is there.
 local function leave_awaiting(job, name)
-  if redis.call('ZREM', awaiting_key(job.skey .. ':' .. name), job.id) == 1 then offer(job.skey, name) end
+  if job.skey and name ~= ''
+    and redis.call('ZREM', awaiting_key(job.skey .. ':' .. name), job.id) == 1 then offer(job.skey, name) end
 end
 
--- Until when a job is parked that waits for these, a line each; nil: what it waits for is there.
+-- Until when a job is parked that waits for these, a line each; false or nil: what it waits for is there.
 local function parked_until(job, keys, now)
   local open, due = open_waits(job.id), PARKED_TILL_MS
   for key in string.gmatch(keys, '[^\n]+') do
@@ -126,7 +127,7 @@ local function parked_until(job, keys, now)
     if wait[3] >= 0 then due = math.min(due, wait[3]) end
   end
   due = math.min(due, number(redis.call('HGET', job.key, 'deadline') or nil, due))
-  return due > now and due or nil
+  return due > now and due
 end
 
 -- Of the waits of a job that is parked, those stay that it has named.
@@ -140,7 +141,7 @@ local function keep_waits(job, keys)
   if #left == 0 then return end
   redis.call('HSET', waits_key(job.id), 'open', cmsgpack.pack(kept))
   for _, name in ipairs(left) do
-    if job.skey and name ~= '' and not waits_for(kept, name) then leave_awaiting(job, name) end
+    if not waits_for(kept, name) then leave_awaiting(job, name) end
   end
 end
 
@@ -148,8 +149,5 @@ end
 local function end_waits(job)
   local open, keys = open_waits(job.id)
   redis.call('DEL', waits_key(job.id))
-  if not job.skey then return end
-  for _, key in ipairs(keys) do
-    if open[key][1] ~= '' then leave_awaiting(job, open[key][1]) end
-  end
+  for _, key in ipairs(keys) do leave_awaiting(job, open[key][1]) end
 end

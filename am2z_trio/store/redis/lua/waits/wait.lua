@@ -37,7 +37,7 @@ if not outcome then return { 'open', wait[3] < 0 and -1 or wait[3] - now } end
 open[key] = nil
 redis.call('HSET', box, '=' .. key, cmsgpack.pack({ outcome, name, value or '' }), 'open', cmsgpack.pack(open))
 if value then drop_signal(found_in, name) end
-if job.skey and name ~= '' and not waits_for(open, name) then leave_awaiting(job, name) end
+if not waits_for(open, name) then leave_awaiting(job, name) end
 -- A job that gets on is lost with its worker as often as before.
 redis.call('HDEL', job.key, 'stalls', 'charged')
 finish()
