@@ -198,3 +198,70 @@ def test_by_default_ten_times_as_many_wait_as_run():
 
 async def goes_round(runtime: Runtime, first: Any, n: int) -> None:
     assert (await runtime.execute(first, n, session="s")).unwrap() == n
+
+
+# --- parents of parked jobs ---------------------------------------------------------------------------
+
+
+async def _stands(runtime: Runtime, name: str, what: str, many: int) -> None:
+    """Return when so many jobs are like that."""
+    with anyio.fail_after(60):
+        while getattr((await runtime.get_queue_stats())[name], what) != many:
+            await anyio.sleep(0.005)
+
+
+@on_both_hosts
+async def test_parents_of_parked_jobs_keep_neither_them_nor_others_from_running(make_runtime):
+    @processor(queue=QueueOptions(concurrency=1))
+    async def review(n: int, ctx: Context) -> int:
+        if n < 0:
+            return n
+        return await ctx.wait_for("approval", int)
+
+    @processor(queue=QueueOptions(concurrency=1, max_waiting_parents=3))
+    async def order(n: int, ctx: Context) -> int:
+        return await ctx.call(review, n, key="review")
+
+    async with make_runtime() as runtime:
+        runtime.register(review, order)
+        jobs = [await runtime.submit(order, n, session="alice") for n in range(8)]
+        await _stands(runtime, "review", "delayed", 3)
+        # As many wait as may: no more of these begin. What they have called has its place, as have others.
+        assert (await runtime.execute(review, -1)).unwrap() == -1
+        stats = await runtime.get_queue_stats()
+        assert (stats["order"].active, stats["order"].waiting) == (3, 5)
+        assert (await runtime.explain(jobs[-1].id)).blocked_by == "slot"
+        for n in range(8):
+            await runtime.signal_session("alice", "approval", n)
+        with anyio.fail_after(60):
+            ended = [(await job.result()).unwrap() for job in jobs]
+        assert sorted(ended) == list(range(8))
+
+
+@on_both_hosts
+async def test_a_job_that_is_signalled_by_the_one_it_has_submitted_is_parked_meanwhile(make_runtime):
+    """Thus any number may wait for parked jobs, without a claim."""
+    reviews = set[str]()
+
+    @processor(queue=QueueOptions(concurrency=1))
+    async def review(asker: str, ctx: Context) -> str:
+        approval = await ctx.wait_for("approval", int)
+        await runtime.signal(asker, "reviewed", approval)
+        return asker
+
+    @processor(queue=QueueOptions(concurrency=1, max_waiting_parents=1))
+    async def order(id: str, ctx: Context) -> str:
+        reviews.add(await ctx.submit(review, id, key="review"))
+        return f"{id}: {await ctx.wait_for('reviewed', int) >= 0}"
+
+    async with make_runtime() as runtime:
+        runtime.register(review, order)
+        jobs = [await runtime.submit(order, f"order-{n}", job_id=f"order-{n}") for n in range(8)]
+        for name in ("order", "review"):
+            await _stands(runtime, name, "delayed", 8)
+        assert (await runtime.get_queue_stats())["order"].active == 0
+        assert len(reviews) == 8
+        for id in reviews:
+            await runtime.signal(id, "approval", 1)
+        with anyio.fail_after(60):
+            assert {(await job.result()).unwrap() for job in jobs} == {f"order-{n}: True" for n in range(8)}
