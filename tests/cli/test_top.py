@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,62 @@ def test_on_a_terminal_keys_are_heeded_and_the_terminal_is_given_back(redis_url:
     assert command("queue", "show", "shop.later", "--json").object["paused"]
     audited = command("audit", "--json").objects
     assert {one["target"] for one in audited if one["action"] == "pause"} == {"shop.later"}
+
+
+@processor(name="shop.fails")
+async def fails(n: int) -> int:
+    raise ValueError("no")
+
+
+@processor(name="shop.holds")
+async def holds(n: int) -> int:
+    await trio.sleep_forever()
+    return n
+
+
+def test_a_job_is_explained_and_cancelled_and_dead_letters_are_run_again(redis_url: str, command: Command):
+    async def at_work(found: Callable[[str], object]) -> None:
+        async with QueueRuntime(redis_url, shutdown_grace=0) as runtime:
+            runtime.register(fails, holds)
+            assert not (await runtime.execute(fails, 1)).success
+            job = await runtime.submit(holds, 1)
+            while await job.status() != "active":
+                await trio.sleep(0.01)
+            await trio.to_thread.run_sync(found, job.id)
+            ended = await job.result()
+            assert ended.error is not None
+            assert ended.error.code == "JOB_CANCELLED"
+            # It has been run again, and has failed again.
+            while len(await runtime.dead_letters.list(fails)) != 1:
+                await trio.sleep(0.01)
+
+    def operate(job: str) -> None:
+        with on_terminal("top", "--every", "0.2", "--sort", "name", redis=redis_url) as terminal:
+            terminal.until(shows="shop.holds")
+            terminal.press("/fails\r\x1b[B")
+            terminal.until(shows="1 of 2 with 'fails'")
+            terminal.press("r")
+            terminal.until(shows="run again the dead letter of shop.fails? y/n")
+            terminal.press("y")
+            terminal.until(shows="1 run again, 0 had moved on, 0 failed")
+            terminal.press("\x1b")
+            terminal.until(is_so=lambda text: "of 2 with" not in text and "run again" not in text)
+            terminal.press("t")
+            terminal.until(shows=f"job {job}")
+            terminal.press("\x1b[Be")
+            terminal.until(shows="am2z node stacks")
+            terminal.press("x")
+            terminal.press("c")
+            terminal.until(shows="y/n")
+            terminal.press("y")
+            terminal.until(shows="it runs, and ends at its next checkpoint")
+            terminal.press("q")
+            assert terminal.ended() == 0
+
+    trio.run(at_work, operate)
+    audited = {(one["action"], one["face"]) for one in command("audit", "--json").objects}
+    assert {("cancel", "cli")} <= audited
+    assert any("retry" in action or "bulk" in action for action, _ in audited)
 
 
 def test_ctrl_c_gives_the_terminal_back(redis_url: str):

@@ -12,12 +12,16 @@ from am2z_trio.cli.top.keys import MOST_PENDING, Decoder
 from am2z_trio.cli.top.looking import Look
 from am2z_trio.cli.top.nodes import LongestRun, NodeRow, bar, run_text
 from am2z_trio.cli.top.rows import QueueRow
-from am2z_trio.cli.top.screen import Pausing, Screen
+from am2z_trio.cli.top.scopes import ScopeLine
+from am2z_trio.cli.top.screen import Screen
+from am2z_trio.cli.top.wishes import Cancelling, Explaining, Looking, Pausing, Redriving
 from am2z_trio.model.logs import UNFIT
 from am2z_trio.model.views.findings import Finding
 
 
-def queue(name: str, waiting: int = 0, *, state: str = "flowing", paused: bool = False) -> QueueRow:
+def queue(
+    name: str, waiting: int = 0, *, state: str = "flowing", paused: bool = False, dead: int = 0
+) -> QueueRow:
     return QueueRow(
         queue=name,
         state=state,
@@ -30,7 +34,7 @@ def queue(name: str, waiting: int = 0, *, state: str = "flowing", paused: bool =
         wait_p95=None,
         run_p50=None,
         run_p95=None,
-        dead=0,
+        dead=dead,
         nodes=1,
         last=[],
         paused=paused,
@@ -197,6 +201,67 @@ def test_keys_sort_show_the_keys_and_quit():
     assert pressed(screen, "q") == ["quit"]
 
 
+SCOPES = [
+    ScopeLine(text="node a  2 jobs"),
+    ScopeLine(text="   job j1  runs 3 s", job="j1", calls=2),
+    ScopeLine(text="   job j2  runs 1 s", job="j2"),
+]
+
+
+def test_a_job_that_runs_is_selected_explained_and_cancelled_when_it_was_said_yes():
+    screen = Screen("name")
+    assert pressed(screen, "c") == []
+    assert screen.notice.startswith("select a job first")
+    assert pressed(screen, "down", "t") == [Looking("alpha")]
+    assert pressed(screen, "e", "c") == []
+    assert screen.notice.startswith("select a job first")
+    screen.scopes = SCOPES
+    assert pressed(screen, "down", "e") == [Explaining(job="j1")]
+    screen.explain(["j1  p", "runs on a"])
+    assert "runs on a" in drawn(look_at(QUEUES), screen)
+    # What runs is shown again, not the queues.
+    pressed(screen, "x")
+    assert screen.mode == "tree"
+    assert pressed(screen, "c", "n") == []
+    assert screen.notice == "nothing was changed"
+    pressed(screen, "c")
+    assert drawn(look_at(QUEUES), screen)[-1] == "cancel j1 and 2 that it waits for? y/n"
+    screen.scopes = []
+    assert pressed(screen, "y") == [Cancelling("j1", 2)]
+    assert pressed(screen, "escape", "e") == [Explaining(queue="alpha")]
+    assert pressed(screen, "escape", "t") == [Looking("")]
+    assert pressed(screen, "q") == ["quit"]
+
+
+def test_dead_letters_are_run_again_as_many_as_were_asked_for():
+    rows = [queue("alpha", dead=3), queue("beta")]
+    screen = Screen("name")
+    for key in ("down", "r"):
+        assert screen.press(key, rows) is None
+    assert drawn(look_at(rows), screen)[-1] == "run again 3 dead letters of alpha? y/n"
+    assert screen.press("y", [queue("alpha", dead=9)]) == Redriving("alpha", 3)
+    for key in ("down", "r"):
+        assert screen.press(key, rows) is None
+    assert screen.notice == "beta has no dead letters"
+
+
+def test_an_explanation_that_comes_late_disturbs_nobody():
+    screen = Screen("name")
+    pressed(screen, "/")
+    screen.explain(["late"])
+    assert screen.mode == "filter"
+
+
+def test_the_selected_job_is_always_to_be_seen():
+    screen = Screen("name")
+    pressed(screen, "t")
+    screen.scopes = [ScopeLine(text=f"job-{n:02}", job=f"job-{n:02}") for n in range(60)]
+    pressed(screen, "end")
+    lines = drawn(look_at(QUEUES), screen, height=12)
+    assert "job-59" in lines
+    assert len(lines) == 12
+
+
 # --- drawing --------------------------------------------------------------------------------
 
 NAMES = st.text(max_size=30)
@@ -208,7 +273,7 @@ NAMES = st.text(max_size=30)
     st.lists(NAMES, max_size=3),
     st.integers(1, 140),
     st.integers(1, 40),
-    st.lists(st.sampled_from(["down", "p", "/", "?", "x", "page down"]), max_size=4),
+    st.lists(st.sampled_from(["down", "p", "/", "?", "x", "page down", "t", "e", "c", "r"]), max_size=5),
 )
 def test_a_frame_is_as_large_as_the_terminal_whatever_is_in_it(
     queues: list[str], nodes: list[str], found: list[str], width: int, height: int, keys: list[str]
@@ -219,6 +284,8 @@ def test_a_frame_is_as_large_as_the_terminal_whatever_is_in_it(
     screen = Screen("name")
     for key in keys:
         screen.press(key, rows)
+        screen.scopes = [ScopeLine(text=name, job=name) for name in nodes]
+    screen.explain(queues if "e" in keys else [])
     lines = frame(look, screen, "here", width, height, trouble="Redis is away\n")
     assert len(lines) == height
     assert all(cell_width(text) <= width for text, _ in lines)

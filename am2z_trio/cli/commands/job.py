@@ -203,9 +203,9 @@ async def _show(options: argparse.Namespace) -> int:
     output.one(listed(shown.row, now))
     for name, value in msgspec.structs.asdict(shown.row).items():
         if value and name not in ListedJob.__struct_fields__ and name != "trail":
-            told = ", ".join(cast("tuple[str, ...]", value)) if isinstance(value, tuple) else value
-            if name in TIMES:
-                told = _moment(value)
+            told = _moment(value) if name in TIMES else value
+            if isinstance(value, tuple):
+                told = ", ".join(cast("tuple[str, ...]", value))
             say(f"{name.replace('_', ' ')}: {told}")
     for wait in shown.waits:
         till = "" if wait.until is None else f", until {_moment(wait.until)}"

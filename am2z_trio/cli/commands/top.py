@@ -32,7 +32,8 @@ DESCRIPTION = """\
 What needs a person most; every queue with what waits and runs in it, its rates and durations of the last
 minute; and every node: how full it is, how late its event loop, and what runs longest there. On a terminal
 again and again, in a pipe once, unless --every says how often. On a terminal keys select a queue, pause or
-resume it, sort and filter: ? shows them."""
+resume it, run its dead letters again, say why its jobs wait, and show what runs, of which a job can be
+explained and cancelled; they sort and filter: ? shows them."""
 
 
 def add(commands: Commands) -> None:

@@ -11,14 +11,14 @@ import msgspec
 
 from am2z_trio.admin import Admin
 from am2z_trio.model.views.stack import JobStack
-from am2z_trio.model.views.tree import NodeTree, TreeRow
-from am2z_trio.policy.spans import span
+from am2z_trio.model.views.tree import NodeTree
 
 from ..display import say
 from ..exits import DONE, FAILED, MISSING
 from ..operators import open_admin
 from ..output import Output
 from ..parsing import Commands, add_command
+from ..scopes import told
 
 EXAMPLES = (
     "am2z tree                          everything that runs, on all nodes",
@@ -118,33 +118,6 @@ async def _stacks(admin: Admin, trees: list[NodeTree]) -> dict[str, JobStack]:
         if stack is not None:
             found[job] = stack
     return found
-
-
-def told(row: TreeRow) -> Iterator[str]:
-    """One row, in words."""
-    if row.scope == "session" and not row.name:
-        yield "no session"
-    else:
-        yield f"{row.scope} {row.name}"
-    if row.scope in ("node", "session", "worker"):
-        yield f" {row.jobs} job{'' if row.jobs == 1 else 's'}"
-    if row.state not in ("open", "running"):
-        yield f" {row.state}"
-    if row.ran is not None:
-        yield f" runs {span(row.ran)}"
-    elif row.age is not None:
-        yield f" {span(row.age)}"
-    if row.left is not None:
-        yield f" {span(row.left)} left" if row.left >= 0 else f" {span(-row.left)} too late"
-    if row.attempt > 1:
-        yield f" attempt {row.attempt}"
-    if row.scope == "job" and row.jobs:
-        more = row.jobs - len(row.waits_for)
-        yield f" waits for {', '.join(row.waits_for)}{f' and {more} more' if more > 0 else ''}"
-    if row.cancel_called:
-        yield " cancelled"
-    if row.shielded:
-        yield " shielded"
 
 
 def lines_of(stack: JobStack, level: int) -> Iterator[str]:

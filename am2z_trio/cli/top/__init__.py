@@ -5,6 +5,9 @@
 * `looking` - one look at a namespace: queues, nodes and findings
 * `columns` - tables that fit a width
 * `screen` - what a person has chosen by keys
+* `wishes` - what may be wished by a key, and how it is asked whether it is meant
+* `acting` - does it
+* `scopes` - what runs, as lines
 * `drawing` - a look as lines of a terminal, and as plain text
 * `keys` - bytes of a terminal to keys
 * `terminal` - a terminal that is drawn upon, and given back as it was

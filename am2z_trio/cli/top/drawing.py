@@ -30,7 +30,8 @@ _STATES: Final[dict[str, Style]] = {
     "idle": "dim",
 }
 
-HINTS: Final = "↑↓ select  p pause  s sort: {sort}  / filter  ? keys  q quit"
+HINTS: Final = "↑↓ select  e explain  t tree  p pause  r redrive  s sort: {sort}  / filter  ? keys  q quit"
+SCOPE_HINTS: Final = "↑↓ select  e explain  c cancel  escape back  q quit"
 
 MOST_NAME: Final = 30
 """Cells of a name in a question, so that what is asked is seen."""
@@ -76,6 +77,11 @@ def frame(look: Look, screen: Screen, place: str, width: int, height: int, troub
     if screen.mode == "keys":
         for key, told in KEYS:
             lines.append((f"  {padded(key, 6)}{told}", ""))
+    elif screen.mode == "why":
+        for one in screen.why:
+            lines.append((shown(one), ""))
+    elif screen.shows_scopes:
+        lines += _scope_lines(screen, width, height - 1 - len(lines))
     else:
         lines += _tables(look, screen, width, height - 1 - len(lines))
     lines = lines[: height - 1]
@@ -110,6 +116,24 @@ def _queue_lines(queues: Sequence[QueueRow], selected: str | None, width: int, r
     return lines
 
 
+def _scope_lines(screen: Screen, width: int, room: int) -> list[Line]:
+    """What runs, and as much of it that the selected job is among it."""
+    of = f" of {shown(screen.scope_queue)}" if screen.scope_queue else ""
+    lines = list[Line]()
+    lines.append((f"what runs{of}", "bold"))
+    room -= 1
+    at = next((i for i, line in enumerate(screen.scopes) if line.job and line.job == screen.job), 0)
+    first = max(0, at - room + 1)
+    for line in screen.scopes[first : first + room]:
+        is_selected = bool(line.job) and line.job == screen.job
+        text = shown(line.text)
+        if is_selected:
+            lines.append((padded(text, width), "reverse"))
+        else:
+            lines.append((text, ""))
+    return lines
+
+
 def _node_lines(some: Sequence[NodeRow], width: int) -> list[Line]:
     if not some:
         return []
@@ -122,15 +146,16 @@ def _node_lines(some: Sequence[NodeRow], width: int) -> list[Line]:
 
 def _last_line(look: Look, screen: Screen) -> Line:
     if screen.mode == "ask" and screen.asked is not None:
-        name = cropped(shown(screen.asked.queue), MOST_NAME)
-        does = "pause" if screen.asked.on else "resume"
-        return f"{does} {name} on all nodes? y/n", "reverse"
+        does, name, behind = screen.asked.question
+        return f"{' '.join(filter(None, (does, cropped(shown(name), MOST_NAME), behind)))}? y/n", "reverse"
     if screen.mode == "filter":
         return f"/{shown(screen.filter)}_   enter keeps it, escape shows all", "reverse"
-    if screen.mode == "keys":
+    if screen.mode in ("keys", "why"):
         return "any key goes back", "dim"
     if screen.notice:
         return shown(screen.notice), "bold"
+    if screen.mode == "tree":
+        return SCOPE_HINTS, "dim"
     hints = HINTS.format(sort=screen.sort)
     if screen.filter:
         found = len(screen.shown(look.queues))

@@ -11,10 +11,13 @@ from am2z_trio.admin import Admin
 from am2z_trio.concurrency.groups import unwrapped
 from am2z_trio.model.errors import AM2ZError
 
+from .acting import done, explained
 from .drawing import frame
 from .looking import Look, Looker
-from .screen import Pausing, Screen
+from .scopes import looked_at
+from .screen import Screen
 from .terminal import Canvas, Keyboard, each_key
+from .wishes import Explaining, Looking, Wish
 
 PATIENCE: Final = 4.0
 """Seconds that a look may take before the one on the screen is said to be old."""
@@ -58,6 +61,8 @@ class Live:
             try:
                 with anyio.fail_after(PATIENCE):
                     self._look = await self._looker.look()
+                    if self._screen.shows_scopes:
+                        await self._look_at_scopes()
                 self._trouble = ""
             except AM2ZError as error:
                 self._trouble = error.message
@@ -74,21 +79,34 @@ class Live:
                 wish = self._screen.press(key, self._look.queues)
                 if wish == "quit":
                     return
-                if isinstance(wish, Pausing):
-                    tasks.start_soon(self._pause, wish)
+                if wish is not None:
+                    tasks.start_soon(self._fulfil, wish)
             self._draw()
 
-    async def _pause(self, wish: Pausing) -> None:
-        act = self._admin.pause if wish.on else self._admin.resume
+    async def _look_at_scopes(self) -> None:
+        queue = self._screen.scope_queue
+        found = await looked_at(self._admin, queue)
+        # Somebody may have asked for another one meanwhile.
+        if queue == self._screen.scope_queue:
+            self._screen.scopes = found
+
+    async def _fulfil(self, wish: Wish) -> None:
+        screen = self._screen
         try:
-            answer = await act(wish.queue)
+            if isinstance(wish, Looking):
+                await self._look_at_scopes()
+            elif isinstance(wish, Explaining):
+                lines = await explained(self._admin, wish)
+                if lines:
+                    screen.explain(lines)
+                else:
+                    screen.notice = f"{wish.queue}: none of its jobs waits or runs"
+            else:
+                screen.notice = await done(self._admin, wish)
+                self._soon.set()
         except AM2ZError as error:
-            told = error.message
-        else:
-            told = answer.text
-        self._screen.notice = f"{wish.queue}: {told}"
+            screen.notice = error.message
         self._draw()
-        self._soon.set()
 
     def _draw(self) -> None:
         self._canvas.draw(frame(self._look, self._screen, self._place, *self._canvas.size, self._trouble))

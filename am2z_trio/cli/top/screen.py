@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
-import msgspec
-
 from .rows import SORTS, QueueRow, Sort, matching, ordered
+from .scopes import ScopeLine
+from .wishes import Asked, Cancelling, Explaining, Looking, Pausing, Redriving, Wish
 
 MOST: Final = 100
 """Queues that are shown, of those that come first."""
@@ -20,24 +20,21 @@ PAGE: Final = 10
 
 KEYS: Final = (
     ("↑ ↓", "select a queue; page up and page down by ten, home and end to the first and the last"),
-    ("p", "pause the selected queue, or resume it; y says yes, which is written to the audit"),
+    ("t", "what runs, of the selected queue or of all; there ↑ ↓ select a job"),
+    (
+        "e",
+        "explain: why the selected job is as it is, or the job of the selected queue that waits for longest",
+    ),
+    ("c", "cancel the selected job; as all below once y has said yes, which is written to the audit"),
+    ("p", "pause the selected queue, or resume it"),
+    ("r", "run the dead letters of the selected queue again"),
     ("s", f"sort by another: {', '.join(SORTS)}"),
     ("/", "show queues with this text in their name or state; enter keeps it, escape shows all"),
     ("?", "these keys"),
     ("q", "quit"),
 )
 
-Mode = Literal["list", "filter", "ask", "keys"]
-
-
-class Pausing(msgspec.Struct, frozen=True):
-    """A queue is to be paused, or else resumed."""
-
-    queue: str
-    on: bool
-
-
-Wish = Literal["quit"] | Pausing
+Mode = Literal["list", "filter", "ask", "keys", "tree", "why"]
 
 
 class Screen:
@@ -49,8 +46,17 @@ class Screen:
         self.filter = ""
         self.selected: str | None = None
         """A queue by its name: wherever it stands in the order."""
-        self.asked: Pausing | None = None
+        self.asked: Asked | None = None
         """What is done if it is said yes: the same, however rows move meanwhile."""
+        self.scopes: list[ScopeLine] = []
+        """What runs, as it was seen last; of `scope_queue`, or of all queues."""
+        self.scope_queue = ""
+        self.job: str | None = None
+        """The selected one of those that run."""
+        self.why: list[str] = []
+        """What was explained last."""
+        self._from: Mode = "list"
+        """Where a question, or an explanation, goes back to."""
         self.notice = ""
         """What has become of the last wish; until the next key."""
 
@@ -58,7 +64,17 @@ class Screen:
         """Those that are to be seen, in order."""
         return ordered(matching(queues, self.filter), self.sort)[:MOST]
 
-    def press(self, key: str, queues: Sequence[QueueRow]) -> Wish | None:
+    @property
+    def shows_scopes(self) -> bool:
+        """Whether what runs is shown, or is behind a question."""
+        return self.mode == "tree" or (self.mode in ("ask", "why") and self._from == "tree")
+
+    def explain(self, lines: list[str]) -> None:
+        """Show these until a key is pressed, unless somebody is busy with something else by now."""
+        if self.mode in ("list", "tree"):
+            self._from, self.mode, self.why = self.mode, "why", lines
+
+    def press(self, key: str, queues: Sequence[QueueRow]) -> Wish | Literal["quit"] | None:
         """Do as the key says, on a screen with these queues."""
         self.notice = ""
         match self.mode:
@@ -68,14 +84,27 @@ class Screen:
                 return self._answer(key)
             case "keys":
                 self.mode = "list"
+            case "why":
+                self.mode = self._from
+            case "tree":
+                return self._among_scopes(key)
             case "list":
                 return self._command(key, self.shown(queues))
         return None
 
-    def _command(self, key: str, rows: list[QueueRow]) -> Wish | None:
+    def _command(self, key: str, rows: list[QueueRow]) -> Wish | Literal["quit"] | None:
+        selected = next((row for row in rows if row.queue == self.selected), None)
         match key:
             case "q":
                 return "quit"
+            case "t":
+                self.mode, self.scopes, self.job = "tree", [], None
+                self.scope_queue = "" if selected is None else selected.queue
+                return Looking(self.scope_queue)
+            case "e" | "p" | "r":
+                return self._of_queue(key, selected)
+            case "c":
+                self.notice = "select a job first: t shows what runs"
             case "s":
                 self.sort = SORTS[(SORTS.index(self.sort) + 1) % len(SORTS)]
             case "/":
@@ -84,36 +113,52 @@ class Screen:
                 self.mode = "keys"
             case "escape":
                 self.filter, self.selected = "", None
-            case "p":
-                self._ask([row for row in rows if row.queue == self.selected])
-            case "up" | "down" | "page up" | "page down" | "home" | "end":
-                self._move(key, rows)
             case _:
-                pass
+                self.selected = moved(key, [row.queue for row in rows], self.selected)
         return None
 
-    def _move(self, key: str, rows: list[QueueRow]) -> None:
-        if not rows:
-            return
-        names = [row.queue for row in rows]
-        last = len(names) - 1
-        at = names.index(self.selected) if self.selected in names else -1
-        steps = {"up": -1, "down": 1, "page up": -PAGE, "page down": PAGE, "home": -last - 1, "end": last + 1}
-        self.selected = names[min(max(at + steps[key], 0), last)]
-
-    def _ask(self, rows: list[QueueRow]) -> None:
-        if not rows:
+    def _of_queue(self, key: str, row: QueueRow | None) -> Wish | None:
+        if row is None:
             self.notice = "select a queue first: ↑ ↓"
-            return
-        self.mode, self.asked = "ask", Pausing(rows[0].queue, not rows[0].paused)
+        elif key == "e":
+            return Explaining(queue=row.queue)
+        elif key == "p":
+            self._ask(Pausing(row.queue, not row.paused))
+        elif row.dead:
+            self._ask(Redriving(row.queue, row.dead))
+        else:
+            self.notice = f"{row.queue} has no dead letters"
+        return None
+
+    def _among_scopes(self, key: str) -> Wish | Literal["quit"] | None:
+        jobs = [line for line in self.scopes if line.job]
+        selected = next((line for line in jobs if line.job == self.job), None)
+        match key:
+            case "q":
+                return "quit"
+            case "escape" | "t":
+                self.mode = "list"
+            case "e" | "c":
+                if selected is None:
+                    self.notice = "select a job first: ↑ ↓"
+                elif key == "e":
+                    return Explaining(job=selected.job)
+                else:
+                    self._ask(Cancelling(selected.job, selected.calls))
+            case _:
+                self.job = moved(key, [line.job for line in jobs], self.job)
+        return None
+
+    def _ask(self, asked: Asked) -> None:
+        self._from, self.mode, self.asked = self.mode, "ask", asked
 
     def _answer(self, key: str) -> Wish | None:
         asked = self.asked
         if key in ("y", "Y"):
-            self.mode, self.asked = "list", None
+            self.mode, self.asked = self._from, None
             return asked
         if key in ("n", "N", "q", "escape"):
-            self.mode, self.asked, self.notice = "list", None, "nothing was changed"
+            self.mode, self.asked, self.notice = self._from, None, "nothing was changed"
         return None
 
     def _write(self, key: str) -> None:
@@ -130,3 +175,13 @@ class Screen:
                 self.filter = (self.filter + key)[:MOST_FILTER]
             case _:
                 pass
+
+
+def moved(key: str, names: Sequence[str], selected: str | None) -> str | None:
+    """Which of them is selected after such a key; what is none of these keys moves nothing."""
+    last = len(names) - 1
+    steps = {"up": -1, "down": 1, "page up": -PAGE, "page down": PAGE, "home": -last - 1, "end": last + 1}
+    if key not in steps or not names:
+        return selected
+    at = names.index(selected) if selected in names else -1
+    return names[min(max(at + steps[key], 0), last)]
