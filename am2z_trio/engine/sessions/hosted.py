@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from am2z_trio.concurrency import CancelScope, Event, Host, Nursery
@@ -41,6 +41,22 @@ class SessionWorker(Protocol):
         ...
 
 
+class Home(Protocol):
+    """Where a session is, and what hears how it gets on."""
+
+    def on_rest(self, session: HostedSession, *, rests: bool) -> None:
+        """It has nothing to do any more; or it has again."""
+        ...
+
+    def on_over(self, session: HostedSession) -> None:
+        """No task of it is left."""
+        ...
+
+    def on_cancelled(self, session: HostedSession) -> None:
+        """Its scope was cancelled by nobody but its user, and no task of it is left."""
+        ...
+
+
 class HostedSession:
     """One session on this node; `""` is that of all jobs that name none."""
 
@@ -48,10 +64,10 @@ class HostedSession:
         "_bell",
         "_busy",
         "_early",
+        "_home",
         "_host",
         "_is_over",
         "_nursery",
-        "_on_rest",
         "_over",
         "_watchers",
         "cancel_scope",
@@ -65,8 +81,7 @@ class HostedSession:
         "workers",
     )
 
-    def __init__(self, host: Host, id: str, on_rest: Callable[[HostedSession, bool], None]) -> None:
-        """`on_rest(session, rests)` is called when it has nothing to do any more, and when it has again."""
+    def __init__(self, host: Host, id: str, home: Home) -> None:
         self.id: Final = id
         self.cancel_scope: Final[CancelScope] = host.cancel_scope()
         """Cancelling it stops the session on this node: every worker and every job of it is cancelled."""
@@ -88,36 +103,39 @@ class HostedSession:
         self._busy = 0
         """Workers that have jobs."""
         self._host = host
-        self._on_rest = on_rest
+        self._home = home
         self._is_over = False
         self._over: Event | None = None
         self._nursery: Nursery | None = None
-        self._early: list[SessionWorker] = []
+        self._early: tuple[SessionWorker, ...] = ()
         self._bell = host.spot()
-        self._watchers: list[Callable[[], None]] = []
+        self._watchers: tuple[Callable[[], None], ...] = ()
 
     # --- its workers --------------------------------------------------------------------------
 
     def add(self, worker: SessionWorker) -> None:
-        """Run a worker in the session's nursery. Not when `closed`."""
+        """Run a worker: the one that the session begins with in the session's own task, any other in one more.
+        Not when `closed`."""
         self.workers[worker.queue] = worker
         if self._nursery is None:
-            self._early.append(worker)
+            self._early += (worker,)
         else:
             self._start(worker)
 
     def _start(self, worker: SessionWorker) -> None:
-        assert self._nursery is not None
-        self._nursery.start_soon(self._run_worker, worker, name=f"{worker.queue} worker")
+        self.start_soon(worker.run, name=f"{worker.queue} worker")
 
-    async def _run_worker(self, worker: SessionWorker) -> None:
-        try:
-            await worker.run()
-        finally:
-            if self.workers.get(worker.queue) is worker:
-                del self.workers[worker.queue]
-            if worker.pinned:
-                self.let_go()
+    def start_soon(self, async_fn: Callable[[], Awaitable[None]], name: str) -> None:
+        """Start a task of the session's nursery: for its workers, once they run."""
+        assert self._nursery is not None
+        self._nursery.start_soon(async_fn, name=name)
+
+    def forget(self, worker: SessionWorker) -> None:
+        """It has ended."""
+        if self.workers.get(worker.queue) is worker:
+            del self.workers[worker.queue]
+        if worker.pinned:
+            self.let_go()
 
     def pin(self, worker: SessionWorker) -> None:
         """Keep the worker, and the session with it, although it may have no jobs."""
@@ -138,7 +156,7 @@ class HostedSession:
         """A worker that had no job has been given one."""
         self._busy += 1
         if self._busy == 1 and not self.holders:
-            self._on_rest(self, False)
+            self._home.on_rest(self, rests=False)
 
     def rests(self) -> None:
         """A worker has no job left."""
@@ -150,7 +168,7 @@ class HostedSession:
         self.holders += 1
         self.stays = True
         if self.holders == 1 and not self._busy:
-            self._on_rest(self, False)
+            self._home.on_rest(self, rests=False)
 
     def let_go(self) -> None:
         """Keep it here no more."""
@@ -159,17 +177,17 @@ class HostedSession:
 
     def _perhaps_rest(self) -> None:
         if not (self._busy or self.holders or self.closed or self.cancel_scope.cancel_called):
-            self._on_rest(self, True)
+            self._home.on_rest(self, rests=True)
 
     # --- its end ------------------------------------------------------------------------------
 
     def on_cancel(self, watcher: Callable[[], None]) -> None:
         """Call `watcher` when the session's scope has been cancelled."""
-        self._watchers.append(watcher)
+        self._watchers += (watcher,)
 
     def off_cancel(self, watcher: Callable[[], None]) -> None:
         """Call it no more."""
-        self._watchers.remove(watcher)
+        self._watchers = tuple(other for other in self._watchers if other is not watcher)
 
     def stop(self) -> None:
         """Cancel every job of the session on this node, and the blocks that hold it open."""
@@ -198,8 +216,12 @@ class HostedSession:
             with self.cancel_scope:
                 async with self._host.open_nursery() as self._nursery:
                     try:
-                        while self._early:
-                            self._start(self._early.pop())
+                        first, others, self._early = self._early[:1], self._early[1:], ()
+                        for worker in others:
+                            self._start(worker)
+                        for worker in first:
+                            # There may be very many sessions, and hardly any has another one.
+                            await worker.run()
                         await self._bell.park()
                         self._nursery.cancel_scope.cancel()
                     finally:
@@ -211,3 +233,6 @@ class HostedSession:
             if self.cancel_scope.cancel_called:
                 for watcher in self._watchers:
                     watcher()
+            self._home.on_over(self)
+        if self.cancel_scope.cancel_called and not self.stopped:
+            self._home.on_cancelled(self)

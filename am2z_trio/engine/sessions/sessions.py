@@ -52,7 +52,7 @@ class Sessions:
         """The nursery that sessions are tasks of; `None` when it has ended."""
         self._nursery, self.closed = nursery, nursery is None
         if nursery is not None:
-            self._shared = HostedSession(self._host, SHARED, lambda session, rests: None)
+            self._shared = HostedSession(self._host, SHARED, self)
             nursery.start_soon(self._shared.run, name="no session")
             nursery.start_soon(self._end_resting, name="idle sessions")
 
@@ -101,16 +101,17 @@ class Sessions:
             assert self._nursery is not None
             if self._most is not None and len(self) >= self._most and self._resting:
                 self._end(next(iter(self._resting)))
-            session = self._by_id[id] = HostedSession(self._host, id, self._on_rest)
-            self._nursery.start_soon(self._run, session, name=f"session {id:.40}")
+            session = self._by_id[id] = HostedSession(self._host, id, self)
+            self._nursery.start_soon(session.run, name=f"session {id:.40}")
         return session
 
-    async def _run(self, session: HostedSession) -> None:
-        try:
-            await session.run()
-        finally:
-            self._forget(session)
-        if session.cancel_scope.cancel_called and not session.stopped:
+    def on_over(self, session: HostedSession) -> None:
+        """No task of it is left."""
+        self._forget(session)
+
+    def on_cancelled(self, session: HostedSession) -> None:
+        """Its scope was cancelled by nobody but its user."""
+        if session.id:
             self._on_cancelled(session.id)
 
     def _forget(self, session: HostedSession) -> None:
@@ -120,7 +121,10 @@ class Sessions:
 
     # --- those that have nothing to do ----------------------------------------------------------
 
-    def _on_rest(self, session: HostedSession, rests: bool) -> None:
+    def on_rest(self, session: HostedSession, *, rests: bool) -> None:
+        """It has nothing to do any more; or it has again."""
+        if not session.id:
+            return
         if not rests:
             self._resting.pop(session, None)
         elif not self._idle or not session.stays or (self._most is not None and len(self) > self._most):

@@ -56,7 +56,12 @@ class Owner(Protocol):
 
     @property
     def first(self) -> Slot:
-        """The worker's own task."""
+        """The one that always is."""
+        ...
+
+    @property
+    def is_done(self) -> bool:
+        """It takes no more, and has none: its slots end."""
         ...
 
     def rests(self) -> None:
@@ -127,7 +132,7 @@ class Slot:
         while True:
             claim = self.claim
             if claim is None:
-                if len(owner.idle) >= owner.most_idle and owner.first is not self:
+                if owner.is_done or (len(owner.idle) >= owner.most_idle and owner.first is not self):
                     return False
                 owner.idle.append(self)
                 await spot.park()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Final
 
-from am2z_trio.concurrency import Event, Nursery
+from am2z_trio.concurrency import Event
 from am2z_trio.engine.claim import Claim
 from am2z_trio.engine.processors.registry import Definition
 from am2z_trio.engine.sessions.hosted import HostedSession
@@ -21,12 +21,12 @@ sessions."""
 
 
 class Worker:
-    """A task of its session's nursery: its first slot, and the parent of as many more as it needs."""
+    """Its slots, tasks of its session's nursery: a first one, and as many more as it needs."""
 
     __slots__ = (
         "_early",
+        "_has_begun",
         "_is_over",
-        "_nursery",
         "_on_over",
         "_over",
         "_services",
@@ -77,30 +77,23 @@ class Worker:
         self._services = services
         self._source = source
         self._on_over = on_over
-        self._nursery: Nursery | None = None
+        self._has_begun = False
         self.first = Slot(services, source, self, None)
         self._early: tuple[Slot, ...] = ()
         self._is_over = False
         self._over: Event | None = None
 
     async def run(self) -> None:
-        """Own the slots until it is closed and the last job has ended, or until it is cancelled."""
+        """Be the first slot, until it is closed and the last job has ended, or until it is cancelled."""
+        self._has_begun = True
         try:
-            async with self._services.host.open_nursery() as self._nursery:
-                try:
-                    for slot in self._early:
-                        self._start(slot)
-                    self._early = ()
-                    self._perhaps_end()
-                    await self.first.run()
-                finally:
-                    # From now on the nursery takes no more slots.
-                    self.closed = True
+            for slot in self._early:
+                self._start(slot)
+            self._early = ()
+            await self.first.run()
         finally:
-            self._is_over = True
-            self._on_over(self)
-            if self._over is not None:
-                self._over.set()
+            # Whoever has ended it ends the others, too.
+            self.closed = True
 
     def give(self, claim: Claim) -> None:
         """Run the job: in a slot that has none, or in one more. Not when `closed`."""
@@ -112,20 +105,19 @@ class Worker:
             slot = self.idle.pop()
             slot.claim, slot.is_given = claim, True
             slot.spot.wake()
-        elif self._nursery is None and self.first.claim is None:
+        elif not self._has_begun and self.first.claim is None:
             self.first.claim, self.first.is_given = claim, True
         else:
             self.slots += 1
             slot = Slot(self._services, self._source, self, claim)
-            if self._nursery is None:
-                self._early += (slot,)
-            else:
+            if self._has_begun:
                 self._start(slot)
+            else:
+                self._early += (slot,)
 
     def _start(self, slot: Slot) -> None:
-        assert self._nursery is not None
         self.more[slot] = None
-        self._nursery.start_soon(slot.run, name=f"{self.queue} slot")
+        self.session.start_soon(slot.run, name=f"{self.queue} slot")
 
     def close(self) -> None:
         """Take no more jobs; end when those that run have."""
@@ -133,8 +125,15 @@ class Worker:
         self._perhaps_end()
 
     def _perhaps_end(self) -> None:
-        if self.closed and not self.running and self._nursery is not None:
-            self._nursery.cancel_scope.cancel()
+        if self.is_done:
+            for slot in self.idle:
+                slot.spot.wake()
+            self.idle.clear()
+
+    @property
+    def is_done(self) -> bool:
+        """It is closed, and its last job has ended: its slots end."""
+        return self.closed and not self.running
 
     def count(self, answer: SettleAnswer) -> None:
         """A job of it has been settled."""
@@ -167,3 +166,9 @@ class Worker:
         """The slot's task ends."""
         self.slots -= 1
         self.more.pop(slot, None)
+        if not self.slots:
+            self._is_over = True
+            self.session.forget(self)
+            self._on_over(self)
+            if self._over is not None:
+                self._over.set()
