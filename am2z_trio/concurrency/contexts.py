@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import decimal
 import types
-from collections.abc import Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, Final, TypeVar
 
@@ -44,8 +44,11 @@ class OwnContext:
 
 
 @types.coroutine
-def in_context(context: Context, coroutine: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
-    """Await the coroutine with every step of it in that context.
+def in_context(
+    context: Context, coroutine: Coroutine[Any, Any, T], on_wait: Callable[[], None] | None = None
+) -> Generator[Any, Any, T]:
+    """Await the coroutine with every step of it in that context. `on_wait()` is called when it waits for the
+    first time, if it does.
 
     A task of its own would do the same at many times the cost, and the task's own context can only be
     exchanged between two steps.
@@ -53,6 +56,8 @@ def in_context(context: Context, coroutine: Coroutine[Any, Any, T]) -> Generator
     run, send = context.run, coroutine.send
     try:
         waits_for = run(send, None)
+        if on_wait is not None:
+            on_wait()
         while True:
             try:
                 answer = yield waits_for

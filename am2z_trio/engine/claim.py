@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from typing import Final, Literal, Protocol
@@ -50,6 +50,11 @@ class Holder(Protocol):
     @property
     def stops_when_cut_off(self) -> bool:
         """Whether its jobs must not go on while others may be given them."""
+        ...
+
+    @property
+    def on_wait(self) -> Callable[[], None]:
+        """To be called when the code of a job waits for the first time: others may begin."""
         ...
 
     def away(self, claim: Claim, uncalled: str = "") -> AbstractAsyncContextManager[None]:

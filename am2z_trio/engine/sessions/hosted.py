@@ -114,8 +114,8 @@ class HostedSession:
     # --- its workers --------------------------------------------------------------------------
 
     def add(self, worker: SessionWorker) -> None:
-        """Run a worker: the one that the session begins with in the session's own task, any other in one more.
-        Not when `closed`."""
+        """Run a worker: the one that the session begins with in the session's own task, any other in one of
+        its own. Not when `closed`."""
         self.workers[worker.queue] = worker
         if self._nursery is None:
             self._early += (worker,)

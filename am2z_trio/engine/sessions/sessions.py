@@ -70,8 +70,10 @@ class Sessions:
 
     def is_stopping(self, id: str) -> bool:
         """Whether no job of it may begin here."""
+        if self._stopping and id in self._stopping:
+            return True
         session = self._by_id.get(id)
-        return id in self._stopping or (session is not None and session.cancel_scope.cancel_called)
+        return session is not None and session.cancel_scope.cancel_called
 
     @contextmanager
     def stopping(self, id: str) -> Iterator[None]:

@@ -25,8 +25,9 @@ from .slots import Owner
 from .worker import Worker
 
 GIVEN_AT_ONCE: Final = 2
-"""Jobs of one worker that are given to slots ahead of their turn. Each that begins has the next one given:
-all the slots that are needed start soon, and work that is done within one step starts no more than these."""
+"""Jobs of one worker that are given to slots ahead of their turn where one of it waits. Each that comes to
+wait has more given: all the slots that are needed start soon, and work that is done within one step starts
+none but the first."""
 
 STRANDED: Final = 0.5
 """Seconds a job may lie in the buffer while every slot is busy before it goes back to its queue."""
@@ -120,17 +121,22 @@ class Delivery:
 
     # --- a job's way --------------------------------------------------------------------------
 
-    def deliver(self) -> None:
-        """Give what has a place to the workers, to each a few ahead of their turn."""
+    def deliver(self, ahead: int = 1) -> None:
+        """Give what has a place to the workers, to each so many `ahead` of their turn."""
         buffer, workers = self.buffer, self._workers
         while buffer:
             worker = workers.get(buffer[0].grant.spec.session)
-            if worker is not None and worker.given >= GIVEN_AT_ONCE:
+            if worker is not None and worker.given >= ahead:
                 return
             claim = self._take()
             if claim is None:
                 return
             self._give(claim)
+
+    def on_wait(self) -> None:
+        """The code of a job waits for the first time: others may begin."""
+        if self.buffer:
+            self.deliver(GIVEN_AT_ONCE)
 
     def _give(self, claim: Claim) -> None:
         session = claim.grant.spec.session
@@ -195,33 +201,32 @@ class Delivery:
         else:
             self.ended(claim, released(claim))
 
-    def begins(self, claim: Claim) -> Definition | None:
-        """A job that was given to a slot gets its turn: how it is run. `None` if it is not, and has ended."""
+    def begins(self, claim: Claim, *, at_once: bool) -> Definition | None:
+        """A job that a slot has gets its turn: how it is run. `None` if it is not, and has ended. `at_once`:
+        nobody else has run since it was taken."""
         services, session, definition = self._services, claim.grant.spec.session, self._registration.current
+        sessions = services.sessions
         if (
             definition is None
             or claim.stop is not None
-            or (session and (services.sessions.closed or services.sessions.is_stopping(session)))
+            or (session and not at_once and (sessions.closed or sessions.is_stopping(session)))
             or (not definition.processor.in_loop and services.executor.sites.of(definition.processor).is_full)
         ):
             self._turn_away(claim)
-            definition = None
-        else:
-            grant, figures = claim.grant, self.figures
-            spec = grant.spec
-            claim.started = started = time.time()
-            figures.started += 1
-            if grant.deliveries == 1 and not spec.parent:
-                if self._beginning != (beginning := spec.id[:MADE_ALIKE]):
-                    made, self._beginning = made_at(spec.id), beginning
-                    self._made = None if made is None else made / 1000
-                if self._made is not None:
-                    # Of two clocks.
-                    waits, waited = figures.waits, started - self._made if started > self._made else 0.0
-                    waits.counts[bisect_left(BOUNDS, waited)] += 1
-                    waits.total += waited
-        if self.buffer:
-            self.deliver()
+            return None
+        grant, figures = claim.grant, self.figures
+        spec = grant.spec
+        claim.started = started = time.time()
+        figures.started += 1
+        if grant.deliveries == 1 and not spec.parent:
+            if self._beginning != (beginning := spec.id[:MADE_ALIKE]):
+                made, self._beginning = made_at(spec.id), beginning
+                self._made = None if made is None else made / 1000
+            if self._made is not None:
+                # Of two clocks.
+                waits, waited = figures.waits, started - self._made if started > self._made else 0.0
+                waits.counts[bisect_left(BOUNDS, waited)] += 1
+                waits.total += waited
         return definition
 
     def ended(self, claim: Claim, settlement: Settlement | None) -> None:

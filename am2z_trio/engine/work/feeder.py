@@ -66,6 +66,7 @@ class Feeder:
         self.queue = definition.queue
         self.processor = definition.processor.name
         self.delivery = Delivery(services, definition, registration, self._on_change)
+        self.on_wait = self.delivery.on_wait
         self.newer = NewerJobs(services.host, self.queue)
         self.refusal = ""
         """Why the store refuses claims now; empty if it grants them."""

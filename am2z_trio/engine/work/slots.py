@@ -21,8 +21,9 @@ SLICE: Final = 0.001
 class Source(Protocol):
     """Where a slot's jobs come from, and what hears how they end."""
 
-    def begins(self, claim: Claim) -> Definition | None:
-        """A job that was given to a slot gets its turn: how it is run. `None` if it is not, and has ended."""
+    def begins(self, claim: Claim, *, at_once: bool) -> Definition | None:
+        """A job that a slot has gets its turn: how it is run. `None` if it is not, and has ended. `at_once`:
+        nobody else has run since the slot was given it."""
         ...
 
     def ended(self, claim: Claim, settlement: Settlement | None) -> None:
@@ -57,11 +58,6 @@ class Owner(Protocol):
     @property
     def first(self) -> Slot:
         """The one that always is."""
-        ...
-
-    @property
-    def is_done(self) -> bool:
-        """It takes no more, and has none: its slots end."""
         ...
 
     def rests(self) -> None:
@@ -128,20 +124,23 @@ class Slot:
         services, source, owner, spot = self._services, self._source, self._owner, self.spot
         host, now = services.host, services.host.now
         shares, run_plain = host.sees_scopes, services.executor.run_plain
-        turn_ends = now() + SLICE
+        turn_ends, at_once = now() + SLICE, False
         while True:
             claim = self.claim
             if claim is None:
-                if owner.is_done or (len(owner.idle) >= owner.most_idle and owner.first is not self):
+                if (owner.closed and not owner.running) or (
+                    len(owner.idle) >= owner.most_idle and owner.first is not self
+                ):
                     return False
                 owner.idle.append(self)
                 await spot.park()
-                turn_ends = now() + SLICE
+                turn_ends, at_once = now() + SLICE, False
                 continue
             if self.is_given:
                 self.is_given = False
                 owner.given -= 1
-            definition = source.begins(claim)
+            definition = source.begins(claim, at_once=at_once)
+            at_once = True
             if definition is None:
                 self.claim = source.next_for(owner)
                 continue
@@ -160,7 +159,7 @@ class Slot:
                 # Where jobs keep the loop to themselves, each that ends is a sign of life.
                 services.store.beat()
                 await host.checkpoint()
-                turn_ends = now() + SLICE
+                turn_ends, at_once = now() + SLICE, False
 
     def _runs(self) -> bool:
         """Whether the job in hand is a plain one under the slot's scope that has not told how it ends."""

@@ -125,15 +125,11 @@ class Worker:
         self._perhaps_end()
 
     def _perhaps_end(self) -> None:
-        if self.is_done:
+        if self.closed and not self.running:
+            # Those that have none to run look at that, and end.
             for slot in self.idle:
                 slot.spot.wake()
             self.idle.clear()
-
-    @property
-    def is_done(self) -> bool:
-        """It is closed, and its last job has ended: its slots end."""
-        return self.closed and not self.running
 
     def count(self, answer: SettleAnswer) -> None:
         """A job of it has been settled."""
