@@ -11,6 +11,7 @@ Beside them stands what is made of them and knows no job:
 * `groups`, `contexts`, `stack` - what an error in a group means, whose context a call runs in, deep calls
 * `keyed_lock`, `capacity` - one task per name at a time; so many at a time
 * `batching` - what gathers while a call is under way goes with the next
+* `pauses` - waits between rounds, which stand still while nothing is to do
 * `told` - answers for which no task waits
 
 What costs the same through AnyIO on both hosts (signals, processes, files) is used from

@@ -10,7 +10,6 @@ from difflib import get_close_matches
 from functools import cache
 from importlib import import_module, resources
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from am2z_trio.model.checks import require, require_text
 from am2z_trio.model.limits import MAX_NAME_BYTES
@@ -107,6 +106,8 @@ def zone(name: str) -> Zone:
         rule = "must be a time zone such as 'Europe/Berlin'"
         close = get_close_matches(name, known, n=1)
         require(False, "Cron.tz", name, f"{rule}; did you mean {close[0]!r}?" if close else rule)
+    from zoneinfo import ZoneInfo
+
     with resources.files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as file:
         return Zone(name, ZoneInfo.from_file(file, name))
 

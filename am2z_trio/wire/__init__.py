@@ -15,7 +15,7 @@ and the reply is dropped. What subscribes is a client of its own: Redis closes a
 has grown beyond a limit, and replies count, too.
 
 * `stream` - TCP, TLS, Unix socket, on either host; `sockets` - how they are connected;
-  `host_streams` - how each host moves the bytes
+  `host_streams`, `asyncio_stream` - how each host moves the bytes
 * `resp` - pack, parse, and what an error reply means
 * `scripts`, `programs` - scripts and libraries of functions, and what a server has been taught of them
 * `request` - a command on its way; `connection` - one connection, from greeting to loss

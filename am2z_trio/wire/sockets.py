@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from itertools import chain, zip_longest
 from typing import Any, Final, NamedTuple
@@ -86,6 +85,8 @@ async def _addresses(name: str, port: int) -> list[_Address]:
 
 async def _try(address: _Address, race: _Race, over: Spot, nursery: Nursery) -> None:
     """Connect, and end all other tries; or tell of the failure."""
+    import asyncio
+
     connection = None
     try:
         connection = socket.socket(address.family, socket.SOCK_STREAM)

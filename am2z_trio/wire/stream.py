@@ -6,7 +6,6 @@ goes wrong later is an `OSError`.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import ssl
 from typing import Any, Protocol, cast
@@ -18,7 +17,7 @@ from am2z_trio.concurrency import Host
 from am2z_trio.model.errors import ConfigurationError, NetworkError
 from am2z_trio.model.redis_options import RedisOptions
 
-from .host_streams import AnyioStream, AsyncioStream, TrioSocketStream, TrioStream
+from .host_streams import AnyioStream, TrioSocketStream, TrioStream
 from .sockets import connect_tcp, connect_unix
 
 
@@ -165,6 +164,11 @@ async def _open_asyncio(host: Host, options: RedisOptions, context: ssl.SSLConte
 
 
 async def _open_plain(host: Host, options: RedisOptions) -> ByteStream:
+    # Here: on Trio asyncio is not loaded.
+    import asyncio
+
+    from .asyncio_stream import AsyncioStream
+
     loop = asyncio.get_running_loop()
     path = options.path
     connection = await (connect_unix(host, path) if path else connect_tcp(host, options.host, options.port))

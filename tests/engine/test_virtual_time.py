@@ -28,10 +28,13 @@ from am2z_trio import (
 )
 from am2z_trio.concurrency import current_host
 from am2z_trio.engine.node import access
-from am2z_trio.model.errors import AM2ZError
+from am2z_trio.model.errors import AM2ZError, NetworkError
 from am2z_trio.model.records import QueueInfo, RenewAnswer, TickAnswer
+from am2z_trio.model.records.samples import QueueFigures
+from am2z_trio.model.version import VERSION
 from am2z_trio.store.memory.nodes import Nodes
 from am2z_trio.store.memory.queues import Queues
+from am2z_trio.store.memory.samples import NodeSamples
 from am2z_trio.store.memory.server import MemoryServer
 from am2z_trio.store.memory.store import MemoryStore
 
@@ -253,6 +256,72 @@ async def test_in_memory_a_processor_that_was_taken_away_is_known_no_more(autoju
             assert isinstance(result.error, ProcessorNotFoundError)
         runtime.register(plain)
         assert (await runtime.execute(plain, 2)).unwrap() == 2
+
+
+class Effort(trio.abc.Instrument):
+    """What some time has cost: turns of tasks, and times at which the clock has stopped."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self.times = set[float]()
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.turns += 1
+        self.times.add(trio.current_time())
+
+
+async def test_a_run_a_minute_costs_no_more_than_itself(autojump_clock):
+    runs: list[int] = []
+
+    @processor
+    async def sweep(n: int) -> int:
+        runs.append(n)
+        return n
+
+    async with LocalRuntime() as runtime:
+        runtime.register(sweep)
+        await runtime.schedules.upsert("minutely", sweep, Every(60), state=1)
+        await trio.sleep(600)
+        runs.clear()
+        effort = Effort()
+        trio.lowlevel.add_instrument(effort)
+        await trio.sleep(3600)
+        trio.lowlevel.remove_instrument(effort)
+        assert len(runs) == 60
+        # Each run, and one beat after it; ten more turns for what comes once an hour.
+        assert len(effort.times) <= 2 * 60 + 5
+        assert effort.turns <= 16 * 60 + 10
+        # It is still known, though it has said nothing for most of the time.
+        (node,) = await runtime.control.nodes()
+        assert node.version == VERSION
+
+
+async def test_what_was_counted_is_told_before_a_node_rests_and_again_if_it_was_refused(
+    autojump_clock, monkeypatch
+):
+    told: list[float] = []
+    real = NodeSamples.flush
+
+    async def flush(self: NodeSamples, seq: int, figures: list[QueueFigures]) -> None:
+        told.append(trio.current_time())
+        if len(told) < 3:
+            raise NetworkError("the store is away")
+        await real(self, seq, figures)
+
+    monkeypatch.setattr(NodeSamples, "flush", flush)
+
+    @processor
+    async def plain(n: int) -> int:
+        return n
+
+    async with LocalRuntime() as runtime:
+        runtime.register(plain)
+        await trio.sleep(100)
+        assert told == []
+        start = trio.current_time()
+        await runtime.execute(plain, 1)
+        await trio.sleep(3600)
+        assert [round(at - start) for at in told] == [1, 11, 21]
 
 
 def _on(server: MemoryServer) -> LocalRuntime:

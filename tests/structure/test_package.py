@@ -6,12 +6,13 @@ import tomllib
 from pathlib import Path
 
 import am2z_trio
-from tests.structure.package import loaded_at_first
+from tests.structure.package import OWN_AT_FIRST, loaded_at_first, own_at_first
 
 
 def test_to_import_it_loads_nothing_that_takes_its_time() -> None:
-    """Redis-py, and what extras bring: what needs them loads them."""
+    """Redis-py, the other host, and what extras bring: what needs them loads them."""
     assert loaded_at_first() == []
+    assert own_at_first() <= OWN_AT_FIRST
 
 
 def test_the_version_is_that_of_the_changelog() -> None:

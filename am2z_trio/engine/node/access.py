@@ -6,11 +6,12 @@ not to wait for that: nobody may ever claim the job, or settle it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from math import inf
 from typing import Final
 
 from am2z_trio.concurrency import Host
+from am2z_trio.concurrency.pauses import Pauses
 from am2z_trio.engine.submission.in_flight import InFlight
 from am2z_trio.model.errors import AM2ZError, AuthenticationError
 from am2z_trio.model.logs import Log
@@ -60,14 +61,14 @@ class Access:
         self._is_owed = False
         """Whether something was refused before that."""
         self.lost: AM2ZError | None = None
-        self.awake: Callable[[], Awaitable[None]] = host.checkpoint
-        """Waits for as long as the node rests."""
+        self.pauses = Pauses(host)
+        """The node's."""
 
     async def run(self) -> None:
         """Look after who waits, until cancelled."""
         while True:
-            await self._host.sleep(LOOK_EVERY if self.lost is None else min(LOOK_EVERY, PATIENCE))
-            await self.awake()
+            with self.pauses.of(LOOK_EVERY if self.lost is None else min(LOOK_EVERY, PATIENCE)):
+                await self._host.sleep(inf)
             if self.lost is not None or self._is_owed or len(self._in_flight) or self._suspected():
                 await self._look()
 

@@ -36,18 +36,20 @@ class Fence:
         self._asked_at = inf
         self._cut_at = inf
         self._is_down = False
-        self._bell = host.spot()
+        self._scope = host.cancel_scope()
+        """Ends the wait for the next time at which there may be something to stop."""
 
     @contextmanager
     def asking(self) -> Iterator[None]:
         """While the block runs, a request for the lease is under way."""
         self._asked_at = self._host.now()
-        self._bell.wake()
+        self._wait_anew()
         try:
             yield
         finally:
             self._asked_at = inf
             self._is_down = False
+            self._wait_anew()
 
     def cut_off(self) -> None:
         """The connection was closed, and the store sees that.
@@ -55,12 +57,17 @@ class Fence:
         So may each new one be that is taken meanwhile; the store misses this node from the first on.
         """
         self._cut_at = min(self._cut_at, self._host.now())
-        self._bell.wake()
+        self._wait_anew()
 
     def back(self) -> None:
         """The connection stands again."""
         self._cut_at = inf
         self._is_down = False
+        self._wait_anew()
+
+    def _wait_anew(self) -> None:
+        # The task itself is not woken: it is so with every beat.
+        self._scope.deadline = self._due()
 
     def _due(self) -> float:
         if self._is_down:
@@ -69,9 +76,11 @@ class Fence:
         return min(unanswered, self._cut_at + SELF_FENCE * self._grace)
 
     async def run(self) -> None:
+        never = self._host.event()
         while True:
-            with self._host.cancel_scope(deadline=self._due()):
-                await self._bell.park()
+            self._scope = scope = self._host.cancel_scope(deadline=self._due())
+            with scope:
+                await never.wait()
             if self._host.now() >= self._due():
                 self._is_down = True
                 if given_up := self._claims.give_up("this node cannot reach the store"):

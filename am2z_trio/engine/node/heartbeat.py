@@ -10,6 +10,7 @@ from math import inf
 from typing import Final
 
 from am2z_trio.concurrency import Host
+from am2z_trio.concurrency.pauses import Pauses
 from am2z_trio.engine.execution.failures import log_failure
 from am2z_trio.engine.execution.threads import Threads
 from am2z_trio.engine.processors.registry import Registry
@@ -78,8 +79,9 @@ class Heartbeat:
         """Seconds until the next beat, as the store has said."""
         self._rest = 0.0
         """Seconds until the next beat, where nothing needs one sooner."""
-        self._awake = host.event()
-        self._awake.set()
+        self._until_next = host.cancel_scope()
+        self.pauses = Pauses(host)
+        """Those of the chores, which stand still while this node rests: there is nothing to look after."""
         self._look_for_dead_at = self._chores_at = -inf
         self._look_bell = host.spot()
         self.on_schedule: Callable[[float | None], None] = _to_nobody
@@ -138,10 +140,6 @@ class Heartbeat:
         finally:
             self._over.set()
 
-    async def awake(self) -> None:
-        """Wait until the node does not rest: while it does, there is nothing to look after."""
-        await self._awake.wait()
-
     async def end(self) -> None:
         """Beat no more: what joined after the node has left would leave a lease behind."""
         self._scope.cancel()
@@ -150,7 +148,8 @@ class Heartbeat:
     async def _beat_forever(self) -> None:
         host = self._host
         while True:
-            with host.cancel_scope(deadline=host.now() + self._pause()):
+            self._until_next = until_next = host.cancel_scope(deadline=host.now() + self._pause())
+            with until_next:
                 await self._bell.park()
             failed, reached = False, True
             try:
@@ -167,10 +166,10 @@ class Heartbeat:
                     logger.warning("looking for stops failed: %s", error)
                     failed = True
             self._rest = 0.0 if failed or not reached else self._may_rest()
-            if not self._rest:
-                self._awake.set()
-            elif self._awake.is_set():
-                self._awake = host.event()
+            if self._rest:
+                self.pauses.stand_still()
+            else:
+                self.pauses.go_on()
             self.on_beat(self._rest)
             if failed:
                 await host.sleep(BEAT)
@@ -189,9 +188,18 @@ class Heartbeat:
         in a moment."""
         claims = self._claims
         busy = claims.on_hold or claims.has_strays or self._stray_wakes or self._threads.left_behind
-        rest = 0.0 if busy else min(self.may_rest_for(), self._store.rest(self.hurry))
+        rest = 0.0 if busy else self._store.rest(self._end_rest)
+        if rest:
+            rest = min(rest, self.may_rest_for())
         self.lease.prolonged = rest
         return rest
+
+    def _end_rest(self) -> None:
+        """Something is done again: the next beat comes as after any other."""
+        if self._rest:
+            self._rest = 0.0
+            self.pauses.go_on()
+            self._until_next.deadline = self._host.now() + self._pause()
 
     async def _beat(self) -> bool:
         """Keep the lease and look after what this node holds; returns whether the store has answered."""

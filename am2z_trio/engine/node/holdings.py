@@ -58,7 +58,8 @@ class Holdings:
                 await self._ask(claims.all())
                 # Such a claim is a stray where it stands or is given back; else its stall is taken back.
                 given_up = claims.given_up()
-                await self._store.reconcile(given_up)
+                if given_up:
+                    await self._store.reconcile(given_up)
                 claims.forget_given_up(len(given_up))
                 if claims.note_holdings(await self._store.holdings()):
                     await self._hear()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import platform
 import socket
 import time
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from typing import Final
 
@@ -33,10 +31,19 @@ GATHER: Final = 0.05
 @cache
 def own_version() -> str:
     """Of this package; empty where it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("am2z-trio")
     except PackageNotFoundError:
         return ""
+
+
+@cache
+def _python() -> str:
+    import platform
+
+    return platform.python_version()
 
 
 class Introduction:
@@ -44,6 +51,7 @@ class Introduction:
 
     def __init__(self, inside: Inside, draining: Draining) -> None:
         self._inside = inside
+        self._pauses = inside.node.heartbeat.pauses
         self._draining = draining
         self._started = int(time.time() * 1000)
         self._bell = inside.host.spot()
@@ -61,7 +69,7 @@ class Introduction:
                 await self._inside.store.control.introduce(self.info())
             except AM2ZError as error:
                 logger.debug("this node could not say who it is: %s", error)
-            with host.cancel_scope(deadline=host.now() + EVERY):
+            with self._pauses.of(EVERY):
                 await self._bell.park()
                 await host.sleep(GATHER)
 
@@ -73,7 +81,7 @@ class Introduction:
             host=socket.gethostname(),
             pid=os.getpid(),
             version=own_version(),
-            python=platform.python_version(),
+            python=_python(),
             library=inside.host.name,
             started=self._started,
             max_running=inside.options.max_running,

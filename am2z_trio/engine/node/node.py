@@ -134,7 +134,7 @@ class Node:
         self.access = Access(
             host, store, self.in_flight, suspected=self._is_refused, on_back=self.inbox.look_anew
         )
-        self.access.awake = self.in_flight.looking.awake = self.heartbeat.awake
+        self.access.pauses = self.in_flight.looking.pauses = self.heartbeat.pauses
         self._services, self._grace = host.cancel_scope(shield=True), host.cancel_scope()
         self._serving, self._stopped, self._sessions_over = host.event(), host.event(), host.event()
         self._sessions_over.set()

@@ -50,6 +50,7 @@ class Sampling:
         self._fleet = fleet
         self._figures = fleet.figures
         self._lease = heartbeat.lease
+        self._hurry = heartbeat.hurry
         self._why_not = why_not
         self._seq = 0
         self._under_way: list[QueueFigures] = []
@@ -64,9 +65,13 @@ class Sampling:
         heartbeat.on_beat, heartbeat.may_rest_for = self._on_beat, self._may_rest_for
 
     def _may_rest_for(self) -> float:
-        """Seconds until there is something to tell."""
-        owes = self._under_way or any(map(self._has_moved, self._figures.all()))
-        return max(0.0, self._due - self._host.now()) if owes else inf
+        """Seconds until there is something to tell. What there is now is told first, where it can be."""
+        if self._refusal or self._under_way:
+            return max(0.0, self._due - self._host.now())
+        if any(map(self._has_moved, self._figures.all())):
+            self._due = self._host.now() + SLOT
+            self._bell.wake()
+        return inf
 
     def _has_moved(self, one: ProcessorFigures) -> bool:
         return self._moved.get(one.processor) != one.moved and one.processor != OTHERS
@@ -99,6 +104,9 @@ class Sampling:
         while True:
             await self._bell.park()
             await self.flush()
+            if self._refusal:
+                # It may be resting, and is needed to try again.
+                self._hurry()
 
     async def end(self) -> None:
         """Tell what is left, and no more."""

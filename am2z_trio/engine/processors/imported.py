@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import runpy
 import sys
 from functools import partial
 from pathlib import Path
@@ -84,6 +83,8 @@ def found_at(place: Place, name: str) -> Processor[Any]:
 def _main(file: str) -> ModuleType:
     module = sys.modules.get(MAIN)
     if module is None:
+        import runpy
+
         module = ModuleType(MAIN)
         module.__file__ = file
         # Before it is run: what it defines looks itself up there.

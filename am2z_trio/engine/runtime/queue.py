@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
 from typing import Unpack, cast
 
-from am2z_trio.embedded.server import open_embedded_server
 from am2z_trio.model.arguments import exact_arguments
 from am2z_trio.model.checks import require
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.model.runtime_options import RuntimeKeywords, RuntimeOptions
 from am2z_trio.store.ports import Store
-from am2z_trio.store.redis.store import RedisStore
 
 from .runtime import Runtime
 
@@ -50,6 +49,9 @@ class QueueRuntime(Runtime):
             "must be a URL or RedisOptions",
         )
         self._embedded = embedded
+        # What is not there without Redis is loaded with the first such runtime; not later, in the event loop.
+        import_module("am2z_trio.embedded.server")
+        import_module("am2z_trio.store.redis.store")
 
     def client(self) -> QueueRuntime:
         """Another runtime of the same Redis, options and processors, which serves none of them: to submit, or
@@ -75,6 +77,9 @@ class QueueRuntime(Runtime):
 
     @asynccontextmanager
     async def _open_store(self, node: str) -> AsyncIterator[Store]:
+        from am2z_trio.embedded.server import open_embedded_server
+        from am2z_trio.store.redis.store import RedisStore
+
         async with AsyncExitStack() as stack:
             where, death = self._redis, None
             if self._embedded:

@@ -15,6 +15,7 @@ from math import inf
 from typing import Final
 
 from am2z_trio.concurrency import Host
+from am2z_trio.concurrency.pauses import Pauses
 from am2z_trio.model.errors import AM2ZError, UnknownOutcomeError
 from am2z_trio.model.logs import Log
 from am2z_trio.model.records import Enqueue
@@ -64,8 +65,8 @@ class Looking:
         self._reader = host.spot()
         self._looker = host.spot()
         self._missed_before = -inf
-        self.awake: Callable[[], Awaitable[None]] = host.checkpoint
-        """Waits for as long as the node rests."""
+        self.pauses = Pauses(host)
+        """The node's."""
 
     def read_soon(self, job: str) -> None:
         """The job has ended, and how is not known here."""
@@ -95,16 +96,21 @@ class Looking:
     async def look_forever(self) -> None:
         """Read the records of jobs that were not heard of for a while: some at a time, since outcomes come by
         themselves; after a reconnect all, since some may have been missed."""
-        host = self._host
+        host, more = self._host, False
         while True:
-            with host.cancel_scope(deadline=host.now() + LOOK_EVERY):
+            # While the node rests, one round is made for those who wait already, and further ones if it asks
+            # for them.
+            in_time = host.cancel_scope(deadline=host.now() + LOOK_EVERY)
+            with in_time if more else self.pauses.of(LOOK_EVERY, self._is_waited_for):
                 await self._looker.park()
             try:
-                if not await self._look():
-                    await self.awake()
+                more = await self._look()
             except AM2ZError as error:
                 logger.warning("callers' jobs are looked at again soon: %s", error)
                 await host.sleep(READ_AGAIN_AFTER)
+
+    def _is_waited_for(self) -> bool:
+        return len(self._waiters) > 0
 
     async def _look(self) -> bool:
         missed_before, late = self._missed_before, self._host.now() - LOOK_AFTER

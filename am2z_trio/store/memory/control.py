@@ -28,6 +28,11 @@ class Introductions:
         self._said[node] = info, now + INTRODUCED_FOR * 1000
         return True
 
+    def prolong(self, node: str, until: float) -> None:
+        """The node says it again so much later."""
+        if node in self._said:
+            self._said[node] = self._said[node][0], until + INTRODUCED_FOR * 1000
+
     def nodes(self, now: float) -> Sequence[NodeStanding]:
         self._forget(now)
         return [

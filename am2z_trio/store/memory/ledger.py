@@ -45,7 +45,7 @@ class Ledger:
         """By queue and session: entries of jobs that wait no more since the last `deliver`."""
         self._arrivals = itertools.count(1)
         self.quiet = False
-        """Nothing was done since a node has asked whether it may rest."""
+        """Nothing was done since a node has renewed its lease."""
         self.wake_resting: Callable[[], object] | None = None
         """Of the node that rests."""
 

@@ -66,6 +66,7 @@ class Nodes:
 
     def renew(self, node: str, now: float, look_every: float) -> RenewAnswer:
         leases, every = self._leases, look_every
+        self._ledger.quiet = True
         lost = leases.renew(node, now)
         if lost or not every:
             return RenewAnswer(lost=lost, held=0 if lost else self._count(node))
@@ -79,12 +80,12 @@ class Nodes:
 
     def rest(self, node: str, now: float, wake: Callable[[], object]) -> float:
         ledger = self._ledger
-        was_quiet, ledger.quiet = ledger.quiet, True
-        if not was_quiet or any(name != node for name in self._leases.names()):
+        if not ledger.quiet or any(name != node for name in self._leases.names()):
             return 0.0
         due = min(self._records.next_to_go(), self._states.next_to_expire())
-        seconds = min((due - now) / 1000, REST)
-        if seconds <= LATEST:
+        # What goes may do so as late as with the latest of usual beats, and then with what else is done.
+        seconds = min((due - now) / 1000 + LATEST, REST)
+        if seconds <= 2 * LATEST:
             return 0.0
         ledger.wake_resting = wake
         self._leases.prolong(node, seconds)

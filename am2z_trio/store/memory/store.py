@@ -289,7 +289,11 @@ class MemoryStore:
         return self._server.nodes.renew(self._node, self._now(), look_every)
 
     def rest(self, wake: Callable[[], object]) -> float:
-        return self._server.nodes.rest(self._node, self._now(), wake)
+        now = self._now()
+        seconds = self._server.nodes.rest(self._node, now, wake)
+        if seconds:
+            self._server.introductions.prolong(self._node, now + seconds * 1000)
+        return seconds
 
     async def tick(self, *, reap: bool = True) -> TickAnswer:
         await self._checkpoint()

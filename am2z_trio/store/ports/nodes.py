@@ -36,7 +36,7 @@ class Nodes(Protocol):
     def rest(self, wake: Callable[[], object]) -> float:
         """Seconds for which nothing needs the beats of this node, which has just renewed its lease, and for
         which that is longer: no other node is there, nothing falls due, and nothing was asked of the store
-        since it was asked this last. `wake` is called when that is over sooner. 0: beat as usual, as always
+        since then. `wake` is called when that is over sooner. 0: beat as usual, as always
         where other processes may come.
         """
         ...

@@ -10,11 +10,10 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import msgspec
-from anyio.abc import Process
 
 from am2z_trio.concurrency import Host, TaskStatus
 from am2z_trio.engine.processors.imported import Place
@@ -36,6 +35,10 @@ from .protocol import (
     Stop,
     most_bytes,
 )
+
+if TYPE_CHECKING:
+    # Else it would be loaded with AnyIO's streams and sockets.
+    from anyio.abc import Process
 
 ROOT: Final = str(Path(__file__).parents[4])
 """Where this package is imported from."""
