@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Final
 
 from am2z_trio.concurrency import current_host
+from am2z_trio.engine.schedules.plan import ms_of
 from am2z_trio.model.checks import require, require_count, require_text
 from am2z_trio.model.errors import ConfigurationError
 from am2z_trio.model.limits import MAX_NAME_BYTES
@@ -34,14 +35,21 @@ MOST_NAMED: Final = 5
 class CalendarDesk(ScheduleDesk):
     """What an operator asks of times."""
 
-    async def what_if(self, when: Timing, *, n: int = 10) -> WhatIf:
+    async def what_if(
+        self, when: Timing, *, n: int = 10, start: datetime | None = None, end: datetime | None = None
+    ) -> WhatIf:
         """When something comes that is written so: the next `n` times, a year by its days, and what the
-        settings of the clock in it do."""
+        settings of the clock in it do; of these what is within `start` and `end`, which count themselves."""
         await self._require_view("what_if")
         require(isinstance(when, Cron | Every), "when", when, "must be a Cron or an Every")
         n = require_count("n", n, least=0, most=MOST_NEXT)
+        for name, given in (("start", start), ("end", end)):
+            if given is not None:
+                ms_of(name, given)
         now = datetime.fromtimestamp(self.now() / 1000, UTC)
-        notes = {shift.at: shift.note for shift in when.year(after=now)[:MOST_SHIFTS]}
+        after = now if start is None or start <= now else start - timedelta(milliseconds=1)
+        comes = takewhile(lambda at: end is None or at <= end, when.next(n, after=after) if n else ())
+        notes = {one.at: one.note for one in when.year(after=now) if _is_within(one.at, start, end)}
         clock = zone_of(when.zone)
         today = clock.wall(self.now() // 1000).date()
         return WhatIf(
@@ -49,10 +57,10 @@ class CalendarDesk(ScheduleDesk):
             words=when.explain(),
             zone=when.zone,
             now=now,
-            next=[Coming(at=at, note=notes.get(at, "")) for at in (when.next(n, after=now) if n else ())],
-            shifts=[Coming(at=at, note=note) for at, note in notes.items()],
+            next=[Coming(at=at, note=notes.get(at, "")) for at in comes],
+            shifts=[Coming(at=at, note=note) for at, note in islice(notes.items(), MOST_SHIFTS)],
             first=today,
-            days=list(days_with(when.instants, when.zone, today, MOST_DAYS)),
+            days=list(days_with(partial(_within, when.instants, start, end), when.zone, today, MOST_DAYS)),
         )
 
     async def week_ahead(self, zone: str = "UTC", *, most: int = 200, first: str = "") -> WeekAhead:
@@ -93,17 +101,21 @@ def _instants_of(view: ScheduleView) -> Instants | None:
         timing = read(view.when, view.tz)
     except ConfigurationError:
         return None
-    return partial(_within, timing.instants, view)
+    return partial(_within, timing.instants, view.start, view.end)
 
 
-def _within(instants: Instants, view: ScheduleView, after: float) -> Iterator[int]:
+def _within(instants: Instants, start: datetime | None, end: datetime | None, after: float) -> Iterator[int]:
     """Its times after one, within its start and its end."""
-    if view.start is not None:
-        after = max(after, view.start.timestamp() * 1000 - 1)
-    if view.end is None:
+    if start is not None:
+        after = max(after, start.timestamp() * 1000 - 1)
+    if end is None:
         return instants(after)
-    end = view.end.timestamp() * 1000
-    return takewhile(lambda at: at <= end, instants(after))
+    last = end.timestamp() * 1000
+    return takewhile(lambda at: at <= last, instants(after))
+
+
+def _is_within(at: datetime, start: datetime | None, end: datetime | None) -> bool:
+    return (start is None or start <= at) and (end is None or at <= end)
 
 
 def _from_now(instants: Instants, now: int, after: float) -> Iterator[int]:

@@ -289,7 +289,7 @@ def _served(facts: JobFacts) -> Gate:
         return Gate(name="served", of="worker", state="open", evidence=f"served by {nodes}")
     told = f"no node serves {facts.processor}"
     if queue.seen is not None:
-        told = f"{told} since {span((facts.now - queue.seen) / 1000)}"
+        told = f"no node has served {facts.processor} for {span((facts.now - queue.seen) / 1000)}"
     elif queue.announced:
         told = f"{told}, and none ever has"
     else:

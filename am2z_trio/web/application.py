@@ -36,6 +36,9 @@ LATE: Final = 504
 WAIT: Final = 15.0
 """Seconds after which a page is no longer waited for."""
 
+NAVIGATION: Final = "nav"
+"""The block of the frame that is live on every page that has live ones."""
+
 NOBODY: Final = Principal(name="nobody", role="nobody", permissions=frozenset())
 """Whom a page is shown to that says who may not come in."""
 
@@ -72,7 +75,8 @@ def console(
     `loopback_token()`, `proxy_header()`, `basic()` and `bearer()` are ready made; there is no default, as
     whoever is let in can stop what runs. `hosts`: the names by which it may be asked for, `*.example.com` for
     all below one, `*` where something before it sees to that; by default those of this machine. `redaction`:
-    what is shown of payloads, as `Admin` has it. `where`: what the foot of each page says of where this is.
+    what is shown of payloads, as `Admin` has it. `where`: what the foot of each page says of where this is;
+    by default `runtime.place`.
 
     It keeps no state but that of who looks, and does nothing while nobody does.
     """
@@ -123,6 +127,8 @@ def _served(shared: Console, hub: Hub, route: Route) -> ServedRoute:
                 if isinstance(route, Page) and route.live and is_wanted(request):
                     return _stream(shared, hub, request, route)
                 view = _view(shared, request, route, body)
+                if isinstance(route, Page):
+                    await shared.counts.look(view.admin)
                 response = await route.handler(view)
                 if key is not None:
                     shared.last_known.saw(key, view.known)
@@ -141,6 +147,7 @@ def _stream(shared: Console, hub: Hub, request: Request, page: Page) -> Stream:
 
     async def look() -> Mapping[str, str]:
         view = _view(shared, request, page, b"")
+        await shared.counts.look(view.admin)
         await page.handler(view)
         shared.last_known.saw(key, view.known)
         return {} if view.rendered is None else view.rendered.blocks
@@ -169,9 +176,10 @@ def _judged(error: Exception) -> tuple[State, str]:
 
 def _view(shared: Console, request: Request, route: Route, body: bytes) -> View:
     principal: Principal = request.scope["am2z.principal"]
-    name, live = (route.path, ()) if isinstance(route, Endpoint) else (route.name, getattr(route, "live", ()))
-    face = "api" if isinstance(route, Endpoint) else "web"
-    return View(shared, request, principal, page=name, live=live, body=body, face=face)
+    if isinstance(route, Endpoint):
+        return View(shared, request, principal, page=route.path, body=body, face="api")
+    live = (*route.live, NAVIGATION) if isinstance(route, Page) and route.live else ()
+    return View(shared, request, principal, page=route.name, live=live, body=body)
 
 
 def answered(shared: Console, request: Request, trouble: Trouble) -> Response:

@@ -19,6 +19,8 @@ logger: Final = Log("am2z_trio.web")
 
 FOLDER: Final = Path(__file__).parent / "templates"
 MACROS: Final = "parts/ui.html"
+FRAME: Final = "base.html"
+"""What surrounds every page; its blocks can be shown live, too."""
 NOT_SHOWN: Final = '<p class="note">This part cannot be shown now; the console has logged why.</p>'
 
 _Block = Callable[[Context], Iterator[str]]
@@ -59,6 +61,9 @@ class Templates:
         context = template.new_context(dict(facts))
         taken = dict[str, str]()
         for block in live:
+            if block not in context.blocks:
+                # One of the frame, which is looked for only while the page is rendered.
+                context.blocks[block] = [self._jinja.get_template(FRAME).blocks[block]]
             first = context.blocks[block]
             first[0] = _kept(block, first[0], taken)
         try:

@@ -16,11 +16,13 @@ from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.model.errors import ValidationError
 from am2z_trio.model.limits import KIB, MAX_ANY_ID_BYTES
 from am2z_trio.model.telling import cut
+from am2z_trio.model.version import VERSION
 from am2z_trio.model.views.actions import Answer
 
 from . import messages
 from .addresses import address
 from .answers import AWAY
+from .counts import Counts
 from .live.last_known import Known, LastKnown
 from .navigation import NAVIGATION, section_of
 from .rendering import Rendered, Templates
@@ -40,7 +42,7 @@ class Console:
 
     def __init__(self, runtime: Runtime, *, redaction: Rules | None = None, where: str = "") -> None:
         self.runtime: Final = runtime
-        self.where: Final = where
+        self.where: Final = where or runtime.place
         """Which runtimes' namespace it is, as the foot of each page says."""
         self.redaction: Final = redaction
         self.templates: Final = Templates()
@@ -50,6 +52,8 @@ class Console:
         """The names of those that there are."""
         self.last_known: Final = LastKnown()
         """What they had to show last."""
+        self.counts: Final = Counts()
+        """How many there are of what the navigation leads to."""
 
 
 class View:
@@ -204,10 +208,12 @@ class View:
             "now": now,
             "said": said,
             "navigation": NAVIGATION,
+            "counts": self.console.counts.of(self.principal),
             "section": section_of(self.page),
             "pages": self.console.pages,
             "live": bool(self._live) and (status == 200 or known is not None),
-            "where": self.console.where,
+            # Who may not come in is told nothing of where this is.
+            "where": f"{self.console.where}\nam2z_trio {VERSION}" if self.principal.may else "",
         }
         self.rendered = self.console.templates.render(template, {**shared, **facts}, self._live)
         response = HTMLResponse(self.rendered.html, status)

@@ -55,6 +55,23 @@ async def test_what_something_would_do_is_told_with_what_the_clock_makes_of_it(m
         assert (await desk.what_if(Every(3600, phase=60), n=0)).next == []
 
 
+async def test_what_something_would_do_is_told_within_its_start_and_its_end(make_runtime, monkeypatch):
+    async with make_runtime() as runtime:
+        desk = admin(runtime, "viewer")
+        at(monkeypatch, desk, datetime(2026, 11, 27, 12, 6, tzinfo=UTC))
+        first, last = datetime(2026, 12, 1, 1, 30, tzinfo=UTC), datetime(2027, 4, 1, tzinfo=UTC)
+        nightly = Cron("30 2 * * *", "Europe/Berlin")
+        told = await desk.what_if(nightly, n=2, start=first, end=last)
+        assert [one.at.isoformat()[:10] for one in told.next] == ["2026-12-01", "2026-12-02"]
+        assert [one.at.isoformat()[:10] for one in told.shifts] == ["2027-03-28"]
+        assert (told.days[0].isoformat(), told.days[-1].isoformat()) == ("2026-12-01", "2027-03-31")
+        told = await desk.what_if(nightly, start=first, end=first)
+        assert [one.at for one in told.next] == [first]
+        assert len(told.days) == 1
+        told = await desk.what_if(Every(60), end=datetime(2026, 11, 26, tzinfo=UTC))
+        assert (told.next, told.days) == ([], [])
+
+
 async def test_the_week_ahead_is_of_what_comes_and_is_the_principals(make_runtime, monkeypatch):
     async with make_runtime() as runtime:
         runtime.register(report, hold)

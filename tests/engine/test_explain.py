@@ -194,7 +194,7 @@ async def test_a_job_that_nobody_serves_any_more_says_so(make_runtime: MakeRunti
         runtime.register(double)
         job = await runtime.submit(double, 1, options=JobOptions(delay=0.05))
         runtime.unregister(double)
-        await said(runtime, job.id, "no node serves double since")
+        await said(runtime, job.id, "no node has served double for")
         assert (await runtime.explain(job.id)).blocked_by in ("due", "served")
         runtime.register(double)
         assert (await job.result()).unwrap() == 2

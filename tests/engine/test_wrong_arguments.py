@@ -330,7 +330,7 @@ TABLE: dict[type, dict[str, dict[str, str | None]]] = {
         "schedule_times": {"schedule_id": "id", "n": "count"},
         "last_runs": {"ids": "ids", "limit": "count"},
         "amend_schedule": {**OF_A_SCHEDULE, "rev": "optional count", "terms": None},
-        "what_if": {"when": "when", "n": "count"},
+        "what_if": {"when": "when", "n": "count", "start": "optional time", "end": "optional time"},
         "week_ahead": {"zone": "id", "most": "count", "first": "reason"},
         "preview_cancel": {"job_id": "id"},
         "lost_nodes": {"within": "seconds"},
@@ -381,6 +381,7 @@ WRONG["schedules"] = [5, None, "abc", [5], {"a": 1}]
 WRONG["optional count"] = [value for value in WRONG["count"] if value is not None]
 WRONG["ids"] = [5, None, "alice", [5], [""], [b"x"]]
 WRONG["time"] = [5, None, "2025-01-01", datetime(2025, 1, 1)]
+WRONG["optional time"] = [value for value in WRONG["time"] if value is not None]
 
 INTERNAL = {(Context, "own"), (Context, "call_part"), (Context, "call_each"), (JobState, "commit")}
 """Public by name; called by the engine alone."""

@@ -128,7 +128,7 @@ async def nobody_serves_it(bench: Bench, a: Node) -> Situation:
     a.store.withdraw_nowait(["q"])
     await a.store.enqueue([job()])
     bench.clock.advance(12.0)
-    return Situation("served", "no node serves q since 12.0 s", "start a worker that has q", granted=True)
+    return Situation("served", "no node has served q for 12.0 s", "start a worker that has q", granted=True)
 
 
 async def nobody_has_ever_served_it(bench: Bench, a: Node) -> Situation:

@@ -79,6 +79,13 @@ async def test_what_is_typed_is_told_and_nothing_is_saved(open_site):
         typed = (await viewer.get(at("nightly"), params={"when": "0 9 * * 1-5", "tz": "UTC"})).text
         assert "At 09:00 on Monday through Friday, UTC" in typed
         assert "Changed, and not saved yet." in typed
+        # What comes before its start or after its end is not told.
+        ends = {"start": "2030-06-01T00:00Z", "end": "2030-06-02T12:00Z"}
+        bounded = (await viewer.get(at("nightly"), params=ends)).text
+        assert "Sat 01 Jun 02:30" in bounded
+        assert "Sun 02 Jun 02:30" in bounded
+        assert "Mon 03 Jun" not in bounded
+        assert "does not exist" not in bounded
         for wrong, rule in (
             ({"when": "61 * * * *"}, "minute"),
             ({"when": "every x"}, "must be a length of time"),

@@ -185,7 +185,8 @@ async def test_uvicorn_serves_it_on_asyncio():
 
     async with LocalRuntime() as runtime, anyio.create_task_group() as tasks:
         runtime.register(one)
-        app = Starlette(routes=[Mount("/ops", console(runtime, authenticate=who))])
+        served = console(runtime, authenticate=who)
+        app = Starlette(routes=[Mount("/ops", served)])
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off"))
         server.install_signal_handlers = lambda: None
         tasks.start_soon(server.serve)
@@ -206,4 +207,8 @@ async def test_uvicorn_serves_it_on_asyncio():
                 live = {"Accept": "text/event-stream"}
                 async with browser.stream("GET", "/queues", headers=live) as stream:
                     assert (await anext(stream.aiter_lines())).startswith("id: ")
+                    assert (served.state.hub.streams, served.state.hub.pollers) == (1, 1)
+                # It is told when a browser has gone.
+                while served.state.hub.streams or served.state.hub.pollers:
+                    await anyio.sleep(0.01)
             server.should_exit = True

@@ -115,6 +115,40 @@ def test_jobs_that_wait_for_each_other_are_told_all_the_same():
     assert [one.name for one in lines_of(trees, {}, by="caller")] == ["r", "p", "q", "p"]
 
 
+def test_scopes_without_a_job_are_one_line_unless_they_are_asked_for():
+    rows = [
+        row("node", 0, "a", jobs=1),
+        row("session", 1, "busy", "busy", jobs=1),
+        row("worker", 2, "price", "busy", "price", jobs=1),
+        job("j1", "price", "busy"),
+        row("worker", 2, "charge", "busy", "charge"),
+        row("session", 1, "idle", "idle"),
+        row("worker", 2, "price", "idle", "price"),
+        row("session", 1, "leaves", "leaves", cancel_called=True),
+    ]
+    trees = [NodeTree(node="a", rows=rows), NodeTree(node="b", rows=[row("node", 0, "b")])]
+    told = [(one.level, one.kind, one.name, one.jobs) for one in lines_of(trees, {}, at_rest=False)]
+    assert told == [
+        (1, "node", "a", 1),
+        (2, "session", "busy", 1),
+        (3, "worker", "price", 1),
+        (4, "job", "j1", 0),
+        (2, "session", "leaves", 0),
+        (2, "rest", "a", 3),
+        (1, "node", "b", 0),
+    ]
+    by_session = lines_of(trees, {}, by="session", at_rest=False)
+    assert [(one.level, one.kind, one.name) for one in by_session] == [
+        (1, "session", "busy"),
+        (2, "worker", "price"),
+        (3, "job", "j1"),
+        (1, "session", "leaves"),
+        (1, "rest", ""),
+    ]
+    assert not [one for one in lines_of(trees, {}, by="caller", at_rest=False) if one.kind == "rest"]
+    assert len(lines_of(trees, {})) == len(rows) + 1
+
+
 def test_what_is_folded_is_left_out_with_all_within_it():
     lines = lines_of(TREES, STANDINGS)
     mark = next(one.mark for one in lines if one.key == "node:a")

@@ -90,6 +90,10 @@ class WhenRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     phase: float = 0.0
     n: int = 10
     """Times that are told."""
+    start: datetime | None = None
+    """Those before are left out, and"""
+    end: datetime | None = None
+    """those after."""
 
 
 _SAID_APART: Final = frozenset(
@@ -111,7 +115,7 @@ def terms_of(said: Mapping[str, Any]) -> dict[str, Any]:
 
 def when_of(said: Mapping[str, Any]) -> dict[str, Any]:
     """Those of `Admin.what_if`."""
-    return {"when": _when(said), "n": said["n"]}
+    return {"when": _when(said)} | {name: said[name] for name in ("n", "start", "end")}
 
 
 def _when(said: Mapping[str, Any]) -> Timing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from math import floor, isfinite, log10
 from typing import Final
 
@@ -10,7 +11,8 @@ STEPS: Final = (1.0, 2.0, 5.0, 10.0)
 
 def nice(most: float) -> float:
     """The smallest of 1, 2 and 5 times a power of ten that is not below; 1 for nothing to show."""
-    if not isfinite(most) or most <= 0:
+    # The powers of ten of the very least numbers are none.
+    if not isfinite(most) or most < sys.float_info.min:
         return 1.0
     power = 10.0 ** floor(log10(most))
     # A hair more than what fits is what fits: 0.1 + 0.2 is 0.3.

@@ -63,9 +63,15 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         return health is not None and (bool(health.figures.kept_by) or not health.ready)
 
     @property
+    def slots(self) -> int:
+        """Jobs that it may run at a time; 0 where it serves more processors than are told."""
+        each = self.node.concurrency
+        return self.node.max_running or (sum(each.values()) if len(each) == self.node.served else 0)
+
+    @property
     def share(self) -> float:
-        """How much of what it may run at a time it holds."""
-        return self.node.claims / self.node.max_running if self.node.max_running else 0.0
+        """How much of that it holds."""
+        return self.node.claims / self.slots if self.slots else 0.0
 
 
 async def show_all(view: View) -> Response:

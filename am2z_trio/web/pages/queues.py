@@ -90,10 +90,16 @@ def standing(shown: QueueShown) -> tuple[str, str]:
         return "Its circuit is open: so many of its jobs have failed that none is started for now.", "bad"
     if row.state == "held" and shown.limits.most_active:
         most = shown.limits.most_active
-        return f"It is full: {row.active:,} of {most:,} run on all nodes together, and {waiting}.", "warn"
+        run = f"{min(row.active, most):,} of {most:,} run on all nodes together{_beyond(row.active, most)}"
+        return f"It is full: {run}, and {waiting}.", "warn"
     if row.state == "held":
         return f"{waiting[:1].upper()}{waiting[1:]} since as many run as may.", "warn"
     return "", ""
+
+
+def _beyond(active: int, most: int) -> str:
+    """Those that have begun and take no place: each has called another job, and waits to go on."""
+    return f", {active - most:,} more have called others and wait to go on" if active > most else ""
 
 
 def gauges(shown: QueueShown) -> list[Gauge]:
@@ -101,10 +107,12 @@ def gauges(shown: QueueShown) -> list[Gauge]:
     row, limits = shown.row, shown.limits
     found = list[Gauge]()
     if limits.most_active:
-        found.append(_gauge("All nodes", row.active, limits.most_active))
+        apart = max(0, row.active - limits.most_active)
+        unit = f", {apart:,} wait to go on" if apart else ""
+        found.append(_gauge("All nodes", row.active - apart, limits.most_active, unit))
     else:
         found.append(Gauge(label="All nodes", bar=_empty("no limit"), said="no limit"))
-    found.append(_gauge("Slots that serve it", row.active, row.slots, full="warn"))
+    found.append(_gauge("Slots that serve it", min(row.active, row.slots), row.slots, full="warn"))
     if limits.per_session:
         at_limit = f"{limits.per_session:,} each, {count(shown.blocked, 'session')} at it"
         lanes = max(1, shown.lanes + shown.blocked)

@@ -141,14 +141,16 @@ async def _what_if(
     view: View, texts: Texts, error: AM2ZError | None
 ) -> tuple[WhatIf | None, tuple[str, str] | None]:
     """What is typed, told; or which field is wrong, and by which rule."""
+    bounds: dict[str, datetime | None] = {}
     if error is None:
         try:
-            terms_of(texts)
+            terms = terms_of(texts)
+            bounds = {"start": terms["start"], "end": terms["end"]}
         except (ConfigurationError, ValidationError) as found:
             error = found
     wrong = None if error is None else wrong_of(error)
     try:
-        return await view.admin.what_if(timing_of(texts), n=10), wrong
+        return await view.admin.what_if(timing_of(texts), n=10, **bounds), wrong
     except (ConfigurationError, ValidationError) as found:
         return None, wrong or wrong_of(found)
 

@@ -121,7 +121,7 @@ async def show(view: View) -> Response:
     """The tree, and what is chosen of it."""
     asked = parse(view.query("q"))
     by, chosen = view.choice("by", BYS, "node"), view.query("at", most=MOST_KEY)
-    folded = set(view.query("fold").split(","))
+    folded, at_rest = set(view.query("fold").split(",")), view.query("rest") != ""
     node = view.query("node", most=96) or asked.exact("node")
     offset = view.number("offset", 0, most=10_000_000)
     standings = {one.id: one for one in await view.admin.nodes()}
@@ -134,7 +134,7 @@ async def show(view: View) -> Response:
     )
     trees = [one for one in found.nodes if node is None or one.node in standings]
     every = lines_of(trees, standings, by=by, asked=asked)  # type: ignore[arg-type]
-    lines = lines_of(trees, standings, by=by, asked=asked, folded=folded)  # type: ignore[arg-type]
+    lines = lines_of(trees, standings, by=by, asked=asked, folded=folded, at_rest=at_rest)  # type: ignore[arg-type]
     rows = [row for tree in trees for row in tree.rows]
     return view.render(
         "tree/show.html",
@@ -142,6 +142,7 @@ async def show(view: View) -> Response:
         by=by,
         lines=lines,
         folded=folded,
+        at_rest=at_rest,
         chosen=chosen,
         panel=await _panel(view, chosen, every) if chosen else None,
         jobs=sum(row.scope == "job" for row in rows),

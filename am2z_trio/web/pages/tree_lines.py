@@ -17,7 +17,7 @@ from am2z_trio.model.views.tree import NodeTree, TreeRow
 from .tree_filter import Filter
 
 By = Literal["node", "session", "caller"]
-Kind = Literal["node", "session", "worker", "job", "call", "task", "more"]
+Kind = Literal["node", "session", "worker", "job", "call", "task", "more", "rest"]
 
 NEAR: Final = 0.7
 """Share of the time until a deadline from which on a bar warns, and"""
@@ -49,7 +49,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     """Why a node has not answered."""
     jobs: int = 0
-    """Jobs within it that are told."""
+    """Jobs within it that are told; of what stands for scopes without any, how many these are."""
 
     @property
     def mark(self) -> str:
@@ -84,15 +84,43 @@ def lines_of(
     by: By = "node",
     asked: Filter | None = None,
     folded: Collection[str] = (),
+    at_rest: bool = True,
 ) -> list[Line]:
     """All lines that are to be seen. What a filter does not ask for is left out, but for what is around what
-    it does."""
+    it does. Without those `at_rest`, sessions and workers that have no job are one line."""
     trees = [_asked_for(tree, asked or Filter()) for tree in trees]
     if asked is not None and asked.terms:
         trees = [tree for tree in trees if tree.silent or tree.refusal or len(tree.rows) > 1]
     make: Callable[[list[NodeTree], Mapping[str, NodeView]], Iterator[Line]]
     make = {"node": _by_node, "session": _by_session, "caller": _by_caller}[by]
-    return _folded(list(make(trees, standings)), folded)
+    if at_rest:
+        return _folded(list(make(trees, standings)), folded)
+    busy = [msgspec.structs.replace(tree, rows=[*filter(_is_busy, tree.rows)]) for tree in trees]
+    rests = {tree.node: len(tree.rows) - len(one.rows) for tree, one in zip(trees, busy, strict=True)}
+    return _folded(list(_with_rests(make(busy, standings), rests, by)), folded)
+
+
+def _is_busy(row: TreeRow) -> bool:
+    return row.scope not in ("session", "worker") or row.jobs > 0 or row.cancel_called
+
+
+def _with_rests(lines: Iterable[Line], rests: Mapping[str, int], by: By) -> Iterator[Line]:
+    """With a line for what has no job: at the end of each node, or of all sessions."""
+    node = ""
+    for line in lines:
+        if line.level == 1 and by == "node":
+            yield from _rest(node, rests.get(node, 0), 2)
+            node = line.node
+        yield line
+    if by == "node":
+        yield from _rest(node, rests.get(node, 0), 2)
+    elif by == "session":
+        yield from _rest("", sum(rests.values()), 1)
+
+
+def _rest(node: str, count: int, level: int) -> Iterator[Line]:
+    if count:
+        yield Line(key=f"rest:{node}", kind="rest", level=level, name=node, node=node, jobs=count)
 
 
 def _asked_for(tree: NodeTree, asked: Filter) -> NodeTree:

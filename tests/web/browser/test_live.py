@@ -11,6 +11,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from am2z_trio.web.live.hub import MOST_STREAMS
+from am2z_trio.web.pages import ROUTES
+from am2z_trio.web.routes import Page as PageRoute
 from tests.support.waiting import PATIENCE, wait_until
 
 from .conftest import Chromium, Site, opened_site
@@ -132,6 +134,72 @@ def away_and_back(page: Page, site: Site) -> None:
     expect(page.locator("[data-hold]")).to_have_text("Live", timeout=SOON)
     expect(other.locator("h1")).to_have_text("Jobs", timeout=SOON)
     other.close()
+
+
+def test_every_page_that_is_live_says_that_redis_is_away_and_goes_on_by_itself(
+    tmp_path: Path, chromium: Chromium
+):
+    with opened_site(tmp_path) as site:
+        # Few at a time: a browser has six connections to a server, and each of these keeps one.
+        for first in range(0, len(LIVE), 5):
+            few = LIVE[first : first + 5]
+            chromium.run_as("admin", "light", all_away_and_back, site, few, complains=True)
+        anyio.run(all_as_they_were, site, backend="trio")
+
+
+LIVE = [route.name for route in ROUTES if isinstance(route, PageRoute) and route.live]
+
+
+def where(site: Site, name: str) -> str:
+    return site.url(name, "active" if name in ("job", "why") else "plain")
+
+
+async def all_as_they_were(site: Site) -> None:
+    """Opened while Redis is away they are what they were last, and say so; then they are as ever."""
+    found: dict[str, httpx.Response] = {}
+
+    async with httpx.AsyncClient(headers={"X-User": "ada.admin"}, timeout=PATIENCE) as client:
+
+        async def look(name: str) -> None:
+            found[name] = await client.get(where(site, name))
+
+        async def look_at_all() -> None:
+            async with anyio.create_task_group() as looks:
+                for name in LIVE:
+                    looks.start_soon(look, name)
+
+        await look_at_all()
+        titles = {name: page.text.partition("</title>")[0] for name, page in found.items()}
+        assert {page.status_code for page in found.values()} == {200}
+        site.redis.kill()
+        await look_at_all()
+        for name, page in found.items():
+            assert page.status_code == 503, name
+            assert page.text.partition("</title>")[0] == titles[name]
+            assert "What is shown was so" in page.text, name
+        site.redis.start()
+        with anyio.fail_after(PATIENCE):
+            while {page.status_code for page in found.values()} != {200}:
+                await look_at_all()
+
+
+def all_away_and_back(page: Page, site: Site, names: list[str]) -> None:
+    tabs = {name: page.context.new_page() for name in names}
+    try:
+        for name, tab in tabs.items():
+            tab.goto(where(site, name))
+            expect(tab.locator("[data-hold]")).to_have_text("Live", timeout=SOON)
+        site.redis.kill()
+        for name, tab in tabs.items():
+            expect(tab.locator("#away"), name).to_be_visible(timeout=SOON)
+            expect(tab.locator("main h1"), name).to_be_visible()
+        site.redis.start()
+        for name, tab in tabs.items():
+            expect(tab.locator("#away"), name).to_be_hidden(timeout=SOON)
+            expect(tab.locator("[data-hold]"), name).to_have_text("Live", timeout=SOON)
+    finally:
+        for tab in tabs.values():
+            tab.close()
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])

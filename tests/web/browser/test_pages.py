@@ -15,7 +15,7 @@ from playwright.sync_api import Page
 from am2z_trio.web.pages import ROUTES
 from am2z_trio.web.routes import Page as PageRoute
 
-from .conftest import KEEP, PHONE, Chromium, Site
+from .conftest import KEEP, PHONE, WIDE, Chromium, Site
 from .served import LONG, NAMES, PREFIX
 
 PAGES = [route.name for route in ROUTES if isinstance(route, PageRoute)]
@@ -27,6 +27,8 @@ ASKS = {
 }
 """What a page has to be asked for, where it says nothing of itself."""
 
+
+WIDTH = "document.documentElement.scrollWidth"
 
 CONTRAST = {"resultTypes": ["violations"], "runOnly": ["color-contrast"]}
 """All that a theme can break."""
@@ -44,14 +46,15 @@ def looked_at(page: Page, url: str, picture: str) -> None:
     assert answer is not None
     assert answer.status == 200, page.inner_text("main")
     usable(page)
+    # Nothing is wider than the window, but for what scrolls by itself.
+    assert page.evaluate(WIDTH) <= WIDE["width"]
     keep(page, f"{picture}-light")
     page.emulate_media(color_scheme="dark")
     usable(page, CONTRAST)
     keep(page, f"{picture}-dark")
     page.emulate_media(color_scheme="light")
     page.set_viewport_size({"width": PHONE, "height": 844})
-    # Nothing is wider than the phone, but for what scrolls by itself.
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE
+    assert page.evaluate(WIDTH) <= PHONE
     keep(page, f"{picture}-phone")
     assert page.evaluate("window.pwned") is None
 
