@@ -81,7 +81,12 @@ from am2z_trio.model.errors import (
     ValidationError,
 )
 from am2z_trio.model.events import Event
-from am2z_trio.model.evolution import StateMigrationError, StateVersionError, UnknownFieldsError
+from am2z_trio.model.evolution import (
+    StateMigrationError,
+    StateVersionError,
+    UnknownFieldsError,
+    at_version,
+)
 from am2z_trio.model.forms import StatesSnapshot
 from am2z_trio.model.options import (
     Backoff,
@@ -197,6 +202,7 @@ __all__ = [
     "WaitTimeoutError",
     "WorkerManager",
     "adapt",
+    "at_version",
     "batch",
     "chain",
     "compare_states",

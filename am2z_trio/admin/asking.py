@@ -12,6 +12,7 @@ from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.model.checks import require, require_text
 from am2z_trio.model.codec import encode_state
 from am2z_trio.model.errors import AM2ZError, JobNotFoundError
+from am2z_trio.model.evolution import AtVersion
 from am2z_trio.model.limits import MAX_ANY_ID_BYTES, MAX_NAME_BYTES, MAX_REASON_BYTES
 from am2z_trio.model.records import queue_name
 from am2z_trio.model.telling import cut
@@ -157,9 +158,13 @@ class Asking:
             raise JobNotFoundError(f"no record of job {id}", context={"job": id})
         return row
 
-    def _typed(self, processor: str, state: Any) -> Any:
-        """Plain data as the processor takes it, where that is known here."""
+    def _typed(self, processor: str, state: Any, version: int = 0) -> Any:
+        """Plain data as the processor takes it, where that is known here. `version`: that of its form, where
+        it is made of what was stored."""
         codec = self._runtime.node.submissions.directory.codec(processor)
+        if version:
+            said = AtVersion(version, state)
+            return said if codec is None else codec.decode(ANYTHING.encode(said))
         return state if codec is None else codec.read(encode_state(state))
 
     def _payload(self, blob: bytes, *, revealed: bool) -> Payload:

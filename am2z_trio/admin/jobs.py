@@ -13,6 +13,7 @@ from am2z_trio.engine.submission.job import read_result
 from am2z_trio.engine.submission.request import require_session
 from am2z_trio.model.checks import require, require_count, require_seconds
 from am2z_trio.model.errors import AM2ZError
+from am2z_trio.model.evolution import unlabelled
 from am2z_trio.model.limits import MAX_REASON_BYTES
 from am2z_trio.model.options import BACKOFFS, Backoff, JobOptions
 from am2z_trio.model.records import NO_STATE, JobSpec
@@ -224,12 +225,13 @@ class JobDesk(Asking):
     ) -> Answer:
         """Run what a job was asked for anew, with another state, as a new job; the old one stays as it is.
 
-        `state` is plain data; where the processor is registered here it is checked as its type, and a
-        `ValidationError` says what does not fit. Session, priority, tags, how long its record is kept and the
-        time from its submission to its deadline (`total_timeout`) are the old job's, and where what it was
-        given is kept so are its timeout, attempts, backoff and whether it commits; what `options` and
-        `timeout` (seconds) say takes their place. It begins now, whatever the old one's delay and expiry.
-        `[hidden]` in the state, where a rule hides something from everybody, stands for what was given there.
+        `state` is plain data, of the version of its form that the old one was given; where the processor is
+        registered here it is checked as its type, and a `ValidationError` says what does not fit. Session,
+        priority, tags, how long its record is kept and the time from its submission to its deadline
+        (`total_timeout`) are the old job's, and where what it was given is kept so are its timeout, attempts,
+        backoff and whether it commits; what `options` and `timeout` (seconds) say takes their place. It
+        begins now, whatever the old one's delay and expiry. `[hidden]` in the state, where a rule hides
+        something from everybody, stands for what was given there.
         """
         require(options is None or isinstance(options, JobOptions), "options", options, "must be JobOptions")
         if timeout is not None:
@@ -242,9 +244,9 @@ class JobDesk(Asking):
             "options": kept if options is None else options.over(kept),
             "timeout": spec.timeout if timeout is None and spec is not None else timeout,
         }
-        session, given = row.session or None, _given(spec)
+        session, given, version = row.session or None, _given(spec), _version_given(spec)
         return await self._submit(
-            "edit", row.id, reason, row.processor, state, session, given=given, **chosen
+            "edit", row.id, reason, row.processor, state, session, given=given, version=version, **chosen
         )
 
     async def enqueue(
@@ -274,6 +276,7 @@ class JobDesk(Asking):
         session: str | None,
         *,
         given: object = NOTHING,
+        version: int = 0,
         **chosen: Any,
     ) -> Answer:
         acting = self._acting(
@@ -282,7 +285,7 @@ class JobDesk(Asking):
         async with acting as under:
             if action == "edit":
                 state = self._redaction.put_back(state, given)
-            typed = None if state is None else self._typed(processor, state)
+            typed = None if state is None else self._typed(processor, state, version)
             job = await self._runtime.submit(processor, typed, session=session, **chosen)
             answer = Answer(done=True, text=f"job {job.id} is accepted", job=job.id)
             under.result = answer
@@ -321,6 +324,14 @@ def _given(spec: JobSpec | None) -> object:
         return ANYTHING.decode(bytes(spec.state))
     except AM2ZError:
         return NOTHING
+
+
+def _version_given(spec: JobSpec | None) -> int:
+    """Of the form of what a job was given; 0 where that is not kept."""
+    if spec is None or spec.state == NO_STATE:
+        return 0
+    found = unlabelled(spec.state)
+    return 1 if found is None else found[0]
 
 
 def moved_on(row: JobRow | None, now: int, other: str = "") -> str:

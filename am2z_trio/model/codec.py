@@ -21,7 +21,16 @@ import msgspec
 
 from . import codecs
 from .errors import PayloadTooLargeError, ValidationError
-from .evolution import EXTENSION, Evolution, UnknownFieldsError, known_of, labelled, newer, unlabelled
+from .evolution import (
+    EXTENSION,
+    AtVersion,
+    Evolution,
+    UnknownFieldsError,
+    known_of,
+    labelled,
+    newer,
+    unlabelled,
+)
 from .limits import MAX_TEXT_BYTES
 from .places import beyond_64_bits, difference, equal, fields_of, find, has_odd_keys, is_nan, why_none
 from .telling import attempt, class_of, cut, described, text_of
@@ -192,13 +201,26 @@ class StateCodec(Generic[T]):
             raise _too_large(size, self._max_bytes)
 
     def encode(self, state: object) -> bytes:
-        """Return canonical bytes; `ValidationError` if the state cannot be encoded."""
-        payload = encode_state(state, max_bytes=self._max_bytes)
+        """Return canonical bytes; `ValidationError` if the state cannot be encoded. Of what is `at_version`
+        those of the state that it is brought up to; where the type is anything, as it is."""
+        try:
+            payload = encode_state(state, max_bytes=self._max_bytes)
+        except ValidationError:
+            # Nothing else that is a state costs anything more.
+            if isinstance(state, AtVersion):
+                return self._encode_said(state)
+            raise
         version = self.evolution.version
         return payload if version == 1 else labelled(payload, version)
 
+    def _encode_said(self, said: AtVersion) -> bytes:
+        payload = encode_state(said.form, max_bytes=self._max_bytes)
+        data = payload if said.version == 1 else labelled(payload, said.version)
+        return data if self._takes_any else self.encode(self.decode(data))
+
     def digest(self, state: object) -> str:
         """Names what `encode` takes; the same for a record and a mapping that say the same."""
+        state = state.form if isinstance(state, AtVersion) else state
         return hashlib.sha256(_encoded(state, _sorted_encoder)).hexdigest()[:32]
 
     def encode_exactly(self, state: object) -> bytes:

@@ -39,6 +39,27 @@ Migration = Callable[[Any], Any]
 """From the form of one version, as plain data (dicts, lists, texts, numbers), to that of the next."""
 
 
+class AtVersion:
+    """What `at_version` makes."""
+
+    __slots__ = ("form", "version")
+
+    def __init__(self, version: int, form: Any) -> None:
+        self.version = require_count("at_version.version", version, most=MOST_VERSIONS)
+        self.form = form
+
+    def __repr__(self) -> str:
+        return f"at_version({self.version}, {self.form!r})"
+
+
+def at_version(version: int, form: Any) -> Any:
+    """Plain data that is a state of this version of its form, for who knows a processor by its name alone:
+    `runtime.submit("price", at_version(2, {"total": 3}))`, wherever a job is given a state. Without it plain
+    data is of version 1, or where the processor is registered, of the version that it has there.
+    `ConfigurationError` for a version that is none."""
+    return AtVersion(version, form)
+
+
 class StateVersionError(AM2ZError):
     """A state is of a newer version (`context["version"]`) than this program knows (`context["known"]`). A
     job that meets one is left to nodes that know it, and uses no attempt."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 
 from am2z_trio import (
@@ -16,10 +17,12 @@ from am2z_trio import (
     JobNotFoundError,
     JobOptions,
     NetworkError,
+    QueueRuntime,
     Retention,
     RetryPolicy,
     Schedule,
     ValidationError,
+    at_version,
     processor,
 )
 from am2z_trio.admin import PERMISSIONS, ROLES, Admin, NotPermittedError, Principal, Rules
@@ -137,6 +140,38 @@ async def test_a_job_that_is_edited_runs_as_it_was_queued(make_runtime):
         await until_status(runtime, same.job, "completed")
         again = await desk.edit(same.job, {"number": 6}, options=JobOptions(delay=600))
         assert await kept(again.job) == ("s", 3, ("spring",), None, None, None, None, True)
+
+
+class Bill(msgspec.Struct):
+    total: int
+    currency: str
+
+
+def in_euros(form: dict[str, Any]) -> dict[str, Any]:
+    return {"total": form.get("amount", form.get("total")), "currency": "EUR"}
+
+
+@processor(state_version=2, migrate={1: in_euros})
+async def bill(given: Bill) -> Bill:
+    return given
+
+
+@pytest.mark.parametrize("knows", [True, False], ids=["knows its type", "knows its name"])
+async def test_an_edited_job_is_of_the_version_of_what_the_old_one_was_given(redis_url, knows):
+    async with QueueRuntime(redis_url) as worker, QueueRuntime(redis_url, workers=False) as looks:
+        worker.register(bill)
+        await worker.sync_processors()
+        if knows:
+            looks.register(bill)
+        await worker.pause(bill)
+        new = await worker.submit(bill, Bill(7, "CHF"))
+        old = await worker.submit("bill", at_version(2, {"total": 7, "currency": "CHF"}))
+        desk = admin(looks)
+        edited = [await desk.edit(job.id, {"total": 8, "currency": "CHF"}) for job in (new, old)]
+        await worker.resume(bill)
+        for answer in edited:
+            result = await (await worker.job(answer.job)).result()
+            assert msgspec.to_builtins(result.unwrap()) == {"total": 8, "currency": "CHF"}
 
 
 async def test_what_waits_and_what_runs_is_cancelled_and_written_down(make_runtime):

@@ -14,10 +14,12 @@ from am2z_trio import (
     Context,
     Processor,
     QueueOptions,
+    QueueRuntime,
     StateMigrationError,
     StateVersionError,
     UnknownFieldsError,
     ValidationError,
+    at_version,
     chain,
     processor,
 )
@@ -437,3 +439,55 @@ async def test_a_job_waits_for_nodes_that_know_the_fields_and_fails_if_there_are
         stored = await runtime.state.get("alice")
         assert stored is not None
         assert stored.state == MORE
+
+
+# --- who knows a processor by its name alone ----------------------------------------------------------
+
+
+class Bill(msgspec.Struct):
+    total: int
+    currency: str = "EUR"
+
+
+def total_of(form: dict[str, Any]) -> dict[str, Any]:
+    return {"total": form["amount"]}
+
+
+@processor(state_version=2, migrate={1: total_of})
+async def billed(bill: Bill) -> Bill:
+    return Bill(bill.total + 1, bill.currency)
+
+
+async def test_a_client_by_name_says_which_version_it_sends(redis_url):
+    async with QueueRuntime(redis_url) as worker, QueueRuntime(redis_url, workers=False) as client:
+        worker.register(billed)
+        await worker.sync_processors()
+        said = at_version(2, {"total": 3, "currency": "CHF"})
+        assert (await client.execute("billed", said)).unwrap() == {"total": 4, "currency": "CHF"}
+        assert (await client.execute("billed", at_version(1, {"amount": 3}))).unwrap()["total"] == 4
+        assert (await client.execute("billed", {"amount": 3})).unwrap()["total"] == 4
+        # Asked for again it is the same job, and another state is not.
+        one = await client.submit("billed", said, job_id="one")
+        same = await client.submit("billed", said, job_id="one")
+        assert (await same.result()).unwrap() == (await one.result()).unwrap()
+        results = await client.execute_many("billed", [said, at_version(1, {"amount": 8})])
+        assert [result.unwrap()["total"] for result in results] == [4, 9]
+
+
+async def test_where_the_processor_is_registered_it_is_brought_up_at_once(make_runtime):
+    async with make_runtime() as runtime:
+        runtime.register(billed)
+        for told in (at_version(2, {"total": 3}), at_version(1, {"amount": 3})):
+            for asked in (billed, "billed"):
+                result = await runtime.execute(asked, told)
+                assert result.unwrap() == Bill(4)
+        failed = await runtime.execute("billed", at_version(3, {"sum": 3}))
+        assert isinstance(failed.error, StateVersionError)
+        failed = await runtime.execute("billed", at_version(2, {"total": "much"}))
+        assert isinstance(failed.error, ValidationError)
+
+
+@pytest.mark.parametrize("version", [0, -1, 65_536, 1.5, "2", None, True])
+def test_a_version_that_is_none_is_refused(version):
+    with pytest.raises(ConfigurationError, match=r"at_version\.version"):
+        at_version(version, {})
