@@ -14,7 +14,7 @@ from tests.mutants.killers import a_case_fails, explore
 from tests.mutants.test_script_mutants import Mutant, mutate
 from tests.store.test_stateful import KeptMachine, LimitsMachine, SessionMachine, StoreMachine, TurnMachine
 
-END = "redis.call('PEXPIRE', job_key(job.id), whole(age))"
+END = "redis.call('PEXPIRE', job.key, whole(age))"
 BURIAL = "'updated', updated)\n  redis.call('PEXPIRE', key, TOMBSTONE_MS)"
 HISTORY = "  redis.call('DEL', history_key(name))\n  redis.call('HSET'"
 ANEW = "redis.call('HDEL', key, 'gone')\n    redis.call('PERSIST', key)"

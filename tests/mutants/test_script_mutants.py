@@ -154,8 +154,14 @@ MUTANTS = {
     "a job that expires is told to have met its deadline": Mutant(
         ("CLAIM",), "was.expires and now >= was.expires and EXPIRED or DEADLINE", "DEADLINE"
     ),
+    "a job that was granted once has not been granted": Mutant(
+        ("CLAIM",), "deliveries_of(w[2], w[12]) or false", "w[2] or false"
+    ),
+    "a dead letter has not been granted": Mutant(
+        ("REVIVE",), "if v[2] and not v[1] then redis.call('HSET', key, 'deliveries', '1') end", ""
+    ),
     "who waits for what expires takes back what has begun": Mutant(
-        ("CANCEL",), "redis.call('HEXISTS', job.key, 'deliveries') == 1 then", "false then"
+        ("CANCEL",), "deliveries_of(v[1], v[2]) then", "false then"
     ),
     "what is taken back as it expires is not counted": Mutant(
         ("CANCEL",), "count(job.queue, 'expired', 1)", ""
@@ -184,13 +190,13 @@ MUTANTS = {
     ),
     "reap that keeps the token": Mutant(
         ("TICK", "LEAVE", "SETTLE"),
-        "redis.call('HDEL', job_key(job.id), 'node', 'token', 'away')",
-        "redis.call('HDEL', job_key(job.id), 'node', 'away')",
+        "redis.call('HDEL', job.key, 'node', 'token', 'away')",
+        "redis.call('HDEL', job.key, 'node', 'away')",
     ),
     "reap that does not count": Mutant(("TICK",), "'stalls', 1)", "'stalls', 0)"),
     "a lost claim that somebody else was granted is given back": Mutant(
         ("SETTLE", "RECONCILE"),
-        "if lost ~= token or grant ~= (v[2] or '0') then return false end",
+        "if lost ~= token or grant ~= (deliveries_of(v[2], v[3]) or '0') then return false end",
         "if lost ~= token then return false end",
     ),
     "a stall stays counted for a node that is back": Mutant(
@@ -295,9 +301,7 @@ MUTANTS = {
     "who has let its lease run out is given a job": Mutant(
         ("ENQUEUE",), "number(redis.call('ZSCORE', nodes_key(), node), -1) >= now", "true"
     ),
-    "who hears nothing is given a job": Mutant(
-        ("ENQUEUE",), "redis.call('PUBSUB', 'NUMSUB', inbox_key(node))[2] > 0\n      and ", ""
-    ),
+    "who hears nothing is given a job": Mutant(("ENQUEUE",), "hear[2] > 0 and ", ""),
     "who sends and is at rest is given nothing at once": Mutant(("ENQUEUE",), "at_rest[queue] = own", ""),
     "who sends and is at rest is given more than one": Mutant(("ENQUEUE",), "at_rest[queue] = nil", ""),
     "a call that comes again does not tell what it has given": Mutant(
@@ -419,8 +423,8 @@ MUTANTS = {
     ),
     "a plain job is still one when it has called others": Mutant(
         ("ENQUEUE",),
-        "children_key(parent), id)\n    note(parent, 'calls', '1')\n  end\n  if sender",
-        "children_key(parent), id)\n  end\n  if sender",
+        "if not seen[parent][2] then note(parent, 'calls', '1') end",
+        "",
     ),
     "a plain job is still one when it has stepped aside": Mutant(
         ("STEP_ASIDE",), "note(job.id, 'away', '1')", "redis.call('HSET', job_key(job.id), 'away', '1')"
@@ -471,7 +475,7 @@ MUTANTS = {
     ),
     "one caller's departure is everybody's": Mutant(
         ("CANCEL",),
-        "if #others > 0 or redis.call('HEXISTS', job_key(job.id), 'stays') == 1 then",
+        "if #others > 0 or redis.call('HEXISTS', job.key, 'stays') == 1 then",
         "if false then",
     ),
     "two have one turn": Mutant(("CLAIM",), "(turns[job.turn] or is_taken(job.turn, id))", "false"),
@@ -639,9 +643,9 @@ MUTANTS = {
     "a row does not say what its job is found by": Mutant(
         ("ROWS",), "w[12] and unpacked(w[12]) and w[12]", "false"
     ),
-    "a record does not say when its job came": Mutant(("ENQUEUE",), ", 'at',\n      stamp(now))", ")"),
+    "a record does not say when its job came": Mutant(("ENQUEUE",), "origin, 'at', at)", "origin)"),
     "a record does not say when its job began": Mutant(("CLAIM",), ", 'since', stamp(now))", ")"),
-    "a record does not say when its job was handed out": Mutant(("ENQUEUE",), ", 'since', stamp(now))", ")"),
+    "a record does not say when its job was handed out": Mutant(("ENQUEUE",), ", 'since', at }", " }"),
     "a record does not say when its plain job ended": Mutant(
         ("SETTLE",), "'status', status, 'result', result, 'ended', at)", "'status', status, 'result', result)"
     ),
@@ -658,7 +662,7 @@ MUTANTS = {
         ("ROWS",), "local token = not over and v[8]", "local token = v[8]"
     ),
     "a job that ends while it waits has just run": Mutant(
-        ("CANCEL",), "if job.more then redis.call('HDEL', key, 'since') end", ""
+        ("CANCEL",), "if job.more then forget_start(key) end", ""
     ),
     "any number of ended jobs is kept": Mutant(("SETTLE",), "if length > most_recent then", "if false then"),
     "what was asked for goes by number, too": Mutant(

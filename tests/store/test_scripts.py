@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from importlib.resources import files
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,12 @@ def test_what_a_call_collects_is_its_own_in_a_library():
     begin = re.search(r"local function begin.*?\nend", scripts.library().source, re.DOTALL)
     assert begin is not None
     steps = "".join(bundle.read(f"steps/{name}") + "\n" for name in bundle.STEPS)
-    for line in re.findall(r"^local [a-z_, ]+ = .*$", steps, re.MULTILINE):
-        assert scripts.BUNDLER.spelled(line.removeprefix("local ")) in begin[0].splitlines()
+    for names, values in re.findall(r"^local ([a-z_, ]+) = (.*)$", steps, re.MULTILINE):
+        given = scripts.BUNDLER.spelled(values).split(", ")
+        for name, value in zip_longest(names.split(", "), given, fillvalue="nil"):
+            # A table that has been used is another call's.
+            anew = f"if not {name} or next({name}) then {name} = {{}} end"
+            assert (anew if value == "{}" else f"{name} = {value}") in begin[0].splitlines()
 
 
 FILES = {
@@ -112,7 +117,7 @@ def test_seconds_are_told_as_milliseconds_and_texts_in_quotes():
 def test_a_key_is_spelled_out_in_place():
     written = "f(job_key(g(1, ')') .. wait_key(name)), nodes_key(), other_key(x))"
     assert spelled_out(written) == (
-        "f((anchor .. ':job:' .. (g(1, ')') .. (anchor .. ':q:' .. (name) .. ':wait'))), "
+        "f((anchor .. ':job:' .. (g(1, ')') .. (anchor .. ':q:' .. name .. ':wait'))), "
         "(anchor .. ':nodes'), other_key(x))"
     )
 

@@ -46,7 +46,7 @@ this runs them as scripts, and nobody misses it."""
 
 CHANNELS: Final = ("inbox", "stops", "events")
 
-_CALL: Final = re.compile(r"\b(?:redis|server)\.p?call\('([A-Z]+)'(?:, '(NUMSUB)')?")
+_CALL: Final = re.compile(r"\b(?:ask|(?:redis|server)\.p?call)\('([A-Z]+)'(?:, '(NUMSUB)')?")
 
 
 @cache

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from itertools import zip_longest
 from typing import Final, NamedTuple
 
 from am2z_trio.wire.scripts import Library, Script, function_of
@@ -43,6 +44,7 @@ _QUOTED: Final = r"'(?:\\.|[^'\\\n])*'"
 # What a call begins with. The server is among it: it is another one while a library is read.
 _PLAIN: Final = r"(?:\{\}|nil|false|\d+|[A-Z_]+|redis|server\.pcall)"
 _OWN: Final = re.compile(rf"local (?P<names>[a-z_]\w*(?:, [a-z_]\w*)*) = (?P<values>{_PLAIN}(?:, {_PLAIN})*)")
+_CALL: Final = re.compile(r"\bredis\.call\(")
 _CONSTANT: Final = re.compile(r"local [A-Z]")
 
 
@@ -90,8 +92,10 @@ class Bundler:
         return self.assembled(self._body(script.name))
 
     def spelled(self, written: str) -> str:
-        """A text with keys and agreed values in place of their names."""
-        return spelled_out(self._names.sub(lambda found: self._agreed.get(found[0], found[0]), written))
+        """A text with keys and agreed values in place of their names, and the guarded call by its short one:
+        no table is looked into for it."""
+        text = spelled_out(self._names.sub(lambda found: self._agreed.get(found[0], found[0]), written))
+        return _CALL.sub("ask(", text)
 
     def assembled(self, body: str) -> str:
         """A script's text behind what it uses, with keys and agreed values as its author wrote them.
@@ -125,7 +129,8 @@ class Bundler:
             *(f"local {one['names']}" for one in own),
             "local function begin(keys, args)",
             "KEYS, ARGV, anchor = keys, args, keys[1]",
-            *(f"{one['names']} = {one['values']}" for one in own),
+            "local next = next",
+            *(_begun(one["names"], one["values"]) for one in own),
             "end",
             # For the names of all these there is no room beside those of the steps.
             "local function library()",
@@ -146,6 +151,16 @@ class Bundler:
 def _as_function(name: str) -> str:
     """A script as a function of what it is sent."""
     return f"local function {name}(ARGV)\n{read(CALLED[name])}\nend"
+
+
+def _begun(names: str, values: str) -> str:
+    """What gives a call its own values. A table into which none has put anything is taken again: to make one,
+    and have it collected, takes as long as some commands do."""
+    pairs = zip_longest(names.split(", "), values.split(", "), fillvalue="nil")
+    return "\n".join(
+        f"if not {name} or next({name}) then {name} = {{}} end" if value == "{}" else f"{name} = {value}"
+        for name, value in pairs
+    )
 
 
 class Statement(NamedTuple):

@@ -193,7 +193,7 @@ def spell(prefix: str, kind: str, name: str = "") -> str:
 
 
 def spelled_out(source: str) -> str:
-    """Lua with `<kind>_key(name)` replaced by the key itself, on the anchor: `(anchor .. ':job:' .. (name))`.
+    """Lua with `<kind>_key(name)` replaced by the key itself, on the anchor: `(anchor .. ':job:' .. name)`.
 
     Once, when a script is made, and not by a function for every kind, made anew by every call.
     """
@@ -203,11 +203,13 @@ def spelled_out(source: str) -> str:
             continue
         end = _closing(source, found.end())
         name = spelled_out(source[found.end() : end])
+        if not name.isidentifier():
+            name = f"({name})"
         before, named, after = TEMPLATES[found[1]].partition("%s")
         tail = f" .. '{after}'" if after else ""
         parts += [
             source[done : found.start()],
-            f"(anchor .. ':{before}' .. ({name}){tail})" if named else f"(anchor .. ':{before}')",
+            f"(anchor .. ':{before}' .. {name}{tail})" if named else f"(anchor .. ':{before}')",
         ]
         done = end + 1
     return "".join((*parts, source[done:]))

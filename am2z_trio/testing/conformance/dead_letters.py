@@ -59,6 +59,19 @@ class DeadLetterCases:
         assert (await a.settle(grant, "failed")).status == "fenced"
         assert await a.status("j") == "completed"
 
+    async def test_a_grant_counts_although_its_job_was_plain_then(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("j0"), job("j1")])
+        first, other = await a.claim(2)
+        await a.settle(first, "failed")
+        await a.settle(other, "released")
+        await a.store.cancel("j1", "unwanted")
+        assert (await a.view("j1")).deliveries == 1
+        assert (await a.view("j0")).deliveries == 1
+        assert await a.store.revive(["j0"]) == ["queued"]
+        assert (await a.view("j0")).deliveries == 1
+        assert (await a.claim_one()).deliveries == 2
+
     async def test_dead_letters_are_dropped(self, bench: Bench) -> None:
         a = await bench.node()
         await a.store.enqueue([job("j0"), job("j1")])

@@ -18,8 +18,9 @@ local function revive(id)
   if redis.call('HEXISTS', key, 'spec') == 0 then return 'unreadable' end
   redis.call('ZREM', dead_key(job.queue), id)
   if number(redis.call('HGET', key, 'deliveries') or 0, -1) < 0 then redis.call('HDEL', key, 'deliveries') end
+  forget_start(key)
   redis.call('HDEL', key, 'reason', 'result', 'deadline', 'cancel', 'failed', 'progress', 'errors',
-    'lost', 'charged', 'conflicts', 'since', 'ended')
+    'lost', 'charged', 'conflicts', 'ended')
   note(id, 'status', 'waiting', 'attempt', '1', 'stalls', '0', 'origin', '', 'revived', nonce, 'at', stamp(now))
   redis.call('PERSIST', key)
   if job.skey then join_jobs(job.skey, redis.call('HGET', key, 'session') or job.skey, id) end

@@ -13,7 +13,8 @@ most_recent = tonumber(recent)
 local job = load(id)
 if not job then return false end
 if reason == EXPIRED then
-  if ENDED[job.status] or redis.call('HEXISTS', job.key, 'deliveries') == 1 then return job.status end
+  local v = redis.call('HMGET', job.key, 'deliveries', 'since')
+  if ENDED[job.status] or deliveries_of(v[1], v[2]) then return job.status end
   count(job.queue, 'expired', 1)
 end
 if leaving ~= '' and not ENDED[job.status] then
@@ -22,14 +23,14 @@ if leaving ~= '' and not ENDED[job.status] then
     if origin ~= leaving then others[#others + 1] = origin end
   end
   -- The removal comes first: it is allowed when memory is full.
-  redis.call('HDEL', job_key(job.id), 'origin')
-  if #others > 0 then redis.call('HSET', job_key(job.id), 'origin', table.concat(others, '\n')) end
-  if #others > 0 or redis.call('HEXISTS', job_key(job.id), 'stays') == 1 then return job.status end
+  redis.call('HDEL', job.key, 'origin')
+  if #others > 0 then redis.call('HSET', job.key, 'origin', table.concat(others, '\n')) end
+  if #others > 0 or redis.call('HEXISTS', job.key, 'stays') == 1 then return job.status end
   job.origin = ''
 end
 if job.status == 'active' then
   -- The removal comes first: it is allowed when memory is full.
-  redis.call('HDEL', job_key(job.id), 'cancel')
+  redis.call('HDEL', job.key, 'cancel')
   note(job.id, 'cancel', reason)
   post(job.node, '\148' .. cmsgpack.pack('cancel', job.id, job.token, reason))
 elseif job.status == 'waiting' or job.status == 'later' then

@@ -297,9 +297,8 @@ if #found > 0 then
   local active = {}
   for index, id in ipairs(found) do
     local job, token = jobs[index], whole(first + index - 1) .. ':' .. nonce
-    job.deliveries = (job.deliveries and number(job.deliveries, 0) or 0) + 1
-    server.call('HSET', job.key, 'status', 'active', 'node', node, 'token', token, 'deliveries',
-      job.more and job.deliveries or '1', 'since', stamp(now))
+    server.call('HSET', job.key, 'status', 'active', 'node', node, 'token', token, 'since', stamp(now))
+    if job.more then count_delivery(job) end
     active[#active + 1] = id
     active[#active + 1] = token
     if job.debounce then leave_debounce(job, job.debounce) end

@@ -42,9 +42,21 @@ local function waiting_in(queue)
   return number(v[1] or 0, 0) + number(v[2] or 0, 0) + (here.waiting or 0) + (here.later or 0)
 end
 
+-- What this call has seen of jobs that call, status and whether their records say that they have called: until it has
+-- a job end or begin anew, and with it perhaps others.
+local seen = {}
 local function runs(parent)
-  local status = redis.call('HGET', job_key(parent), 'status')
+  seen[parent] = seen[parent] or redis.call('HMGET', job_key(parent), 'status', 'calls')
+  local status = seen[parent][1]
   return status and not ENDED[status]
+end
+
+-- A job that runs has called this one.
+local function note_call(parent, id)
+  runs(parent)
+  redis.call('SADD', children_key(parent), id)
+  if not seen[parent][2] then note(parent, 'calls', '1') end
+  seen[parent][2] = '1'
 end
 
 -- The job of the same key that this one replaces, if it has not begun.
@@ -62,7 +74,6 @@ local function other_in(known, session, processor, input)
 end
 
 local answers, size = {}, 0
-local ACCEPTED = {}
 -- Jobs that the node is given by this answer.
 local given = {}
 
@@ -88,8 +99,7 @@ local function answer_known(id, origin, known, parent, depth, stays)
   end
   if not ENDED[known[1]] and parent ~= '' and runs(parent) and known[13] == parent then
     -- Of a parent that ended, and runs again before this one was ended with it.
-    redis.call('SADD', children_key(parent), id)
-    note(parent, 'calls', '1')
+    note_call(parent, id)
   end
   if stays and not ENDED[known[1]] then redis.call('HSET', key, 'stays', '1') end
   if depth ~= '' then call_for(load(id), depth) end
@@ -102,12 +112,12 @@ local function answer_known(id, origin, known, parent, depth, stays)
   return { known[1], known[2] or '', known[3] or '' }
 end
 
--- The job has come; `node` was given it at once, and is told by the answer where it is the one that asks.
+-- The job has come; `node` was given it at once, as its record says, and is told by the answer where it is the one
+-- that asks.
 local function came(queue, id, skey, status, node, token, left, is_own)
   count(queue, status, 1)
   tell('job:enqueued', now, '', queue, id, skey)
   if not node then return ACCEPTED end
-  redis.call('HSET', job_key(id), 'node', node, 'token', token, 'deliveries', '1', 'since', stamp(now))
   redis.call('HSET', active_key(node), id, token)
   tell('job:started', now, node, queue, id, skey)
   if not is_own then return ACCEPTED end
@@ -118,14 +128,16 @@ end
 
 local function accept_plain(id, queue, spec, origin, session, skey)
   local node, token, left, is_own = hand_over(queue, id, spec, -1, now, nonce, at_rest[queue])
-  local status = node and 'active' or 'waiting'
-  if skey == '' then
-    server.call('HSET', job_key(id), 'spec', spec, 'status', status, 'queue', queue, 'origin', origin, 'at',
-      stamp(now))
-    if not node then arrive(queue, id) end
+  local key, status, at = job_key(id), node and 'active' or 'waiting', stamp(now)
+  local rest = node and { 'node', node, 'token', token, 'since', at } or NOTHING
+  if skey == '' and not node then
+    server.call('HSET', key, 'spec', spec, 'status', status, 'queue', queue, 'origin', origin, 'at', at)
+    arrive(queue, id)
+  elseif skey == '' then
+    server.call('HSET', key, 'spec', spec, 'status', status, 'queue', queue, 'origin', origin, 'at', at, unpack(rest))
   else
-    server.call('HSET', job_key(id), 'spec', spec, 'status', status, 'queue', queue, 'origin', origin, 'session',
-      session, 'skey', skey, 'at', stamp(now))
+    server.call('HSET', key, 'spec', spec, 'status', status, 'queue', queue, 'origin', origin, 'session', session,
+      'skey', skey, 'at', at, unpack(rest))
     join_jobs(skey, session, id)
     if not node then put(queue, id, 0, false, skey) end
   end
@@ -183,6 +195,7 @@ local function enqueue(id, queue, spec, origin, processor, session, skey, priori
     redis.call('ZREM', dead_key(known[10] or queue), id)
     if known[13] then redis.call('SREM', children_key(known[13]), id) end
     redis.call('DEL', key, called_key(id), waits_key(id))
+    seen = {}
   end
   delay, priority = tonumber(delay), tonumber(priority)
   local status = delay > 0 and 'later' or 'waiting'
@@ -219,8 +232,7 @@ local function enqueue(id, queue, spec, origin, processor, session, skey, priori
   if depth then add('depth', depth) end
   if parent ~= '' then
     add('parent', parent)
-    redis.call('SADD', children_key(parent), id)
-    note(parent, 'calls', '1')
+    note_call(parent, id)
   end
   -- Stands in its sender's record, and goes with that.
   if sender then redis.call('HSET', job_key(sender), '>' .. id, '1') end
@@ -232,9 +244,15 @@ local function enqueue(id, queue, spec, origin, processor, session, skey, priori
   if status == 'waiting' and priority == 0 and turn == '' and debounce == '' and only_asked == '' and ends then
     node, token, left, is_own = hand_over(queue, id, spec, ends, now, nonce, at_rest[queue])
   end
-  if node then status, fields[4] = 'active', 'active' end
+  if node then
+    status, fields[4] = 'active', 'active'
+    for name, value in pairs({ node = node, token = token, since = stamp(now) }) do add(name, value) end
+  end
   redis.call('HSET', key, unpack(fields))
-  if replaced then cancel_unbegun(replaced, now, ttl, DEBOUNCED) end
+  if replaced then
+    cancel_unbegun(replaced, now, ttl, DEBOUNCED)
+    seen = {}
+  end
   if debounce ~= '' then redis.call('SET', debounce_key(queue .. ':' .. debounce), id) end
   if skey then join_jobs(skey, session, id) end
   if status == 'later' then
@@ -273,8 +291,6 @@ local function accept_alike(ids, keys, specs, queue, origin, session, skey)
     wake(queue)
   end
 end
-
-local REFUSED = { taken = true, unknown = true, stopped = true, orphan = true, full = true, unfounded = true }
 
 -- Jobs that are alike but for id and state: what follows in ARGV. Returns their answer.
 local function enqueue_alike(i)

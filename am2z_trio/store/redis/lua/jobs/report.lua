@@ -10,10 +10,10 @@ local now = read_clock(clock)
 local job = load(id)
 if not job or job.token == '' or job.token ~= token then return 0 end
 -- What is said already is said again by nobody: this very call may have been sent twice.
-if redis.call('HGET', job_key(job.id), 'progress') == progress then return 1 end
+if redis.call('HGET', job.key, 'progress') == progress then return 1 end
 -- The removal comes first: it is allowed when memory is full.
-redis.call('HDEL', job_key(job.id), 'progress')
-redis.call('HSET', job_key(job.id), 'progress', progress)
+redis.call('HDEL', job.key, 'progress')
+redis.call('HSET', job.key, 'progress', progress)
 tell('job:progress', now, job.node, job.queue, job.id, job.skey, { progress = tonumber(progress) })
 finish()
 return 1

@@ -5,12 +5,16 @@
 local may_end = ENDED_AT_ONCE
 local end_job, cancel_unbegun
 local function end_child(parent, id, now, ttl, why, till)
-  local child = load(id)
   -- One that was run again since by itself, or by another job, is no child of this one any more.
-  if not child or child.parent ~= parent then return end
-  if ENDED[child.status] then
+  local v = redis.call('HMGET', job_key(id), 'status', 'parent')
+  if v[2] ~= parent then return end
+  if ENDED[v[1]] then
     redis.call('PEXPIRE', job_key(id), whole(math.max(till - now, KEPT_MS)))
-  elseif child.status == 'active' then
+    return
+  end
+  local child = load(id)
+  if not child then return end
+  if child.status == 'active' then
     note(id, 'cancel', why, 'outlived', whole(till))
     post(child.node, '\148' .. cmsgpack.pack('cancel', id, child.token, why))
   else

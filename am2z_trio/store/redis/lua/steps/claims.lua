@@ -96,7 +96,7 @@ local function return_job(job, settled_as, now, ttl, due)
     return false
   end
   local status = due and 'later' or 'waiting'
-  redis.call('HDEL', job_key(job.id), 'node', 'token', 'away')
+  redis.call('HDEL', job.key, 'node', 'token', 'away')
   if settled_as then
     note(job.id, 'status', status, 'last_token', job.last_token, 'last_outcome', settled_as)
   else

@@ -12,6 +12,9 @@ local function told_of_failure(attempt, told)
   return { attempt = attempt, code = code, message = message }
 end
 
+-- Jobs of which this call has settled another one that they have called.
+local relieved = {}
+
 -- Ends a job: only what a later look needs stays. `result` is msgpack or ''. `told`: of a failure that the store
 -- has not found itself, as above.
 function end_job(job, transition, now, ttl, reason, result, node, told)
@@ -22,7 +25,7 @@ function end_job(job, transition, now, ttl, reason, result, node, told)
     if job.depth then redis.call('ZREM', calls_key(job.queue), job.id) end
     if job.turn then leave_line(job) end
     -- When it began for another time is said of one that is running, or was when it ended.
-    if job.more then redis.call('HDEL', key, 'since') end
+    if job.more then forget_start(key) end
   end
   local dead = status == 'failed' and not job.parent
   local at = stamp(now)
@@ -32,10 +35,9 @@ function end_job(job, transition, now, ttl, reason, result, node, told)
     server.call('HSET', key, 'status', status, 'result', result, 'ended', at)
   else
     redis.call('HDEL', key, 'node', 'token', 'away', dead and 'away' or 'spec')
-    redis.call('HSET', key, 'status', status, 'reason', reason, 'result', result, 'ended', at)
-    if job.last_outcome then
-      redis.call('HSET', key, 'last_token', job.last_token, 'last_outcome', job.last_outcome)
-    end
+    local last = {}
+    if job.last_outcome then last = { 'last_token', job.last_token, 'last_outcome', job.last_outcome } end
+    redis.call('HSET', key, 'status', status, 'reason', reason, 'result', result, 'ended', at, unpack(last))
   end
   if status == 'failed' then
     if transition == 'stall' then told = LOST end
@@ -49,7 +51,10 @@ function end_job(job, transition, now, ttl, reason, result, node, told)
     end_children(job.id, now, ttl, reason == SESSION_STOPPED and SESSION_STOPPED or PARENT_ENDED, age)
   end
   -- A job whose calls complete gets on, however often it is lost with its worker.
-  if job.parent and status == 'completed' then redis.call('HDEL', job_key(job.parent), 'stalls', 'charged') end
+  if job.parent and status == 'completed' and not relieved[job.parent] then
+    relieved[job.parent] = true
+    redis.call('HDEL', job_key(job.parent), 'stalls', 'charged')
+  end
   if job.skey then leave_jobs(job.skey, job.id) end
   count(job.queue, job.status, -1)
   count(job.queue, status, 1)

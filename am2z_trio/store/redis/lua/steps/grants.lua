@@ -11,10 +11,16 @@ local function read(id, heard)
       skey = v[5] or nil }
   end
   local w = server.call('HMGET', key, 'attempt', 'deliveries', 'deadline', 'stored', 'errors', 'debounce', 'gen',
-    'conflicts', 'turn', 'depth', 'skey')
+    'conflicts', 'turn', 'depth', 'skey', 'since')
   return { id = id, key = key, status = v[1], spec = v[2], queue = v[3], more = true, attempt = w[1],
-    deliveries = w[2], deadline = w[3], stored = w[4], errors = w[5], debounce = w[6], gen = w[7], conflicts = w[8],
+    deliveries = deliveries_of(w[2], w[12]) or false, deadline = w[3], stored = w[4], errors = w[5], debounce = w[6], gen = w[7], conflicts = w[8],
     turn = w[9], depth = w[10], skey = w[11] or nil }
+end
+
+-- One more is written down; of a plain job `since` says that it is the first.
+local function count_delivery(job)
+  job.deliveries = (job.deliveries and number(job.deliveries, 0) or 0) + 1
+  redis.call('HSET', job.key, 'deliveries', job.deliveries)
 end
 
 -- As `claim` answers it: a plain job is three items, for each array in an answer takes the server a while.

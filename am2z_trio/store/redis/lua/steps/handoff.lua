@@ -31,8 +31,10 @@ end
 local present = {}
 local function is_present(node, now)
   if present[node] == nil then
-    present[node] = redis.call('PUBSUB', 'NUMSUB', inbox_key(node))[2] > 0
-      and number(redis.call('ZSCORE', nodes_key(), node), -1) >= now
+    local hear = redis.call('PUBSUB', 'NUMSUB', inbox_key(node), events_key())
+    -- To be known for what it tells, too.
+    listened = hear[4] > 0
+    present[node] = hear[2] > 0 and number(redis.call('ZSCORE', nodes_key(), node), -1) >= now
   end
   return present[node]
 end

@@ -45,15 +45,15 @@ local function look_after_all(now, ttl, grace, batch, most_queues, reaps)
       local job = load_claim(id, name)
       if job then
         reaped = reaped + 1
-        local most = number(redis.call('HGET', job_key(job.id), 'max_stalled') or MAX_STALLED, 0)
+        local most = number(redis.call('HGET', job.key, 'max_stalled') or MAX_STALLED, 0)
         -- The removal comes first: it is allowed when memory is full.
         redis.call('HDEL', active_key(name), job.id)
-        job.stalls = redis.call('HINCRBY', job_key(job.id), 'stalls', 1)
+        job.stalls = redis.call('HINCRBY', job.key, 'stalls', 1)
         count(job.queue, 'stalled', 1)
         if job.stalls > most and not job.cancel then
           drop_claim(job, nil)
           end_job(job, 'stall', now, ttl, 'stalled', '', name)
-          local v = redis.call('HMGET', job_key(job.id), 'processor', 'session')
+          local v = redis.call('HMGET', job.key, 'processor', 'session')
           failed[#failed + 1] = { job.id, v[1] or job.queue, v[2] or '', job.attempt }
         elseif job.stalls > 1 then
           suspects[#suspects + 1] = job

@@ -4,8 +4,9 @@
 -- else is granted the job: `lost` says token, number of the grant (it grows with every one) and node. `charged`
 -- are the tokens of all grants for which stalls were counted, a line each.
 local function note_loss(job, node, now)
-  local v = redis.call('HMGET', job_key(job.id), 'deliveries', 'charged')
-  redis.call('HSET', job_key(job.id), 'lost', job.token .. ' ' .. (v[1] or '0') .. ' ' .. node,
+  local v = redis.call('HMGET', job.key, 'deliveries', 'charged', 'since')
+  local grant = deliveries_of(v[1], v[3]) or '0'
+  redis.call('HSET', job.key, 'lost', job.token .. ' ' .. grant .. ' ' .. node,
     'charged', (v[2] or '') .. job.token .. '\n')
   trace(job.id, now, 'lost', node, job.attempt)
 end
@@ -26,9 +27,9 @@ end
 local function is_resumable(job, token)
   if token == '' or (job.status ~= 'waiting' and job.status ~= 'later') then return false end
   if job.turn and is_taken(job.turn, job.id) then return false end
-  local v = redis.call('HMGET', job_key(job.id), 'lost', 'deliveries')
+  local v = redis.call('HMGET', job.key, 'lost', 'deliveries', 'since')
   local lost, grant, node = string.match(v[1] or '', '^(%S+) (%d+) (%S+)$')
-  if lost ~= token or grant ~= (v[2] or '0') then return false end
+  if lost ~= token or grant ~= (deliveries_of(v[2], v[3]) or '0') then return false end
   return true, node
 end
 

@@ -4,6 +4,18 @@
 -- have is looked for where `more` says that there is any, so whatever writes such a field says so.
 local function note(id, ...) redis.call('HSET', job_key(id), 'more', '1', ...) end
 
+-- How often a job was granted, as its record has it; nil for never. One that was granted for the first time says so by
+-- `since` alone.
+local function deliveries_of(stored, since) return stored or since and '1' or nil end
+
+-- Has a record say no more when it began; so it says by itself how often that was. The removal comes first: it is
+-- allowed when memory is full.
+local function forget_start(key)
+  local v = redis.call('HMGET', key, 'deliveries', 'since')
+  redis.call('HDEL', key, 'since')
+  if v[2] and not v[1] then redis.call('HSET', key, 'deliveries', '1') end
+end
+
 -- The queue of a job whose record has lost it: its processor's where that can be told, or one that nobody serves.
 local function queue_of(id)
   local v = redis.call('HMGET', job_key(id), 'processor', 'spec')
@@ -58,6 +70,6 @@ end
 
 -- Makes a job that was claimed or dead claimable again.
 local function put_back(job, front)
-  local v = redis.call('HMGET', job_key(job.id), 'priority', 'gen')
+  local v = redis.call('HMGET', job.key, 'priority', 'gen')
   put(job.queue, job.id, urgency(v[1]), front, job.skey, v[2], job.depth)
 end

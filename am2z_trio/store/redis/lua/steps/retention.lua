@@ -42,9 +42,9 @@ local function retain(job, dead, status, now, ttl)
     -- A parent that is run again asks its children for their outcomes, however late; one that has ended is
     -- outlived by none for long.
     local age, till = CHILD_TTL_MS, job.outlived
-    if job.cancel then till = number(redis.call('HGET', job_key(job.id), 'outlived'), till) end
+    if job.cancel then till = number(redis.call('HGET', job.key, 'outlived'), till) end
     if till then age = math.min(age, math.max(till - now, KEPT_MS)) end
-    redis.call('PEXPIRE', job_key(job.id), whole(age))
+    redis.call('PEXPIRE', job.key, whole(age))
     return age
   end
   local age, most = tonumber(ttl), -1
@@ -56,9 +56,9 @@ local function retain(job, dead, status, now, ttl)
     if own_age >= 0 then age = math.max(own_age, KEPT_MS) end
     if own_most >= 0 then most = own_most end
   end
-  redis.call('PEXPIRE', job_key(job.id), whole(age))
+  redis.call('PEXPIRE', job.key, whole(age))
   if dead then
-    redis.call('HSET', job_key(job.id), 'failed', whole(now))
+    redis.call('HSET', job.key, 'failed', whole(now))
     forget(dead_key(job.queue), now)
     redis.call('ZADD', dead_key(job.queue), whole(now + age), job.id)
     outlive(dead_key(job.queue), age)

@@ -65,4 +65,4 @@ local function guarded(command, ...)
   end
   return answer
 end
-local redis = { call = guarded }
+local redis, ask = { call = guarded }, guarded

@@ -9,10 +9,10 @@ local function is_taken(turn, id)
 end
 
 local function stand_in_line(job)
-  local place = redis.call('HGET', job_key(job.id), 'place')
+  local place = redis.call('HGET', job.key, 'place')
   if not place then
     place = redis.call('HINCRBY', meta_key(job.queue), 'arrivals', 1)
-    redis.call('HSET', job_key(job.id), 'place', place)
+    redis.call('HSET', job.key, 'place', place)
   end
   redis.call('ZADD', turns_key(job.queue .. '@' .. job.turn), place, job.id)
   redis.call('HSET', floor_key(job.turn), 'q:' .. job.queue, '1')
