@@ -7,8 +7,17 @@ from typing import Any
 import anyio
 from fastapi import FastAPI, WebSocket
 
-from am2z_trio import Context, LocalRuntime, processor
-from am2z_trio.contrib.asgi import JobStream, OnDisconnect, RuntimeDep, jobs, lifespan, sse, websocket
+from am2z_trio import AM2ZError, Context, LocalRuntime, processor
+from am2z_trio.contrib.asgi import (
+    JobStream,
+    OnDisconnect,
+    RuntimeDep,
+    answer_error,
+    jobs,
+    lifespan,
+    sse,
+    websocket,
+)
 
 
 @processor
@@ -22,6 +31,7 @@ async def count(most: int, ctx: Context) -> int:
 runtime = LocalRuntime(shutdown_grace=0, event_history=100_000)
 runtime.register(count)
 app = FastAPI(lifespan=lifespan(runtime))
+app.add_exception_handler(AM2ZError, answer_error)
 
 
 @app.get("/")

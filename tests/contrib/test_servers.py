@@ -129,6 +129,15 @@ def test_a_page_of_elsewhere_gets_no_socket(server):
     assert refused.value.response.status_code == 403
 
 
+def test_what_the_engine_raises_in_an_operation_is_a_problem_and_no_error_of_the_server(server):
+    answer = httpx.get(f"{server}/counts/nothing", timeout=30)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert answer.json()["code"] == "JOB_NOT_FOUND"
+    with pytest.raises(InvalidStatus) as refused, opened(server, "/counts/nothing/socket"):
+        pass
+    assert refused.value.response.status_code == 403
+
+
 def test_the_jobs_application_has_a_socket_that_changes_nothing_when_it_is_left(server):
     location = httpx.post(f"{server}/jobs/count", json={"state": 1_000_000}, timeout=30).headers["location"]
     with opened(server, f"{location}/socket") as socket:

@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, Any
 from .application import AskedJob, Authorize, jobs
 from .leaving import OnDisconnect
 from .lifespans import AppLifespan, lifespan, runtime_of
+from .problems import answer_error
 from .sockets import JobSocket, websocket
 from .streams import JobStream, sse
 
@@ -52,6 +53,7 @@ __all__ = [
     "JobStream",
     "OnDisconnect",
     "RuntimeDep",
+    "answer_error",
     "get_runtime",
     "jobs",
     "lifespan",

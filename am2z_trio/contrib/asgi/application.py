@@ -33,9 +33,9 @@ from am2z_trio.model.errors import JobNotFoundError
 from am2z_trio.model.limits import KIB
 from am2z_trio.model.segments import segment
 
-from .problems import Problem, answer, refuse
+from .problems import REFUSED, Problem, answer, refuse
 from .requests import id_of, parts_of, read, seconds_of, submitted
-from .sockets import REFUSED, is_welcome, websocket
+from .sockets import is_welcome, websocket
 from .streams import sse
 from .telling import ENDED, told_result
 from .types import ASGIApp, Receive, Scope, Send, header, until_gone

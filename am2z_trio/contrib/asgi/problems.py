@@ -21,11 +21,17 @@ from am2z_trio.model.errors import (
     ValidationError,
 )
 from am2z_trio.model.logs import Log
-from am2z_trio.model.telling import trace_of
+from am2z_trio.model.telling import cut, trace_of
 
-from .types import Send
+from .types import Receive, Scope, Send
 
 logger: Final = Log("am2z_trio.asgi")
+
+REFUSED: Final = 1008
+"""The code with which a WebSocket is closed that nobody may have."""
+
+MOST_REASON: Final = 120
+"""Bytes of the reason that is told with it."""
 
 _STATUS: Final[tuple[tuple[type[AM2ZError], int], ...]] = (
     (JobNotFoundError, 404),
@@ -82,6 +88,30 @@ async def refuse(error: Exception, send: Send) -> None:
     if problem.code:
         said["code"] = problem.code
     await answer(send, said, problem.status, kind=b"application/problem+json", **problem.headers)
+
+
+class _Refusal:
+    """The answer of an error, as a response of Starlette's is called."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            told = cut(problem_of(self._error).detail, MOST_REASON)
+            await send({"type": "websocket.close", "code": REFUSED, "reason": told})
+        else:
+            await refuse(self._error, send)
+
+
+async def answer_error(connection: object, error: Exception) -> Any:
+    """An exception handler of FastAPI and Starlette: `app.add_exception_handler(AM2ZError, answer_error)`.
+
+    What the engine raises in a path operation is answered as `application/problem+json`, with the status that
+    it has in the `jobs` application: 404 for a `JobNotFoundError`, 422 for a `ValidationError`, 429 for a
+    `ResourceError`, 503 where Redis is away; 500 for others, which are logged under a word that is told. A
+    WebSocket is closed (1008)."""
+    return _Refusal(error)
 
 
 async def answer(

@@ -17,14 +17,13 @@ from am2z_trio.model.limits import MAX_NAME_BYTES
 from am2z_trio.model.origins import is_of
 
 from .leaving import Leaving, OnDisconnect
-from .problems import problem_of
+from .problems import REFUSED, problem_of
 from .streams import GONE, SEND_WAIT
 from .telling import Told, told
 from .types import Receive, Scope, Send, header
 
 NORMAL: Final = 1000
 UNSUPPORTED: Final = 1003
-REFUSED: Final = 1008
 TROUBLE: Final = 1011
 
 CANCEL: Final = "cancel"

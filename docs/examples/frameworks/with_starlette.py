@@ -8,8 +8,16 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from am2z_trio import LocalRuntime
-from am2z_trio.contrib.asgi import JobStream, jobs, lifespan, runtime_of, sse, websocket
+from am2z_trio import AM2ZError, LocalRuntime
+from am2z_trio.contrib.asgi import (
+    JobStream,
+    answer_error,
+    jobs,
+    lifespan,
+    runtime_of,
+    sse,
+    websocket,
+)
 
 from .work import count
 
@@ -36,6 +44,7 @@ async def follow_by_socket(connection: WebSocket) -> None:
 
 app = Starlette(
     lifespan=lifespan(runtime),
+    exception_handlers={AM2ZError: answer_error},
     routes=[
         Route("/counts/{most:int}", start, methods=["POST"]),
         Route("/counts/{id}/events", follow),
