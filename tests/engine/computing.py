@@ -220,8 +220,3 @@ def falls_there(n: int) -> int:
 @processor(run_in="process", depends_on=[fall])
 def call_there(n: int, ctx: Context) -> int:
     return ctx.sync.call(fall, n)
-
-
-@processor(run_in="interpreter")
-def interpreted(n: int) -> int:
-    return n + 1

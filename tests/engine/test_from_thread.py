@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 from collections.abc import Callable
@@ -14,8 +15,23 @@ import anyio.to_thread
 import pytest
 import trio
 
-from am2z_trio import Event, LocalRuntime, RuntimeStateError, processor
+from am2z_trio import (
+    Context,
+    DeadLetters,
+    Event,
+    Job,
+    LocalRuntime,
+    RuntimeStateError,
+    ScheduleManager,
+    Session,
+    StateManager,
+    processor,
+)
+from am2z_trio.engine.events.subscription import EventStream
+from am2z_trio.engine.runtime import from_thread
 from am2z_trio.engine.runtime.from_thread import FromThread
+from am2z_trio.engine.runtime.runtime import Runtime
+from am2z_trio.engine.sessions.session import SessionState
 from tests.support.gates import Gate
 from tests.support.waiting import until
 
@@ -50,6 +66,64 @@ async def in_thread(fn: Callable[[], Any]) -> Any:
     if isinstance(box[0], BaseException):
         raise box[0]
     return box[0]
+
+
+NOT_OF_A_THREAD = {
+    # Who has entered the runtime leaves it, or stops it.
+    "Runtime": {"run", "stop", "wait_stopped"},
+    # Leaving its block waits.
+    "Session": {"wait_submitted"},
+}
+
+
+@pytest.mark.parametrize(
+    ("awaited", "blocking"),
+    [
+        (Runtime, FromThread),
+        (Session, from_thread.SyncSession),
+        (SessionState, from_thread.SyncSessionState),
+        (Job, from_thread.SyncJob),
+        (StateManager, from_thread.SyncState),
+        (ScheduleManager, from_thread.SyncSchedules),
+        (DeadLetters, from_thread.SyncDeadLetters),
+        (EventStream, from_thread.SyncEvents),
+    ],
+)
+def test_what_can_be_awaited_has_a_form_for_threads_with_the_same_arguments(awaited, blocking):
+    names = {
+        name
+        for name in dir(awaited)
+        if not name.startswith("_") and inspect.iscoroutinefunction(getattr(awaited, name))
+    }
+    assert names
+    left_out = NOT_OF_A_THREAD.get(awaited.__name__, set())
+    assert left_out <= names
+    for name in sorted(names - left_out):
+        assert hasattr(blocking, name), f"{blocking.__name__} has no {name}"
+        there = inspect.signature(getattr(blocking, name)).parameters
+        if not any(one.kind is one.VAR_KEYWORD for one in there.values()):
+            here = inspect.signature(getattr(awaited, name)).parameters
+            assert set(here) <= set(there), f"{blocking.__name__}.{name}"
+
+
+@on_both_hosts
+async def test_a_thread_submits_many_in_a_session_and_signals(make_runtime):
+    @processor
+    async def approve(n: int, ctx: Context) -> int:
+        return n + await ctx.wait_for("approval", type=int)
+
+    async with make_runtime() as runtime:
+        runtime.register(double, approve)
+
+        def work() -> list[int]:
+            with runtime.from_thread.session("ada") as session:
+                jobs = session.submit_many(double, [1, 2, 3])
+                waiting = session.submit(approve, 40)
+                waiting.signal("approval", 2)
+                assert runtime.from_thread.explain(waiting.id, ask_node=False).job == waiting.id
+                return [job.result(60).unwrap() for job in (*jobs, waiting)]
+
+        assert await in_thread(work) == [2, 4, 6, 42]
 
 
 @on_both_hosts

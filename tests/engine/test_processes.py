@@ -295,16 +295,6 @@ async def test_what_no_other_process_could_find_is_refused_at_registration():
         assert runtime.list_processors() == []
 
 
-async def test_an_interpreter_is_refused_where_python_has_none(monkeypatch):
-    monkeypatch.setattr(sys, "version_info", (3, 13, 1, "final", 0))
-    async with LocalRuntime() as runtime:
-        with pytest.raises(
-            ConfigurationError, match=r"run_in='interpreter' needs Python 3\.14 or later, and this is 3\.13"
-        ):
-            runtime.register(computing.interpreted)
-        assert runtime.list_processors() == []
-
-
 PROGRAM = """
 import os, sys
 import anyio

@@ -8,14 +8,13 @@ and what goes on is left behind.
 
 from __future__ import annotations
 
-import sys
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
-from typing import Any, Final
+from typing import Any
 
+from am2z_trio.engine.processors.imported import made_interpreter
 from am2z_trio.model.errors import ProcessorExecutionError
-
-AVAILABLE: Final = sys.version_info >= (3, 14)
 
 
 class Interpreters:
@@ -23,23 +22,27 @@ class Interpreters:
 
     def __init__(self) -> None:
         self._idle: list[Any] = []
+        self._is_closed = False
 
     def call(self, name: str, fn: Any, state: Any) -> Any:
         """What the function makes of the state, in an interpreter of its own; in the thread that calls."""
-        interpreters = import_module("concurrent.interpreters")
         try:
             # One step, whatever other threads do.
             interpreter = self._idle.pop()
         except IndexError:
-            interpreter = interpreters.create()
+            interpreter = made_interpreter()
+        failure = import_module("concurrent.interpreters").ExecutionFailed
         try:
             returned = interpreter.call(fn, state)
-        except interpreters.ExecutionFailed as failed:
+        except failure as failed:
             raise ProcessorExecutionError(
                 f"{name!r} raised {failed.excinfo.formatted}", context={"processor": name}, cause=failed
             ) from failed
         finally:
             self._idle.append(interpreter)
+            if self._is_closed:
+                # The job has been left behind.
+                self.close()
         return returned
 
     def calling(self, name: str, fn: Any) -> partial[Any]:
@@ -47,6 +50,8 @@ class Interpreters:
         return partial(self.call, name, fn)
 
     def close(self) -> None:
-        """End those that have no job."""
-        while self._idle:
-            self._idle.pop().close()
+        """End those that have no job, and the others when they have none any more."""
+        self._is_closed = True
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()

@@ -36,12 +36,10 @@ class Place(NamedTuple):
 
 def place_of(processor: Processor[Any]) -> Place:
     """Where another process finds it; `ConfigurationError` if none can."""
-    if processor.run_in == "interpreter" and sys.version_info < (3, 14):
-        version = ".".join(map(str, sys.version_info[:2]))
-        raise _refused(processor, f"run_in='interpreter' needs Python 3.14 or later, and this is {version}")
     if os.name != "posix":
         raise _refused(processor, f"run_in={processor.run_in!r} needs a POSIX system")
     fn, where = as_written(processor.fn), f"run_in={processor.run_in!r}"
+    there = "in another interpreter" if processor.run_in == "interpreter" else "in another process"
     name: str = getattr(fn, "__module__", None) or type(fn).__module__
     module = sys.modules.get(name)
     if module is None:
@@ -51,9 +49,11 @@ def place_of(processor: Processor[Any]) -> Place:
         written = getattr(fn, "__qualname__", type(fn).__qualname__)
         raise _refused(
             processor,
-            f"{where} imports it in another process, and {name}.{written} cannot be found by that name: it "
+            f"{where} imports it {there}, and {name}.{written} cannot be found by that name: it "
             "must be a function or a Processor at the top of its module, no lambda and nothing in a function",
         )
+    if processor.run_in == "interpreter":
+        _require_loadable(processor, name)
     if name != "__main__":
         return Place(name, "", attribute)
     spec = getattr(module, "__spec__", None)
@@ -115,6 +115,35 @@ def _attribute_of(processor: Processor[Any], module: ModuleType) -> str | None:
     # It is made of its function there, and has to be of the same type of states.
     again = attempt(lambda: Processor(processor.fn, name=processor.name).state_type, None)
     return written if again == processor.state_type else None
+
+
+def made_interpreter() -> Any:
+    """Another interpreter of this process, which finds the modules that this one does."""
+    interpreter = importlib.import_module("concurrent.interpreters").create()
+    interpreter.exec(f"import sys; sys.path[:] = {[*map(str, sys.path)]!r}")
+    return interpreter
+
+
+def _require_loadable(processor: Processor[Any], module: str) -> None:
+    if module == "__main__":
+        raise _refused(
+            processor,
+            "run_in='interpreter' imports it in another interpreter, and this program's own file cannot be: "
+            "put it into a module that does not import am2z_trio",
+        )
+    interpreter = made_interpreter()
+    try:
+        interpreter.exec(f"import importlib; importlib.import_module({module!r})")
+    except Exception as failed:
+        why = getattr(getattr(failed, "excinfo", None), "formatted", None) or str(failed)
+        raise _refused(
+            processor,
+            f"run_in='interpreter': its module {module!r} cannot be imported in another interpreter ({why}). "
+            "One that imports am2z_trio or msgspec cannot; put the function into a module that does not, or "
+            "take run_in='process'",
+        ) from failed
+    finally:
+        interpreter.close()
 
 
 def _refused(processor: Processor[Any], why: str) -> ConfigurationError:

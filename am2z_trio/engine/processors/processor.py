@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Concatenate, Final, Generic, Literal, TypeVar, get_args
 
@@ -36,6 +37,9 @@ MAX_NAME = 200
 
 RunIn = Literal["loop", "thread", "process", "interpreter"]
 """Where a processor's code runs."""
+
+INTERPRETERS_SINCE: Final = (3, 14)
+"""The Python whose programs may make interpreters."""
 
 SITES: Final[tuple[RunIn, ...]] = get_args(RunIn)
 
@@ -191,6 +195,9 @@ def _checked_site(run_in: RunIn | None, made: Processor[Any]) -> tuple[RunIn, bo
         require(made.asked is None, field, run_in, "is for a function without resources: they are not there")
     if run_in == "interpreter":
         require(not made.takes_context, field, run_in, "is for a function without ctx, which is not there")
+        version = ".".join(map(str, sys.version_info[:2]))
+        have = sys.version_info >= INTERPRETERS_SINCE
+        require(have, field, run_in, f"needs Python 3.14 or later, and this is {version}")
     return run_in, run_in == "loop"
 
 

@@ -23,9 +23,14 @@ from am2z_trio.model.transitions import TERMINAL
 
 from .dead_letters import DeadLetters
 from .drain import DrainMethods
+from .explain import ExplainMethods
 from .jobs import JobMethods
+from .processors import ProcessorMethods
+from .samples import SampleMethods
 from .schedules import ScheduleManager
 from .sessions import SessionMethods
+from .signals import SignalMethods
+from .stats import FigureMethods
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -118,6 +123,7 @@ class SyncJob(Blocking[Job[S]]):
     progress = blocking(Job[Any].progress)
     logs = blocking(Job[Any].logs)
     cancel = blocking(Job[Any].cancel)
+    signal = blocking(Job[Any].signal)
 
     def iter_progress(self) -> Iterator[float]:
         """What it reports, as it does, from what it has reported so far on; ends with the job."""
@@ -160,6 +166,7 @@ class SyncSession(Blocking[Session]):
 
     execute = blocking(Session.execute)
     execute_many = blocking(Session.execute_many)
+    signal = blocking(Session.signal)
 
     @property
     def id(self) -> str:
@@ -169,6 +176,14 @@ class SyncSession(Blocking[Session]):
         """As `Session.submit`, with its options."""
         target: Any = self._target
         return SyncJob(self._portal, self._portal().call(target.submit, processor, state, **options))
+
+    def submit_many(
+        self, processor: Processor[S] | str, states: Iterable[S], **options: Any
+    ) -> Sequence[SyncJob[S]]:
+        """As `Session.submit_many`, with its options. `states` is read in the runtime's loop, which waits for
+        it meanwhile."""
+        jobs = self._portal().call(_submitted, self._target, processor, states, options)
+        return [SyncJob(self._portal, job) for job in jobs]
 
     @property
     def state(self) -> SyncSessionState:
@@ -195,6 +210,8 @@ class SyncSchedules(Blocking[ScheduleManager]):
     amend = blocking(ScheduleManager.amend)
     sync = blocking(ScheduleManager.sync)
     get = blocking(ScheduleManager.get)
+    get_many = blocking(ScheduleManager.get_many)
+    last_runs = blocking(ScheduleManager.last_runs)
     list = blocking(ScheduleManager.list)
     pause = blocking(ScheduleManager.pause)
     resume = blocking(ScheduleManager.resume)
@@ -238,9 +255,19 @@ class FromThread(Blocking[Any]):
     execute = blocking(JobMethods.execute)
     execute_many = blocking(JobMethods.execute_many)
     job_logs = blocking(JobMethods.job_logs)
+    execute_in_session = blocking(JobMethods.execute_in_session)
+    signal = blocking(SignalMethods.signal)
+    signal_session = blocking(SignalMethods.signal_session)
+    explain = blocking(ExplainMethods.explain)
+    forget_processor = blocking(ProcessorMethods.forget_processor)
+    samples = blocking(SampleMethods.samples)
+    census = blocking(SampleMethods.census)
+    throughput = blocking(SampleMethods.throughput)
     pause = blocking(SessionMethods.pause)
     resume = blocking(SessionMethods.resume)
     stop_session = blocking(SessionMethods.stop_session)
+    clean_all_sessions = blocking(SessionMethods.clean_all_sessions)
+    get_session_stats = blocking(FigureMethods.get_session_stats)
     get_active_sessions = blocking(SessionMethods.get_active_sessions)
     sync_processors = blocking(SessionMethods.sync_processors)
     get_queue_stats = blocking(DrainMethods.get_queue_stats)
