@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from math import inf
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
+from am2z_trio.model.errors import ConfigurationError
 from am2z_trio.model.records import Firing, ScheduleRecord, ScheduleSpec, job_of_instant
 
 from .cron import Timing, newest, timing_of
@@ -56,11 +58,25 @@ def instants(spec: ScheduleSpec, after: float) -> Iterator[int]:
         yield at
 
 
+@contextmanager
+def _calendar(spec: ScheduleSpec) -> Iterator[None]:
+    """Around its times: anybody may have written one that no calendar knows."""
+    try:
+        yield
+    except (OverflowError, ValueError) as error:
+        raise ConfigurationError(
+            f"schedule {spec.id!r} is about a time that no calendar knows: {error}",
+            context={"schedule": spec.id},
+        ) from error
+
+
 def first_after(spec: ScheduleSpec, now: float, fired: int = 0) -> tuple[int | None, float]:
-    """The next nominal time after one, and when it is due; `None` and never, where there is none."""
+    """The next nominal time after one, and when it is due; `None` and never, where there is none. Raises
+    `ConfigurationError` where this node cannot tell."""
     if spec.limit is not None and fired >= spec.limit:
         return None, inf
-    at = next(instants(spec, now), None)
+    with _calendar(spec):
+        at = next(instants(spec, now), None)
     return at, inf if at is None else at + jitter_of(spec, at)
 
 
@@ -72,7 +88,8 @@ class _Due(NamedTuple):
 
 
 def decide(record: ScheduleRecord, now: int) -> Firing | None:
-    """The step that is to be taken; `None`: none, at this time."""
+    """The step that is to be taken; `None`: none, at this time. Raises `ConfigurationError` where this node
+    cannot tell."""
     spec, expected = record.spec, record.next
     if spec is None or expected is None or record.paused is not None:
         return None
@@ -107,7 +124,8 @@ def decide(record: ScheduleRecord, now: int) -> Firing | None:
 
 def _due(spec: ScheduleSpec, expected: int, held: int | None, now: int) -> _Due:
     until = now if spec.end is None else min(now, spec.end)
-    came, _ = newest(timing(spec), expected, until, MOST_COUNTED)
+    with _calendar(spec):
+        came, _ = newest(timing(spec), expected, until, MOST_COUNTED)
     came = [at for at in came if spec.start is None or at >= spec.start]
     for index, at in enumerate(came):
         # One after the other: none comes before an earlier one that is put off.
@@ -153,4 +171,5 @@ def upcoming(record: ScheduleRecord, n: int) -> list[int]:
     if spec is None or record.next is None:
         return []
     left = n if spec.limit is None else min(n, spec.limit - record.fired)
-    return list(islice(instants(spec, record.next - 1), max(0, left)))
+    with _calendar(spec):
+        return list(islice(instants(spec, record.next - 1), max(0, left)))

@@ -20,15 +20,18 @@ from am2z_trio import (
     JobOptions,
     LocalRuntime,
     ProcessorNotFoundError,
+    QueueOptions,
     QueueRuntime,
     ResourceError,
     Schedule,
     ScheduleNotFoundError,
+    ServerReplyError,
     StateConflictError,
     processor,
 )
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.engine.schedules.plan import DECORATED
+from am2z_trio.model.records import FireAnswer, Firing
 from tests.support.calendar import in_ms, minutes
 from tests.support.waiting import until
 
@@ -262,6 +265,47 @@ def test_a_processor_with_a_schedule_must_be_able_to_do_with_an_empty_state():
         LocalRuntime().register(double)
     with pytest.raises(ConfigurationError, match=r"Processor\.schedule"):
         processor(schedule="* * * * *")(lambda state: state)  # type: ignore[call-overload]
+
+
+@both_hosts
+async def test_a_processor_that_cannot_be_scheduled_keeps_no_other_from_its_times(make_runtime, caplog):
+    seen = Seen()
+    # No job of it could ever begin.
+    late = QueueOptions(default_job_options=JobOptions(delay=10, expires=5))
+
+    @processor(schedule=OFTEN, queue=late)
+    async def odd(state: dict[str, int]) -> dict[str, int]:
+        return state
+
+    async with make_runtime() as runtime:
+        runtime.register(odd, seen.work)
+        await runtime.schedules.upsert("s", seen.work, OFTEN, state={})
+        await seen.some(3)
+    assert caplog.text.count("'odd' cannot be scheduled") == 1
+
+
+@both_hosts
+async def test_a_schedule_that_the_store_refuses_to_fire_keeps_no_other_from_its_times(
+    make_runtime, monkeypatch, caplog
+):
+    seen = Seen()
+    async with make_runtime() as runtime:
+        runtime.register(seen.work)
+        schedules = runtime._running().store.schedules
+        fire = schedules.fire
+
+        async def refuse(firing: Firing) -> FireAnswer:
+            if firing.record.spec.id == "odd":
+                raise ServerReplyError("refused")
+            return await fire(firing)
+
+        monkeypatch.setattr(schedules, "fire", refuse)
+        await runtime.schedules.upsert("odd", seen.work, OFTEN, state={"odd": 1})
+        await runtime.schedules.upsert("s", seen.work, OFTEN, state={})
+        await seen.some(3)
+        monkeypatch.undo()
+        await until(lambda: ({"odd": 1}, None) in seen.states, "it to be fired, too")
+    assert caplog.text.count("'odd' cannot be fired by this node: refused") == 1
 
 
 @both_hosts

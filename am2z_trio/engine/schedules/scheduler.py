@@ -16,9 +16,10 @@ from am2z_trio.concurrency import Host
 from am2z_trio.engine.events.emitter import Emitter
 from am2z_trio.engine.processors.registry import Definition
 from am2z_trio.engine.submission.preparation import Preparation
-from am2z_trio.model.errors import AM2ZError
+from am2z_trio.model.errors import AM2ZError, NetworkError
 from am2z_trio.model.logs import Log
 from am2z_trio.model.records import FireAnswer, Firing, ScheduleRecord
+from am2z_trio.model.telling import class_of, trace_of
 from am2z_trio.policy.schedules import decide
 from am2z_trio.store.ports import BATCH, ScheduleStore
 
@@ -50,8 +51,10 @@ class Scheduler:
         self._due_at = inf
         self._bell = host.spot()
         self._adopted: dict[str, Definition] = {}
-        self._puzzling: set[str] = set()
-        """Schedules that this node cannot fire, and has said so."""
+        self._recomputed = False
+        """Each has its next time by time zones that are no older than this node's."""
+        self._puzzling: dict[str, str] = {}
+        """Schedules that this node cannot fire, and why, as it has said."""
 
     # --- told from outside, synchronously -----------------------------------------------------
 
@@ -75,25 +78,32 @@ class Scheduler:
     # --- its task -----------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Fire until cancelled."""
-        host, recomputed = self._host, False
+        """Fire until cancelled. What cannot be written down keeps nothing from being fired."""
+        host = self._host
         while True:
-            if not self._adopted and recomputed:
+            if not self._adopted and self._recomputed:
                 with host.cancel_scope(deadline=self._due_at):
                     await self._bell.park()
-            try:
-                await self._adopt()
-                if not recomputed:
-                    await self.writer.recompute()
-                    recomputed = True
-                if host.now() >= self._due_at:
-                    self._due_at = inf
-                    await self._fire_all()
-            except AM2ZError as error:
-                logger.warning("schedules could not be looked after, and will be in a moment: %s", error)
-                self._due_at = inf
+            failed = False
+            for look in (self._adopt, self._recompute, self._fire_due):
+                try:
+                    await look()
+                except AM2ZError as error:
+                    logger.warning("schedules could not be looked after, and will be in a moment: %s", error)
+                    failed = True
+            if failed:
                 self.is_due_in(AGAIN_AFTER)
                 await host.sleep(AGAIN_AFTER)
+
+    async def _recompute(self) -> None:
+        if not self._recomputed:
+            await self.writer.recompute()
+            self._recomputed = True
+
+    async def _fire_due(self) -> None:
+        if self._host.now() >= self._due_at:
+            self._due_at = inf
+            await self._fire_all()
 
     async def _adopt(self) -> None:
         adopted, self._adopted = self._adopted, {}
@@ -123,25 +133,33 @@ class Scheduler:
             self.is_due_in(wait)
 
     async def _step(self, record: ScheduleRecord, now: int) -> bool:
-        """Do its step, unless another node has; `False` if this node cannot tell what it is."""
+        """Do its step, unless another node has; `False` if this node cannot tell what it is, or do it: then
+        the others are fired all the same."""
         try:
             firing = decide(record, now)
+            answer = None if firing is None else await self._schedules.fire(firing)
+        except NetworkError:
+            raise
         except AM2ZError as error:
             self._say_once(record, str(error))
             return False
-        if firing is None:
+        except Exception as error:
+            # Whatever its record says, which anybody may have written, ends no node.
+            self._say_once(record, f"it is none that can be ({class_of(error)})", trace_of(error))
+            return False
+        if firing is None or answer is None:
             if record.spec is None:
                 self._say_once(record, "it was written by another version")
             return False
-        answer = await self._schedules.fire(firing)
+        self._puzzling.pop(record.name, None)
         if answer.done:
             self._tell(firing, answer, now)
         return True
 
-    def _say_once(self, record: ScheduleRecord, why: str) -> None:
-        if record.name not in self._puzzling:
-            self._puzzling.add(record.name)
-            logger.error("schedule %r cannot be fired by this node: %s", record.name, why)
+    def _say_once(self, record: ScheduleRecord, why: str, trace: str = "") -> None:
+        if self._puzzling.get(record.name) != why:
+            self._puzzling[record.name] = why
+            logger.error("schedule %r cannot be fired by this node: %s", record.name, why, trace=trace)
 
     def _tell(self, firing: Firing, answer: FireAnswer, now: int) -> None:
         spec, tell = firing.record.spec, self.writer.tell

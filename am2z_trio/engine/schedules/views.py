@@ -87,7 +87,11 @@ def _why(record: RunRecord, patience: float) -> str:
 
 
 def _when(spec: ScheduleSpec) -> str:
-    return spec.cron or written(Every(spec.every, spec.phase))
+    try:
+        return spec.cron or written(Every(spec.every, spec.phase))
+    except ConfigurationError:
+        # Something else than this package has written it.
+        return ""
 
 
 def _words(spec: ScheduleSpec) -> str:

@@ -22,6 +22,10 @@ from .plan import DECORATED, Schedule, ScheduleTerms, plan_of
 logger: Final = Log("am2z_trio.schedules")
 
 
+NO_REMEDY: Final = ("configuration", "validation")
+"""Categories of errors that the same schedule would meet again."""
+
+
 class Writer:
     """Writes with the means of one node."""
 
@@ -76,11 +80,12 @@ class Writer:
                 without.append(processor.name)
                 continue
             try:
-                plan = self._plan_of(definition)
+                answer, due_in = await self.write(self._plan_of(definition), DECORATED)
             except AM2ZError as error:
+                if error.category not in NO_REMEDY:
+                    raise
                 logger.error("processor %r cannot be scheduled: %s", processor.name, error)
                 continue
-            answer, due_in = await self.write(plan, DECORATED)
             if answer.status == "owned":
                 logger.warning(
                     "processor %r is not scheduled as it says: a schedule of its name is %s",
@@ -124,7 +129,12 @@ class Writer:
                     continue
                 if record.next is None or record.next <= now:
                     continue
-                next, due = first_after(spec, now, record.fired)
+                try:
+                    next, due = first_after(spec, now, record.fired)
+                except AM2ZError as error:
+                    # It stays as it is; whoever is to fire it says so, too.
+                    logger.warning("schedule %r has no next time here: %s", spec.id, error)
+                    continue
                 if await self._schedules.put(record, next, due, tz_version=version) and next != record.next:
                     self.tell("changed", spec, {"what": "time zones", "version": version})
 

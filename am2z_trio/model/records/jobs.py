@@ -18,6 +18,8 @@ from .outcomes import Settled
 
 LEFT_OUT: Final = "…"
 
+Seconds = Annotated[float, Meta(ge=0, le=MAX_SECONDS)]
+
 NO_STATE: Final = msgspec.Raw(b"\xc0")
 """In `JobSpec.state`, nil: the job works on the stored state of its session."""
 
@@ -121,11 +123,11 @@ class Enqueue(msgspec.Struct, frozen=True, kw_only=True):
     """0 goes first; then 1 (most urgent) to 2,097,151."""
     lifo: bool = False
     """It stands before the others of its line that wait when it comes."""
-    delay: float = 0.0
+    delay: Seconds = 0.0
     """Seconds before it may be claimed."""
-    deadline: float | None = None
+    deadline: Seconds | None = None
     """Seconds from now after which it must not be started any more."""
-    expires: float | None = None
+    expires: Seconds | None = None
     """Seconds from now by which it must have begun for the first time, if it is to be run at all."""
     max_stalled: int = 3
     """How often it may be lost with its worker before it fails for good."""

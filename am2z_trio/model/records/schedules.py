@@ -12,15 +12,12 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from ..checks import MAX_SECONDS
-from .jobs import Enqueue, Scheduled
+from .jobs import Enqueue, Scheduled, Seconds
 from .names import plain_name
 
 Overlap = Literal["skip", "queue", "cancel", "allow"]
 Missed = Literal["once", "all", "skip"]
 LastStatus = Literal["busy", "failed", "ended"]
-
-Seconds = Annotated[float, Meta(ge=0, le=MAX_SECONDS)]
 
 
 class ScheduleSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

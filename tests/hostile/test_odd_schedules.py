@@ -1,0 +1,111 @@
+"""Schedules whose records something else has written: the others are fired, and no node ends."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+
+from am2z_trio import Cron, Every, QueueRuntime, processor
+from am2z_trio.model.codec import encode_record
+from am2z_trio.model.records import plain_name
+from am2z_trio.store.redis.keys import spell
+from tests.support.servers import RedisProcess
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+OFTEN = Every(0.2)
+Spoil = Callable[[RedisProcess, str], None]
+
+
+def with_next(at: int) -> Spoil:
+    """Its next time is one that no calendar knows, and it is due."""
+
+    def spoil(server: RedisProcess, key: str) -> None:
+        server.call("HSET", key, "next", at)
+
+    return spoil
+
+
+def with_spec(change: Callable[[dict[str, Any]], object]) -> Spoil:
+    """Its record says something else, its time has come, and its next one was computed by older zones."""
+
+    def spoil(server: RedisProcess, key: str) -> None:
+        said = msgspec.msgpack.decode(server.call("HGET", key, "spec"))
+        change(said)
+        past = int(time.time()) // 60 * 60_000
+        server.call("HSET", key, "spec", encode_record(said), "next", past, "tz", "")
+
+    return spoil
+
+
+ODD = {
+    "a time beyond the calendar": with_next(2**53),
+    "a time before it": with_next(-(2**60)),
+    "an end beyond it": with_spec(lambda said: said.update(end=2**62, start=2**61)),
+    "a job after nan": with_spec(lambda said: said["job"].update(delay=math.nan)),
+    "a job after ever": with_spec(lambda said: said["job"].update(delay=math.inf)),
+    "a deadline of nan": with_spec(lambda said: said["job"].update(deadline=math.nan)),
+    "a zone that is none": with_spec(lambda said: said.update(tz="Nowhere/At all")),
+    "every no time": with_spec(lambda said: said.update(cron="", every=0.0)),
+    "no cron": with_spec(lambda said: said.update(cron="* * *")),
+}
+
+
+@pytest.mark.parametrize("spoil", ODD.values(), ids=ODD)
+async def test_what_a_schedules_record_says_ends_no_node_and_keeps_no_other_from_its_times(
+    spoil: Spoil, redis_server: RedisProcess, redis_url: str
+) -> None:
+    ran: list[int] = []
+
+    @processor
+    async def work(n: int) -> int:
+        ran.append(n)
+        return n
+
+    async with QueueRuntime(redis_url) as writer:
+        writer.register(work)
+        await writer.schedules.upsert("odd", work, Cron("* * * * *", "Europe/Berlin"), state=1)
+        spoil(redis_server, spell("am2z", "schedule", plain_name("odd")))
+        # It comes first, whoever looks what is due.
+        redis_server.call("ZADD", spell("am2z", "schedules"), 1, plain_name("odd"))
+        await writer.schedules.upsert("sound", work, OFTEN, state=2)
+        with anyio.fail_after(30):
+            await until(lambda: ran.count(2) > 1, "the other one to be fired again")
+            # One that is started now looks at all of them first.
+            async with QueueRuntime(redis_url) as late:
+                late.register(work)
+                await writer.schedules.upsert("later", work, OFTEN, state=3)
+                await until(lambda: ran.count(3) > 1, "another one to be fired")
+                assert {view.id for view in await late.schedules.list()} == {"odd", "sound", "later"}
+                assert (await late.execute(work, 4)).unwrap() == 4
+
+
+async def test_a_node_that_looks_at_all_of_them_first_is_kept_from_none_by_one(
+    redis_server: RedisProcess, redis_url: str
+) -> None:
+    ran: list[int] = []
+
+    @processor
+    async def work(n: int) -> int:
+        ran.append(n)
+        return n
+
+    key = spell("am2z", "schedule", plain_name("odd"))
+    async with QueueRuntime(redis_url, workers=False) as writer:
+        writer.register(work)
+        await writer.schedules.upsert("odd", work, Cron("* * * * *", "Europe/Berlin"), state=1)
+        await writer.schedules.upsert("sound", work, OFTEN, state=2)
+    with_spec(lambda said: said.update(tz="Nowhere/At all"))(redis_server, key)
+    # By other zones than this node's, so that it computes the next time anew.
+    redis_server.call("HSET", key, "next", int(time.time() * 1000) + 3_600_000)
+    async with QueueRuntime(redis_url) as node:
+        node.register(work)
+        with anyio.fail_after(30):
+            await until(lambda: ran.count(2) > 1, "the other one to be fired")
