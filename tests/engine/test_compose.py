@@ -23,6 +23,7 @@ from am2z_trio import (
     QueueOptions,
     RetryPolicy,
     RouteNotFoundError,
+    ServerReplyError,
     StepFailedError,
     ValidationError,
     batch,
@@ -31,6 +32,7 @@ from am2z_trio import (
     processor,
     route,
 )
+from am2z_trio.model.records import Permit
 
 pytestmark = pytest.mark.anyio
 
@@ -305,6 +307,22 @@ async def test_the_circuit_opens_and_closes_again_and_bad_states_do_not_count(ma
                 await anyio.sleep(0.02)
         assert (await runtime.execute(flaky, 0)).success
     assert 3 not in calls
+
+
+async def test_a_store_that_does_not_say_how_a_circuit_stands_fails_no_job(make_runtime, monkeypatch, caplog):
+    @processor(breaker=CircuitBreaker(failures=1))
+    async def sound(n: int) -> int:
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(sound)
+
+        async def refuse(*_: object) -> Permit:
+            raise ServerReplyError("refused")
+
+        monkeypatch.setattr(runtime._running().store, "breaker", refuse)
+        assert (await runtime.execute(sound, 7)).unwrap() == 7
+    assert "its circuit could not be asked" in caplog.text
 
 
 async def test_a_fallback_answers_when_a_processor_has_failed_for_good(make_runtime):

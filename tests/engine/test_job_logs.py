@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from am2z_trio import Context, JobNotFoundError, RetryPolicy, processor
+from am2z_trio.engine.execution import job_logs
 from am2z_trio.model.records import LogLine
 from am2z_trio.store.memory.logs import MemoryLogs
 from am2z_trio.store.redis.logs import RedisLogs
@@ -152,3 +153,38 @@ async def test_a_job_that_there_is_not_has_no_log(make_runtime):
     async with make_runtime(job_logs=10) as runtime:
         with pytest.raises(JobNotFoundError):
             await runtime.job_logs("no such job")
+
+
+async def test_a_job_that_waits_no_longer_for_its_lines_takes_no_others_with_it(make_runtime, monkeypatch):
+    """A store that is slow: the lines of all jobs are on their way when one of them is to be tried again."""
+    asked, answer = anyio.Event(), anyio.Event()
+    monkeypatch.setattr(job_logs, "PATIENCE", 0.01)
+    monkeypatch.setattr(job_logs, "FLUSH_EVERY", 3600)
+    for kind in (MemoryLogs, RedisLogs):
+
+        async def slowly(self, told, most, keep=kind.keep):
+            asked.set()
+            await answer.wait()
+            return await keep(self, told, most)
+
+        monkeypatch.setattr(kind, "keep", slowly)
+
+    @processor
+    async def sell(n: int, ctx: Context) -> int:
+        ctx.log.info("selling")
+        return n
+
+    @processor(retry=RetryPolicy(max_attempts=2, backoff=0.001))
+    async def fail(n: int, ctx: Context) -> int:
+        ctx.log.info("failing")
+        raise OSError("down")
+
+    async with make_runtime(job_logs=10) as runtime:
+        runtime.register(sell, fail)
+        with anyio.fail_after(30):
+            job = await runtime.submit(sell, 7)
+            await job.result()
+            assert not (await runtime.execute(fail, 7)).success
+            assert asked.is_set()
+            answer.set()
+            await wait_for(runtime, job.id, ["selling"])

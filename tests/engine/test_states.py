@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 from math import inf
-from typing import Any
+from typing import Annotated, Any
 
 import anyio
 import msgspec
@@ -173,6 +173,33 @@ async def test_an_update_is_made_again_on_what_others_wrote_meanwhile(make_runti
         seen.clear()
         with pytest.raises(StateConflictError, match="max_conflicts"):
             await runtime.state.update("s", add, max_conflicts=1)
+
+
+async def test_an_update_that_changes_the_state_in_place_and_returns_nothing_is_refused(make_runtime):
+    async with make_runtime() as runtime:
+        await runtime.state.set("alice", {"a": 1})
+        # As everybody has written once: `update` of a dict returns nothing.
+        with pytest.raises(ValidationError, match="changed it in place and returned None"):
+            await runtime.state.update("alice", lambda state: state.update(a=2))
+        assert (await runtime.state.update("alice", lambda state: None)).state == {"a": 1}
+
+        @processor
+        async def change(n: int, ctx: Context) -> int:
+            await ctx.state.update(lambda state: state.update(a=2), dict)
+            return n
+
+        runtime.register(change)
+        error = (await runtime.execute(change, 1, session="alice")).error
+        assert isinstance(error, ValidationError)
+        assert "changed it in place" in error.message
+        assert (await runtime.state.get("alice")).state == {"a": 1}
+
+
+async def test_a_state_is_read_as_a_type_that_has_no_hash(make_runtime):
+    kind = Annotated[int, ["of no use"]]
+    async with make_runtime() as runtime:
+        await runtime.state.set("alice", 3, type=kind)
+        assert (await runtime.state.get("alice", kind)).state == 3
 
 
 async def test_what_an_update_may_do(make_runtime):

@@ -7,6 +7,7 @@ import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Any
 
 import anyio
@@ -28,17 +29,19 @@ from am2z_trio import (
     QueueRuntime,
     RetryPolicy,
     RuntimeStateError,
+    ServerReplyError,
     TotalTimeoutError,
     batch,
     processor,
 )
+from am2z_trio.concurrency import current_host
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.engine.submission import looking, vacancies
 from am2z_trio.engine.submission.submissions import CALLER_GONE
 from am2z_trio.engine.submission.waiter import Waiter
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.ids import child_id
-from am2z_trio.model.records import QueueInfo
+from am2z_trio.model.records import NO_STATE, WIRE_VERSION, Enqueue, JobSpec, QueueInfo, QueueStats
 from am2z_trio.store.memory.store import MemoryStore
 from tests.support.gates import Gate
 from tests.support.waiting import until
@@ -651,3 +654,40 @@ async def test_a_processor_without_jobs_that_nobody_knows_any_more_is_in_no_figu
         assert (await runtime.get_queue_stats())["plus_one"].paused == 1
         await job.cancel()
         assert await runtime.get_queue_stats() == {}
+
+
+@on_both_hosts
+async def test_who_has_its_answer_is_not_asked_for_however_long_the_store_refuses(monkeypatch):
+    """To ask may be what is refused: of an outcome that is too large to be looked at, say."""
+    monkeypatch.setattr(vacancies, "ASK_AGAIN_AFTER", 0.001)
+    asked: list[list[str]] = []
+
+    class Refusing:
+        async def stats(self, queues: list[str]) -> list[QueueStats]:
+            asked.append(queues)
+            raise ServerReplyError("refused")
+
+    host = current_host()
+    spec = JobSpec(WIRE_VERSION, "j", "orphan", "", NO_STATE, "n")
+    limits = vacancies.Limits(0.0, inf, inf)
+    waiter = Waiter(host, "j", Enqueue(spec=spec, queue="orphan"), None, shared=False, limits=limits)
+    waiting = [waiter]
+
+    async def nobody(_: object) -> dict[str, Any]:
+        return {}
+
+    one = vacancies.Vacancies(
+        host,
+        Refusing(),  # type: ignore[arg-type]
+        waits=lambda other: other in waiting,
+        give_up=lambda *_: pytest.fail("nobody has said that it is not served"),
+        judge=nobody,
+    )
+    with anyio.fail_after(30):
+        async with host.open_nursery() as nursery:
+            await nursery.start(one.run)
+            one.watch(waiter, limits)
+            await until(lambda: len(asked) > 2, "it to be asked again")
+            waiting.clear()
+            await until(lambda: not one._impatient, "it to be asked for no more")
+            nursery.cancel_scope.cancel()

@@ -25,10 +25,15 @@ class Breakers:
         self._store = store
 
     async def enter(self, processor: Processor[Any]) -> None:
-        """Raise `CircuitOpenError` if the processor is not to be called now."""
+        """Raise `CircuitOpenError` if the processor is not to be called now. A store that refuses to say is
+        logged: that is no failure of a job."""
         if processor.breaker is None:
             return
-        permit = await self._store.breaker(processor.name, "enter", processor.breaker)
+        try:
+            permit = await self._store.breaker(processor.name, "enter", processor.breaker)
+        except AM2ZError as refused:
+            logger.warning("%r is called, as its circuit could not be asked: %s", processor.name, refused)
+            return
         if not permit.allowed:
             raise CircuitOpenError(
                 f"{processor.name!r} has failed too often and is not called for {permit.wait:.1f} s more",

@@ -39,6 +39,10 @@ class JobLogs:
         self._most = most
         self._lines: deque[tuple[str, str, LogLine]] = deque(maxlen=MOST_HELD)
         self._bell = host.spot()
+        self._hurry = host.spot()
+        self._begun = self._ended = 0
+        """How often lines were sent, and the last time that this has ended."""
+        self._change = host.event()
         self._loop = get_ident()
         self._ask = host.asker()
 
@@ -53,15 +57,23 @@ class JobLogs:
 
     async def run(self) -> NoReturn:
         """Send lines until cancelled."""
+        host = self._host
         while True:
             await self._bell.park()
-            await self._host.sleep(FLUSH_EVERY)
+            with host.cancel_scope(deadline=host.now() + FLUSH_EVERY):
+                await self._hurry.park()
             await self.flush()
 
     async def flush_soon(self) -> None:
-        """Send what there is, if the store takes it soon."""
+        """Have what there is sent now, and wait for that for a while: who waits no longer takes no lines with
+        it, which are all jobs'."""
+        wanted = self._begun + bool(self._lines)
+        if self._ended >= wanted:
+            return
+        self._hurry.wake()
         with self._host.cancel_scope(deadline=self._host.now() + PATIENCE):
-            await self.flush()
+            while self._ended < wanted:
+                await self._change.wait()
 
     async def flush(self) -> None:
         """Send what there is."""
@@ -75,7 +87,16 @@ class JobLogs:
             KeptLines(id=id, token=token, lines=lines[-self._most :])
             for (id, token), lines in by_claim.items()
         ]
+        self._begun += 1
+        number, why = self._begun, "the node ends"
         try:
             await self._store.logs.keep(told, self._most)
+            why = ""
         except AM2ZError as error:
-            logger.warning("what %d jobs have logged could not be kept: %s", len(told), error)
+            why = str(error)
+        finally:
+            if why:
+                logger.warning("what %d jobs have logged could not be kept: %s", len(told), why)
+            self._ended = max(self._ended, number)
+            self._change.set()
+            self._change = self._host.event()

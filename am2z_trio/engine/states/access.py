@@ -54,7 +54,12 @@ class NodeStates:
 
     def codec(self, kind: Any) -> StateCodec[Any]:
         """The codec of a type, made once."""
-        hashable = getattr(kind, "__hash__", None) is not None
+        try:
+            hash(kind)
+            hashable = True
+        except TypeError:
+            # As `Annotated[int, []]`, though it has the method.
+            hashable = False
         codec = self._codecs.get(kind) if hashable else None
         if codec is None or codec.evolution is not known_of(kind):
             codec = StateCodec(kind, max_bytes=self._max_bytes, takes_any=True)
@@ -68,3 +73,13 @@ class NodeStates:
         if state is None:
             raise ValidationError("None is no state; to take a state away, delete it")
         return self.codec(type(state) if kind is None else kind).encode_over(state, before)
+
+
+def require_unchanged(codec: StateCodec[Any], state: object, blob: bytes, session: str) -> None:
+    """A function that updates a state has returned `None`, which says that nothing changes."""
+    if codec.encode(state) != codec.encode(codec.decode(blob)):
+        raise ValidationError(
+            f"what updates the state of session {session!r} has changed it in place and returned None, which "
+            "says that nothing changes: return the state, or leave it as it is",
+            context={"session": session},
+        )

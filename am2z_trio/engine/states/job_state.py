@@ -18,7 +18,7 @@ from am2z_trio.model.errors import RuntimeStateError
 from am2z_trio.model.integrity import verified
 from am2z_trio.model.records import Commit, Grant, StateRecord, turn_of
 
-from .access import NodeStates
+from .access import NodeStates, require_unchanged
 
 T = TypeVar("T")
 
@@ -59,17 +59,21 @@ class JobState:
     async def update(self, fn: Callable[[Any], Any], type: Any = None) -> Any:
         """Replace the session's state by `fn(state)` when this job completes; returns the new state.
 
-        `fn` gets what `read` gives; `None` from it leaves the state as it is. Once a processor has
+        `fn` gets what `read` gives; `None` from it leaves the state as it is, and is refused of one that has
+        changed it in place. Once a processor has
         called this, what it returns is its result alone and is not stored.
         """
         before = await self.read(type)
+        codec = self._codec if type is None else self._states.codec(type)
         if self._blob is None and before is not None and self._record is not None:
-            codec = self._codec if type is None else self._states.codec(type)
             codec.require_whole(self._record.blob, before, self._session)
         after = called("fn", fn, before)
         if isawaitable(after):
             after = await after
         if after is None:
+            if before is not None and self._record is not None:
+                blob = self._record.blob if self._blob is None else self._blob
+                require_unchanged(codec, before, blob, self._session)
             return before
         self._blob = self._encode(after, type)
         return after

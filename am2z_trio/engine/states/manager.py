@@ -22,7 +22,7 @@ from am2z_trio.model.limits import MAX_SESSION_BYTES
 from am2z_trio.model.records import NOBODY, Author, StateRecord, WriteAnswer
 from am2z_trio.model.telling import class_of
 
-from .access import NodeStates
+from .access import NodeStates, require_unchanged
 from .locks import Locks, SessionLock
 
 T = TypeVar("T")
@@ -153,7 +153,8 @@ class StateManager:
         """Replace the state by `fn(state)`, as if nobody else had touched it meanwhile.
 
         `fn`, plain or async, gets the state, or `None` if there is none, and returns the next one;
-        `None` leaves it as it is. If somebody else has written meanwhile, `fn` is called again with what
+        `None` leaves it as it is, and is refused of one that has changed the state in place. If somebody else
+        has written meanwhile, `fn` is called again with what
         is there now, after a short random pause, until it succeeds; with `max_conflicts`, so often and
         then `StateConflictError`. Updates of one session on this node wait in line, so they do not
         disturb each other; fields that `type` does not know are an `UnknownFieldsError`; to update the same
@@ -176,6 +177,7 @@ class StateManager:
                 if after is None:
                     if not record.exists:
                         raise ValidationError(f"session {session!r} has no state and the update made none")
+                    require_unchanged(codec, before, record.blob, session)
                     return versioned(record, before)
                 answer = await states.write(
                     session, states.encode(after, type, before=record.blob), expected=record.mark

@@ -232,7 +232,10 @@ class Vacancies:
                 await self._asker.park()
             # Where this node's connection was away, the workers' may have been, too.
             await self._host.sleep_until(self._quiet_until)
-            waiters, self._impatient = list(self._impatient), {}
+            # Whoever has its answer meanwhile need not be asked for again, however often that is refused.
+            waiters, self._impatient = [one for one in self._impatient if self._waits(one)], {}
+            if not waiters:
+                continue
             try:
                 unserved = await self._never_served(waiters)
             except AM2ZError as error:
