@@ -16,8 +16,9 @@ async def main():
 trio.run(main)
 ```
 
-Floors, each importing only those below: `cli` and `testing`, `engine`, `store`, `embedded`, `wire`,
-`policy`, `model`, `concurrency`. Their docstrings are the architecture pages.
+Floors, each importing only those below: `cli`; `web`, `testing`, `contrib` and `sync`; `admin`; `observe`;
+`engine`; `store`; `wire` and `embedded`; `policy`; `model`; `concurrency`. Their docstrings are the pages of
+their architecture.
 """
 
 from am2z_trio.engine.processors.compose import Composition, adapt, batch, chain, parallel, route

@@ -106,6 +106,19 @@ class PreparedServer:
         return f"unix://{user}{quote(os.fsencode(self.socket))}"
 
     @property
+    def ping(self) -> tuple[bytes, int]:
+        """What asks the server whether it is there, and in how many lines it says so: `is_answered` by these.
+        Not before its data is read: until then it says that it is loading."""
+        if not self.password:
+            return _PING, 1
+        password = self.password.encode()
+        return b"*2\r\n$4\r\nAUTH\r\n$%d\r\n%b\r\n%b" % (len(password), password, _PING), 2
+
+    @staticmethod
+    def is_answered(lines: bytes) -> bool:
+        return lines.endswith(b"+PONG\r\n")
+
+    @property
     def stdin(self) -> int:
         """What the watchdog reads from: the owner's line, or its end."""
         return self._hears
@@ -147,6 +160,9 @@ class PreparedServer:
         self._hears = _closed(self._hears)
         self._log = _closed(self._log)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+_PING = b"*1\r\n$4\r\nPING\r\n"
 
 
 def _check(config: Mapping[str, str]) -> None:

@@ -209,13 +209,8 @@ async def _spawn(prepared: PreparedServer) -> Process:
 
 
 async def answers(prepared: PreparedServer) -> bool:
-    """PING. Not before the data is read: until then Redis says LOADING."""
-    request = b"*1\r\n$4\r\nPING\r\n"
-    replies = 1
-    if prepared.password:
-        password = prepared.password.encode()
-        request = b"*2\r\n$4\r\nAUTH\r\n$%d\r\n%b\r\n%b" % (len(password), password, request)
-        replies = 2
+    """Whether the server is there."""
+    request, lines = prepared.ping
     received = b""
     # A plain socket: who asks is alone with the server, and a few bytes fit wherever they go.
     with socket.socket(socket.AF_UNIX) as connection:
@@ -223,7 +218,7 @@ async def answers(prepared: PreparedServer) -> bool:
         try:
             connection.connect(str(prepared.socket))
             connection.send(request)
-            while received.count(b"\r\n") < replies:
+            while received.count(b"\r\n") < lines:
                 await anyio.wait_readable(connection)
                 data = connection.recv(65536)
                 if not data:
@@ -231,7 +226,7 @@ async def answers(prepared: PreparedServer) -> bool:
                 received += data
         except OSError:
             return False
-    return received.endswith(b"+PONG\r\n")
+    return prepared.is_answered(received)
 
 
 def _epitaph(status: int | None, prepared: PreparedServer) -> str:

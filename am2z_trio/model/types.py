@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from functools import lru_cache
 from types import NoneType
 from typing import Any, Final, get_args, get_origin
 
 import msgspec.inspect as shapes
 
 from .codecs import Codec, declare, is_known
+from .remembered import Remembered
 
 PLAIN_VALUES: Final[tuple[object, ...]] = (None, True, 1, 1.0, "", b"", [], {})
 """One of each that is read where a type says nothing; an abstract type may be fulfilled by them."""
@@ -29,11 +29,7 @@ def why_unfit(kind: Any) -> str:
 
     Raises what msgspec does for a type that it cannot make out at all.
     """
-    try:
-        hash(kind)
-    except TypeError:
-        return _look(kind)
-    return _seen(kind)
+    return _unfit(kind)
 
 
 def is_plain(kind: Any) -> bool:
@@ -50,7 +46,7 @@ def _look(kind: Any) -> str:
     return ""
 
 
-_seen: Final = lru_cache(maxsize=1000)(_look)
+_unfit: Final = Remembered(_look)
 
 
 def use_codecs(*codecs: Codec) -> None:
@@ -68,7 +64,7 @@ def have_known(codecs: object, field: str) -> None:
     """Have codecs known that are given under this name: one, or a list."""
     if codecs != ():
         declare(codecs, field)
-        _seen.cache_clear()
+        _unfit.forget()
 
 
 def _classes(shape: Any, path: str, above: set[int]) -> Iterator[tuple[str, Any]]:

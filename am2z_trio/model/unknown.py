@@ -7,12 +7,13 @@ pydantic models. Dicts keep all.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Final, cast
 
 import msgspec.inspect as shapes
 
 from .codecs import is_model
+from .remembered import Remembered
 from .telling import attempt
 
 RECORDS: Final = (shapes.StructType, shapes.DataclassType, shapes.TypedDictType)
@@ -22,11 +23,7 @@ _LISTS: Final = (shapes.ListType, shapes.SetType, shapes.FrozenSetType, shapes.V
 
 def shape_with_records(kind: Any) -> Any:
     """The shape of a type in which something declares its fields; `None`: nothing does."""
-    try:
-        hash(kind)
-    except TypeError:
-        return _shape(kind)
-    return _seen(kind)
+    return _shape_of(kind)
 
 
 def _shape(kind: Any) -> Any:
@@ -38,7 +35,7 @@ def _is_record(shape: Any) -> bool:
     return isinstance(shape, RECORDS) or (isinstance(shape, shapes.CustomType) and is_model(shape.cls))
 
 
-_seen: Final = lru_cache(maxsize=1000)(_shape)
+_shape_of: Final = Remembered(_shape)
 
 
 def _all(shape: Any, above: set[int]) -> Iterator[Any]:

@@ -305,7 +305,7 @@ async def test_a_start_that_is_cancelled_as_the_server_answers_is_not_heard_of(t
     host, complaints = current_host(), []
     if host.name == "asyncio":
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-    prepared: Any = SimpleNamespace(socket=tmp_path / "redis.sock", password="")
+    prepared: Any = SimpleNamespace(socket=tmp_path / "redis.sock", ping=(b"PING\r\n", 1), is_answered=bool)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(prepared.socket))
         listening.listen(1)

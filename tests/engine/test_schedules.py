@@ -31,7 +31,7 @@ from am2z_trio import (
 )
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.engine.schedules.plan import DECORATED
-from am2z_trio.model.records import FireAnswer, Firing
+from am2z_trio.model.records import FireAnswer, Firing, plain_name
 from tests.support.calendar import in_ms, minutes
 from tests.support.waiting import until
 
@@ -295,9 +295,10 @@ async def test_a_schedule_that_the_store_refuses_to_fire_keeps_no_other_from_its
         fire = schedules.fire
 
         async def refuse(firing: Firing) -> FireAnswer:
-            if firing.record.spec.id == "odd":
+            if firing.record.name == plain_name("odd"):
                 raise ServerReplyError("refused")
-            return await fire(firing)
+            answer: FireAnswer = await fire(firing)
+            return answer
 
         monkeypatch.setattr(schedules, "fire", refuse)
         await runtime.schedules.upsert("odd", seen.work, OFTEN, state={"odd": 1})

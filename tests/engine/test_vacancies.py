@@ -38,7 +38,7 @@ from am2z_trio.concurrency import current_host
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.engine.submission import looking, vacancies
 from am2z_trio.engine.submission.submissions import CALLER_GONE
-from am2z_trio.engine.submission.waiter import Waiter
+from am2z_trio.engine.submission.waiter import Limits, Waiter
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.ids import child_id
 from am2z_trio.model.records import NO_STATE, WIRE_VERSION, Enqueue, JobSpec, QueueInfo, QueueStats
@@ -669,7 +669,7 @@ async def test_who_has_its_answer_is_not_asked_for_however_long_the_store_refuse
 
     host = current_host()
     spec = JobSpec(WIRE_VERSION, "j", "orphan", "", NO_STATE, "n")
-    limits = vacancies.Limits(0.0, inf, inf)
+    limits = Limits(0.0, inf, inf)
     waiter = Waiter(host, "j", Enqueue(spec=spec, queue="orphan"), None, shared=False, limits=limits)
     waiting = [waiter]
 

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import os
 import re
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -17,6 +12,7 @@ import trio
 from am2z_trio import ConfigurationError, LocalRuntime, NetworkError, QueueRuntime, processor
 from am2z_trio.testing import fixtures
 from am2z_trio.testing.fixtures import in_own_task
+from tests.support.pytests import has, pytest_of
 
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", fixtures.__doc__ or "", re.MULTILINE | re.DOTALL)
 
@@ -26,36 +22,8 @@ async def double(n: int) -> int:
     return 2 * n
 
 
-def has(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
-
-
-def pytest_of(program: str, directory: Path) -> str:
-    (directory / "test_example.py").write_text(textwrap.dedent(program), encoding="utf-8")
-    # Without a word about it, pytest-asyncio warns; that is for its users to say.
-    scope = ["-o", "asyncio_default_fixture_loop_scope=function"] if has("pytest_asyncio") else []
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-W",
-            "error",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:valkey",
-            "-q",
-            *scope,
-        ],
-        cwd=directory,
-        env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    return done.stdout + done.stderr
+# Without a word about it, pytest-asyncio warns; that is for its users to say.
+SCOPE = ("-o", "asyncio_default_fixture_loop_scope=function") if has("pytest_asyncio") else ()
 
 
 @pytest.mark.parametrize(
@@ -64,7 +32,7 @@ def pytest_of(program: str, directory: Path) -> str:
 def test_the_documented_fixtures_work(number: int, plugin: str, passed: int, tmp_path: Path) -> None:
     if not has(plugin):
         pytest.skip(f"needs {plugin}")
-    assert f"{passed} passed" in pytest_of(EXAMPLES[number], tmp_path)
+    assert f"{passed} passed" in pytest_of(EXAMPLES[number], tmp_path, *SCOPE)
 
 
 def test_it_may_be_entered_and_left_in_different_tasks() -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.docs.pieces import blocks
+from tests.support.pytests import has, pytest_of
 
 PROCESSOR = """
 import pytest
@@ -61,25 +58,9 @@ class TestWithOptions:
 """
 
 
-def has(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
-
-
-def pytest_of(program: str, directory: Path, *options: str) -> str:
-    (directory / "test_example.py").write_text(program, encoding="utf-8")
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", "-q", "-W", "error"),
-            *("-p", "am2z_pytest", "-p", "no:cacheprovider", "-p", "no:valkey", *options),
-        ],
-        cwd=directory,
-        env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    return done.stdout + done.stderr
+def with_plugin(program: str, directory: Path, *options: str) -> str:
+    """What pytest says of it where the plugin is there, be it installed or not."""
+    return pytest_of(program, directory, "-p", "am2z_pytest", *options)
 
 
 ONLY = {
@@ -109,7 +90,7 @@ def test_its_fixtures_work_under_each_plugin(plugin: str, mark: str, passed: int
     # A session is a nursery, and pytest-asyncio tears down in another task: there a runtime alone is for all.
     tests = TESTS.replace(SESSION, "    yield am2z_local\n") if mark == "asyncio" else TESTS
     program = f"{PROCESSOR}\npytestmark = pytest.mark.{mark}\n{IMPORTS[mark]}\n{tests}"
-    said = pytest_of(program, tmp_path, *ONLY[plugin])
+    said = with_plugin(program, tmp_path, *ONLY[plugin])
     assert f"{passed} passed" in said, said
 
 
@@ -126,7 +107,7 @@ async def test_{mark}(am2z_local, am2z_redis):
 """
         for mark in ("anyio", "trio", "asyncio")
     )
-    said = pytest_of(program, tmp_path, "-o", "asyncio_default_fixture_loop_scope=function")
+    said = with_plugin(program, tmp_path, "-o", "asyncio_default_fixture_loop_scope=function")
     assert "4 passed" in said, said
 
 
@@ -137,18 +118,18 @@ def test_plugins_that_run_every_async_test_are_known_too(tmp_path: Path) -> None
         ("pytest_asyncio", (*ONLY["pytest_asyncio"], "-o", "asyncio_mode=auto")),
     ):
         if has(plugin):
-            said = pytest_of(PROCESSOR + test, tmp_path, *options)
+            said = with_plugin(PROCESSOR + test, tmp_path, *options)
             assert "1 passed" in said, said
 
 
 def test_a_test_that_is_not_async_is_told(tmp_path: Path) -> None:
-    said = pytest_of("def test_it(am2z_local): ...", tmp_path, *ONLY["anyio"])
+    said = with_plugin("def test_it(am2z_local): ...", tmp_path, *ONLY["anyio"])
     assert "am2z_local is for async tests: mark test_it anyio" in said, said
 
 
 def test_who_does_not_use_it_imports_nothing_of_the_package(tmp_path: Path) -> None:
     found = "any(name.startswith('am2z_trio') for name in sys.modules)"
-    said = pytest_of(f"import sys\ndef test_it():\n    assert not {found}\n", tmp_path, *ONLY["anyio"])
+    said = with_plugin(f"import sys\ndef test_it():\n    assert not {found}\n", tmp_path, *ONLY["anyio"])
     assert "1 passed" in said, said
 
 
@@ -180,7 +161,7 @@ async def a_day(runtime):
     await runtime.drain(delayed=True, timeout=None)
     assert 24 * 3600 <= trio.current_time() - began < 24 * 3600 + 2
 """
-    said = pytest_of(PROCESSOR + program, tmp_path, "-p", "no:asyncio")
+    said = with_plugin(PROCESSOR + program, tmp_path, "-p", "no:asyncio")
     assert f"{1 + has('pytest_trio')} passed" in said, said
 
 
@@ -188,5 +169,5 @@ async def a_day(runtime):
 def test_the_examples_of_the_guide_pass(file: str, passed: int, tmp_path: Path) -> None:
     page = Path(__file__).parents[2] / "docs" / "guides" / "testing.md"
     (code,) = [one.code for one in blocks(page.read_text(encoding="utf-8")) if one.file == file]
-    said = pytest_of(code, tmp_path, *ONLY["anyio"])
+    said = with_plugin(code, tmp_path, *ONLY["anyio"])
     assert f"{passed} passed" in said, said

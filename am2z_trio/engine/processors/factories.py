@@ -18,13 +18,12 @@ from am2z_trio.model.callables import (
     is_async_generator,
     is_context_manager,
     is_generator,
-    parameters,
     resolved,
 )
 from am2z_trio.model.errors import ConfigurationError
 
 from .resources import Need, needs_of
-from .shape import says
+from .shape import says, taken_by
 
 Kind = Literal["async context", "context", "async", "plain"]
 """What calling it gives: a context manager that is entered, something that is awaited, or the resource."""
@@ -94,12 +93,7 @@ def _factory(fn: Callable[..., Any], processor: str) -> Factory:
     who = f"processor {processor!r}, which asks for {name}"
     # A class is called as its `__init__` says.
     written: Callable[..., Any] = fn.__init__ if isinstance(fn, type) else fn  # type: ignore[misc]
-    try:
-        taken = parameters(fn)
-    except Exception as error:
-        raise ConfigurationError(
-            f"{who}: it has no readable signature", context={"processor": processor}
-        ) from error
+    taken = taken_by(fn, f"{who}, which", processor)
     needs = needs_of(written, taken, who)
     asked = {need.name for need in needs}
     context = ""

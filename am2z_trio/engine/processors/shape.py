@@ -51,12 +51,7 @@ class Shape(NamedTuple):
 
 def shape_of(fn: Callable[..., Any], name: str) -> Shape:
     """`(state)` or `(state, ctx)`, and resources; anything else is a `ConfigurationError`."""
-    try:
-        everything = parameters(fn)
-    except Exception as error:
-        raise ConfigurationError(
-            f"processor {name!r}: the function has no readable signature", context={"processor": name}
-        ) from error
+    everything = taken_by(fn, f"processor {name!r}: the function", name)
     needs = needs_of(fn, everything, f"processor {name!r}")
     taken = [p for p in everything if p.name not in {need.name for need in needs}]
     positional = [p for p in taken if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -91,6 +86,16 @@ def shape_of(fn: Callable[..., Any], name: str) -> Shape:
     if everything[0] is not state or (second is not None and everything[1] is not second):
         refuse("resources come after the state and the context")
     return Shape(state, second, needs_context, tuple(needs))
+
+
+def taken_by(fn: Callable[..., Any], who: str, processor: str) -> list[inspect.Parameter]:
+    """The parameters of a function that a processor is made of, or asks for."""
+    try:
+        return parameters(fn)
+    except Exception as error:
+        raise ConfigurationError(
+            f"{who} has no readable signature", context={"processor": processor}
+        ) from error
 
 
 def says(fn: Callable[..., Any], parameter: inspect.Parameter) -> str | None:

@@ -12,6 +12,7 @@ from am2z_trio.model.codec import StateCodec, checksum
 from am2z_trio.model.errors import ValidationError
 from am2z_trio.model.evolution import known_of
 from am2z_trio.model.records import StateWrite, WriteAnswer
+from am2z_trio.model.remembered import has_hash
 from am2z_trio.store.ports import StateStore
 
 
@@ -54,12 +55,7 @@ class NodeStates:
 
     def codec(self, kind: Any) -> StateCodec[Any]:
         """The codec of a type, made once."""
-        try:
-            hash(kind)
-            hashable = True
-        except TypeError:
-            # As `Annotated[int, []]`, though it has the method.
-            hashable = False
+        hashable = has_hash(kind)
         codec = self._codecs.get(kind) if hashable else None
         if codec is None or codec.evolution is not known_of(kind):
             codec = StateCodec(kind, max_bytes=self._max_bytes, takes_any=True)

@@ -175,10 +175,7 @@ class StateManager:
                 before = _whole(record, codec, session)
                 after = await _apply(fn, before, session)
                 if after is None:
-                    if not record.exists:
-                        raise ValidationError(f"session {session!r} has no state and the update made none")
-                    require_unchanged(codec, before, record.blob, session)
-                    return versioned(record, before)
+                    return _as_it_was(record, before, codec, session)
                 answer = await states.write(
                     session, states.encode(after, type, before=record.blob), expected=record.mark
                 )
@@ -258,6 +255,14 @@ def _whole(record: StateRecord, codec: StateCodec[Any], session: str) -> Any:
     state = codec.decode(record.blob)
     codec.require_whole(record.blob, state, session)
     return state
+
+
+def _as_it_was(record: StateRecord, before: Any, codec: StateCodec[Any], session: str) -> Versioned[Any]:
+    """The state that an update has left alone, as it must have."""
+    if not record.exists:
+        raise ValidationError(f"session {session!r} has no state and the update made none")
+    require_unchanged(codec, before, record.blob, session)
+    return versioned(record, before)
 
 
 async def _apply(fn: Callable[[Any], T | Awaitable[T] | None], before: Any, session: str) -> T | None:
