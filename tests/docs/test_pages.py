@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from am2z_trio import JobOptions, QueueOptions
 from am2z_trio.cli.main import parser
 
 ROOT = Path(__file__).parents[2]
@@ -78,3 +79,12 @@ def test_each_page_of_the_site_is_in_its_navigation_once():
 @pytest.mark.parametrize(("page", "session"), sorted({*named(SESSION)}))
 def test_a_session_of_nox_that_a_page_names_is_one(page, session):
     assert re.search(rf"^def {session}\(", text_of(ROOT / "noxfile.py"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("options", [JobOptions, QueueOptions], ids=lambda one: one.__name__)
+def test_the_tables_of_options_name_each_of_them_and_no_other(options):
+    page = text_of(ROOT / "docs/guides/flow-control.md")
+    table = page.partition(f"| `{options.__name__}(…)`")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`(\w+)", row)]
+    assert sorted(named) == sorted(options.__struct_fields__)
