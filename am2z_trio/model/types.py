@@ -7,14 +7,14 @@ can read it; here it is said where the type is given.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from types import NoneType
-from typing import Any, Final, get_args, get_origin
+from typing import Any, Final, Generic, TypeVar, get_args, get_origin
 
 import msgspec.inspect as shapes
 
 from .codecs import Codec, declare, is_known
-from .remembered import Remembered
 
 PLAIN_VALUES: Final[tuple[object, ...]] = (None, True, 1, 1.0, "", b"", [], {})
 """One of each that is read where a type says nothing; an abstract type may be fulfilled by them."""
@@ -22,6 +22,34 @@ PLAIN_VALUES: Final[tuple[object, ...]] = (None, True, 1, 1.0, "", b"", [], {})
 PLAIN_TYPES: Final = (int, float, str, bytes, list, dict, tuple, set, frozenset)
 
 USE: Final = "use a msgspec.Struct, a dataclass, a TypedDict or plain data, or give it a Codec (use_codecs)"
+
+
+T = TypeVar("T")
+
+MOST: Final = 1000
+"""Types of which something is remembered."""
+
+
+def has_hash(kind: object) -> bool:
+    """`Annotated[int, []]` has the method, and no hash."""
+    try:
+        hash(kind)
+    except TypeError:
+        return False
+    return True
+
+
+class Remembered(Generic[T]):
+    """What a function says of a type, remembered; a type that has no hash it is asked of anew each time."""
+
+    def __init__(self, fn: Callable[[Any], T]) -> None:
+        self._fn = fn
+        self._known = lru_cache(maxsize=MOST)(fn)
+        self.forget: Final = self._known.cache_clear
+        """To be called when it may say something else than before."""
+
+    def __call__(self, kind: Any) -> T:
+        return self._known(kind) if has_hash(kind) else self._fn(kind)
 
 
 def why_unfit(kind: Any) -> str:

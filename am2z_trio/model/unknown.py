@@ -13,8 +13,8 @@ from typing import Any, Final, cast
 import msgspec.inspect as shapes
 
 from .codecs import is_model
-from .remembered import Remembered
 from .telling import attempt
+from .types import Remembered
 
 RECORDS: Final = (shapes.StructType, shapes.DataclassType, shapes.TypedDictType)
 _NONE: Final[list[str]] = []

@@ -12,7 +12,7 @@ from am2z_trio.model.codec import StateCodec, checksum
 from am2z_trio.model.errors import ValidationError
 from am2z_trio.model.evolution import known_of
 from am2z_trio.model.records import StateWrite, WriteAnswer
-from am2z_trio.model.remembered import has_hash
+from am2z_trio.model.types import has_hash
 from am2z_trio.store.ports import StateStore
 
 
