@@ -5,9 +5,10 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from am2z_trio import JobOptions, QueueOptions, QueueRuntime, ResourceLimits, processor
+from am2z_trio import JobOptions, LocalRuntime, QueueOptions, QueueRuntime, ResourceLimits, processor
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.policy import health
+from am2z_trio.store.memory.nodes import REST
 from tests.support.gates import Gate
 from tests.support.servers import SpawnRedis
 from tests.support.waiting import until
@@ -37,7 +38,8 @@ async def test_a_node_that_works_is_live_and_ready(make_runtime):
         assert (figures.claims, figures.running, figures.store_silent) == (1, 1, 0.0)
         assert figures.round_trip is not None
         assert figures.lease_left is not None
-        assert 0 < figures.lease_left <= 10
+        # In memory it is renewed so much later while there is nothing to look after.
+        assert 0 < figures.lease_left <= 10 + (REST if isinstance(runtime, LocalRuntime) else 0)
         assert figures.memory_mb > 1
         gate.go.set()
         await job.result()
