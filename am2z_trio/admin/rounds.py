@@ -80,6 +80,7 @@ class NodeRounds:
             version="" if one.info is None else one.info.version,
             loop_lag=0.0 if said is None else said.figures.loop_lag_p99,
             kept_by=f"{places[0].file}:{places[0].line}" if places else "",
+            blocked=() if said is None else tuple(said.figures.blocked),
             host=host,
             restarts=self._restarts_of(one.id, host),
         )

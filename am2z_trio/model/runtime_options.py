@@ -139,6 +139,10 @@ class RuntimeOptions(Options, frozen=True, kw_only=True):
     """How deep jobs may call jobs; a job that nobody called is 0 deep."""
     max_running: int | None = None
     """Jobs that this node runs at a time, over all its processors; `None`: only theirs limit it."""
+    blocked_after: float = 5.0
+    """Seconds for which a job's code may keep the event loop to itself before that is told: in the log, once
+    a minute for each place, and as a finding, `loop_blocked`. It is looked at four times a second. Code that
+    goes on past its timeout is told at once."""
     limits: ResourceLimits = ResourceLimits()
     """What this node takes on."""
     processes: int | ProcessOptions = ProcessOptions()
@@ -195,8 +199,7 @@ class RuntimeOptions(Options, frozen=True, kw_only=True):
         )
         keep(self, "max_conflicts", require_count("max_conflicts", self.max_conflicts, least=0))
         keep(self, "max_call_depth", require_count("max_call_depth", self.max_call_depth, least=0, most=1000))
-        if self.max_running is not None:
-            keep(self, "max_running", require_count("max_running", self.max_running))
+        keep(self, "blocked_after", require_seconds("blocked_after", self.blocked_after, zero=False))
         keep(self, "job_logs", require_count("job_logs", self.job_logs, least=0, most=10_000))
         self._require_limits()
         keep(self, "lifespan", _checked_lifespan(self.lifespan))
@@ -209,6 +212,8 @@ class RuntimeOptions(Options, frozen=True, kw_only=True):
         )
 
     def _require_limits(self) -> None:
+        if self.max_running is not None:
+            keep(self, "max_running", require_count("max_running", self.max_running))
         require(isinstance(self.limits, ResourceLimits), "limits", self.limits, "must be ResourceLimits")
         if isinstance(self.processes, ProcessOptions):
             return
@@ -238,6 +243,7 @@ class NodeKeywords(TypedDict, total=False):
     max_conflicts: int
     max_call_depth: int
     max_running: int | None
+    blocked_after: float
     limits: ResourceLimits
     processes: int | ProcessOptions
     job_logs: int

@@ -11,6 +11,7 @@ from typing import Final
 
 from am2z_trio.model.views.findings import About, Check, Finding, Severity
 
+from .blocked import blocking
 from .checkup import examine
 from .health import LATE
 from .spans import span
@@ -67,6 +68,7 @@ def findings(now: Snapshot, before: Snapshot | None = None) -> list[Finding]:
     for finding in (
         *_of_server(now),
         *_of_nodes(now),
+        *blocking(now.nodes, now.at),
         *_of_queues(now, earlier),
         *_of_schedules(now, timed),
         *_of_sessions(now),

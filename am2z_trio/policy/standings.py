@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from am2z_trio.model.records import QueuePressure, QueueStats, ServerFigures
+from am2z_trio.model.views.health import Blocked
 
 from .forecast import Forecast
 
@@ -23,6 +24,8 @@ class NodeStanding(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds by which its event loop is late in one of a hundred times."""
     kept_by: str = ""
     """Where its code is when it is late, most often."""
+    blocked: tuple[Blocked, ...] = ()
+    """Where jobs have kept its event loop to themselves."""
     host: str = ""
     restarts: int = 0
     """How often nodes of its host have lately gone and come anew, for each that is there."""

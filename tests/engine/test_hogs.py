@@ -15,8 +15,11 @@ import pytest
 from am2z_trio import Context, ProcessorTimeoutError, processor
 from am2z_trio.concurrency._asyncio import AsyncioHost
 from am2z_trio.concurrency._trio import TrioHost
-from am2z_trio.engine.work import hogs
+from am2z_trio.engine.claim import Claim
+from am2z_trio.engine.work import blocked, hogs
+from am2z_trio.engine.work.blocked import BlockedPlaces, Place
 from am2z_trio.engine.work.hogs import Hogs
+from tests.support.desks import admin
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -42,6 +45,7 @@ class Heard(logging.Handler):
 @pytest.fixture
 def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Heard]:
     monkeypatch.setattr(hogs, "LOOK_EVERY", 0.02)
+    monkeypatch.setattr(blocked, "TOLD_EVERY", 0)
     handler = Heard()
     logger = logging.getLogger("am2z_trio.jobs")
     logger.addHandler(handler)
@@ -186,20 +190,65 @@ async def test_what_a_plain_function_returns_and_the_loop_awaits_is_told_too(mak
     assert [name for name, _ in heard.said()] == ["crunch", "crunch"]
 
 
-async def test_without_a_timeout_it_is_told_after_a_while(make_runtime, heard, monkeypatch):
-    monkeypatch.setattr(hogs, "TOO_LONG", 0.1)
-
+async def test_without_a_timeout_it_is_told_after_a_while(make_runtime, heard):
     @processor
     async def crunch(n: int) -> int:
         compute(heard)
         return n
 
-    async with make_runtime() as runtime:
+    async with make_runtime(blocked_after=0.1) as runtime:
         runtime.register(crunch)
         await runtime.execute(crunch, 1)
+        (place,) = (await runtime.health()).figures.blocked
+        finding = next(one for one in await admin(runtime).findings() if one.code == "loop_blocked")
     ((name, text),) = heard.said()
     assert name == "crunch"
     assert "limit" not in text.partition("\n")[0]
+    assert (place.processor, place.file, place.function, place.times) == ("crunch", __file__, "compute", 1)
+    assert place.longest > 0.1
+    assert (finding.about, finding.target, finding.severity) == ("queue", "crunch", "warning")
+    assert f" at {__file__}:{place.line} on " in finding.text
+
+
+async def test_a_place_is_told_once_a_minute_and_counted(make_runtime, heard, monkeypatch):
+    monkeypatch.setattr(blocked, "TOLD_EVERY", 60)
+    watch: list[Hogs] = []
+
+    @processor
+    async def crunch(n: int) -> int:
+        while sum(one.times for one in watch[0].blocked()) <= n:
+            time.sleep(0.001)
+        return n
+
+    async with make_runtime(blocked_after=0.05) as runtime:
+        watch.append(runtime.node.hogs)
+        runtime.register(crunch)
+        for n in range(3):
+            await runtime.execute(crunch, n)
+        assert sum(one.times for one in watch[0].blocked()) == 3
+    assert len(heard.records) == 1
+
+
+def test_what_was_not_told_is_counted_when_it_is_and_places_are_bounded(monkeypatch):
+    places, place = BlockedPlaces(), Place("p", "f.py", 1, "f")
+    assert [places.begin(place, now) for now in (0.0, 1.0, 2.0, 61.0, 62.0)] == [0, None, None, 2, None]
+    places.lasts(place, 63.0, 7.5)
+    places.lasts(place, 64.0, 1.0)
+    (seen,) = places.lately(70.0)
+    assert (seen.times, seen.longest, seen.ago) == (5, 7.5, 6.0)
+    assert places.lately(64.0 + blocked.REMEMBERED_FOR) == []
+    for line in range(2 * blocked.MOST_PLACES):
+        places.begin(Place("p", "f.py", line, "f"), 100.0)
+    assert len(places._seen) == blocked.MOST_PLACES
+    assert len(places.lately(100.0)) == blocked.MOST_SHOWN
+    places.lasts(place, 100.0, 1.0)
+
+
+async def test_a_process_that_stood_still_blames_no_job():
+    suspect = hogs._Suspect(Claim.__new__(Claim), 0.0)
+    for now in (0.2, 100.0, 100.2):
+        suspect.look(now)
+    assert suspect.kept == pytest.approx(0.4 + 2 * hogs.LOOK_EVERY)
 
 
 async def test_who_lets_others_have_their_turn_is_not_told(make_runtime, heard, monkeypatch):
@@ -211,7 +260,6 @@ async def test_who_lets_others_have_their_turn_is_not_told(make_runtime, heard, 
         return look(self, *args)
 
     monkeypatch.setattr(Hogs, "_look", counted)
-    monkeypatch.setattr(hogs, "TOO_LONG", 0.5)
 
     @processor
     async def polite(n: int) -> int:
@@ -226,12 +274,12 @@ async def test_who_lets_others_have_their_turn_is_not_told(make_runtime, heard, 
             time.sleep(0.001)
         return n
 
-    async with make_runtime() as runtime:
+    async with make_runtime(blocked_after=0.5) as runtime:
         runtime.register(polite, in_thread)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(runtime.execute, polite, 40)
             tasks.start_soon(runtime.execute, in_thread, 40)
-    assert len(looks) * hogs.LOOK_EVERY > hogs.TOO_LONG
+    assert len(looks) * hogs.LOOK_EVERY > 0.5
     assert heard.said() == []
 
 

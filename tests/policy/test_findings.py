@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from am2z_trio.model.records import BreakerFacts, QueuePressure, QueueStats, ServerFigures
 from am2z_trio.model.views.findings import Finding
+from am2z_trio.model.views.health import Blocked
 from am2z_trio.policy.checkup import examine
 from am2z_trio.policy.findings import about, findings
 from am2z_trio.policy.forecast import forecast, size
@@ -145,6 +146,26 @@ def test_nodes_that_do_not_get_on_are_found():
         "node_restarts": "the nodes of h have come anew 3 times lately; c is the last",
     }
     assert {one.about for one in found(nodes=nodes)} == {"node"}
+
+
+def test_processors_that_keep_the_event_loop_are_found_with_the_worst_place():
+    def blocked(processor: str, line: int, longest: float, ago: float) -> Blocked:
+        return Blocked(
+            processor=processor, file="shop.py", line=line, function="f", times=2, longest=longest, ago=ago
+        )
+
+    nodes = [
+        NodeStanding(name="a", blocked=(blocked("charge", 7, 6.0, 30.0), blocked("mail", 1, 5.5, 9.0))),
+        NodeStanding(name="b", blocked=(blocked("charge", 9, 41.0, 90.0),)),
+    ]
+    first, second = found(nodes=nodes)
+    assert (first.code, first.target, first.about, first.since) == (
+        *("loop_blocked", "charge", "queue"),
+        NOW - 30_000,
+    )
+    assert "4 jobs of charge kept the event loop, 30.0 s ago last" in first.text
+    assert "for 41.0 s at shop.py:9 on b" in first.text
+    assert second.target == "mail"
 
 
 def test_schedules_that_do_not_run_are_found():

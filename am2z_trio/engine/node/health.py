@@ -68,6 +68,7 @@ class HealthCheck:
             loop_lag_p50=pulse.lag(0.5),
             loop_lag_p99=pulse.lag(0.99),
             kept_by=pulse.kept_by(),
+            blocked=inside.hogs.blocked(),
             store_silent=0.0 if round_trip is not None else now - lease.seen,
             round_trip=round_trip,
             lease_left=left if inside.options.workers else None,

@@ -12,6 +12,7 @@ from am2z_trio.engine.processors.registry import Registry
 from am2z_trio.engine.sessions.sessions import Sessions
 from am2z_trio.engine.submission.in_flight import InFlight
 from am2z_trio.engine.work.claims import Claims
+from am2z_trio.engine.work.hogs import Hogs
 from am2z_trio.model.runtime_options import RuntimeOptions
 from am2z_trio.model.views.tree import State
 from am2z_trio.store.ports import Store
@@ -32,6 +33,7 @@ class Parts(Protocol):
     fleet: Fleet
     in_flight: InFlight
     sites: Sites
+    hogs: Hogs
     heartbeat: Heartbeat
 
     @property
@@ -54,6 +56,7 @@ class Inside:
         self.id, self.host, self.store, self.started_at = node.id, node.host, node.store, node.started_at
         self.sessions, self.claims, self.threads = node.sessions, node.claims, node.sites.threads
         self.fleet, self.in_flight, self.lease = node.fleet, node.in_flight, node.heartbeat.lease
+        self.hogs = node.hogs
         self._invoker = node.fleet.executor.invoker
 
     def nurseries(self) -> dict[Claim, list[tuple[str, JobNursery]]]:

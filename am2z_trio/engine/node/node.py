@@ -124,7 +124,7 @@ class Node:
         self.claims, self.waits = Claims(host.now), Waits(host, store.waits, self.states.codec)
         self.settler = self._make_settler()
         self.sites = Sites(host, node_id, options)
-        self.hogs = Hogs(host, self.claims, registry)
+        self.hogs = Hogs(host, self.claims, registry, options.blocked_after)
         self.fleet = Fleet(host, registry, self.emitter, self._worker_services(), serves=options.workers)
         self.heartbeat = self._make_heartbeat()
         self.scheduler = self._make_scheduler()

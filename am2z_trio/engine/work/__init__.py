@@ -8,5 +8,6 @@
 * `claims` - every job that this node holds
 * `settler` - settlements on their way to the store
 * `traced` - the settlements of a node that has a tracer
+* `blocked` - where they were seen, and when that is told
 * `hogs` - sees jobs that keep the event loop to themselves
 """

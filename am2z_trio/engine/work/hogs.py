@@ -28,8 +28,10 @@ from am2z_trio.engine.processors.registry import Registry
 from am2z_trio.model.errors import DeadlineExceededError, ProcessorTimeoutError
 from am2z_trio.model.logs import Log, attributes
 from am2z_trio.model.records import Settlement
-from am2z_trio.model.telling import attempt
+from am2z_trio.model.telling import attempt, cut, is_of_users
+from am2z_trio.model.views.health import Blocked
 
+from .blocked import BlockedPlaces, Place
 from .claims import Claims
 
 logger: Final = Log("am2z_trio.jobs")
@@ -39,9 +41,6 @@ LOOK_EVERY: Final = 0.25
 
 LATE: Final = 0.1
 """Seconds after its limit at which a job's end is late: a loop that is busy comes a little later."""
-
-TOO_LONG: Final = 5.0
-"""Seconds for which no job is to keep the loop to itself, whatever its timeout."""
 
 REMEMBERED: Final = 64
 """Jobs of which it is remembered that they were seen."""
@@ -58,13 +57,22 @@ _TASKS: Final = ("task", "self")
 class _Suspect:
     """A job whose code was met, and whether the loop has run something else since."""
 
-    __slots__ = ("answered", "claim", "since", "told")
+    __slots__ = ("answered", "claim", "kept", "place", "seen", "since")
 
     def __init__(self, claim: Claim, since: float) -> None:
         self.claim = claim
-        self.since = since
+        self.since = self.seen = since
+        self.kept = 0.0
+        """Seconds in which it was seen to keep the loop: where the whole process stood still, that is no
+        job's doing."""
         self.answered = False
-        self.told = False
+        self.place: Place | None = None
+        """Where it was when it had kept it for too long."""
+
+    def look(self, now: float) -> None:
+        """It is still at it."""
+        self.kept += min(now - self.seen, 2 * LOOK_EVERY)
+        self.seen = now
 
     def answer(self) -> None:
         self.answered = True
@@ -73,12 +81,19 @@ class _Suspect:
 class Hogs:
     """Watches one node's loop."""
 
-    def __init__(self, host: Host, claims: Claims, registry: Registry) -> None:
+    def __init__(self, host: Host, claims: Claims, registry: Registry, too_long: float) -> None:
+        """`too_long`: seconds for which no job is to keep the loop to itself, whatever its timeout."""
         self._host = host
         self._claims = claims
         self._registry = registry
+        self._too_long = too_long
+        self._places = BlockedPlaces()
         self._seen: dict[Claim, float] = {}
         """By job: since when it was seen to keep the loop, by the monotonic clock. Written by the thread."""
+
+    def blocked(self) -> list[Blocked]:
+        """Where jobs have kept the loop to themselves in the last hour."""
+        return self._places.lately(time.monotonic())
 
     async def run(self) -> None:
         """Watch until cancelled. Whatever goes wrong with that, the node goes on."""
@@ -91,7 +106,7 @@ class Hogs:
             while not over.wait(LOOK_EVERY):
                 suspect = attempt(partial(self._look, loop, suspect, ahead), suspect)
                 if suspect is not None and suspect.since == inf:
-                    suspect.since = time.monotonic()
+                    suspect.since = suspect.seen = time.monotonic()
                     try:
                         ask(suspect.answer)
                     except RuntimeError:
@@ -121,17 +136,21 @@ class Hogs:
             return _Suspect(claim, inf)
         now = time.monotonic()
         self._remember(claim, suspect.since)
+        suspect.look(now)
         limit, taken = self._limit(claim), now + ahead - claim.began
-        if suspect.told:
-            return suspect
-        if taken > limit:
-            suspect.told = True
-            said = f"has run for {taken:.2f} s, its limit is {limit:.3g} s, and it keeps"
-            self._tell(claim, taken, f"{said} the event loop to itself", _place(inner))
-        elif now - suspect.since > TOO_LONG:
-            suspect.told = True
-            said = f"keeps the event loop to itself, for {now - suspect.since:.1f} s by now"
-            self._tell(claim, now - suspect.since, said, _place(inner))
+        if suspect.place is not None:
+            self._places.lasts(suspect.place, now, suspect.kept)
+        elif taken > limit or suspect.kept > self._too_long:
+            place = suspect.place = _spot(claim, inner)
+            others = self._places.begin(place, now)
+            self._places.lasts(place, now, suspect.kept)
+            said = f"keeps the event loop to itself, for {suspect.kept:.1f} s by now"
+            if taken > limit:
+                said = f"has run for {taken:.2f} s, its limit is {limit:.3g} s, and it keeps"
+                said += " the event loop to itself"
+            if others is not None:
+                said += f", as {others:,} jobs have there since that was told" if others else ""
+                self._tell(claim, taken if taken > limit else suspect.kept, said, _place(inner))
         return suspect
 
     def _remember(self, claim: Claim, since: float) -> None:
@@ -225,6 +244,16 @@ def _whose(frame: FrameType) -> tuple[Claim, list[FrameType]] | None:
         inner.append(one)
         one = one.f_back
     return None
+
+
+def _spot(claim: Claim, inner: list[FrameType]) -> Place:
+    """The innermost line of a user's code; without one, the innermost of all."""
+    frame = next((one for one in inner if is_of_users(one.f_code.co_filename)), inner[0] if inner else None)
+    processor = claim.grant.spec.processor
+    if frame is None:
+        return Place(processor, "", 0, "")
+    code = frame.f_code
+    return Place(processor, cut(code.co_filename, 800), frame.f_lineno or 0, cut(code.co_qualname, 200))
 
 
 def _place(inner: list[FrameType]) -> str:

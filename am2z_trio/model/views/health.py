@@ -29,6 +29,21 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """In how many looks; at most ten a second."""
 
 
+class Blocked(msgspec.Struct, frozen=True, kw_only=True):
+    """A line at which jobs of a processor have kept the event loop to themselves (`blocked_after`)."""
+
+    processor: str
+    file: str
+    line: int
+    function: str
+    times: int
+    """By so many jobs."""
+    longest: float
+    """Seconds that one of them was seen to keep it."""
+    ago: float
+    """Seconds since one was seen to."""
+
+
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """What a node is judged by."""
 
@@ -41,6 +56,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """and in all but one of a hundred times."""
     kept_by: list[Place] = []
     """What the loop was at when it was late, the most frequent first: ten at most."""
+    blocked: list[Blocked] = []
+    """Where jobs have kept it to themselves for too long, in the last hour, the worst first: ten at most."""
     store_silent: float = 0.0
     """Seconds since the store last answered."""
     round_trip: float | None = None
