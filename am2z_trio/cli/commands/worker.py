@@ -78,12 +78,12 @@ async def serve(runtime: Runtime, *, grace: float | None, listen: str | None = N
         raise ConfigurationError("the runtime has no processors: call runtime.register(...) in its module")
     if not runtime.serves:
         raise ConfigurationError("the runtime was made with workers=False: it submits jobs and serves none")
+    # What they import would keep the loop of a node that has just begun, which were not ready for a minute.
+    metrics = None if listen is None else _metrics(runtime)
     with unwrapped():
         async with anyio.create_task_group() as tasks, runtime, AsyncExitStack() as stack:
             if listen is not None:
-                host, port = await stack.enter_async_context(
-                    listening(runtime, listen, metrics=_metrics(runtime))
-                )
+                host, port = await stack.enter_async_context(listening(runtime, listen, metrics=metrics))
                 say(f"/livez and /readyz at http://{f'[{host}]' if ':' in host else host}:{port}", error=True)
             # Before the line that says it serves: whoever has read that may send a signal.
             await tasks.start(_on_signals, runtime, grace, tasks.cancel_scope)
