@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from types import FrameType
 from typing import Final, NamedTuple
 
+from am2z_trio.model.telling import cut, is_of_users
 from am2z_trio.model.views.health import Blocked
 
 TOLD_EVERY: Final = 60.0
@@ -43,6 +46,18 @@ class BlockedPlaces:
 
     def __init__(self) -> None:
         self._seen: dict[Place, _Seen] = {}
+
+    @staticmethod
+    def spot(processor: str, inner: Sequence[FrameType]) -> Place:
+        """The innermost line of a user's code among frames from the inside out; without one, the innermost of
+        all."""
+        frame = next(
+            (one for one in inner if is_of_users(one.f_code.co_filename)), inner[0] if inner else None
+        )
+        if frame is None:
+            return Place(processor, "", 0, "")
+        code = frame.f_code
+        return Place(processor, cut(code.co_filename, 800), frame.f_lineno or 0, cut(code.co_qualname, 200))
 
     def begin(self, place: Place, now: float) -> int | None:
         """A job has kept the loop there for too long: how many others have since that was told; `None`: it

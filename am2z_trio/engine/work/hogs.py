@@ -18,7 +18,7 @@ from functools import partial
 from math import inf
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -28,11 +28,14 @@ from am2z_trio.engine.processors.registry import Registry
 from am2z_trio.model.errors import DeadlineExceededError, ProcessorTimeoutError
 from am2z_trio.model.logs import Log, attributes
 from am2z_trio.model.records import Settlement
-from am2z_trio.model.telling import attempt, cut, is_of_users
-from am2z_trio.model.views.health import Blocked
+from am2z_trio.model.telling import attempt
 
-from .blocked import BlockedPlaces, Place
 from .claims import Claims
+
+if TYPE_CHECKING:
+    from am2z_trio.model.views.health import Blocked
+
+    from .blocked import Place
 
 logger: Final = Log("am2z_trio.jobs")
 
@@ -86,6 +89,9 @@ class Hogs:
         self._host = host
         self._claims = claims
         self._registry = registry
+        # Loaded by the first node, not by whoever imports the package.
+        from .blocked import BlockedPlaces
+
         self._too_long = too_long
         self._places = BlockedPlaces()
         self._seen: dict[Claim, float] = {}
@@ -141,7 +147,7 @@ class Hogs:
         if suspect.place is not None:
             self._places.lasts(suspect.place, now, suspect.kept)
         elif taken > limit or suspect.kept > self._too_long:
-            place = suspect.place = _spot(claim, inner)
+            place = suspect.place = self._places.spot(claim.grant.spec.processor, inner)
             others = self._places.begin(place, now)
             self._places.lasts(place, now, suspect.kept)
             said = f"keeps the event loop to itself, for {suspect.kept:.1f} s by now"
@@ -244,16 +250,6 @@ def _whose(frame: FrameType) -> tuple[Claim, list[FrameType]] | None:
         inner.append(one)
         one = one.f_back
     return None
-
-
-def _spot(claim: Claim, inner: list[FrameType]) -> Place:
-    """The innermost line of a user's code; without one, the innermost of all."""
-    frame = next((one for one in inner if is_of_users(one.f_code.co_filename)), inner[0] if inner else None)
-    processor = claim.grant.spec.processor
-    if frame is None:
-        return Place(processor, "", 0, "")
-    code = frame.f_code
-    return Place(processor, cut(code.co_filename, 800), frame.f_lineno or 0, cut(code.co_qualname, 200))
 
 
 def _place(inner: list[FrameType]) -> str:
