@@ -10,6 +10,7 @@ import anyio.from_thread
 import anyio.lowlevel
 import pytest
 import trio
+import uvloop
 
 from am2z_trio import Context, chain, processor
 from tests.engine.conftest import MakeRuntime
@@ -30,6 +31,10 @@ def on_asyncio_within_trio(main: Main) -> None:
         await trio.to_thread.run_sync(on_asyncio, main)
 
     trio.run(outer)
+
+
+def on_uvloop(main: Main) -> None:
+    uvloop.run(main())
 
 
 async def add(n: int) -> int:
@@ -64,6 +69,7 @@ both = chain("both", [plain, gives_a_coroutine])
         (on_asyncio, on_trio, on_asyncio),
         (on_asyncio, on_asyncio),
         (on_asyncio_within_trio, on_trio),
+        (on_uvloop, on_trio, on_uvloop, on_asyncio),
     ],
     ids=lambda hosts: " ".join(host.__name__ for host in hosts),
 )

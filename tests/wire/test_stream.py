@@ -16,9 +16,11 @@ import pytest
 from am2z_trio.concurrency import Host, current_host
 from am2z_trio.model.errors import NetworkError
 from am2z_trio.model.redis_options import RedisOptions
+from am2z_trio.wire.host_streams import UNREAD, AsyncioStream
 from am2z_trio.wire.stream import ByteStream, open_stream
+from tests.support.servers import SpawnRedis
 
-from .peer import start
+from .peer import open_client, start
 
 pytestmark = pytest.mark.anyio
 
@@ -175,6 +177,9 @@ async def test_a_peer_that_is_not_read_from_cannot_send_on(listener: socket.sock
                 refused += 1
                 await passes(host, 3)
             assert sent < 100_000_000
+        if isinstance(stream, AsyncioStream):
+            # A read of the loop's brings as much at most.
+            assert UNREAD <= stream._unread < 2 * UNREAD
         peer.shutdown(socket.SHUT_WR)
         came = bytearray()
         while piece := await stream.receive_some(777):
@@ -257,3 +262,21 @@ async def test_a_socket_with_a_full_line_of_callers_is_connected_to_when_there_i
                     await stream.send_all(b"hello")
                     assert peer.recv(5) == b"hello"
                     await stream.aclose()
+
+
+@pytest.mark.parametrize("over", ["unix", "tcp"])
+async def test_huge_commands_and_replies_come_whole(spawn_redis: SpawnRedis, over: str) -> None:
+    server = spawn_redis(tcp=over == "tcp")
+    huge = bytes(range(250)) * 40_000
+    async with open_client(server.tcp_url or server.url) as client, anyio.create_task_group() as tasks:
+        await client.call("SET", "huge", huge)
+        asked = [start(tasks, client.call, "GET", "huge") for _ in range(3)]
+        given_up = start(tasks, client.call, "GET", "huge")
+        small = [start(tasks, client.call, "ECHO", i) for i in range(100)]
+        while not asked[0].has_ended:
+            await current_host().checkpoint()
+        given_up.scope.cancel()
+        assert [await one.ended() for one in small] == [str(i).encode() for i in range(100)]
+        for one in asked:
+            assert await one.ended() == huge
+        assert client.reconnects == 0
