@@ -16,7 +16,7 @@ import pytest
 from am2z_trio.concurrency import Host, current_host
 from am2z_trio.model.errors import NetworkError
 from am2z_trio.model.redis_options import RedisOptions
-from am2z_trio.wire.host_streams import UNREAD, AsyncioStream
+from am2z_trio.wire.asyncio_stream import UNREAD, AsyncioStream
 from am2z_trio.wire.stream import ByteStream, open_stream
 from tests.support.servers import SpawnRedis
 
