@@ -60,7 +60,7 @@ MUTANTS: dict[str, tuple[type[StoreMachine], Mutant]] = {
     ),
     "the name of a session without jobs": (
         StoreMachine,
-        without("SETTLE CANCEL", "if redis.call('EXISTS', jobs_key(skey)) == 0", "if false"),
+        without("SETTLE CANCEL", "if not there then empty", "if false then empty"),
     ),
     "a revived letter goes": (KeptMachine, without("REVIVE", "redis.call('PERSIST', key)")),
     "a dropped letter": (
@@ -81,7 +81,7 @@ MUTANTS: dict[str, tuple[type[StoreMachine], Mutant]] = {
     ),
     "the starts of a rate limit": (
         LimitsMachine,
-        without("CLAIM", "redis.call('PEXPIRE', starts_key(queue), flow_per + 60000)"),
+        without("CLAIM", "redis.call('PEXPIRE', started, flow_per + 60000)"),
     ),
     "the mark of a session that stops": (
         SessionMachine,

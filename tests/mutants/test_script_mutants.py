@@ -123,6 +123,21 @@ MUTANTS = {
         ("SETTLE",), "if committed[state] then keep_committed(state) end", ""
     ),
     "a session has one job at its turn": Mutant(("CLAIM",), "math.min(run, room)", "math.min(share, room)"),
+    "a session that is drawn and not come to has no turn": Mutant(
+        ("CLAIM",), "redis.call('ZADD', lanes, drawn[n + 1], drawn[n])", "local _ = n"
+    ),
+    "a session that is drawn and not come to is the last": Mutant(
+        ("CLAIM",),
+        "lanes, drawn[n + 1], drawn[n])",
+        "lanes, drawn[n + 1] + 100000, drawn[n])",
+    ),
+    "a session has one turn": Mutant(("CLAIM",), "redis.call('ZADD', lanes, unpack(turns))", "place = 0"),
+    "a session that has no more jobs has its turn all the same": Mutant(
+        ("CLAIM",), "      place = place + 1", "    end\n    do\n      place = place + 1"
+    ),
+    "what is there of some keys is there of all": Mutant(
+        ("CLAIM", "SETTLE"), "many == #keys or many > 0 and redis.call('EXISTS', key) == 1", "many > 0"
+    ),
     "a session's turn lasts until its jobs do": Mutant(
         ("CLAIM",), "math.min(in_a_row, math", "math.min(99, math"
     ),

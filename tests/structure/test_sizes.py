@@ -25,7 +25,6 @@ EXCEPTIONS: Final[dict[str, int]] = {
     "engine/processors/processor.py:Processor.__init__": 53,
     "engine/processors/processor.py:Processor.__init__()": 14,
     "store/redis/link.py:RedisLink": 307,
-    "store/redis/lua/jobs/claim.lua": 403,
     "store/redis/store.py:RedisStore": 304,
     "testing/conformance/inspection.py:InspectionCases": 302,
     "web/api/routes.py:Route.__init__()": 12,

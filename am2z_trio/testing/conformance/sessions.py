@@ -14,6 +14,7 @@ from am2z_trio.model.records import (
     Settled,
 )
 from am2z_trio.model.views.sessions import SessionRow
+from am2z_trio.store.agreed import BOUNDS
 
 from .bench import START_MS, Bench
 from .builders import commit, ids_of, job, settled, version
@@ -44,6 +45,20 @@ class SessionCases:
         await a.store.enqueue([job(f"{s}{n}", session=s) for s in "vw" for n in range(3)])
         limits = QueueLimits(per_session=2)
         assert ids_of(await a.claim(9, limits=limits, in_a_row=9)) == ["v0", "v1", "w0", "w1"]
+
+    async def test_a_session_that_a_claim_did_not_come_to_keeps_its_turn(self, bench: Bench) -> None:
+        a, expired = await bench.node(), BOUNDS.looks // BOUNDS.looks_of_an_end
+        for n in range(expired):
+            await a.store.enqueue([job(f"x{n}", session=f"x{n}", deadline=1.0)])
+        await a.store.enqueue([job(f"{s}{n}", session=s) for n in range(2) for s in "rstuvw"])
+        bench.clock.advance(2.0)
+        # It has looked enough when it has ended these, and there was room for three of the others.
+        assert ids_of(await a.claim(expired + 3)) == []
+        assert ids_of(await a.claim(6)) == ["r0", "s0", "t0", "u0", "v0", "w0"]
+        # One has no more jobs then, and has no turn.
+        assert ids_of(await a.claim(2)) == ["r1", "s1"]
+        await a.store.enqueue([job("s2", session="s")])
+        assert ids_of(await a.claim(9)) == ["t1", "u1", "v1", "w1", "s2"]
 
     async def test_a_session_s_jobs_are_counted(self, bench: Bench) -> None:
         a = await bench.node()

@@ -44,40 +44,42 @@ end
 
 promote(queue, now)
 local found, jobs = {}, {}
+local about, lanes, blocked = meta_key(queue), ready_key(queue), blocked_key(queue)
+local started, running, called, urgent = starts_key(queue), running_key(queue), calls_key(queue), prio_key(queue)
 
-local meta = redis.call('HMGET', meta_key(queue), 'paused', 'held', 'per_session', 'active', 'unblocking', 'sieving',
+local meta = redis.call('HMGET', about, 'paused', 'held', 'per_session', 'active', 'unblocking', 'sieving',
   'away', 'most_active')
 local sieving = number(meta[6] or 0, 0)
 local unblocking = meta[5]
 if number(meta[3] or 0, -1) ~= per_session then
   -- The removal comes first: it is allowed when memory is full.
-  redis.call('HDEL', meta_key(queue), 'per_session')
+  redis.call('HDEL', about, 'per_session')
   if per_session == 0 then
-    redis.call('UNLINK', running_key(queue))
+    redis.call('UNLINK', running)
   else
-    redis.call('HSET', meta_key(queue), 'per_session', per_session)
+    redis.call('HSET', about, 'per_session', per_session)
   end
   unblocking = true
-  redis.call('HSET', meta_key(queue), 'unblocking', '1')
+  redis.call('HSET', about, 'unblocking', '1')
 end
 if unblocking then
   -- With another limit, nobody is blocked at first: those that met one before get their turn, some per call.
   local limit_now = whole(per_session)
-  local others = redis.call('ZRANGEBYSCORE', blocked_key(queue), '-inf', '(' .. limit_now, 'LIMIT', 0, UNBLOCKED)
+  local others = redis.call('ZRANGEBYSCORE', blocked, '-inf', '(' .. limit_now, 'LIMIT', 0, UNBLOCKED)
   local most = UNBLOCKED - #others
-  for _, skey in ipairs(redis.call('ZRANGEBYSCORE', blocked_key(queue), '(' .. limit_now, '+inf', 'LIMIT', 0, most)) do
+  for _, skey in ipairs(redis.call('ZRANGEBYSCORE', blocked, '(' .. limit_now, '+inf', 'LIMIT', 0, most)) do
     others[#others + 1] = skey
   end
   for _, skey in ipairs(others) do
-    redis.call('ZREM', blocked_key(queue), skey)
+    redis.call('ZREM', blocked, skey)
     if redis.call('EXISTS', wait_key(queue .. '@' .. skey)) == 1 then take_turn(queue, skey, false) end
   end
   unblocking = #others == UNBLOCKED
-  if not unblocking then redis.call('HDEL', meta_key(queue), 'unblocking') end
+  if not unblocking then redis.call('HDEL', about, 'unblocking') end
 end
 if number(meta[8] or 0, -1) ~= most_active then
-  redis.call('HDEL', meta_key(queue), 'most_active')
-  if most_active > 0 then redis.call('HSET', meta_key(queue), 'most_active', most_active) end
+  redis.call('HDEL', about, 'most_active')
+  if most_active > 0 then redis.call('HSET', about, 'most_active', most_active) end
 end
 if meta[7] then
   -- Who has stepped aside goes on before any job that waits.
@@ -90,8 +92,8 @@ local looks = LOOKS
 local places = meta[1] and 0 or limit
 local starts, active_room = limit, limit
 if flow_starts > 0 then
-  forget(starts_key(queue), now - flow_per)
-  starts = flow_starts - redis.call('ZCOUNT', starts_key(queue), '(' .. whole(now - flow_per), '+inf')
+  forget(started, now - flow_per)
+  starts = flow_starts - redis.call('ZCOUNT', started, '(' .. whole(now - flow_per), '+inf')
 end
 if most_active > 0 then
   active_room = most_active - number(meta[4] or 0, 0) + number(meta[7] or 0, 0) + (counted(queue).away or 0)
@@ -106,7 +108,7 @@ local function take(name, most)
   if sieving <= 0 then return redis.call('LPOP', wait_key(name), most) or {} end
   local entries = redis.call('LPOP', sieved_key(name), most) or {}
   if #entries > 0 and redis.call('EXISTS', sieved_key(name)) == 0 then
-    sieving = redis.call('HINCRBY', meta_key(queue), 'sieving', -1)
+    sieving = redis.call('HINCRBY', about, 'sieving', -1)
   end
   if #entries < most then
     for _, entry in ipairs(redis.call('LPOP', wait_key(name), most - #entries) or {}) do
@@ -116,15 +118,26 @@ local function take(name, most)
   return entries
 end
 
+-- Sessions leave the line together, as many as there may be room for: `drawn` are those that have not been looked at,
+-- with their places in it. The others come behind all that stand there, if they have more.
+local drawn, nth, seen = {}, 1, {}
+local function end_turns()
+  for n = nth, #drawn, 2 do redis.call('ZADD', lanes, drawn[n + 1], drawn[n]) end
+  drawn, nth = {}, 1
+  if #seen > 0 then take_turns(queue, seen) end
+  seen = {}
+end
+
 -- Returns entries, whether they are of a list, and the session whose list that is.
 local scores, passed = {}, 0
 local function next_ids(room)
-  if calls_only then return redis.call('ZRANGE', calls_key(queue), passed, passed + room - 1), false end
+  if calls_only then return redis.call('ZRANGE', called, passed, passed + room - 1), false end
   if turn >= parties then
-    local ready, shared = redis.call('ZCARD', ready_key(queue)), redis.call('EXISTS', wait_key(queue))
+    end_turns()
+    local ready, shared = redis.call('ZCARD', lanes), redis.call('EXISTS', wait_key(queue))
     parties, turn = ready + shared, 0
     if parties == 0 then
-      local first, ids = redis.call('ZPOPMIN', prio_key(queue), room), {}
+      local first, ids = redis.call('ZPOPMIN', urgent, room), {}
       for i = 1, #first, 2 do
         ids[#ids + 1] = first[i]
         scores[first[i]] = first[i + 1]
@@ -139,7 +152,12 @@ local function next_ids(room)
     end
   end
   turn = turn + 1
-  local skey = redis.call('ZPOPMIN', ready_key(queue))[1]
+  if nth > #drawn then
+    local most = math.min(parties - turn + 1, math.ceil(room / run))
+    drawn, nth = redis.call('ZPOPMIN', lanes, most), 1
+  end
+  local skey = drawn[nth]
+  nth = nth + 2
   if not skey then
     -- A session that was found full by one with a priority has left the line meanwhile.
     parties, looks = 0, looks - 1
@@ -148,9 +166,9 @@ local function next_ids(room)
   end
   local most = math.min(run, room)
   if per_session > 0 then
-    most = math.min(most, per_session - number(redis.call('HGET', running_key(queue), skey) or 0, 0))
+    most = math.min(most, per_session - number(redis.call('HGET', running, skey) or 0, 0))
     if most <= 0 then
-      redis.call('ZADD', blocked_key(queue), per_session, skey)
+      redis.call('ZADD', blocked, per_session, skey)
       looks = looks - 1
       if looks <= 0 then return {}, false end
       return next_ids(room)
@@ -158,7 +176,7 @@ local function next_ids(room)
   end
   local ids = take(queue .. '@' .. skey, most)
   if #ids == 0 then return next_ids(room) end
-  if redis.call('EXISTS', wait_key(queue .. '@' .. skey)) == 1 then take_turn(queue, skey, false) end
+  seen[#seen + 1] = skey
   return ids, true, skey
 end
 
@@ -166,46 +184,19 @@ end
 -- priority goes on with its session.
 local function enter_session(job)
   local id, skey = job.id, job.skey
-  if not job.more then skey = server.call('HGET', job_key(id), 'skey') end
+  if not job.more then skey = server.call('HGET', job.key, 'skey') end
   if not skey then return true end
-  if number(redis.call('HGET', running_key(queue), skey) or 0, 0) < per_session then
-    redis.call('HINCRBY', running_key(queue), skey, 1)
+  if number(redis.call('HGET', running, skey) or 0, 0) < per_session then
+    redis.call('HINCRBY', running, skey, 1)
     return true
   end
-  if not calls_only or redis.call('ZREM', prio_key(queue), id) == 1 then
+  if not calls_only or redis.call('ZREM', urgent, id) == 1 then
     redis.call('RPUSH', wait_key(queue .. '@' .. skey), entry_of(id, job.gen))
   end
-  redis.call('ZADD', blocked_key(queue), per_session, skey)
-  redis.call('ZREM', ready_key(queue), skey)
+  end_turns()
+  redis.call('ZADD', blocked, per_session, skey)
+  redis.call('ZREM', lanes, skey)
   return false
-end
-
--- An id in a list whose record does not say that it waits here: not to be granted, and not to be lost.
-local function judge(job)
-  local id, status, of = job.id, job.status, job.queue
-  if not status then
-    quarantine(id, queue, 'it has no status', now, ttl)
-  elseif status == 'waiting' then
-    if not of or of ~= queue and not redis.call('ZSCORE', queues_key(), of) then
-      quarantine(id, queue, 'it names no queue that there is', now, ttl)
-    elseif of == queue then
-      quarantine(id, queue, flaw_of(job), now, ttl)
-    else
-      local told = redis.call('HMGET', job_key(id), 'priority', 'skey', 'gen')
-      put(of, id, urgency(told[1]), false, told[2], told[3], job.depth)
-    end
-  elseif status == 'later' then
-    if not redis.call('ZSCORE', later_key(of or queue), id) then
-      quarantine(id, of or queue, 'it is delayed, and nobody knows until when', now, ttl)
-    end
-  elseif status == 'active' then
-    local holder = redis.call('HGET', job_key(id), 'node')
-    if not holder or not redis.call('HGET', active_key(holder), id) then
-      quarantine(id, of or queue, 'it is active, and nobody holds it', now, ttl)
-    end
-  elseif not ENDED[status] or status == 'failed' and not of then
-    quarantine(id, of or queue, 'its status is none', now, ttl)
-  end
 end
 
 -- Puts entries back where `next_ids` has found them, from the one at `place` on.
@@ -214,11 +205,12 @@ local function give_back(entries, place, listed, skey)
   for index = #entries, place, -1 do
     local entry = entries[index]
     if not listed then
-      redis.call('ZADD', prio_key(queue), scores[entry], entry)
+      redis.call('ZADD', urgent, scores[entry], entry)
     elseif redis.call('LPUSHX', sieved_key(name), entry) == 0 then
       redis.call('LPUSH', wait_key(name), entry)
     end
   end
+  end_turns()
   if skey then take_turn(queue, skey, true) end
 end
 
@@ -233,7 +225,7 @@ end
 local turns = {}
 -- What was found among the calls waits there no more, and where it waited neither.
 local function leave_calls(job)
-  redis.call('ZREM', calls_key(queue), job.id)
+  redis.call('ZREM', called, job.id)
   if calls_only and job.status == 'waiting' then leave_place(queue, job.id, job.skey) end
 end
 
@@ -291,6 +283,8 @@ while #found < places and looks > 0 and not is_full do
   end
 end
 
+end_turns()
+
 local answer, first = { 'ok', 0 }, 1
 if #found > 0 then
   first = redis.call('INCRBY', fence_key(), #found) - #found + 1
@@ -314,7 +308,7 @@ if #found > 0 then
   count(queue, 'active', #found)
 end
 -- What they have called ends with them, and may be among the jobs that were found: so these are active first.
-for _, job in ipairs(odd) do judge(job) end
+for _, job in ipairs(odd) do judge(job, queue, now, ttl) end
 for _, was in ipairs(expired) do
   local job = load(was.id)
   if job.status == 'waiting' then
@@ -324,23 +318,23 @@ for _, was in ipairs(expired) do
 end
 -- One that had been about to take a turn has let the next one come back.
 local function has_more()
-  if calls_only then return redis.call('EXISTS', calls_key(queue)) == 1 end
+  if calls_only then return redis.call('EXISTS', called) == 1 end
   return has_work(queue)
 end
 local cut_short = unblocking or is_full or ((looks <= 0 or #expired + #odd > 0) and has_more())
 local held = most_active > 0 and not meta[1] and #found >= active_room and has_work(queue)
 if held and not meta[2] then
-  redis.call('HSET', meta_key(queue), 'held', '1')
+  redis.call('HSET', about, 'held', '1')
 elseif meta[2] and not held then
-  redis.call('HDEL', meta_key(queue), 'held')
+  redis.call('HDEL', about, 'held')
 end
 local due = meta[1] and -1 or next_due(queue, now)
 if flow_starts > 0 then
-  for n = 1, #found do redis.call('ZADD', starts_key(queue), whole(now), whole(first + n - 1) .. ':' .. nonce) end
+  for n = 1, #found do redis.call('ZADD', started, whole(now), whole(first + n - 1) .. ':' .. nonce) end
   -- Our clock may go slower than the server's.
-  redis.call('PEXPIRE', starts_key(queue), flow_per + 60000)
+  redis.call('PEXPIRE', started, flow_per + 60000)
   if not meta[1] and #found >= starts and has_more() then
-    local first_start = redis.call('ZRANGEBYSCORE', starts_key(queue), '(' .. whole(now - flow_per), '+inf',
+    local first_start = redis.call('ZRANGEBYSCORE', started, '(' .. whole(now - flow_per), '+inf',
       'WITHSCORES', 'LIMIT', 0, 1)
     local again = tonumber(first_start[2]) + flow_per
     if set_aside == '1' and not calls_only then
@@ -348,7 +342,7 @@ if flow_starts > 0 then
       -- back too early, by a little, keeps its place.
       local gap, looked, kept = flow_per / flow_starts, 0, {}
       turn, parties, in_a_row = 0, 0, 1
-      local latest = number(redis.call('HGET', meta_key(queue), 'aside') or 0, 0)
+      local latest = number(redis.call('HGET', about, 'aside') or 0, 0)
       while looked < BATCH and looks > 0 do
         local ids, listed, skey = next_ids(BATCH - looked)
         if #ids == 0 then break end
@@ -372,7 +366,7 @@ if flow_starts > 0 then
               -- Those set aside before are no more than there are.
               latest = math.min(math.max(again, latest + gap), again + gap * redis.call('ZCARD', later_key(queue)))
               redis.call('HSET', job_key(id), 'status', 'later', 'aside', '1')
-              if v[7] then redis.call('ZREM', calls_key(queue), id) end
+              if v[7] then redis.call('ZREM', called, id) end
               count(queue, 'waiting', -1)
               count(queue, 'later', 1)
               put_later(queue, id, math.ceil(latest))
@@ -380,8 +374,9 @@ if flow_starts > 0 then
           end
         end
       end
+      end_turns()
       for n = #kept, 1, -1 do line_up(queue, kept[n][1], kept[n][2], true, kept[n][3], kept[n][4]) end
-      redis.call('HSET', meta_key(queue), 'aside', whole(math.ceil(latest)))
+      redis.call('HSET', about, 'aside', whole(math.ceil(latest)))
     end
     if due < 0 or again - now < due then due = again - now end
   end

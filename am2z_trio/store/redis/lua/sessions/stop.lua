@@ -41,7 +41,7 @@ for _, id in ipairs(page[2]) do
   end
 end
 
-leave_together(name)
+leave_together({ name })
 if everything and answer[1] == '0' then
   if redis.call('EXISTS', jobs_key(name)) == 1 then
     answer[1] = '-1'

@@ -27,7 +27,8 @@ end
 -- Lets jobs that had stepped aside go on where there is room; all but the one that is `asking` hear of it.
 -- Returns how many.
 function let_back(queue, asking)
-  local line = redis.call('ZRANGE', back_key(queue), 0, BATCH - 1)
+  local stand_at, running = back_key(queue), running_key(queue)
+  local line = redis.call('ZRANGE', stand_at, 0, BATCH - 1)
   if #line == 0 then return 0 end
   local flow, here, let = flow_of(queue), counted(queue), 0
   local v = redis.call('HMGET', meta_key(queue), 'active', 'away')
@@ -38,11 +39,11 @@ function let_back(queue, asking)
     local job = load(id)
     local skey = job and per_session > 0 and job.skey
     if not job or not job.away then
-      redis.call('ZREM', back_key(queue), id)
-    elseif not skey or number(redis.call('HGET', running_key(queue), skey) or 0, 0) < per_session then
-      redis.call('ZREM', back_key(queue), id)
+      redis.call('ZREM', stand_at, id)
+    elseif not skey or number(redis.call('HGET', running, skey) or 0, 0) < per_session then
+      redis.call('ZREM', stand_at, id)
       redis.call('HDEL', job_key(id), 'away')
-      if skey then redis.call('HINCRBY', running_key(queue), skey, 1) end
+      if skey then redis.call('HINCRBY', running, skey, 1) end
       count(queue, 'away', -1)
       counting, let = counting + 1, let + 1
       if id ~= asking then post(job.node, '\147' .. cmsgpack.pack('go on', id, job.token)) end

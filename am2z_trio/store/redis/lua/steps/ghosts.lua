@@ -50,7 +50,8 @@ function sieve_ghosts()
   local left = SIEVED
   for _, name in ipairs(ghosts_order) do
     local queue, skey, by = ghosts[name].queue, ghosts[name].skey, ghosts[name].by
-    local all = by ~= 0 and redis.call('HINCRBY', ghosts_key(queue), name, by) or 1
+    local key = ghosts_key(queue)
+    local all = by ~= 0 and redis.call('HINCRBY', key, name, by) or 1
     if by > 0 and left > 0 then
       local length = redis.call('LLEN', wait_key(name)) + redis.call('LLEN', sieved_key(name))
       if all * 2 >= length then
@@ -59,11 +60,11 @@ function sieve_ghosts()
         -- Where what is left of the list is less, it goes on with what an earlier call had sieved and put apart.
         repeat
           local seen, dead = sieve(queue, skey, name, most)
-          if dead > 0 then all = redis.call('HINCRBY', ghosts_key(queue), name, -dead) end
+          if dead > 0 then all = redis.call('HINCRBY', key, name, -dead) end
           most = most - seen
         until seen == 0 or most <= 0 or all <= 0
       end
     end
-    if all <= 0 then redis.call('HDEL', ghosts_key(queue), name) end
+    if all <= 0 then redis.call('HDEL', key, name) end
   end
 end

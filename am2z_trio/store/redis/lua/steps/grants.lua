@@ -54,3 +54,31 @@ local function flaw_of(job)
     job.expires, job.deadline = tonumber(expires), ends ~= '' and ends
   end
 end
+
+-- An id in a list whose record does not say that it waits here: not to be granted, and not to be lost.
+local function judge(job, queue, now, ttl)
+  local id, status, of = job.id, job.status, job.queue
+  if not status then
+    quarantine(id, queue, 'it has no status', now, ttl)
+  elseif status == 'waiting' then
+    if not of or of ~= queue and not redis.call('ZSCORE', queues_key(), of) then
+      quarantine(id, queue, 'it names no queue that there is', now, ttl)
+    elseif of == queue then
+      quarantine(id, queue, flaw_of(job), now, ttl)
+    else
+      local told = redis.call('HMGET', job.key, 'priority', 'skey', 'gen')
+      put(of, id, urgency(told[1]), false, told[2], told[3], job.depth)
+    end
+  elseif status == 'later' then
+    if not redis.call('ZSCORE', later_key(of or queue), id) then
+      quarantine(id, of or queue, 'it is delayed, and nobody knows until when', now, ttl)
+    end
+  elseif status == 'active' then
+    local holder = redis.call('HGET', job.key, 'node')
+    if not holder or not redis.call('HGET', active_key(holder), id) then
+      quarantine(id, of or queue, 'it is active, and nobody holds it', now, ttl)
+    end
+  elseif not ENDED[status] or status == 'failed' and not of then
+    quarantine(id, of or queue, 'its status is none', now, ttl)
+  end
+end

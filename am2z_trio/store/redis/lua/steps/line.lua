@@ -23,6 +23,20 @@ local function take_turn(queue, skey, front)
   redis.call('ZADD', ready_key(queue), whole(other and tonumber(other) + (front and -1 or 1) or 0), skey)
 end
 
+-- Gives sessions that have had their turn, some or more, the next one after all others where they have more jobs.
+local function take_turns(queue, skeys)
+  local lanes, keys, turns = ready_key(queue), {}, {}
+  for n, skey in ipairs(skeys) do keys[n] = wait_key(queue .. '@' .. skey) end
+  local place = tonumber(redis.call('ZRANGE', lanes, -1, -1, 'WITHSCORES')[2] or -1)
+  for n, there in ipairs(existing(keys)) do
+    if there then
+      place = place + 1
+      turns[#turns + 1], turns[#turns + 2] = whole(place), skeys[n]
+    end
+  end
+  if #turns > 0 then redis.call('ZADD', lanes, unpack(turns)) end
+end
+
 -- Gives a waiting job its place. `priority` is 0 for none; `skey` is its session's name, or nil; `front`: before the
 -- others of its line, and if it is true no more than that, its session's turn before others', too.
 local function line_up(queue, id, priority, front, skey, gen)

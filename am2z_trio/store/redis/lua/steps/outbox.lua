@@ -157,7 +157,7 @@ local wake, sieve_ghosts, let_back, list_ended
 local function finish()
   sieve_ghosts()
   list_ended()
-  for _, skey in ipairs(leavers_order) do leave_together(skey) end
+  leave_together(leavers_order)
   for _, queue in ipairs(counts_order) do
     -- There is room again where as many were active as may be: first for those that had stepped aside.
     local freed = (counts[queue].away or 0) - (counts[queue].active or 0)

@@ -57,17 +57,13 @@ local function retain(job, dead, status, now, ttl)
     if own_most >= 0 then most = own_most end
   end
   redis.call('PEXPIRE', job.key, whole(age))
-  if dead then
-    redis.call('HSET', job.key, 'failed', whole(now))
-    forget(dead_key(job.queue), now)
-    redis.call('ZADD', dead_key(job.queue), whole(now + age), job.id)
-    outlive(dead_key(job.queue), age)
-    trim(dead_key(job.queue), most)
-  elseif most >= 0 then
-    forget(done_key(job.queue), now - age)
-    redis.call('ZADD', done_key(job.queue), whole(now), job.id)
-    outlive(done_key(job.queue), age)
-    trim(done_key(job.queue), most)
+  if dead then redis.call('HSET', job.key, 'failed', whole(now)) end
+  local kept = dead and dead_key(job.queue) or most >= 0 and done_key(job.queue)
+  if kept then
+    forget(kept, dead and now or now - age)
+    redis.call('ZADD', kept, whole(dead and now + age or now), job.id)
+    outlive(kept, age)
+    trim(kept, most)
   end
   return age
 end
