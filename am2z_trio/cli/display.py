@@ -2,13 +2,45 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final
 
 from am2z_trio.model.logs import one_line
 
 Advance = Callable[[int], None]
+
+_is_quiet: Final = ContextVar("_is_quiet", default=False)
+
+
+@contextmanager
+def quietly(is_quiet: bool) -> Iterator[None]:
+    """Within, where it `is_quiet`: nothing but what was asked for, and errors."""
+    before = _is_quiet.set(is_quiet)
+    try:
+        yield
+    finally:
+        _is_quiet.reset(before)
+
+
+@contextmanager
+def colours_as_before() -> Iterator[None]:
+    """Takes back what `--no-color` has set within."""
+    before = os.environ.get("NO_COLOR")
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("NO_COLOR", None)
+        else:
+            os.environ["NO_COLOR"] = before
+
+
+def is_quiet() -> bool:
+    return _is_quiet.get()
 
 
 def shown(text: str) -> str:
@@ -24,6 +56,12 @@ def say(text: str, *, error: bool = False) -> None:
     print(shown(text).encode(encoding, "backslashreplace").decode(encoding), file=file, flush=True)
 
 
+def note(text: str) -> None:
+    """Write one line to standard error, of what somebody may like to know: `-q` is without it."""
+    if not is_quiet():
+        say(text, error=True)
+
+
 @contextmanager
 def progress(title: str, total: int | None, *, quiet: bool = False) -> Iterator[Advance]:
     """Show how far `title` has come, on standard error; gives a function to call with each step.
@@ -31,7 +69,7 @@ def progress(title: str, total: int | None, *, quiet: bool = False) -> Iterator[
     Only on a terminal: in a log file a moving bar is noise.
     """
     title = shown(title)
-    if quiet or not sys.stderr.isatty():
+    if quiet or is_quiet() or not sys.stderr.isatty():
         yield lambda _steps: None
         return
     try:

@@ -13,17 +13,25 @@ import trio
 from am2z_trio.model.errors import AM2ZError
 
 from .commands import ALL
-from .display import say
+from .display import colours_as_before, quietly, say
 from .exits import FAILED, INTERRUPTED, LEGEND, exit_status
 from .log import shown_if_nobody_logs
-from .parsing import Command, Layout, Version, examples
+from .parsing import Command, Layout, Version, add_looks, examples
 from .signals import until_signal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    whole = parser()
-    options = whole.parse_args(arguments, argparse.Namespace(parser=whole))
+    """Run the command line; returns the exit status. Arguments that are none, and `--help`, raise
+    `SystemExit`."""
+    with colours_as_before():
+        whole = parser()
+        options = whole.parse_args(arguments, argparse.Namespace(parser=whole))
+        with quietly(options.quiet):
+            return _ended(options)
+
+
+def _ended(options: argparse.Namespace) -> int:
+    """The exit status of a command, which is run to its end."""
     try:
         with shown_if_nobody_logs(format=options.log_format, level=options.log_level):
             status: int = trio.run(_run, options)
@@ -53,7 +61,8 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=Layout,
     )
     parser.add_argument("--version", action=Version, nargs=0, help="show versions and exit")
-    parser.set_defaults(log_format=None, log_level=None)
+    add_looks(parser)
+    parser.set_defaults(log_format=None, log_level=None, quiet=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for one in ALL:
         one.add(commands)

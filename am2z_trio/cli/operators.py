@@ -49,7 +49,8 @@ def add_reason(parser: argparse.ArgumentParser) -> None:
 def answered(options: argparse.Namespace, target: str, answer: Answer) -> int:
     """Say what became of an action; the exit status of that."""
     found = {"target": target, "done": answer.done, "text": answer.text, "job": answer.job}
-    Output(options.json).done(f"{target}: {answer.text}", found)
+    output = Output(options.json)
+    (output.done if answer.done else output.told)(f"{target}: {answer.text}", found)
     return DONE if answer.done else REFUSED
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from .display import say, table
+from .display import is_quiet, note, say, table
 
 Column = tuple[str, str]
 """A heading, and the name of the field that stands under it."""
@@ -32,7 +32,7 @@ class Output:
             headings = [heading for heading, _ in columns]
             print(table(headings, [[_shown(row.get(field)) for _, field in columns] for row in plain]))
         else:
-            say(none, error=True)
+            note(none)
 
     def one(self, found: object) -> None:
         """One thing, field by field."""
@@ -49,7 +49,13 @@ class Output:
         print(encode(found), flush=True)
 
     def done(self, text: str, found: object) -> None:
-        """That something was done: a sentence, or the object that says the same."""
+        """That something was done, as it was asked for: a sentence, which `-q` is without, or the object that
+        says the same."""
+        if self.as_json or not is_quiet():
+            self.told(text, found)
+
+    def told(self, text: str, found: object) -> None:
+        """An answer: a sentence, or the object that says the same."""
         if self.as_json:
             self.line(as_map(found))
         else:

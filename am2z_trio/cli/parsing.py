@@ -46,6 +46,13 @@ class Version(argparse.Action):
         parser.exit()
 
 
+class NoColor(argparse.Action):
+    """In the environment, where all that draws looks, in other processes, too: Rich, Python's own help."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        os.environ["NO_COLOR"] = "1"
+
+
 def examples(*lines: str) -> str:
     """The end of a `--help`."""
     return "\n  ".join(["examples:", *lines])
@@ -73,12 +80,32 @@ def add_command(
         formatter_class=Layout,
     )
     parser.set_defaults(command=run, heeds_signals=heeds_signals)
+    add_looks(parser)
     if redis:
         add_store(parser)
         parser.add_argument(
             "--json", action="store_true", help="one JSON object, or one a line where there are many"
         )
     return parser
+
+
+def add_looks(parser: argparse.ArgumentParser) -> None:
+    """How it is said, by every command: before its name, or behind. Without a default of its own, which would
+    take back what was said before the name."""
+    parser.add_argument(
+        "-q",
+        "--quiet",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="nothing but what was asked for, and errors",
+    )
+    parser.add_argument(
+        "--no-color",
+        action=NoColor,
+        nargs=0,
+        dest=argparse.SUPPRESS,
+        help="no colours, as with NO_COLOR in the environment",
+    )
 
 
 def add_of_one(
@@ -94,6 +121,7 @@ def add_group(commands: Commands, name: str, line: str, *, example: tuple[str, .
     """Declare a command that consists of others: `am2z queue ls`."""
     parser = commands.add_parser(name, help=line, epilog=examples(*example), formatter_class=Layout)
     parser.description = f"{line[0].upper()}{line[1:]}."
+    add_looks(parser)
     return parser.add_subparsers(required=True, metavar="COMMAND")
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -108,6 +109,34 @@ def test_who_has_done_what_is_listed(command: Command):
     newest = command("audit", "--limit", 1)
     assert "stop_session" in newest.out
     assert "there are older ones" in newest.err
+
+
+def test_the_audit_is_read_from_a_moment_on(command: Command):
+    for session in ("alice", "bob"):
+        command("session", "stop", session, "--yes")
+    *newest, oldest = command("audit", "--json").objects
+    for since in ("1h", "1.5 d", "2026-01-01", "2026-01-01T11:00+02:00"):
+        assert command("audit", "--since", since, "--json").objects == [*newest, oldest], since
+    # Entries of one millisecond are not told apart.
+    moment = oldest["at"].replace("Z", "+00:00")
+    behind = [row for row in newest if row["at"] > oldest["at"]]
+    later = (datetime.fromisoformat(moment) + timedelta(milliseconds=1)).isoformat(timespec="milliseconds")
+    assert command("audit", "--since", later, "--json").objects == behind
+    page = command("audit", "--since", "1h", "--limit", 1)
+    assert "there are older ones" in page.err
+    none = command("audit", "--since", "2100-01-01")
+    assert (none.status, none.out) == (0, "")
+    assert none.err == "nobody has done anything since then\n"
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "11:00 queue:a", "2h*", "-1h", "2026-13-01", *HOSTILE])
+def test_a_moment_that_is_none_is_a_usage_error(command: Command, text: str):
+    said = command("audit", f"--since={text}")
+    assert (said.status, said.out) == (2, "")
+    assert len(said.err.splitlines()) == 1
+    assert is_harmless(said.err)
+    assert "--since" in said.err
+    assert "must be a length of time" in said.err
 
 
 def test_an_entry_that_something_else_has_written_is_passed_over(

@@ -132,6 +132,7 @@ async def test_a_wait_that_nobody_signals_times_out_in_every_run_alike(make_runt
             await parked(job)
             assert (await job.result()).unwrap() == "nothing"
             assert len(errors) == 2
+            assert "for signal 'go' for 1.1 s, and none came" in str(errors[0])
             error = (await runtime.execute(fails, 1)).error
             assert isinstance(error, WaitTimeoutError)
             assert error.context["signal"] == "go"

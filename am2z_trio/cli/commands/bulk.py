@@ -8,7 +8,7 @@ from typing import Any
 from am2z_trio.admin import Admin
 from am2z_trio.model.views.bulks import BulkAction, BulkRecord
 
-from ..display import say
+from ..display import note, say
 from ..exits import DONE, FAILED, REFUSED
 from ..operators import add_reason, answered, open_admin
 from ..output import Output
@@ -53,22 +53,23 @@ async def carried_out(options: argparse.Namespace, admin: Admin, action: BulkAct
     preview = await admin.preview_bulk(action, options.where)
     if not options.yes or not preview.matched:
         hint = "" if not preview.matched else " (--yes does it; `am2z bulk stop` ends it)"
-        Output(options.json).done(f"{preview.text}{hint}", preview)
+        Output(options.json).told(f"{preview.text}{hint}", preview)
         return REFUSED if preview.matched else DONE
     begun = await admin.begin_bulk(
         action, options.where, agreed=preview.matched, reason=options.reason, **chosen
     )
     what = "sessions" if action == "stop" else "jobs"
-    say(f"bulk {begun.id}: {action} of {preview.matched:,} {what} has begun", error=True)
+    note(f"bulk {begun.id}: {action} of {preview.matched:,} {what} has begun")
     return _ended(options, await admin.carry_on(begun.id))
 
 
 def _ended(options: argparse.Namespace, record: BulkRecord) -> int:
-    Output(options.json).done(_said(record), record)
+    output, is_done = Output(options.json), record.state == "done" and not record.failed
+    (output.done if is_done else output.told)(_said(record), record)
     if not options.json:
         for failure in record.failures:
             say(f"{failure.job}: {failure.why}", error=True)
-    return DONE if record.state == "done" and not record.failed else FAILED
+    return DONE if is_done else FAILED
 
 
 def _said(record: BulkRecord) -> str:

@@ -20,7 +20,7 @@ from am2z_trio.model.forms import MOST_BYTES, StatesSnapshot
 from am2z_trio.model.runtime_options import RuntimeOptions
 from am2z_trio.policy.compatibility import StatesChange, compare_states
 
-from ..display import say
+from ..display import note, say
 from ..exits import DONE, FAILED
 from ..loading import load, load_all
 from ..output import Output
@@ -143,7 +143,7 @@ async def _write(options: argparse.Namespace, snapshot: StatesSnapshot) -> None:
             {"found": "snapshot", "file": options.write, "processors": len(snapshot.processors)}
         )
     else:
-        say(text, error=True)
+        note(text)
 
 
 def _tell_changes(options: argparse.Namespace, changes: Iterable[StatesChange]) -> bool:

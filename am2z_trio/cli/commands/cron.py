@@ -261,7 +261,7 @@ async def _backfill(options: argparse.Namespace) -> int:
         told = await admin.backfill_schedule(options.id, *span, dry_run=dry, reason=options.reason)
         many = f"{len(told.times):,} times had no job, {told.had:,} had one"
         what = "Nothing was changed: --yes runs these" if dry else f"{told.queued:,} jobs were made"
-        output.done(f"{many}. {what}", told)
+        (output.told if dry else output.done)(f"{many}. {what}", told)
         return REFUSED if dry and told.times else DONE
 
     return await _asked(options, ask)

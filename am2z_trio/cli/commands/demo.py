@@ -23,7 +23,7 @@ from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.model.errors import ConfigurationError
 from am2z_trio.model.options import QueueOptions
 
-from ..display import progress, say, table
+from ..display import note, progress, say, table
 from ..parsing import Commands, add_command
 from ..places import add_place, place
 from .web import BIND, check, console_of
@@ -185,7 +185,7 @@ def _report(
 
 async def go_on(runtime: Runtime, root: Path) -> NoReturn:
     """Count a session after the other, until cancelled: something to look at."""
-    say("counted; it goes on, slowly, for whoever looks. Ctrl-C ends", error=True)
+    note("counted; it goes on, slowly, for whoever looks. Ctrl-C ends")
     sessions = await anyio.to_thread.run_sync(find_sessions, root)
     while True:
         for name, paths in sessions.items():

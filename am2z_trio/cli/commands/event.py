@@ -9,7 +9,7 @@ import msgspec
 
 from am2z_trio.model.events import Event
 
-from ..display import say
+from ..display import note, say
 from ..exits import DONE
 from ..operators import open_admin
 from ..output import Output, encode
@@ -84,7 +84,7 @@ async def _tail(options: argparse.Namespace) -> int:
             options.pattern, session=options.session, job=options.job, since=options.since
         ) as events,
     ):
-        say("listening; Ctrl-C ends it", error=True)
+        note("listening; Ctrl-C ends it")
         async for event in events:
             if options.json:
                 output.line(row(event))
@@ -114,5 +114,5 @@ async def _history(options: argparse.Namespace) -> int:
     Output(options.json).rows(COLUMNS, map(row, page.events), none=none)
     if page.more and not options.json:
         way = "--before" if options.since is None else "--since"
-        say(f"there are more: {way} {page.last}", error=True)
+        note(f"there are more: {way} {page.last}")
     return DONE

@@ -23,7 +23,7 @@ from am2z_trio.model.views.jobs import JobRow, TrailEntry
 from am2z_trio.model.views.search import Page
 from am2z_trio.policy.gates import waits_told
 
-from ..display import say
+from ..display import note, say
 from ..exits import DONE, FAILED, MISSING
 from ..given import add_signal, given_json, signal_value
 from ..operators import add_reason, answered, open_admin, require_one
@@ -189,7 +189,7 @@ def show_page(options: argparse.Namespace, page: Page, now: int) -> None:
     output.rows(COLUMNS, [listed(row, now) for row in page.rows], none="none was found")
     more = f"; go on with --cursor {page.cursor}" if page.cursor else ""
     gone = f", {page.gone:,} of which are no longer kept" if page.gone else ""
-    say(f"looked at {page.looked_at:,} of {max(page.of, page.looked_at):,}{gone}{more}", error=True)
+    note(f"looked at {page.looked_at:,} of {max(page.of, page.looked_at):,}{gone}{more}")
 
 
 async def _show(options: argparse.Namespace) -> int:
@@ -306,14 +306,14 @@ async def _wait(options: argparse.Namespace) -> int:
         output = (await admin.show(found.job, reveal=True)).output if found.success else found.output
     said = Output(options.json)
     if not found.ended:
-        said.done(
+        said.told(
             f"{options.job}: it has not ended within {options.timeout:g} s",
             {"job": options.job, "ended": False},
         )
         return FAILED
     error = None if found.success else {"code": found.code, "message": found.message}
     told = "it has completed" if found.success else f"{found.code}: {found.message}"
-    said.done(
+    said.told(
         f"{options.job}: {told}",
         {
             "job": options.job,

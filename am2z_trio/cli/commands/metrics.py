@@ -15,7 +15,7 @@ from am2z_trio.model.logs import Log
 from am2z_trio.observe.listen import Metrics, listening
 
 from ..connection import client
-from ..display import say, shown
+from ..display import note, shown
 from ..exits import DONE
 from ..operators import admin_over
 from ..output import Output
@@ -78,7 +78,7 @@ def _print(text: str) -> None:
 async def _listen(runtime: Runtime, where: str, look: Look, metrics: Metrics) -> None:
     """Answer until cancelled. While Redis is away, what was seen last is what is told."""
     async with listening(runtime, where, metrics=metrics) as (host, port):
-        say(f"figures at http://{host}:{port}/metrics; Ctrl-C ends", error=True)
+        note(f"figures at http://{host}:{port}/metrics; Ctrl-C ends")
         while True:
             await anyio.sleep(LOOK_EVERY)
             try:

@@ -237,5 +237,5 @@ async def _verify(options: argparse.Namespace) -> int:
         if answer.done and row.size is None:
             return await _no_version(options, admin, None)
     found = {"session": options.session, "sound": answer.done, "version": row.version, "text": answer.text}
-    Output(options.json).done(f"session {options.session!r}: {answer.text}", found)
+    Output(options.json).told(f"session {options.session!r}: {answer.text}", found)
     return DONE if answer.done else FAILED

@@ -13,7 +13,7 @@ from am2z_trio.admin import Admin
 from am2z_trio.model.views.stack import JobStack
 from am2z_trio.model.views.tree import NodeTree
 
-from ..display import say
+from ..display import note, say
 from ..exits import DONE, FAILED, MISSING
 from ..operators import open_admin
 from ..output import Output
@@ -81,7 +81,7 @@ async def _show(admin: Admin, options: argparse.Namespace, output: Output) -> in
         if tree.silent or tree.refusal:
             why = tree.refusal or "silent: it has not answered within a second"
             found = {"node": tree.node, "silent": tree.silent, "refusal": tree.refusal}
-            output.done(f"node {tree.node}  ({why})", found)
+            output.told(f"node {tree.node}  ({why})", found)
         for row in tree.rows:
             stack = stacks.get(row.job) if row.scope == "job" else None
             if options.json:
@@ -92,7 +92,7 @@ async def _show(admin: Admin, options: argparse.Namespace, output: Output) -> in
                 for line in lines_of(stack, row.level + 1) if stack is not None else ():
                     say(line)
     if not trees:
-        say("there are no nodes", error=True)
+        note("there are no nodes")
     return FAILED if any(tree.silent or tree.refusal for tree in trees) else DONE
 
 

@@ -16,7 +16,7 @@ from am2z_trio.model.checks import require_seconds
 from am2z_trio.model.errors import ConfigurationError
 from am2z_trio.observe.listen import Metrics, address, listening
 
-from ..display import say
+from ..display import note
 from ..loading import load
 from ..parsing import Commands, add_command
 
@@ -84,12 +84,12 @@ async def serve(runtime: Runtime, *, grace: float | None, listen: str | None = N
         async with anyio.create_task_group() as tasks, runtime, AsyncExitStack() as stack:
             if listen is not None:
                 host, port = await stack.enter_async_context(listening(runtime, listen, metrics=metrics))
-                say(f"/livez and /readyz at http://{f'[{host}]' if ':' in host else host}:{port}", error=True)
+                note(f"/livez and /readyz at http://{f'[{host}]' if ':' in host else host}:{port}")
             # Before the line that says it serves: whoever has read that may send a signal.
             await tasks.start(_on_signals, runtime, grace, tasks.cancel_scope)
             served = ", ".join(names)
             await runtime.sync_processors()
-            say(f"node {runtime.node_id} serves {served}; Ctrl-C drains", error=True)
+            note(f"node {runtime.node_id} serves {served}; Ctrl-C drains")
             await runtime.wait_stopped()
             tasks.cancel_scope.cancel()
     return 0
@@ -113,8 +113,8 @@ async def _on_signals(
         async with anyio.create_task_group() as tasks:
             async for _ in signals:
                 if runtime.is_started:
-                    say("draining; once more to cancel", error=True)
+                    note("draining; once more to cancel")
                     tasks.start_soon(runtime.stop, grace)
                 else:
-                    say("cancelling; jobs go back to their queues", error=True)
+                    note("cancelling; jobs go back to their queues")
                     scope.cancel()

@@ -22,6 +22,7 @@ from am2z_trio.model.moments import When, require_when, seconds_until
 from am2z_trio.model.options import JobOptions
 from am2z_trio.model.records import JobSpec
 from am2z_trio.model.waits import WaitTimeoutError
+from am2z_trio.policy.spans import span
 
 from .processor import Processor
 from .result import Done
@@ -374,7 +375,7 @@ class Context(RunContext):
             return read_signal(codec, name, value)
         if default is RAISES:
             raise WaitTimeoutError(
-                f"{self.processor!r} has waited for signal {name!r} for {seconds:.3g} s, and none came",
+                f"{self.processor!r} has waited for signal {name!r} for {span(seconds or 0)}, and none came",
                 context={"signal": name, "job": self.execution_id},
             )
         return default

@@ -1,0 +1,82 @@
+"""What every command heeds: how much it says, and in which colours."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from am2z_trio.cli.main import parser
+from tests.cli.conftest import Command
+from tests.cli.terminal import on_terminal
+from tests.cli.test_every_command import paths_below
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["queue", "ls"],
+        ["node", "ls"],
+        ["tree"],
+        ["job", "ls"],
+        ["session", "ls"],
+        ["dead", "groups"],
+        ["bulk", "ls"],
+        ["cron", "ls"],
+        ["audit"],
+        ["event", "history", "nothing.of.the.kind"],
+    ],
+    ids=" ".join,
+)
+def test_a_quiet_list_says_only_what_it_has_found(command: Command, arguments: list[str]):
+    loud = command(*arguments)
+    assert loud.err
+    for quiet in ([*arguments, "-q"], ["--quiet", *arguments], [arguments[0], "-q", *arguments[1:]]):
+        said = command(*quiet)
+        assert (said.status, said.out, said.err) == (loud.status, loud.out, ""), quiet
+
+
+def test_what_is_done_quietly_is_not_said_and_what_is_not_is(command: Command):
+    assert "none of its jobs runs" in command("session", "stop", "alice", "--yes").out
+    done = command("-q", "session", "stop", "alice", "--yes")
+    assert (done.status, done.out, done.err) == (0, "", "")
+    # What a program asks for it is told.
+    assert command("session", "stop", "alice", "--yes", "-q", "--json").object["done"] is True
+    refused = command("session", "stop", "alice", "-q")
+    assert refused.status == 4
+    assert "Nothing was changed" in refused.err
+    missing = command("session", "show", "alice", "-q")
+    assert missing.status == 3
+    assert "neither a state nor jobs" in missing.err
+    # And what a later one says is not quiet.
+    assert command("session", "ls").err
+
+
+def test_every_command_can_be_asked_how_it_says_things(command: Command):
+    for path in paths_below(parser()):
+        told = command(*path, "--help").out
+        assert "--quiet" in told, path
+        assert "--no-color" in told, path
+
+
+def test_no_colours_are_of_one_command(command: Command, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert command("--no-color", "queue", "ls").status == 0
+    assert command("queue", "ls", "--no-color").status == 0
+    assert "NO_COLOR" not in os.environ
+    monkeypatch.setenv("NO_COLOR", "yes")
+    assert command("queue", "ls", "--no-color").status == 0
+    assert os.environ["NO_COLOR"] == "yes"
+
+
+@pytest.mark.parametrize("arguments", [["top"], ["--no-color", "top"], ["top", "--no-color"]], ids=" ".join)
+def test_a_screen_has_colours_unless_it_is_told_not_to(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with on_terminal(*arguments, redis=redis_url) as terminal:
+        terminal.until(shows="am2z top")
+        terminal.press("q")
+        assert terminal.ended() == 0
+    is_coloured = any(f"\x1b[{code}m" in terminal.written for code in ("2", "31", "33"))
+    assert is_coloured is (arguments == ["top"])
