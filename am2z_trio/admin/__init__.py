@@ -5,6 +5,7 @@
   by subject; `lives` - calls, changes and reasons around jobs, and how many there are
 * `query` - the language in which jobs are asked for; `matching` - whether a job is what is asked for;
   `plan` - where such jobs can be; `search` - these places looked through; `cursors` - where a list goes on
+* `following` - lines of a job's log as they come
 * `bulk` - how an action on many jobs goes on, as pure steps
 * `fingerprints` - which failures are of one kind; `reproduction` - a job as a test
 * `servers` - what of the server's memory the namespace takes

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from functools import cached_property
+from math import inf
 
+from am2z_trio.concurrency import current_host
 from am2z_trio.model.checks import require, require_seconds, require_text
-from am2z_trio.model.errors import ResourceError
+from am2z_trio.model.errors import JobNotFoundError, ResourceError
 from am2z_trio.model.limits import MAX_ANY_ID_BYTES, MAX_NAME_BYTES, MAX_REASON_BYTES
 from am2z_trio.model.records import LogLine, Silence
+from am2z_trio.model.transitions import UNDER_WAY
 from am2z_trio.model.views.diagnosis import Diagnosis
 from am2z_trio.model.views.findings import Check, Finding
 from am2z_trio.policy.diagnosis import unknown_job
@@ -17,6 +22,7 @@ from am2z_trio.store.agreed import MOST_SILENCES
 from . import doctor
 from .asking import Asking
 from .findings import FindingsWatch
+from .following import LINGER, LOOK_EVERY, new_lines
 from .redaction import HIDDEN
 
 
@@ -45,6 +51,40 @@ class WatchDesk(Asking):
             return [LogLine(line.at, line.level, HIDDEN) for line in found]
         async with self._acting_on(row, "reveal", "job_logs", reason):
             return await self._runtime.job_logs(row.id)
+
+    @asynccontextmanager
+    async def follow_logs(
+        self, job_id: str, *, reason: str = ""
+    ) -> AsyncIterator[AsyncGenerator[LogLine, None]]:
+        """The same as they come, from the oldest that is kept, until some seconds behind the job's end; of
+        more lines within half a second than its nodes keep of a job, the last ones. They are revealed, which
+        takes the permission, and is audited once. Raises `JobNotFoundError`."""
+        await self._require_view("follow_logs")
+        reason = self._reason(reason)
+        row = await self._row(job_id)
+        async with (
+            self._acting_on(row, "reveal", "follow_logs", reason),
+            aclosing(self._followed(row.id)) as lines,
+        ):
+            yield lines
+
+    async def _followed(self, job_id: str) -> AsyncGenerator[LogLine, None]:
+        host, seen, until = current_host(), list[LogLine](), inf
+        while True:
+            # Its status is read first: what it has logged before its end is in the look behind it.
+            try:
+                is_over = (await self._row(job_id)).status not in UNDER_WAY
+                found = await self._runtime.job_logs(job_id)
+            except JobNotFoundError:
+                # It has ended, and is no longer kept.
+                return
+            for line in new_lines(seen, found):
+                yield line
+            seen, now = found, host.now()
+            until = min(until, now + LINGER) if is_over else inf
+            if now >= until:
+                return
+            await host.sleep(LOOK_EVERY)
 
     async def findings(self, *, silenced: bool = False, watch: FindingsWatch | None = None) -> list[Finding]:
         """What needs a person, the worst first: of the queues that are the principal's business, and of all

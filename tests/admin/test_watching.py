@@ -6,14 +6,15 @@ import anyio
 import msgspec
 import pytest
 
-from am2z_trio import Context, Every, JobNotFoundError, processor
+from am2z_trio import Context, Every, JobNotFoundError, RetryPolicy, processor
 from am2z_trio.admin import NotPermittedError, rounds, usual
 from am2z_trio.admin import findings as watching
 from am2z_trio.admin.findings import FindingsWatch
+from am2z_trio.admin.following import new_lines
 from am2z_trio.admin.redaction import HIDDEN
 from am2z_trio.admin.rounds import NodeRounds
 from am2z_trio.admin.usual import FEW
-from am2z_trio.model.records import QueueStats
+from am2z_trio.model.records import LogLine, QueueStats
 from am2z_trio.policy import findings
 from tests.admin.test_service import audited, until_status
 from tests.support.desks import admin
@@ -50,6 +51,67 @@ async def test_what_a_job_has_logged_is_hidden_unless_it_is_revealed_which_is_wr
             ("job_logs", job.id, ""),
             ("job_logs", job.id, "done"),
         ]
+
+
+async def test_what_a_job_logs_is_followed_through_its_runs_and_written_down_once(make_runtime):
+    go_on = [anyio.Event(), anyio.Event()]
+
+    @processor(retry=RetryPolicy(max_attempts=2, backoff=0))
+    async def sell_slowly(n: int, ctx: Context) -> int:
+        attempt = ctx.meta.attempt
+        for line in range(3):
+            ctx.log.info("%d: %d", attempt, line)
+        await go_on[attempt - 1].wait()
+        if attempt == 1:
+            raise OSError("once")
+        return n
+
+    async with make_runtime(job_logs=4) as runtime:
+        runtime.register(sell_slowly)
+        job = await runtime.submit(sell_slowly, 1)
+        with pytest.raises(NotPermittedError, match="reveal"):
+            async with admin(runtime, "viewer").follow_logs(job.id):
+                pass
+        seen = list[str]()
+        with anyio.fail_after(PATIENCE):
+            async with admin(runtime, "operator").follow_logs(job.id) as lines:
+                async for line in lines:
+                    seen.append(line.text)
+                    if seen[-1] == "1: 2":
+                        go_on[0].set()
+                    if seen[-1] == "2: 2":
+                        go_on[1].set()
+        assert [text for text in seen if text[1:3] == ": "] == [
+            f"{attempt}: {line}" for attempt in (1, 2) for line in range(3)
+        ]
+        assert await audited(runtime) == [
+            ("follow_logs", job.id, "refused"),
+            ("follow_logs", job.id, ""),
+            ("follow_logs", job.id, "done"),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "new"),
+    [
+        ("", "", ""),
+        ("", "ab", "ab"),
+        ("ab", "ab", ""),
+        ("ab", "abc", "c"),
+        ("abc", "bcd", "d"),
+        ("abc", "cde", "de"),
+        ("abc", "def", "def"),
+        ("aa", "aaa", "a"),
+        ("aba", "bac", "c"),
+        ("abc", "c", ""),
+        ("abc", "", ""),
+    ],
+)
+def test_lines_that_were_seen_are_not_new(before: str, now: str, new: str):
+    def lines(text: str) -> list[LogLine]:
+        return [LogLine(0, "INFO", letter) for letter in text]
+
+    assert new_lines(lines(before), lines(now)) == lines(new)
 
 
 async def test_of_a_job_of_others_it_is_said_that_there_is_none(make_runtime):

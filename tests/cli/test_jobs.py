@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from am2z_trio.cli.operators import operator
 from am2z_trio.model.views.jobs import JobRow, TrailEntry
 from tests.cli.conftest import HOSTILE, Command, is_harmless
 from tests.cli.dies import dies
+from tests.support.waiting import wait_until
 
 Run = Callable[..., Any]
 
@@ -344,3 +348,47 @@ def test_what_a_job_has_logged_is_shown(command: Command, redis_url: str):
     assert is_harmless(shown.out)
     assert command("job", "logs", waiting, "--json").objects == []
     assert command("job", "logs", "nobody").status == 3
+
+
+def following(redis_url: str, job: str) -> subprocess.Popen[str]:
+    arguments = [sys.executable, "-m", "am2z_trio.cli", "job", "logs", job, "--follow", "--json"]
+    return subprocess.Popen(
+        [*arguments, "--redis", redis_url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_what_a_job_logs_is_printed_as_it_does_until_it_ends(command: Command, redis_url: str):
+    async def run() -> tuple[list[str], int]:
+        go_on = trio.Event()
+
+        @processor
+        async def sell(n: int, ctx: Context) -> int:
+            ctx.log.info("selling %d", n)
+            await go_on.wait()
+            ctx.log.warning("no lorry\n\x1b[2J")
+            return n
+
+        async with QueueRuntime(redis_url, job_logs=10) as runtime:
+            runtime.register(sell)
+            job = await runtime.submit(sell, 5)
+            with following(redis_url, job.id) as tail:
+                assert tail.stdout is not None
+                lines = [await trio.to_thread.run_sync(tail.stdout.readline)]
+                go_on.set()
+                rest, _ = await trio.to_thread.run_sync(partial(tail.communicate, timeout=60))
+            return [json.loads(line)["text"] for line in [*lines, *rest.splitlines()]], tail.returncode
+
+    assert trio.run(run) == (["selling 5", "no lorry\\n\\x1b[2J"], 0)
+    # Looking again and again is one thing that was done.
+    end, begin = command("audit", "--json").objects
+    assert (begin["action"], end["outcome"]) == ("follow_logs", "done")
+
+
+def test_following_a_job_that_does_not_end_is_interrupted(command: Command, redis_url: str, do: Run):
+    (waiting,) = do(submitted({"n": 1}))
+    with following(redis_url, waiting) as tail:
+        wait_until(lambda: command("audit", "--json").out, "the command to be at it")
+        tail.send_signal(signal.SIGINT)
+        out, _ = tail.communicate(timeout=60)
+    assert (tail.returncode, out) == (130, "")
+    assert command("job", "logs", "nobody", "--follow").status == 3

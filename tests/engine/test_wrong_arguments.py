@@ -297,6 +297,7 @@ TABLE: dict[type, dict[str, dict[str, str | None]]] = {
         "audit": {"before": "cursor", "limit": "count", "containing": "reason"},
         "explain": {"job_id": "id"},
         "job_logs": {"job_id": "id", "reveal": "flag", "reason": "reason"},
+        "follow_logs": {"job_id": "id", "reason": "reason"},
         "findings": {"silenced": "flag", "watch": "watch"},
         "silence": {"code": "id", "seconds": "seconds", "reason": "needed reason", "target": "reason"},
         "samples": {"queue": "id", "since": "seconds"},

@@ -18,6 +18,7 @@ from am2z_trio.admin.search import kinds_of
 from am2z_trio.engine.submission.job import time_of
 from am2z_trio.model.checks import require_seconds
 from am2z_trio.model.options import JobOptions
+from am2z_trio.model.records import LogLine
 from am2z_trio.model.views.actions import Answer
 from am2z_trio.model.views.jobs import JobRow, TrailEntry
 from am2z_trio.model.views.search import Page
@@ -41,6 +42,7 @@ EXAMPLES = (
     "am2z job wait 01k9x62c0d-9001 --timeout 30",
     "am2z job test 01k9x62c0d-9001 > test_it.py",
     "am2z job signal 01k9x62c0d-9001 approval '{\"yes\": true}'",
+    "am2z job logs 01k9x62c0d-9001 --follow",
 )
 
 LINE_COLUMNS = [("at", "at"), ("level", "level"), ("text", "text")]
@@ -84,7 +86,10 @@ def add(commands: Commands) -> None:
     wait = _add_of_one(family, "wait", _wait, "wait for its end; 1 if it has failed", EXAMPLES[4])
     wait.add_argument("--timeout", type=float, metavar="SECONDS", help="wait no longer than this")
     line = "what it has logged, where its nodes keep that; is audited"
-    add_reason(_add_of_one(family, "logs", _logs, line, "am2z job logs J"))
+    logs = add_command(family, "logs", _logs, line, example=("am2z job logs J", EXAMPLES[7]))
+    logs.add_argument("job", metavar="JOB", help="its id in full")
+    logs.add_argument("--follow", action="store_true", help="and what it logs from now on, until it ends")
+    add_reason(logs)
     test = _add_of_one(family, "test", _test, "print a test that runs what it was given", EXAMPLES[5])
     add_reason(test)
 
@@ -327,11 +332,28 @@ async def _wait(options: argparse.Namespace) -> int:
 
 
 async def _logs(options: argparse.Namespace) -> int:
+    if options.follow:
+        return await _follow(options)
     async with open_admin(options) as admin:
         found = await admin.job_logs(options.job, reveal=True, reason=options.reason)
-    lines = [LoggedLine(at=time_of(line.at), level=line.level, text=line.text) for line in found]
+    lines = [_logged(line) for line in found]
     Output(options.json).rows(LINE_COLUMNS, lines, none="nothing, or its nodes keep no logs (job_logs)")
     return DONE
+
+
+async def _follow(options: argparse.Namespace) -> int:
+    output = Output(options.json)
+    async with (
+        open_admin(options) as admin,
+        admin.follow_logs(options.job, reason=options.reason) as lines,
+    ):
+        async for line in lines:
+            output.told(f"{_moment(line.at)}  {line.level:8}  {line.text}", _logged(line))
+    return DONE
+
+
+def _logged(line: LogLine) -> LoggedLine:
+    return LoggedLine(at=time_of(line.at), level=line.level, text=line.text)
 
 
 async def _test(options: argparse.Namespace) -> int:

@@ -198,5 +198,6 @@ ELSEWHERE: Final = {
     "may": "`/me` says all that the principal may",
     "now": "answers say when what they tell was so",
     "listen": "a stream is no answer: `/events/live`",
+    "follow_logs": "a stream is no answer: `/jobs/{job_id}/logs` is asked again",
 }
 """What `Admin` has beside what the table asks, and where that is."""
