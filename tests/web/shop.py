@@ -7,6 +7,7 @@ is under way. It says on its standard output, as one line of JSON, where the con
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -231,6 +232,9 @@ async def main(bind: str) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
         _, _, url, name = sys.argv
+        # Ctrl-C goes to all that run in the terminal; whoever has started this one ends it.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         trio.run(work, url, name)
     else:
-        trio.run(main, (*sys.argv[1:], "127.0.0.1:8485")[0])
+        with contextlib.suppress(KeyboardInterrupt):
+            trio.run(main, (*sys.argv[1:], "127.0.0.1:8485")[0])
