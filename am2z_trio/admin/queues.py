@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from functools import reduce
 from typing import Final, get_args
 
 import msgspec
 
+from am2z_trio.concurrency import current_host
+from am2z_trio.concurrency.groups import unwrapped
 from am2z_trio.model.checks import require, require_count, require_text
 from am2z_trio.model.errors import ProcessorNotFoundError
 from am2z_trio.model.limits import MAX_NAME_BYTES
@@ -15,7 +18,7 @@ from am2z_trio.model.records.samples import Figures
 from am2z_trio.model.views.actions import Answer
 from am2z_trio.model.views.bulks import BulkRecord
 from am2z_trio.model.views.jobs import JobRow
-from am2z_trio.model.views.queues import QueueRow, QueueShown, Series, Serving, Span, TurnRow
+from am2z_trio.model.views.queues import QueueHolding, QueueRow, QueueShown, Series, Serving, Span, TurnRow
 from am2z_trio.policy.series import SHAPES, beside, carried, ended, filled
 
 from .bulks import BulkDesk
@@ -33,6 +36,12 @@ MOST_CHARTED: Final = 50
 
 RATE_OVER: Final = 60
 """Seconds over which a queue's rate is taken."""
+
+MOST_HELD: Final = 1_000
+"""Queues that are paused, or resumed, in one call; and"""
+
+HELD_AT_ONCE: Final = 20
+"""so many at a time."""
 
 
 class QueueDesk(BulkDesk):
@@ -143,7 +152,7 @@ class QueueDesk(BulkDesk):
     async def _shown_rows(self) -> list[QueueRow]:
         census = await self._runtime.census()
         return [
-            QueueRow(queue=name, waiting=now.waiting, active=now.active, workers=now.workers)
+            QueueRow(queue=name, **msgspec.structs.asdict(now))
             for name, now in census.queues.items()
             if self.principal.is_for(queue=name)
         ]
@@ -190,9 +199,15 @@ class QueueDesk(BulkDesk):
 
     async def _pause(self, queue: str, on: bool, action: str, reason: str) -> Answer:
         queue, reason = require_text("queue", queue, most=MAX_NAME_BYTES), self._reason(reason)
+        return await self._hold(queue, on, action, reason)
+
+    async def _hold(
+        self, queue: str, on: bool, action: str, reason: str, *, known: Collection[str] | None = None
+    ) -> Answer:
+        """`known`: the queues that there are, where that has been asked."""
         acting = self._acting("pause", action, target=queue, queue=queue, whole=True, reason=reason)
         async with acting as under:
-            if queue not in {known.processor for known in await self._queues()}:
+            if queue not in (known or {one.processor for one in await self._queues()}):
                 answer = Answer(done=False, text="there is no such queue")
             else:
                 await (self._runtime.pause if on else self._runtime.resume)(queue)
@@ -204,6 +219,52 @@ class QueueDesk(BulkDesk):
                 answer = Answer(done=True, text=told)
             under.result = answer
             return answer
+
+    async def preview_pause_all(self, *, resume: bool = False) -> QueueHolding:
+        """What `pause_all` would be about; with `resume`, what `resume_all` would be."""
+        require(isinstance(resume, bool), "resume", resume, "must be True or False")
+        await self._require_view("preview_pause_all", whole=self._is_of_some_sessions)
+        return await self._holding(not resume)
+
+    async def pause_all(self, *, reason: str = "") -> Answer:
+        """Pause each queue that the principal may pause and that is not paused, 1,000 at most; the answer
+        says how many those were, how many were paused already, and how many are left. Each is written down
+        as `pause` writes it down. Queues that come later are not paused. Where the store is lost meanwhile,
+        or this is cancelled, those that were paused stay so."""
+        return await self._hold_all(True, "pause_all", reason)
+
+    async def resume_all(self, *, reason: str = "") -> Answer:
+        """Resume each queue that the principal may resume and that is paused, whoever has paused it; bounded,
+        answered and written down as `pause_all`."""
+        return await self._hold_all(False, "resume_all", reason)
+
+    async def _hold_all(self, on: bool, action: str, reason: str) -> Answer:
+        reason = self._reason(reason)
+        await self._require("pause", action, whole=self._is_of_some_sessions)
+        found = await self._holding(on)
+        names = [row.queue for row in found.queues]
+        known = frozenset(names)
+
+        async def hold(some: Sequence[str]) -> None:
+            for name in some:
+                await self._hold(name, on, "pause" if on else "resume", reason, known=known)
+
+        with unwrapped():
+            async with current_host().open_nursery() as nursery:
+                for first in range(min(HELD_AT_ONCE, len(names))):
+                    nursery.start_soon(hold, names[first::HELD_AT_ONCE])
+        return _held(found, on)
+
+    async def _holding(self, on: bool) -> QueueHolding:
+        rows = [row for row in await self._shown_rows() if self.principal.is_for_all(queue=row.queue)]
+        others = sorted((row for row in rows if row.paused != on), key=lambda row: row.queue)
+        some = others[:MOST_HELD]
+        return QueueHolding(queues=some, already=len(rows) - len(others), left=len(others) - len(some))
+
+    @property
+    def _is_of_some_sessions(self) -> bool:
+        """Whether the principal is limited to some sessions: then no queue is its own, as each is of all."""
+        return "*" not in self.principal.sessions
 
     async def purge(self, queue: str, *, agreed: int, reason: str = "") -> BulkRecord:
         """Begin to cancel all jobs of the queue that wait or are delayed: `carry_on` does it. `agreed`: how
@@ -224,6 +285,25 @@ class QueueDesk(BulkDesk):
 def purged(queue: str) -> str:
     """The query for what a purge of the queue is about."""
     return str(Query((Text("queue", queue), Text("status", "waiting"), Text("status", "delayed"))))
+
+
+def _held(found: QueueHolding, on: bool) -> Answer:
+    """What became of pausing, or resuming, all that was found."""
+    if not found.queues:
+        stand = "paused" if on else "running"
+        some = f"all {found.already:,} are {stand} already" if found.already else "there are no queues"
+        return Answer(done=found.already > 0, text=some)
+    parts = [f"{_queues(len(found.queues))} {'paused' if on else 'resumed'}"]
+    if found.already:
+        were = "was" if found.already == 1 else "were"
+        parts.append(f"{found.already:,} {were} {'paused already' if on else 'not paused'}")
+    if found.left:
+        parts.append(f"{_queues(found.left)} left: ask again")
+    return Answer(done=True, text="; ".join(parts))
+
+
+def _queues(number: int) -> str:
+    return f"{number:,} queue" if number == 1 else f"{number:,} queues"
 
 
 def _busiest(rows: list[QueueRow]) -> list[QueueRow]:

@@ -17,6 +17,7 @@ PAGES: Final[Mapping[str, str]] = {
     "session": "/sessions/{session}",
     "queues": "/queues",
     "queue": "/queues/{queue}",
+    "all-queues": "/all/queues",
     "jobs": "/jobs",
     "job": "/jobs/{job}",
     "why": "/jobs/{job}/why",

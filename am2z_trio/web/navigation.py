@@ -50,6 +50,7 @@ NAVIGATION: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
 SECTIONS: Final = {
     "session": "sessions",
     "queue": "queues",
+    "all-queues": "queues",
     "job": "jobs",
     "why": "jobs",
     "bulk": "bulks",

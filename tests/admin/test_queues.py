@@ -7,9 +7,11 @@ from typing import Any
 import anyio
 import pytest
 
-from am2z_trio import JobOptions, ProcessorNotFoundError, QueueOptions, processor
-from am2z_trio.admin import NotPermittedError
+from am2z_trio import JobOptions, Processor, ProcessorNotFoundError, QueueOptions, processor
+from am2z_trio.admin import NotPermittedError, queues
+from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.model.records.samples import QueueFigures, StoredSample
+from am2z_trio.model.views.actions import Answer
 from am2z_trio.model.views.queues import QueueRow
 from am2z_trio.policy.series import SHAPES, added, beside, carried, ended, filled, slotted
 from tests.support.desks import admin, until_active
@@ -50,6 +52,78 @@ async def test_a_queue_is_shown_with_what_limits_it_and_whose_turn_is_next(make_
             await admin(runtime, queues=("other",)).queue("hold")
         limited = await admin(runtime, sessions=("b",)).queue("hold")
         assert [one.session for one in limited.next] == ["b"]
+
+
+def named(*names: str) -> list[Processor[int]]:
+    async def work(n: int) -> int:
+        return n
+
+    return [processor(name=name)(work) for name in names]
+
+
+async def paused(runtime: Runtime) -> set[str]:
+    return {name for name, now in (await runtime.census()).queues.items() if now.paused}
+
+
+async def until_announced(runtime: Runtime, queues: int) -> None:
+    with anyio.fail_after(PATIENCE):
+        while len((await runtime.census()).queues) < queues:
+            await anyio.sleep(0.01)
+
+
+async def test_all_queues_are_paused_and_resumed_and_each_is_written_down(make_runtime):
+    async with make_runtime() as runtime:
+        desk = admin(runtime)
+        assert await desk.pause_all() == Answer(done=False, text="there are no queues")
+        runtime.register(*named("a", "b", "c"))
+        await until_announced(runtime, 3)
+        await desk.pause("b", reason="by hand")
+        holding = await desk.preview_pause_all()
+        assert ([row.queue for row in holding.queues], holding.already, holding.left) == (["a", "c"], 1, 0)
+        answer = await desk.pause_all(reason="upgrade")
+        assert answer == Answer(done=True, text="2 queues paused; 1 was paused already")
+        assert await paused(runtime) == {"a", "b", "c"}
+        again = await desk.pause_all()
+        assert again == Answer(done=True, text="all 3 are paused already")
+        assert [row.queue for row in (await desk.preview_pause_all(resume=True)).queues] == ["a", "b", "c"]
+        assert await desk.resume_all() == Answer(done=True, text="3 queues resumed")
+        assert await paused(runtime) == set()
+        entries = (await runtime.node.store.chronicle.audit_page()).entries
+        begun = {(one.action, one.target, one.reason) for one in entries if not one.of}
+        assert begun == {
+            *{("pause", name, "upgrade") for name in "ac"},
+            ("pause", "b", "by hand"),
+            *{("resume", name, "") for name in "abc"},
+        }
+        assert {one.outcome for one in entries if one.of} == {"done"}
+
+
+async def test_all_queues_are_those_of_whoever_asks(make_runtime):
+    async with make_runtime() as runtime:
+        runtime.register(*named("a1", "a2", "b1"))
+        await until_announced(runtime, 3)
+        assert (await admin(runtime, queues=("a*",)).pause_all()).text == "2 queues paused"
+        assert await paused(runtime) == {"a1", "a2"}
+        # A queue is of all sessions.
+        by_session = admin(runtime, sessions=("team-a/*",))
+        for refused in (by_session.resume_all(), by_session.pause_all(), by_session.preview_pause_all()):
+            with pytest.raises(NotPermittedError, match="limited to some queues or sessions"):
+                await refused
+        assert await paused(runtime) == {"a1", "a2"}
+        await admin(runtime, queues=("b*",)).resume_all()
+        assert await paused(runtime) == {"a1", "a2"}
+
+
+async def test_of_very_many_queues_some_are_left_for_another_time(make_runtime, monkeypatch):
+    monkeypatch.setattr(queues, "MOST_HELD", 2)
+    async with make_runtime() as runtime:
+        runtime.register(*named("a", "b", "c"))
+        await until_announced(runtime, 3)
+        desk = admin(runtime)
+        assert (await desk.pause_all()).text == "2 queues paused; 1 queue left: ask again"
+        assert await paused(runtime) == {"a", "b"}
+        assert (await desk.pause_all()).text == "1 queue paused; 2 were paused already"
+        assert await paused(runtime) == {"a", "b", "c"}
 
 
 async def test_a_queue_is_emptied_of_what_waits_by_who_may_and_no_more_than_was_seen(make_runtime):

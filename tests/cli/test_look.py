@@ -146,6 +146,18 @@ def test_a_queue_is_held_up_and_let_go_on(command: Command, do: Do):
     assert command("queue", "pause", "shop.cost").status == 4
 
 
+def test_all_queues_are_held_up_and_let_go_on(command: Command, do: Do):
+    do(jobs_in("alice"))
+    assert command("queue", "pause", "--all", "--reason", "upgrade").out.strip() == "all: 1 queue paused"
+    assert command("queue", "show", "shop.price", "--json").object["paused"] == 1
+    assert command("queue", "pause", "--all", "--json").object["text"] == "all 1 are paused already"
+    assert command("queue", "resume", "--all", "--json").object["text"] == "1 queue resumed"
+    for asked in ((), ("shop.price", "--all")):
+        refused = command("queue", "resume", *asked)
+        assert refused.status == 2
+        assert "either QUEUE or --all" in refused.err
+
+
 def test_a_queue_is_emptied_of_what_waits(command: Command, do: Do):
     do(jobs_in("alice", "bob"))
     asked = command("queue", "purge", "shop.price")

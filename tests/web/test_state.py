@@ -27,6 +27,8 @@ PAGES = [
     "/queues",
     "/queues/charge",
     "/queues/price?range=24h",
+    "/all/queues",
+    "/all/queues?do=resume",
     "/sessions",
     PATH,
     "/redis",
@@ -47,6 +49,8 @@ ACTS = [
     Act("/queues/charge/pause", "pause", {"reason": "upgrade"}),
     Act("/queues/charge/resume", "pause", {}),
     Act("/queues/charge/drain", "pause", {}),
+    Act("/all/queues/pause", "pause", {"reason": "upgrade"}),
+    Act("/all/queues/resume", "pause", {}),
     Act("/queues/charge/purge", "purge", {"shown": "1", "agreed": "1"}),
     Act(f"{PATH}/reveal", "reveal", {}),
     Act(f"{PATH}/bytes", "reveal", {"reason": "look"}),
@@ -112,6 +116,31 @@ async def test_what_one_may_not_do_is_not_offered(open_site):
         for path in offered:
             assert path not in "".join(viewer)
             assert path in "".join(admin)
+
+
+async def test_all_queues_are_paused_and_resumed_by_who_is_asked_first(open_site):
+    async with open_site(work=True) as site:
+        browser = site.as_("operator")
+        assert "/all/queues" not in (await site.as_("viewer").get("/queues")).text
+        offered = (await browser.get("/queues")).text
+        assert "do=pause" in offered
+        assert "do=resume" not in offered
+        asked = (await browser.get("/all/queues?do=pause")).text
+        assert "Pause 2 queues?" in asked
+        assert "1 running, 1 waiting" in asked
+        refused = (await site.as_("viewer").get("/all/queues?do=pause")).text
+        assert "Pause 2 queues</button>" in asked
+        assert "Pause 2 queues</button>" not in refused
+        await browser.post("/all/queues/pause", data={"reason": "upgrade"})
+        page = (await browser.get("/queues")).text
+        assert "2 queues paused" in page
+        assert "do=pause" not in page
+        assert "do=resume" in page
+        assert all(now.paused for now in (await site.runtime.census()).queues.values())
+        assert "None of your queues runs." in (await browser.get("/all/queues?do=pause")).text
+        await browser.post("/all/queues/resume")
+        assert not any(now.paused for now in (await site.runtime.census()).queues.values())
+        assert (await browser.get("/all/queues?do=purge")).status_code == 400
 
 
 async def test_a_purge_is_of_the_number_that_was_typed(open_site):

@@ -10,13 +10,14 @@ import anyio
 import msgspec
 
 from am2z_trio.admin.query import Query, Text
+from am2z_trio.model.errors import ConfigurationError
 from am2z_trio.model.records import QueueStats
 
 from ..display import say
 from ..exits import DONE, MISSING
 from ..operators import add_reason, answered, open_admin
 from ..output import Output, as_map
-from ..parsing import Commands, add_command, add_group, add_of_one, add_yes
+from ..parsing import Command, Commands, add_command, add_group, add_of_one, add_yes
 from .bulk import carried_out
 
 _add_of_one = partial(add_of_one, what="queue", help="the processor's name")
@@ -27,6 +28,7 @@ EXAMPLES = (
     "am2z queue pause app.price --reason 'the bank is away'",
     "am2z queue drain app.price --wait  start none any more, and wait for those that run",
     "am2z queue resume app.price",
+    "am2z queue resume --all            whatever is paused, whoever has paused it",
     "am2z queue purge app.price --yes   cancel all that wait",
 )
 
@@ -67,14 +69,26 @@ def add(commands: Commands) -> None:
     family = add_group(commands, "queue", "look at queues, hold them up, empty them", example=EXAMPLES)
     add_command(family, "ls", _list, "every queue, with its jobs by status", example=EXAMPLES[:1])
     _add_of_one(family, "show", _show, "one queue in counts", EXAMPLES[1])
-    add_reason(_add_of_one(family, "pause", _pause, "start none of its jobs, on any node", EXAMPLES[2]))
+    _add_of_one_or_all(family, "pause", _pause, "start none of its jobs, on any node", EXAMPLES[2])
     drain = _add_of_one(family, "drain", _drain, "pause it, and see those that run to their end", EXAMPLES[3])
     drain.add_argument("--wait", action="store_true", help="return when none of its jobs runs any more")
     add_reason(drain)
-    add_reason(_add_of_one(family, "resume", _resume, "start its jobs again", EXAMPLES[4]))
-    purge = _add_of_one(family, "purge", _purge, "cancel all of its jobs that wait", EXAMPLES[5])
+    _add_of_one_or_all(family, "resume", _resume, "start its jobs again", *EXAMPLES[4:6])
+    purge = _add_of_one(family, "purge", _purge, "cancel all of its jobs that wait", EXAMPLES[6])
     add_yes(purge, "cancel them")
     add_reason(purge)
+
+
+def _add_of_one_or_all(family: Commands, name: str, run: Command, line: str, *example: str) -> None:
+    parser = add_command(family, name, run, line, example=example)
+    parser.add_argument("queue", nargs="?", metavar="QUEUE", help="the processor's name")
+    parser.add_argument("--all", action="store_true", help="every queue that there is; 1,000 at a time")
+    add_reason(parser)
+
+
+def _require_one_or_all(options: argparse.Namespace) -> None:
+    if (options.queue is None) is not options.all:
+        raise ConfigurationError("give either QUEUE or --all")
 
 
 async def _list(options: argparse.Namespace) -> int:
@@ -96,12 +110,18 @@ async def _show(options: argparse.Namespace) -> int:
 
 
 async def _pause(options: argparse.Namespace) -> int:
+    _require_one_or_all(options)
     async with open_admin(options) as admin:
+        if options.all:
+            return answered(options, "all", await admin.pause_all(reason=options.reason))
         return answered(options, options.queue, await admin.pause(options.queue, reason=options.reason))
 
 
 async def _resume(options: argparse.Namespace) -> int:
+    _require_one_or_all(options)
     async with open_admin(options) as admin:
+        if options.all:
+            return answered(options, "all", await admin.resume_all(reason=options.reason))
         return answered(options, options.queue, await admin.resume(options.queue, reason=options.reason))
 
 

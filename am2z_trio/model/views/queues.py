@@ -69,6 +69,17 @@ class QueueRow(msgspec.Struct, frozen=True, kw_only=True):
         return "flowing" if self.active or self.waiting or self.rate else "idle"
 
 
+class QueueHolding(msgspec.Struct, frozen=True, kw_only=True):
+    """What pausing all queues, or resuming them, would be about."""
+
+    queues: list[QueueRow]
+    """Those that it would change, by their names: how they stand, without rates and slots."""
+    already: int
+    """Queues that are so already."""
+    left: int
+    """Queues that are left for another time, as they are more than one takes."""
+
+
 class Serving(msgspec.Struct, frozen=True, kw_only=True):
     """A node that serves a queue."""
 

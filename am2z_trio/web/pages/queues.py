@@ -194,6 +194,25 @@ async def ask_drain(view: View) -> Response:
     return await _ask(view, "drain")
 
 
+async def ask_all(view: View) -> Response:
+    """Which queues are paused together, or go on."""
+    do = view.choice("do", ("pause", "resume"), "pause")
+    found = await view.admin.preview_pause_all(resume=do == "resume")
+    waiting = sum(row.waiting for row in found.queues)
+    active = sum(row.active for row in found.queues)
+    return view.render("queues/all.html", do=do, found=found, waiting=waiting, active=active)
+
+
+async def pause_all(view: View) -> Response:
+    """No job of any queue is started any more."""
+    return view.done(await view.admin.pause_all(reason=view.reason), view.url("queues"))
+
+
+async def resume_all(view: View) -> Response:
+    """Jobs of all queues are started again."""
+    return view.done(await view.admin.resume_all(reason=view.reason), view.url("queues"))
+
+
 async def _ask(view: View, action: str) -> Response:
     shown = await view.admin.queue(view.id("queue"))
     return view.render("queues/ask.html", action=action, row=shown.row)
@@ -250,6 +269,9 @@ async def _carry_on(admin: Admin, id: str) -> None:
 ROUTES: list[Route] = [
     Page("queues", show_all, live=["rows"], every=2.0),
     Page("queue", show, live=["now", "charts", "next"], every=2.0),
+    Page("all-queues", ask_all),
+    Action("all-queues.pause", pause_all),
+    Action("all-queues.resume", resume_all),
     Page("queue.pause", ask_pause),
     Action("queue.pause", pause),
     Page("queue.resume", ask_resume),

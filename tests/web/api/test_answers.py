@@ -95,6 +95,7 @@ class Situation:
             "preview_cancel": {"job_id": held.id},
             "pause": {"queue": "hold"},
             "resume": {"queue": "hold"},
+            "preview_pause_all": {"resume": True},
             "stop_session": {"session": "nobody"},
             "signal_session": {"session": "bob", "name": "approval", "value": {"yes": True}},
             "restore_state": {"session": "bob", "version": 2},
