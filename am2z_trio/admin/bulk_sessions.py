@@ -11,7 +11,7 @@ from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.model.errors import AM2ZError, ValidationError
 
 from .bulk import Became, Step
-from .query import Query, Text
+from .query import Query, Text, parse
 
 AT_ONCE: Final = 20
 """Sessions that are stopped at a time."""
@@ -39,6 +39,23 @@ def require_sessions(query: Query) -> None:
     if any(not isinstance(term, Text) or term.field != "session" for term in query.terms):
         rule = "must say which sessions, and nothing else: session:NAME, session:PREFIX*, -session:NAME"
         raise ValidationError(f"query: {rule}", context={"field": "query", "rule": rule})
+
+
+def sessions_asked_for(text: str) -> Query:
+    """The same of a list, in which a word alone is an id, too, and what asks for none asks for all. Raises
+    `ValidationError`."""
+    query = parse(text)
+    terms = [
+        Text("session", term.text, term.prefix, term.negated)
+        if isinstance(term, Text) and term.field == "word"
+        else term
+        for term in query.terms
+    ]
+    if not query.asks_for_something:
+        terms.append(Text("session", "", prefix=True))
+    asked = Query(tuple(terms))
+    require_sessions(asked)
+    return asked
 
 
 def is_asked_for(query: Query, session: str) -> bool:

@@ -32,6 +32,7 @@ from am2z_trio.model.views.sessions import (
 )
 
 from .asking import Asking
+from .bulk_sessions import is_asked_for, sessions_asked_for
 from .changes import changes
 from .principals import NotPermittedError
 
@@ -59,12 +60,16 @@ class SessionDesk(Asking):
 
     # --- what is there ----------------------------------------------------------------------
 
-    async def sessions(self, prefix: str = "", *, limit: int = 50, cursor: str = "") -> SessionPage:
+    async def sessions(
+        self, prefix: str = "", *, query: str = "", limit: int = 50, cursor: str = ""
+    ) -> SessionPage:
         """Sessions that have jobs which have not ended, in no order: at most `limit`, whose ids begin with
-        `prefix`, and the cursor with which they go on. A page looks at some 2,000 names; where it has found
+        `prefix` and are what `query` asks for (`session:team-*`, `-session:team-boss`, or an id alone), and
+        the cursor with which they go on. A page looks at some 2,000 names; where it has found
         fewer than `limit` there may be more behind its cursor all the same."""
         await self._require_view("sessions")
         prefix = require_text("prefix", prefix, most=MAX_SESSION_BYTES, empty=True)
+        asked = sessions_asked_for(query)
         limit = require_count("limit", limit, most=MOST_SESSIONS)
         cursor = require_text("cursor", cursor, most=100, empty=True)
         found, looked_at, of = dict[str, None](), 0, 0
@@ -73,7 +78,9 @@ class SessionDesk(Asking):
             page = await self._store.inspection.sessions(cursor, missing)
             of, cursor, looked_at = page.of, page.cursor, looked_at + len(page.sessions)
             found |= dict.fromkeys(
-                one for one in page.sessions if one.startswith(prefix) and self.principal.is_for(session=one)
+                one
+                for one in page.sessions
+                if one.startswith(prefix) and is_asked_for(asked, one) and self.principal.is_for(session=one)
             )
             if not cursor or len(found) >= limit or looked_at >= BUDGET:
                 rows = await self._store.inspection.session_rows([*found])

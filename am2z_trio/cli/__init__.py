@@ -12,6 +12,7 @@
 * `log` - the engine's log, where the user's module configures none
 * `signals` - Ctrl-C and SIGTERM
 * `display` - progress on a terminal, tables
+* `watch` - a list again and again
 * `top` - what `am2z top` shows, and how
 """
 

@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=Version, nargs=0, help="show versions and exit")
     add_looks(parser)
-    parser.set_defaults(log_format=None, log_level=None, quiet=False)
+    parser.set_defaults(log_format=None, log_level=None, quiet=False, admin=None)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for one in ALL:
         one.add(commands)

@@ -22,7 +22,11 @@ from .output import Output
 
 @asynccontextmanager
 async def open_admin(options: argparse.Namespace) -> AsyncIterator[Admin]:
-    """The service for operators, on the Redis that the options name."""
+    """The service for operators, on the Redis that the options name; while a list is watched, the one with
+    which the first look was taken."""
+    if options.admin is not None:
+        yield options.admin
+        return
     async with client(options) as runtime:
         yield admin_over(runtime)
 

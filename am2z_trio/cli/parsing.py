@@ -14,6 +14,9 @@ from typing import Any, TypeAlias
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore[reportPrivateUsage]
 """Where commands are added."""
 
+OneOf: TypeAlias = "argparse._MutuallyExclusiveGroup"  # pyright: ignore[reportPrivateUsage]
+"""Options of which one is given."""
+
 Command = Callable[[argparse.Namespace], Awaitable[int]]
 """What a command does with its arguments; returns the exit status (`exits`)."""
 

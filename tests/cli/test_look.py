@@ -55,6 +55,25 @@ def states_of(session: str, *states: object) -> Work:
     return write
 
 
+def test_sessions_are_listed_as_a_query_asks(command: Command, do: Do):
+    do(jobs_in("alice", "bob", "team-a", "team-b", "team-boss"))
+
+    def listed(*query: str) -> list[str]:
+        return [row["session"] for row in command("session", "ls", "--json", "--", *query).objects]
+
+    assert listed("team-*") == listed("session:team-*") == ["team-a", "team-b", "team-boss"]
+    assert listed("team-*", "-session:team-bo*") == ["team-a", "team-b"]
+    assert listed("alice", "session:bob") == ["alice", "bob"]
+    assert listed("-session:team-*") == listed("-team-*") == ["alice", "bob"]
+    assert listed() == listed("") == ["alice", "bob", "team-a", "team-b", "team-boss"]
+    none = command("session", "ls", "eve")
+    assert (none.status, none.out, none.err) == (0, "", "no such session has jobs\n")
+    for wrong in ("status:waiting", "colour:red", '"', "alice age>5m"):
+        said = command("session", "ls", wrong)
+        assert (said.status, said.out) == (2, ""), wrong
+        assert len(said.err.splitlines()) == 1
+
+
 def test_queues_are_listed_with_their_jobs(command: Command, do: Do):
     assert "no queues" in command("queue", "ls").err
     do(jobs_in("alice", "bob"))

@@ -284,7 +284,7 @@ TABLE: dict[type, dict[str, dict[str, str | None]]] = {
         "stop_session": {"session": "id", "grace": "seconds", "reason": "reason"},
         "stop_sessions": {"sessions": "sessions", "grace": "seconds", "reason": "reason"},
         "preview_stop_session": {"session": "id"},
-        "sessions": {"prefix": "reason", "limit": "count", "cursor": "cursor"},
+        "sessions": {"prefix": "reason", "query": "query", "limit": "count", "cursor": "cursor"},
         "session_rows": {"sessions": "sessions"},
         "session": {"session": "id"},
         "state": {

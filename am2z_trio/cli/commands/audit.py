@@ -18,6 +18,7 @@ from ..exits import DONE
 from ..operators import open_admin
 from ..output import Output
 from ..parsing import Commands, add_command
+from ..watch import add_watch
 
 EXAMPLES = (
     "am2z audit                         the newest entries: before an action, and what became of it",
@@ -81,6 +82,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many entries (50)")
     parser.add_argument("--before", default="", metavar="ID", help="go on where an earlier list has ended")
     since = "none that are older: 2h, 11:00, 2026-11-27 or 2026-11-27T11:00, in UTC"
+    add_watch(parser)
     parser.add_argument("--since", metavar="TIME", help=since)
 
 

@@ -13,6 +13,7 @@ from ..exits import DONE, FAILED, REFUSED
 from ..operators import add_reason, answered, open_admin
 from ..output import Output
 from ..parsing import Commands, add_command, add_group
+from ..watch import add_watch
 
 EXAMPLES = (
     "am2z bulk ls                    actions on many jobs, and how far they have come",
@@ -37,6 +38,7 @@ def add(commands: Commands) -> None:
     family = add_group(commands, "bulk", "actions on many jobs: look, carry on, stop", example=EXAMPLES)
     parser = add_command(family, "ls", _list, "the newest ones", example=EXAMPLES[:1])
     parser.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (50)")
+    add_watch(parser)
     for name, run, line, example in (
         ("show", _show, "how far one has come, and what has failed", "am2z bulk show 19ac0d-1f2e"),
         ("carry-on", _carry_on, "go on with one, until it is done", EXAMPLES[1]),

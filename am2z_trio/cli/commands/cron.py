@@ -22,6 +22,7 @@ from ..exits import DONE, REFUSED
 from ..operators import add_reason, answered, open_admin
 from ..output import Column, Output, as_map
 from ..parsing import Command, Commands, add_command, add_group, add_yes, moment
+from ..watch import add_watch
 
 EXAMPLES: Final = (
     "am2z cron ls                       every schedule, those that come next in front",
@@ -73,7 +74,8 @@ class Time(msgspec.Struct, frozen=True, kw_only=True):
 
 def add(commands: Commands) -> None:
     family = add_group(commands, "cron", "look at schedules; make and pause them", example=EXAMPLES)
-    add_command(family, "ls", _list, "every schedule, those that come next in front", example=EXAMPLES[:1])
+    line = "every schedule, those that come next in front"
+    add_watch(add_command(family, "ls", _list, line, example=EXAMPLES[:1]))
     _of_one(family, "show", _show, "one schedule, its next times and its last runs", EXAMPLES[1])
     _add_next(family)
     _add_add(family)

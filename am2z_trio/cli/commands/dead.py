@@ -14,6 +14,7 @@ from ..given import given_json
 from ..operators import add_reason, answered, open_admin
 from ..output import Output
 from ..parsing import Commands, add_command, add_group
+from ..watch import add_watch
 from .job import act, add_of_many, add_search, list_jobs
 
 EXAMPLES = (
@@ -37,6 +38,7 @@ def add(commands: Commands) -> None:
     add_search(family, _list, "those that a query asks for, or all", EXAMPLES[1])
     groups = add_command(family, "groups", _groups, "by what has gone wrong", example=EXAMPLES[:1])
     groups.add_argument("query", nargs="*", metavar="QUERY")
+    add_watch(groups)
     redrive = add_command(family, "redrive", _redrive, "queue one again, or many", example=EXAMPLES[2:3])
     add_of_many(redrive)
     redrive.add_argument("--probe", action="store_true", help="try one first; if it fails again, stop")

@@ -11,6 +11,7 @@ from ..exits import DONE, FAILED
 from ..operators import open_admin
 from ..output import Output
 from ..parsing import Commands, add_command
+from ..watch import add_watch
 
 EXAMPLES = (
     "am2z findings                      queues that nobody serves, memory that runs out, silent nodes",
@@ -31,7 +32,11 @@ def add(commands: Commands) -> None:
         "the worst first. The exit status is 1 if any of it is critical.",
         example=EXAMPLES,
     )
-    parser.add_argument("--silence", metavar="CODE", help="show findings of this code no more, to nobody")
+    looks_or_acts = parser.add_mutually_exclusive_group()
+    add_watch(parser, looks_or_acts)
+    looks_or_acts.add_argument(
+        "--silence", metavar="CODE", help="show findings of this code no more, to nobody"
+    )
     parser.add_argument("--target", default="", metavar="NAME", help="with --silence: of this target alone")
     parser.add_argument("--for", default="1h", dest="length", metavar="SPAN", help="how long, as in 90m (1h)")
     parser.add_argument("--reason", default="", metavar="TEXT", help="with --silence: why")

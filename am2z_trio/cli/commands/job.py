@@ -30,6 +30,7 @@ from ..given import add_signal, given_json, signal_value
 from ..operators import add_reason, answered, open_admin, require_one
 from ..output import Output
 from ..parsing import Command, Commands, add_command, add_group, add_of_one, add_yes, moment
+from ..watch import add_watch
 from .bulk import carried_out
 
 _add_of_one = partial(add_of_one, what="job", help="its id in full")
@@ -102,6 +103,7 @@ def add_search(family: Commands, run: Command, line: str, example: str) -> None:
     )
     parser.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (50)")
     parser.add_argument("--cursor", default="", metavar="C", help="go on where an earlier list has ended")
+    add_watch(parser)
 
 
 def _add_action(family: Commands, name: str, run: Command, line: str, example: str) -> None:

@@ -15,6 +15,7 @@ from ..exits import DONE, FAILED, MISSING, REFUSED
 from ..operators import add_reason, open_admin
 from ..output import Output, as_map
 from ..parsing import Command, Commands, add_command, add_group, add_yes
+from ..watch import add_watch
 from .tree import is_there, lines_of
 
 EXAMPLES = (
@@ -43,7 +44,7 @@ COLUMNS = [
 
 def add(commands: Commands) -> None:
     family = add_group(commands, "node", "look at nodes; drain them", example=EXAMPLES)
-    add_command(family, "ls", _list, "every node that may claim jobs", example=EXAMPLES[:1])
+    add_watch(add_command(family, "ls", _list, "every node that may claim jobs", example=EXAMPLES[:1]))
     _of_one(family, "show", _show, "one node, and its own judgement of itself", EXAMPLES[1])
     drain = _of_one(family, "drain", _drain, "have it claim no more jobs, until it is undrained", EXAMPLES[2])
     later = "after so long what runs goes back to its queues; default: never"

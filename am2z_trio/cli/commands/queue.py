@@ -18,6 +18,7 @@ from ..exits import DONE, MISSING
 from ..operators import add_reason, answered, open_admin
 from ..output import Output, as_map
 from ..parsing import Command, Commands, add_command, add_group, add_of_one, add_yes
+from ..watch import add_watch
 from .bulk import carried_out
 
 _add_of_one = partial(add_of_one, what="queue", help="the processor's name")
@@ -30,6 +31,7 @@ EXAMPLES = (
     "am2z queue resume app.price",
     "am2z queue resume --all            whatever is paused, whoever has paused it",
     "am2z queue purge app.price --yes   cancel all that wait",
+    "am2z queue ls --watch 5            again every five seconds, until Ctrl-C",
 )
 
 
@@ -67,7 +69,8 @@ def row(name: str, stats: QueueStats) -> QueueRow:
 
 def add(commands: Commands) -> None:
     family = add_group(commands, "queue", "look at queues, hold them up, empty them", example=EXAMPLES)
-    add_command(family, "ls", _list, "every queue, with its jobs by status", example=EXAMPLES[:1])
+    line = "every queue, with its jobs by status"
+    add_watch(add_command(family, "ls", _list, line, example=(EXAMPLES[0], EXAMPLES[7])))
     _add_of_one(family, "show", _show, "one queue in counts", EXAMPLES[1])
     _add_of_one_or_all(family, "pause", _pause, "start none of its jobs, on any node", EXAMPLES[2])
     drain = _add_of_one(family, "drain", _drain, "pause it, and see those that run to their end", EXAMPLES[3])

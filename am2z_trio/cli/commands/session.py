@@ -21,6 +21,7 @@ from ..given import add_signal, signal_value
 from ..operators import add_reason, answered, open_admin, require_one
 from ..output import Output
 from ..parsing import Commands, add_command, add_group, add_of_one, add_yes
+from ..watch import add_watch
 from .bulk import carried_out
 
 _add_of_one = partial(add_of_one, what="session")
@@ -35,6 +36,7 @@ EXAMPLES = (
     "am2z session verify alice          is the state what was written?",
     "am2z session signal alice approval '{\"yes\": true}'",
     "am2z session restore alice 3       as a new version; those that there were are kept",
+    "am2z session ls 'team-*' -session:team-boss",
 )
 
 
@@ -72,7 +74,10 @@ PAGE: Final = 200
 
 def add(commands: Commands) -> None:
     family = add_group(commands, "session", "look at sessions and their states; stop them", example=EXAMPLES)
-    add_command(family, "ls", _list, "sessions that have jobs", example=EXAMPLES[:1])
+    listing = add_command(family, "ls", _list, "sessions that have jobs", example=(EXAMPLES[0], EXAMPLES[9]))
+    wanted = "NAME, PREFIX*, session:NAME, -session:PREFIX* ...; default: all"
+    listing.add_argument("query", nargs="*", metavar="QUERY", help=wanted)
+    add_watch(listing)
     _add_of_one(family, "show", _show, "one session in counts", EXAMPLES[1])
     state = _add_of_one(family, "state", _state, "its state, and which version that is", EXAMPLES[2])
     state.add_argument("--version", type=int, metavar="N", help="an earlier one, where they are kept")
@@ -112,16 +117,18 @@ async def _signal(options: argparse.Namespace) -> int:
 
 
 async def _list(options: argparse.Namespace) -> int:
-    found, cursor = dict[str, ListedSession](), ""
+    found, cursor, query = dict[str, ListedSession](), "", " ".join(options.query)
     async with open_admin(options) as admin:
         while True:
-            page = await admin.sessions(limit=PAGE, cursor=cursor)
+            page = await admin.sessions(query=query, limit=PAGE, cursor=cursor)
             found |= {row.session: _listed(row) for row in page.rows}
             cursor = page.cursor
             if not cursor:
                 break
     rows = [found[id] for id in sorted(found)]
-    Output(options.json).rows(COLUMNS, rows, none="no session has jobs")
+    Output(options.json).rows(
+        COLUMNS, rows, none="no such session has jobs" if query else "no session has jobs"
+    )
     return DONE
 
 

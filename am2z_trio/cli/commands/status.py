@@ -17,6 +17,7 @@ from ..exits import DONE, FAILED, MISSING
 from ..operators import open_admin
 from ..output import Output
 from ..parsing import Commands, add_command
+from ..watch import add_watch
 
 EXAMPLES = (
     "am2z status                        every node, and what keeps it from being ready",
@@ -66,6 +67,7 @@ def add(commands: Commands) -> None:
     wanted.add_argument("--ready", action="store_true", help="fail unless they are ready")
     wanted.add_argument("--live", action="store_true", help="fail unless they are live")
     parser.add_argument("--node", metavar="NODE", help="this one alone")
+    add_watch(parser)
 
 
 async def _status(options: argparse.Namespace) -> int:

@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Iterator
 from typing import Final
 
-import anyio
 import msgspec
 
 from am2z_trio.admin import Admin
@@ -19,6 +18,7 @@ from ..operators import open_admin
 from ..output import Output
 from ..parsing import Commands, add_command
 from ..scopes import told
+from ..watch import add_watch
 
 EXAMPLES = (
     "am2z tree                          everything that runs, on all nodes",
@@ -48,8 +48,7 @@ def add(commands: Commands) -> None:
     levels = "0 nodes, 1 sessions, 2 workers, 3 jobs, 4 tasks"
     parser.add_argument("--depth", type=int, default=4, choices=range(5), help=levels)
     parser.add_argument("--stacks", action="store_true", help="with the lines where the code of jobs is")
-    again = "again every S seconds (1)"
-    parser.add_argument("--watch", type=float, nargs="?", const=1.0, metavar="S", help=again)
+    add_watch(parser)
 
 
 async def _tree(options: argparse.Namespace) -> int:
@@ -58,12 +57,7 @@ async def _tree(options: argparse.Namespace) -> int:
     async with open_admin(options) as admin:
         if options.node is not None and not await is_there(admin, options.node):
             return MISSING
-        status = await _show(admin, options, output)
-        while options.watch is not None:
-            await anyio.sleep(max(0.1, options.watch))
-            say("")
-            status = await _show(admin, options, output)
-    return status
+        return await _show(admin, options, output)
 
 
 async def is_there(admin: Admin, node: str) -> bool:
