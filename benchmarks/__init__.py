@@ -12,7 +12,7 @@ What one run does, from the top:
 * `results` - the record, as JSON; `page` and `plot` are made of it
 
 Beside it, programs of their own: `scripts` (how long one script holds Redis at most), `sessions`, `states`,
-`compositions`, `looking` (pages and searches over millions of jobs), `viewing` (the console before them);
-`filling` makes the jobs of the last two. Compare within one run only: its rounds are interleaved, so drift
-hits every contender alike.
+`compositions`, `looking` (pages and searches over millions of jobs), `viewing` (the console before them),
+`cancelling` (from a click in the console to a job's end); `filling` makes the jobs of `looking` and
+`viewing`. Compare within one run only: its rounds are interleaved, so drift hits every contender alike.
 """

@@ -6,7 +6,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-PROGRAMS = ("scripts", "sessions", "states", "compositions", "looking", "viewing")
+PROGRAMS = ("scripts", "sessions", "states", "compositions", "looking", "viewing", "cancelling")
 
 
 def main(arguments: list[str]) -> int:

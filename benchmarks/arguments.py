@@ -26,7 +26,8 @@ without persistence. The first run installs them: minutes, once, below --environ
   python -m benchmarks page DIR           make table and plot anew from DIR/results.json
 
 Programs of their own, each with --help:
-  python -m benchmarks scripts | sessions | states | compositions | looking | viewing
+  python -m benchmarks scripts | sessions | states | compositions | looking | viewing |
+                       cancelling
 """
 EPILOG: Final = """\
 measures:

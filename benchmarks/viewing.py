@@ -17,9 +17,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import httpx
@@ -32,6 +33,9 @@ from am2z_trio.embedded.server import open_embedded_server
 from am2z_trio.model.records import QueueInfo
 
 from .filling import fill
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 BAR: Final = 200.0
 """Milliseconds: p95 of a list."""
@@ -72,23 +76,29 @@ async def serve(url: str) -> None:
             await trio.sleep_forever()
 
 
-def seen(base: str, rounds: int) -> dict[str, list[float]]:
-    """Milliseconds until each list was there, as a browser has it."""
+@contextmanager
+def tab() -> Iterator[Page]:
+    """A page of Debian's Chromium."""
     from playwright.sync_api import sync_playwright
 
-    took: dict[str, list[float]] = {path: [] for path in LISTS}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, chromium_sandbox=os.geteuid() != 0, args=["--disable-gpu"]
         )
-        page = browser.new_page()
+        yield browser.new_page()
+        browser.close()
+
+
+def seen(base: str, rounds: int) -> dict[str, list[float]]:
+    """Milliseconds until each list was there, as a browser has it."""
+    took: dict[str, list[float]] = {path: [] for path in LISTS}
+    with tab() as page:
         for path in LISTS:
             page.goto(base + path)
         for _, path in itertools.product(range(rounds), LISTS):
             began = time.perf_counter()
             page.goto(base + path, wait_until="load")
             took[path].append((time.perf_counter() - began) * 1000)
-        browser.close()
     return took
 
 
@@ -109,16 +119,22 @@ def asked(base: str, loads: int, measure: Callable[[], float]) -> list[float]:
     return found
 
 
+@contextmanager
+def served(url: str) -> Iterator[tuple[str, int]]:
+    """The console of this Redis in a process of its own: where it is, and that process."""
+    command = (sys.executable, "-m", "benchmarks.viewing", "--serve", url)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip(), process.pid
+        finally:
+            process.send_signal(signal.SIGKILL)
+
+
 def measured(url: str, rounds: int, loads: int) -> tuple[dict[str, list[float]], list[float]]:
     """Of the console of this Redis: how long its lists take, and its memory."""
-    command = (sys.executable, "-m", "benchmarks.viewing", "--serve", url)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as served:
-        assert served.stdout is not None
-        try:
-            base = served.stdout.readline().strip()
-            return seen(base, rounds), asked(base, loads, lambda: memory(served.pid))
-        finally:
-            served.send_signal(signal.SIGKILL)
+    with served(url) as (base, pid):
+        return seen(base, rounds), asked(base, loads, lambda: memory(pid))
 
 
 async def run(
