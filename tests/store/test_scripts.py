@@ -67,11 +67,109 @@ def test_what_a_call_collects_is_its_own_in_a_library():
     assert begin is not None
     steps = "".join(bundle.read(f"steps/{name}") + "\n" for name in bundle.STEPS)
     for names, values in re.findall(r"^local ([a-z_, ]+) = (.*)$", steps, re.MULTILINE):
-        given = scripts.BUNDLER.spelled(values).split(", ")
-        for name, value in zip_longest(names.split(", "), given, fillvalue="nil"):
-            # A table that has been used is another call's.
+        given = dict(
+            zip_longest(names.split(", "), scripts.BUNDLER.spelled(values).split(", "), fillvalue="nil")
+        )
+        for name, value in given.items():
+            # A table that has been used is another call's; of two the order says it of both.
             anew = f"if not {name} or next({name}) then {name} = {{}} end"
+            order, of = f"{name}_order", name.removesuffix("_order")
+            if order in given:
+                anew = f"if not {name} or {order}[1] then {name}, {order} = {{}}, {{}} end"
+            elif of != name and of in given:
+                anew = f"if not {of} or {name}[1] then {of}, {name} = {{}}, {{}} end"
             assert (anew if value == "{}" else f"{name} = {value}") in begin[0].splitlines()
+
+
+def test_what_has_an_order_stands_in_it_first():
+    """So an empty order says that there is nothing, wherever a call was broken off."""
+    orders = {
+        name
+        for code in CODE.values()
+        for name in re.findall(r"\b(\w+)_order = \{\}|, (\w+)_order\b", code)
+        for name in name
+        if name
+    }
+    assert len(orders) >= 8
+    for code in CODE.values():
+        for name in orders:
+            written = re.findall(rf"(.*)\n +{name}\[[\w.]+\] = (?!nil)", code)
+            assert all(f"{name}_order[#{name}_order + 1] = " in line for line in written), (name, written)
+
+
+@pytest.mark.parametrize("name", ["jobs_enqueue", "jobs_settle"])
+def test_a_library_makes_the_functions_of_a_hot_script_once(name: str):
+    body = re.search(rf"_{name}', function\(keys, args\)\n(.*?)\nend\)", scripts.library().source, re.DOTALL)
+    assert body is not None
+    assert "function" not in body[1]
+
+
+OWN_FUNCTIONS = """\
+local first, second = unpack(ARGV)
+local seen, seen_order = {}, {}
+local many = 0
+local function see(what)
+  many = many + what
+  if not seen[what] then
+    seen_order[#seen_order + 1] = what
+    seen[what] = true
+  end
+end
+see(tonumber(first))
+local most
+local function sum_up()
+  most = (most or 0) + many
+  return most
+end
+see(tonumber(second))
+local unused, between = 'unused', sum_up()
+local function last() return between end
+return last() + 100 * sum_up() + 10000 * #seen_order
+"""
+MUCH_TAKEN = sorted(name for one in bundle._steps() for name in one.names if name.islower())[:56]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_made_once"),
+    [
+        ("sum_up()\n", "sum_up(first)\n", True),
+        ("{}, {}", "{}, { [0] = 'next' }", True),
+        ("local most\n", "local most, next\nif next then return next end\n", True),
+        ("  return most", "  local outbox = most\n  return outbox", True),
+        # A name would be that of another value, too: of one of the script, the library or Lua.
+        ("see(tonumber(second))", "see(many)\nlocal many = second\nsee(many)", False),
+        ("local most\n", "local most, outbox\noutbox = 1\n", True),
+        (
+            "local most\nlocal function sum_up()\n",
+            "local most, outbox\nlocal function sum_up()\n  outbox = 1\n",
+            False,
+        ),
+        ("local many = 0\n", "local many, tonumber = 0, tonumber\n", False),
+        # There would be no room.
+        (
+            "local most\n",
+            f"local most\nif first == '' then return {{ {', '.join(MUCH_TAKEN)} }} end\n",
+            False,
+        ),
+    ],
+)
+def test_a_script_that_is_made_once_does_what_it_does_alone(
+    redis_server: Any, monkeypatch: pytest.MonkeyPatch, before: str, after: str, is_made_once: bool
+):
+    if redis_server.version < "7":
+        pytest.skip("the server has no functions")
+    body, read = OWN_FUNCTIONS.replace(before, after, 1), bundle.read
+    monkeypatch.setattr(bundle, "read", lambda name: body if name == "own/functions" else read(name))
+    bundler = bundle.Bundler(agreed.rendered())
+    script = bundler.script("own/functions", Signature.of("first second"))
+    library = bundler.library()
+    assert ("do local function script()" in library.source) == is_made_once
+    redis_server.call("FUNCTION", "LOAD", "REPLACE", library.source)
+    # What one call has left is not what the next one begins with.
+    for given in (("1", "2"), ("2", "2"), ("1", "2")):
+        alone = redis_server.call("EVAL", script.source, 1, "{x:0}", *given)
+        assert redis_server.call("FCALL", script.function, 1, "{x:0}", *given) == alone
+    redis_server.call("FUNCTION", "DELETE", library.name)
 
 
 FILES = {

@@ -3,14 +3,15 @@
 Steps are written once. In a script they are made anew by every call, so it carries those alone that it uses,
 itself or through others. In a library of functions (Redis 7.0 and later, Valkey) all are made once; only what
 a call collects is made anew, and that is told by its spelling: a name in small letters that begins with a
-plain value (`local outbox, posted = {}, {}`) is a call's own, one in capitals is a constant.
+plain value (`local outbox, posted = {}, {}`) is a call's own, one in capitals is a constant. So are a
+script's own functions made once there.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from itertools import zip_longest
@@ -35,6 +36,9 @@ STEPS: Final = (
 
 CALLED: Final = {"enqueue_jobs": "jobs/enqueue", "cancel_job": "jobs/cancel"}
 """Scripts whose work others do, too, by the names that they call them by."""
+
+MOST_TAKEN: Final = 60
+"""How many names a function may take from around it."""
 
 LIBRARIES: Final = "am2z_"
 """What the name of every library of ours begins with; the digest of its text follows."""
@@ -138,10 +142,15 @@ class Bundler:
             *rest,
             *map(_as_function, CALLED),
         ]
+        outside = {"KEYS", "ARGV", "anchor", "begin"}.union(*(one.names for one in _ground() + _steps()))
         for name in self._sent:
-            body = self._body(name)
-            lines += [f"loading.register_function('NAME_{function_of(name)}', function(keys, args)"]
-            lines += ["begin(keys, args)", body, "end)"]
+            made, body = _made_once(self._body(name), outside)
+            function = [f"loading.register_function('NAME_{function_of(name)}', function(keys, args)"]
+            function += ["begin(keys, args)", body, "end)"]
+            # In a function of their own the names of what is made once take no room of others.
+            lines += (
+                ["do local function script()", *made, *function, "end script() end"] if made else function
+            )
         lines += ["end", "library()"]
         text = self.spelled("\n".join(lines))
         name = LIBRARIES + hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -153,21 +162,62 @@ def _as_function(name: str) -> str:
     return f"local function {name}(ARGV)\n{read(CALLED[name])}\nend"
 
 
+def _made_once(body: str, outside: set[str]) -> tuple[list[str], str]:
+    """A script's own functions, which a library makes once, and the rest of it.
+
+    What they take from around them is declared among them, in their order, and given its value where it was:
+    by every call. None where one of these names would then be another's, too, or the rest would take more
+    names from around it than Lua has room for.
+    """
+    pieces = statements(body)
+    taken = set[str]().union(*(one.uses for one in pieces if one.text.startswith("local function")))
+    made, rest, declared, is_clear = list[str](), list[str](), set[str](), True
+    for one in pieces:
+        mine = one.names & taken
+        names, _, values = one.text.removeprefix("local ").partition(" = ")
+        if one.text.startswith("local function"):
+            mine, values = one.names, ""
+            made.append(one.text)
+        elif not mine:
+            rest.append(one.text)
+        else:
+            made.append(f"local {', '.join(sorted(mine))}")
+            if others := sorted(one.names - mine):
+                rest.append(f"local {', '.join(others)}")
+            plain = not others and _OWN.fullmatch(one.text) and "next" not in words(body)
+            rest.append(_begun(names, values) if plain else f"{names} = {values or 'nil'}")
+        # Its value may be one that the same name has had before.
+        again = mine and one.names & words(values)
+        is_clear = is_clear and not (again or mine & (declared | outside))
+        declared |= mine
+    left = "\n".join(rest)
+    if not is_clear or len(words(left) & (outside | declared)) > MOST_TAKEN:
+        return [], body
+    return made, left
+
+
 def _begun(names: str, values: str) -> str:
     """What gives a call its own values. A table into which none has put anything is taken again: to make one,
-    and have it collected, takes as long as some commands do."""
-    pairs = zip_longest(names.split(", "), values.split(", "), fillvalue="nil")
-    return "\n".join(
-        f"if not {name} or next({name}) then {name} = {{}} end" if value == "{}" else f"{name} = {value}"
-        for name, value in pairs
-    )
+    and have it collected, takes as long as some commands do. Of `a, a_order` the second says that of both:
+    what is put into the first is put there before."""
+    pairs = list(zip_longest(names.split(", "), values.split(", "), fillvalue="nil"))
+    tables = {name for name, value in pairs if value == "{}"}
+    lines = list[str]()
+    for name, value in pairs:
+        if value != "{}":
+            lines.append(f"{name} = {value}")
+        elif (order := f"{name}_order") in tables:
+            lines.append(f"if not {name} or {order}[1] then {name}, {order} = {{}}, {{}} end")
+        elif name.removesuffix("_order") == name or name.removesuffix("_order") not in tables:
+            lines.append(f"if not {name} or next({name}) then {name} = {{}} end")
+    return "\n".join(lines)
 
 
 class Statement(NamedTuple):
     """A piece of Lua that others use."""
 
     names: set[str]
-    """What it is about."""
+    """What it is about; none if it is no declaration."""
     uses: set[str]
     """The names in it, its own included."""
     text: str
@@ -175,12 +225,18 @@ class Statement(NamedTuple):
 
 @cache
 def _ground() -> tuple[Statement, ...]:
-    return tuple(one for name in GROUND for one in statements(read(f"steps/{name}")))
+    return _stated(GROUND)
 
 
 @cache
 def _steps() -> tuple[Statement, ...]:
-    return tuple(one for name in STEPS for one in statements(read(f"steps/{name}")))
+    return _stated(STEPS)
+
+
+def _stated(names: Iterable[str]) -> tuple[Statement, ...]:
+    found = tuple(one for name in names for one in statements(read(f"steps/{name}")))
+    assert all(one.names for one in found), [one.text for one in found if not one.names]
+    return found
 
 
 def statements(source: str) -> list[Statement]:
@@ -196,9 +252,8 @@ def statements(source: str) -> list[Statement]:
 
 
 def _names(statement: str) -> set[str]:
-    about = re.match(r"(?:local )?function (\w+)|local ([\w, ]+)", statement)
-    assert about is not None, statement
-    return words(about[1] or about[2])
+    about = re.match(r"(?:local )?function (\w+)|local ([\w,\s]+)", statement)
+    return words(about[1] or about[2]) if about else set()
 
 
 def words(source: str) -> set[str]:

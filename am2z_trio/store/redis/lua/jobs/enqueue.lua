@@ -84,8 +84,8 @@ local function arrive(queue, entry)
   local entries = arrivals[queue]
   if not entries then
     entries = {}
-    arrivals[queue] = entries
     arrivals_order[#arrivals_order + 1] = queue
+    arrivals[queue] = entries
   end
   entries[#entries + 1] = entry
 end
@@ -129,13 +129,14 @@ end
 local function accept_plain(id, queue, spec, origin, session, skey)
   local node, token, left, is_own = hand_over(queue, id, spec, -1, now, nonce, at_rest[queue])
   local key, status, at = job_key(id), node and 'active' or 'waiting', stamp(now)
-  local rest = node and { 'node', node, 'token', token, 'since', at } or NOTHING
   if skey == '' and not node then
     server.call('HSET', key, 'spec', spec, 'status', status, 'queue', queue, 'origin', origin, 'at', at)
     arrive(queue, id)
   elseif skey == '' then
-    server.call('HSET', key, 'spec', spec, 'status', status, 'queue', queue, 'origin', origin, 'at', at, unpack(rest))
+    server.call('HSET', key, 'spec', spec, 'status', status, 'queue', queue, 'origin', origin, 'at', at, 'node', node,
+      'token', token, 'since', at)
   else
+    local rest = node and { 'node', node, 'token', token, 'since', at } or NOTHING
     server.call('HSET', key, 'spec', spec, 'status', status, 'queue', queue, 'origin', origin, 'session', session,
       'skey', skey, 'at', at, unpack(rest))
     join_jobs(skey, session, id)

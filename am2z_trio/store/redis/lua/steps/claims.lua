@@ -74,8 +74,8 @@ local function end_claim(job, settled_as)
   local of_node = closed[job.node]
   if not of_node then
     of_node = {}
-    closed[job.node] = of_node
     closed_order[#closed_order + 1] = job.node
+    closed[job.node] = of_node
   end
   of_node[#of_node + 1] = job.id
   job.last_token, job.last_outcome = job.token, settled_as

@@ -9,8 +9,8 @@ local function count_ghosts(queue, skey, by)
   local of_list = ghosts[name]
   if not of_list then
     of_list = { queue = queue, skey = skey, by = 0 }
-    ghosts[name] = of_list
     ghosts_order[#ghosts_order + 1] = name
+    ghosts[name] = of_list
   end
   of_list.by = of_list.by + by
 end

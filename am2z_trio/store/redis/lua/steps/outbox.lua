@@ -9,22 +9,23 @@ local function packed_list(count_of, pieces)
 end
 
 -- What each node is to be told: pieces of messages, how many these are and their bytes, and the bytes of all so
--- far. They are put together once, when they go.
+-- far. They are put together once, when they go. A node stands in the order first, here and wherever there is one:
+-- an empty order says that nothing else is left of another call.
 local outbox, outbox_order = {}, {}
 
 local function publish(node, box)
   redis.call('PUBLISH', inbox_key(node), packed_list(box.messages, box.pieces))
-  box.pieces, box.messages, box.bytes = {}, 0, 0
 end
 
--- Where the next message to a node goes; nil where nobody would hear it, which is asked from the second one on.
+-- Where the next message to a node goes, which is put there at once; nil where nobody would hear it, which is asked
+-- from the second one on.
 local function box_of(node)
   local box = outbox[node]
   if not box then
     if node == '' then return nil end
     box = { pieces = {}, messages = 0, bytes = 0, posted = 0 }
-    outbox[node] = box
     outbox_order[#outbox_order + 1] = node
+    outbox[node] = box
   elseif box.is_heard == nil then
     box.is_heard = redis.call('PUBSUB', 'NUMSUB', inbox_key(node))[2] > 0
   end
@@ -32,10 +33,13 @@ local function box_of(node)
 end
 
 local function put_in(node, box, bytes, ...)
-  if box.messages > 0 and box.bytes + bytes > POSTED_BYTES then publish(node, box) end
+  if box.messages > 0 and box.bytes + bytes > POSTED_BYTES then
+    publish(node, box)
+    box.pieces, box.messages, box.bytes = {}, 0, 0
+  end
   box.messages, box.bytes, box.posted = box.messages + 1, box.bytes + bytes, box.posted + bytes
-  local n = #box.pieces
-  box.pieces[n + 1], box.pieces[n + 2], box.pieces[n + 3] = ...
+  local all, n = box.pieces, #box.pieces
+  all[n + 1], all[n + 2], all[n + 3] = ...
 end
 
 local function post(node, packed)
@@ -61,8 +65,8 @@ local function count(queue, status, by)
   local of_queue = counts[queue]
   if not of_queue then
     of_queue = {}
-    counts[queue] = of_queue
     counts_order[#counts_order + 1] = queue
+    counts[queue] = of_queue
   end
   of_queue[status] = (of_queue[status] or 0) + by
 end
@@ -170,8 +174,6 @@ local function finish()
       if by ~= 0 then redis.call('HINCRBY', meta_key(queue), status, by) end
     end
   end
-  for _, node in ipairs(outbox_order) do
-    if outbox[node].messages > 0 then publish(node, outbox[node]) end
-  end
+  for _, node in ipairs(outbox_order) do publish(node, outbox[node]) end
   if newest then send_events() end
 end

@@ -10,8 +10,8 @@ local function note_end(queue, id, now)
   local of_queue = past[queue]
   if not of_queue then
     of_queue = { at = now }
-    past[queue] = of_queue
     past_order[#past_order + 1] = queue
+    past[queue] = of_queue
   end
   of_queue[#of_queue + 1] = id
 end

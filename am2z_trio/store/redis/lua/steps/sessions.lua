@@ -31,8 +31,8 @@ local function leave_jobs(skey, id)
   local ids = leavers[skey]
   if not ids then
     ids = {}
-    leavers[skey] = ids
     leavers_order[#leavers_order + 1] = skey
+    leavers[skey] = ids
   end
   ids[#ids + 1] = id
   if #ids == LEAVE_AT_ONCE then leave_together({ skey }) end
