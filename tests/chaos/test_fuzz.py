@@ -65,7 +65,7 @@ SEEDED = {
     "claim without replay": Mutant(("CLAIM",), "if seq == last[1] then", "if false then"),
     "a known job is queued again": Mutant(("ENQUEUE",), "if known[1] and not again then", "if false then"),
     "an ended record stays": Mutant(
-        ("SETTLE",), "  redis.call('PEXPIRE', job_key(job.id), whole(age))\n  if dead then", "  if dead then"
+        ("SETTLE",), "  redis.call('PEXPIRE', job.key, whole(age))\n  if dead then", "  if dead then"
     ),
 }
 

@@ -113,7 +113,7 @@ async def test_what_nobody_took_meanwhile_goes_on_however_often_the_connection_i
             assert record(redis_server, job.id) == {
                 "status": "completed",
                 "stalls": "0",
-                "deliveries": "1",
+                "deliveries": "",  # none but the first
                 "node": "",
             }
             assert await effects(other, f"s{n}") == 1

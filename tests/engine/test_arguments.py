@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from inspect import Parameter, signature
 from typing import Any, get_type_hints
 
 import msgspec
@@ -36,7 +37,8 @@ async def double(n: int) -> int:
 def is_configured(public: Any) -> bool:
     """Whether users give it options, and not the engine."""
     if not isinstance(public, type):
-        return callable(public)
+        kinds = (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD)
+        return callable(public) and any(one.kind in kinds for one in signature(public).parameters.values())
     return issubclass(public, Options | Runtime | Processor | RedisStateManager | MemoryStateManager)
 
 
