@@ -72,7 +72,7 @@ ASKED: Final[dict[Path, list[str]]] = {
     ("cron", "backfill"): ["{schedule}", "2026-01-01T00:00Z", "2026-01-01T00:05Z", "--yes"],
     ("cron", "rm"): ["{schedule}", "--yes"],
     ("event", "history"): ["--job", "{job}"],
-    ("audit",): [],
+    ("audit",): ["--since", "1h"],
     ("metrics",): [],
     # What takes all away comes last.
     ("session", "stop"): ["{name}", "--yes"],

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from am2z_trio import QueueRuntime, processor
+from am2z_trio.cli.commands import verifying
 from am2z_trio.cli.main import parser
 from am2z_trio.store.redis import keys
 from tests.cli.conftest import HOSTILE, Command, is_harmless
@@ -199,6 +200,64 @@ def test_a_state_that_something_else_has_changed_fails_its_check(
     spoilt = command("session", "verify", "alice", "--json")
     assert spoilt.status == 1
     assert spoilt.object["sound"] is False
+
+
+def test_the_states_of_all_sessions_are_looked_at(
+    command: Command, do: Do, redis_server: RedisProcess, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(verifying, "PAGE", 3)
+    names = [f"s{n}" for n in range(8)]
+    assert command("session", "verify", "--all", "--json").object == {
+        "looked_at": 0,
+        "of": 0,
+        "spoilt": 0,
+        "cursor": "",
+    }
+    do(jobs_in(*names, *HOSTILE))
+    do(states_of("s2", {"n": 1}))
+    do(states_of("s5", {"n": 1}, {"n": 2}))
+    sound = command("session", "verify", "--all")
+    many = len(names) + len(HOSTILE)
+    told = f"looked at {many} of {many} sessions with jobs: all states are what was written\n"
+    assert (sound.status, sound.out, sound.err) == (0, told, "")
+    redis_server.call("HSET", keys.spell("am2z", "session", "s5"), "blob", "other")
+    redis_server.call("HSET", keys.spell("am2z", "session", "s7"), "blob", "other", "version", "x")
+    *spoilt, end = command("session", "verify", "--all", "--json").objects
+    assert {(row["session"], row["sound"]) for row in spoilt} == {("s5", False), ("s7", False)}
+    assert all(row["text"] for row in spoilt)
+    assert end == {"looked_at": many, "of": many, "spoilt": 2, "cursor": ""}
+    said = command("session", "verify", "--all")
+    assert said.status == 1
+    assert "2 are not what was written" in said.out
+    assert is_harmless(said.out + said.err)
+
+
+def test_looking_at_all_states_goes_on_where_it_has_ended(command: Command, do: Do):
+    # So many that the store does not tell all of them at once.
+    do(jobs_in(*(f"s{n}" for n in range(1_000))))
+    looked_at, cursor, runs = 0, "", 0
+    while cursor or not runs:
+        end = command("session", "verify", "--all", "--limit", 300, "--cursor", cursor, "--json").object
+        looked_at, cursor, runs = looked_at + end["looked_at"], end["cursor"], runs + 1
+    assert runs > 1
+    assert looked_at >= 1_000
+    assert "there are more: --cursor" in command("session", "verify", "--all", "--limit", 300).err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["alice", "--all"],
+        ["--all", "--limit", "0"],
+        ["--all", "--cursor", "x"],
+        ["--all", "--limit", "x"],
+    ],
+    ids=" ".join,
+)
+def test_which_states_are_looked_at_is_said_once(command: Command, arguments: list[str]):
+    said = command("session", "verify", *arguments)
+    assert (said.status, said.out) == (2, "")
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -23,6 +23,7 @@ from ..output import Output
 from ..parsing import Commands, add_command, add_group, add_of_one, add_yes
 from ..watch import add_watch
 from .bulk import carried_out
+from .verifying import MOST, verify_all
 
 _add_of_one = partial(add_of_one, what="session")
 
@@ -37,6 +38,7 @@ EXAMPLES = (
     "am2z session signal alice approval '{\"yes\": true}'",
     "am2z session restore alice 3       as a new version; those that there were are kept",
     "am2z session ls 'team-*' -session:team-boss",
+    "am2z session verify --all --limit 1000",
 )
 
 
@@ -105,7 +107,27 @@ def add(commands: Commands) -> None:
     restore = _add_of_one(family, "restore", _restore, "make an earlier version the newest", EXAMPLES[8])
     restore.add_argument("version", type=int, metavar="VERSION")
     add_reason(restore)
-    _add_of_one(family, "verify", _verify, "whether its state is what was written", EXAMPLES[6])
+    _add_verify(family)
+
+
+def _add_verify(family: Commands) -> None:
+    verify = add_command(
+        family,
+        "verify",
+        _verify,
+        "whether its state is what was written, or those of all",
+        description="Whether the state of a session, and the versions of it that are kept, are what was "
+        "written. With --all those of all sessions that have jobs: the exit status is 1 if one is not; with "
+        "--json an object of each that is not, and a last one that says how many were looked at.",
+        example=(EXAMPLES[6], EXAMPLES[10]),
+    )
+    which = verify.add_mutually_exclusive_group(required=True)
+    which.add_argument("session", nargs="?", metavar="SESSION")
+    which.add_argument("--all", action="store_true", help="of all sessions that have jobs")
+    most = f"with --all: at most so many ({MOST:,})"
+    verify.add_argument("--limit", type=int, default=MOST, metavar="N", help=most)
+    further = "with --all: go on where an earlier run has ended"
+    verify.add_argument("--cursor", default="", metavar="C", help=further)
 
 
 async def _signal(options: argparse.Namespace) -> int:
@@ -238,6 +260,8 @@ async def _restore(options: argparse.Namespace) -> int:
 
 
 async def _verify(options: argparse.Namespace) -> int:
+    if options.all:
+        return await verify_all(options)
     async with open_admin(options) as admin:
         answer = await admin.verify_state(options.session)
         row = (await admin.session(options.session)).row
