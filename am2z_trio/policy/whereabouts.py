@@ -22,6 +22,8 @@ def located(found: Diagnosis, node: str, stack: JobStack | None) -> Diagnosis:
     if stack is None:
         return unlocated(found, f"{node} has it no more")
     frame = innermost(stack)
+    if frame is None and any(task.silent for task in stack.tasks):
+        return unlocated(found, "its process does not say where")
     if frame is None:
         return unlocated(found, "no line of its code is under way")
     told = f"{found.verdict}; at {frame.file}:{frame.line} in {frame.function}"
@@ -34,5 +36,5 @@ def unlocated(found: Diagnosis, why: str) -> Diagnosis:
 
 
 def innermost(stack: JobStack) -> Frame | None:
-    """The line at which the job itself is: that of its own task, or of the thread that it waits for."""
+    """The line at which the job itself is: that of its own task, or of the thread or process that runs it."""
     return next((task.frames[-1] for task in stack.tasks if task.frames), None)

@@ -220,3 +220,65 @@ def falls_there(n: int) -> int:
 @processor(run_in="process", depends_on=[fall])
 def call_there(n: int, ctx: Context) -> int:
     return ctx.sync.call(fall, n)
+
+
+def _begun(path: str) -> Path:
+    """Say so, and to which process."""
+    there = Path(path)
+    there.with_suffix(".new").write_text(str(os.getpid()))
+    there.with_suffix(".new").rename(there)
+    return there.with_suffix(".go")
+
+
+def _until_told(go: Path) -> None:
+    while not go.exists():
+        time.sleep(0.001)  # deep down
+
+
+@processor(run_in="process", timeout=60)
+def work_until_told(path: str) -> str:
+    _until_told(_begun(path))
+    return path
+
+
+@processor(run_in="process", timeout=60)
+async def keep_the_loop_until_told(path: str) -> str:
+    _until_told(_begun(path))
+    return path
+
+
+async def _look_for(go: Path) -> None:
+    while not go.exists():
+        await anyio.sleep(0.001)  # beside it
+
+
+@processor(run_in="process", timeout=60)
+async def wait_until_told(path: str, ctx: Context) -> str:
+    go = _begun(path)
+    ctx.nursery.start_soon(_look_for, go, name="beside")
+    await _look_for(go)
+    return path
+
+
+@processor(run_in="process", timeout=60)
+def stop_and_go_on(path: str) -> str:
+    go = _begun(path)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    _until_told(go)
+    return path
+
+
+@processor
+async def run_within(path: str, ctx: Context) -> str:
+    return await ctx.call(work_until_told, path, inline=True)
+
+
+@processor
+def wait_in_a_thread(path: str) -> str:
+    _until_told(_begun(path))
+    return path
+
+
+@processor
+async def run_a_thread_within(path: str, ctx: Context) -> str:
+    return await ctx.call(wait_in_a_thread, path, inline=True)

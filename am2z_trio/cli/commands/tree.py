@@ -117,6 +117,8 @@ async def _stacks(admin: Admin, trees: list[NodeTree]) -> dict[str, JobStack]:
 def lines_of(stack: JobStack, level: int) -> Iterator[str]:
     """Where each of its tasks is, the innermost line first."""
     for task in stack.tasks:
+        if task.silent:
+            yield "   " * level + f"{task.kind} {task.name} does not say where it is"
         for index, frame in enumerate(reversed(task.frames)):
             name = f"{task.kind} {task.name} at" if index == 0 else "called from"
             yield "   " * level + f"{name} {frame.file}:{frame.line} in {frame.function}: {frame.text}"

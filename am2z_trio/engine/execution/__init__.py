@@ -3,6 +3,7 @@
 * `executor` - a run from its beginning to its settlement
 * `attempt` - what is known of a run: its input, and what bounds it
 * `invoke` - calls its code: here, in its own nursery (`job_nursery`) or in a thread (`threads`)
+* `lines` - of users' code that are under way, wherever it runs
 * `verdict` - what its end means, and the `failures` it may be; `settlements` - how that is written down
 * `job_logs` - what jobs log themselves, where that is kept
 * `run_log` - what the log hears of runs, where it is asked for

@@ -54,7 +54,7 @@ class Inside:
         self.options = options
         self.registry = registry
         self.id, self.host, self.store, self.started_at = node.id, node.host, node.store, node.started_at
-        self.sessions, self.claims, self.threads = node.sessions, node.claims, node.sites.threads
+        self.sessions, self.claims, self.sites = node.sessions, node.claims, node.sites
         self.fleet, self.in_flight, self.lease = node.fleet, node.in_flight, node.heartbeat.lease
         self.hogs = node.hogs
         self._invoker = node.fleet.executor.invoker

@@ -22,10 +22,12 @@ class TaskStack(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
     """As in the tree; empty for the task that runs the job itself, and for threads."""
     kind: str = "task"
-    """`task`, or `thread` for a plain function."""
+    """`task`, `thread` for a plain function, or `process` for what runs in a process of the job's."""
     frames: list[Frame] = []
     """The user's code, from the outside in: the last one is where it waits or works. Without those of the
     engine and of the async library; the innermost twenty."""
+    silent: bool = False
+    """A process has not said where it is: it is stopped, or at code that does not let go of Python's lock."""
 
 
 class JobStack(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ child's does as it is told:
 * `protocol` - what both say to each other: frames with a length, of messages that are decoded by their types
 * `child` - the program that runs in a process: it imports the function, calls it, and says what came of it
 * `context` - what the function may ask for meanwhile, by way of the node
+* `whereabouts` - where the function's code is, whatever the loop in there is at
 * `process` - one process as the node has it: started, talked with, stopped, reaped
 * `pool` - how many there may be, and which one is next
 * `runs` - a job's run in one of them, and what is made of its end

@@ -40,6 +40,7 @@ from am2z_trio.model.telling import described
 
 from .context import Asking, ChildContext, context_of
 from .protocol import Answer, Channel, Done, Failed, Load, Loaded, Run, Stop, ToChild
+from .whereabouts import Underway, Whereabouts
 
 MOST: Final = 2**31
 """Bytes of what a node may say: it keeps to its own limits."""
@@ -59,8 +60,11 @@ class Known(NamedTuple):
 class Program:
     """What goes on in one process: one job at a time."""
 
-    def __init__(self, host: Host, channel: Channel[ToChild], nursery: Nursery) -> None:
+    def __init__(
+        self, host: Host, channel: Channel[ToChild], nursery: Nursery, whereabouts: Whereabouts
+    ) -> None:
         self._host = host
+        self._whereabouts = whereabouts
         self._channel = channel
         self._nursery = nursery
         self._asking = Asking(host, channel)
@@ -99,15 +103,17 @@ class Program:
 
     async def _run(self, run: Run, scope: CancelScope) -> None:
         answer: msgspec.Struct = Failed(record_of(JobCancelledError("the job was stopped")))
+        spec = run.grant.spec
+        self._whereabouts.underway = underway = Underway(self._host, spec.processor, run.grant.token)
         try:
             with scope:
-                answer = await self._outcome(run, scope)
+                answer = await self._outcome(run, scope, underway)
         except BaseException as raised:
             if self._is_stopped(raised):
                 raise
             error = as_error(raised, run.grant)
             answer = Failed(record_of(error), error.defer if isinstance(error, Retry) else None)
-        self._scope = None
+        self._scope = self._whereabouts.underway = None
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):
                 stream.flush()
@@ -117,29 +123,37 @@ class Program:
         """Whether the job ends as it was told to. Ctrl-C is its node's affair: in here it is an error."""
         return any(map(self._host.is_cancellation, leaves(raised)))
 
-    async def _outcome(self, run: Run, scope: CancelScope) -> Done:
+    async def _outcome(self, run: Run, scope: CancelScope, underway: Underway) -> Done:
         grant, now = run.grant, self._host.now()
         definition, most = self._known[grant.spec.processor]
         attempt = Attempt(Claim(grant, NOBODY, now), definition, now, run.started)
         attempt.state = attempt.read_input()
         context, services = context_of(run, definition, self._asking, self._host, scope, most)
         try:
-            output = await self._call(definition.processor, attempt.state, context, grant)
+            output = await self._call(definition.processor, attempt.state, context, grant, underway)
         finally:
             services.close()
         if output is None:
             output = attempt.unchanged()
         return Done(msgspec.Raw(encoded(grant, definition.codec, output)), context.state.updated)
 
-    async def _call(self, processor: Processor[Any], state: Any, context: ChildContext, grant: Grant) -> Any:
+    async def _call(
+        self,
+        processor: Processor[Any],
+        state: Any,
+        context: ChildContext,
+        grant: Grant,
+        underway: Underway,
+    ) -> Any:
         """What the function returns. Its tasks end with it, and what it raises is an error of the job."""
         arguments = (state, context) if processor.takes_context else (state,)
         output, ended = None, False
         with unwrapped():
             async with self._host.open_nursery() as nursery:
-                context.own(JobNursery(self._host, nursery))
+                underway.nursery = JobNursery(self._host, nursery)
+                context.own(underway.nursery)
                 try:
-                    output = await self._returned(processor, arguments)
+                    output = await self._returned(processor, arguments, underway)
                 except BaseException as raised:
                     if self._is_stopped(raised):
                         raise
@@ -149,20 +163,26 @@ class Program:
             raise cut_off(grant)
         return output
 
-    async def _returned(self, processor: Processor[Any], arguments: tuple[Any, ...]) -> Any:
+    async def _returned(
+        self, processor: Processor[Any], arguments: tuple[Any, ...], underway: Underway
+    ) -> Any:
         if processor.is_async:
             return await processor.fn(*arguments)
         cancelled = anyio.get_cancelled_exc_class()
 
         def call() -> Outcome[Any]:
             # In a box: hosts refuse a thread's coroutine, and end with its `SystemExit`.
+            underway.thread = threading.get_ident()
             try:
                 return Value(processor.fn(*arguments))
             except cancelled:
                 raise
             except BaseException as raised:
                 return Error(raised)
+            finally:
+                underway.thread = 0
 
+        underway.code = call.__code__
         # Waited for, even when it is to stop: it hears of that by `check_cancelled`, or is killed.
         returned = (await anyio.to_thread.run_sync(call)).unwrap()
         return await returned if isawaitable(returned) else returned
@@ -189,22 +209,24 @@ def _die_with(lifeline: int) -> None:
             fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
 
 
-async def _talk(end: socket.socket) -> None:
+async def _talk(end: socket.socket, whereabouts: Whereabouts) -> None:
     host = current_host()
     channel = Channel[ToChild](host, end, ToChild, MOST)
     async with host.open_nursery() as nursery:
         nursery.start_soon(channel.run)
-        await Program(host, channel, nursery).serve()
+        await Program(host, channel, nursery, whereabouts).serve()
         nursery.cancel_scope.cancel()
 
 
-def main(talk: int, lifeline: int, host: str) -> None:
+def main(talk: int, lifeline: int, shows: int, host: str) -> None:
     """Serve the node at the other end of these descriptors."""
     _die_with(lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    whereabouts = Whereabouts(socket.socket(fileno=shows))
+    whereabouts.start()
     code = 1
     try:
-        anyio.run(_talk, socket.socket(fileno=talk), backend=host)
+        anyio.run(_talk, socket.socket(fileno=talk), whereabouts, backend=host)
         code = 0
     except BaseException:
         traceback.print_exc()

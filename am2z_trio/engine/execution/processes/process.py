@@ -35,6 +35,7 @@ from .protocol import (
     Stop,
     most_bytes,
 )
+from .whereabouts import Looking
 
 if TYPE_CHECKING:
     # Else it would be loaded with AnyIO's streams and sockets.
@@ -46,7 +47,7 @@ ROOT: Final = str(Path(__file__).parents[4])
 PROGRAM: Final = (
     "import sys; sys.path[:0] = [sys.argv[4]]; "
     "from am2z_trio.engine.execution.processes.child import main; "
-    "main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])"
+    "main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[5])"
 )
 
 TERM_GRACE: Final = 0.5
@@ -61,11 +62,14 @@ Heard = Callable[[Ask], Awaitable[None]]
 class Child:
     """One process, from when it is ready. One job at a time talks with it."""
 
-    def __init__(self, host: Host, process: Process, channel: Channel[FromChild], lifeline: int) -> None:
+    def __init__(
+        self, host: Host, process: Process, channel: Channel[FromChild], looking: Looking, lifeline: int
+    ) -> None:
         """`lifeline`: a descriptor that, when it is closed, ends the process and its group."""
         self.jobs = 0
         """Runs that it was given."""
         self.pid = process.pid
+        self.looking = looking
         self.over = host.event()
         """Set when it has ended and was reaped."""
         self._host = host
@@ -157,6 +161,7 @@ class Child:
         try:
             async with self._host.open_nursery() as nursery:
                 nursery.start_soon(self._channel.run)
+                nursery.start_soon(self.looking.run)
                 task_status.started(self)
                 await self._process.wait()
                 nursery.cancel_scope.cancel()
@@ -189,10 +194,11 @@ class Child:
 async def started(host: Host, max_state_bytes: int) -> Child:
     """Start a process. Its first job has it import all that it needs."""
     ours, theirs = socket.socketpair()
+    looks, shows = socket.socketpair()
     end, lifeline = os.pipe()
     command = [
         *(sys.executable, *_flags(), "-c", PROGRAM),
-        *(str(theirs.fileno()), str(end), host.name, ROOT),
+        *(str(theirs.fileno()), str(end), str(shows.fileno()), ROOT, host.name),
     ]
     try:
         # Shielded, so that there is never a process of which nobody has the handle. It is one fork.
@@ -203,10 +209,11 @@ async def started(host: Host, max_state_bytes: int) -> Child:
                 stdout=None,
                 stderr=None,
                 start_new_session=True,
-                pass_fds=(theirs.fileno(), end),
+                pass_fds=(theirs.fileno(), end, shows.fileno()),
             )
     except BaseException as raised:
         ours.close()
+        looks.close()
         os.close(lifeline)
         if isinstance(raised, OSError):
             raise ResourceError(
@@ -215,9 +222,10 @@ async def started(host: Host, max_state_bytes: int) -> Child:
         raise
     finally:
         theirs.close()
+        shows.close()
         os.close(end)
     channel = Channel[FromChild](host, ours, FromChild, most_bytes(max_state_bytes))
-    return Child(host, process, channel, lifeline)
+    return Child(host, process, channel, Looking(host, looks), lifeline)
 
 
 def _flags() -> list[str]:

@@ -20,6 +20,7 @@ from am2z_trio.model.error_records import ErrorRecord
 from am2z_trio.model.limits import KIB
 from am2z_trio.model.options import JobOptions
 from am2z_trio.model.records import Grant, StateRecord
+from am2z_trio.model.views.stack import TaskStack
 
 M = TypeVar("M")
 
@@ -149,11 +150,32 @@ class ReadState(msgspec.Struct, frozen=True, tag="read"):
     number: int
 
 
+# --- on a line of their own ---------------------------------------------------------------------------
+
+
+class Where(msgspec.Struct, frozen=True, tag="where"):
+    """The node asks where the code of the job is: the answer is `There`."""
+
+
+class There(msgspec.Struct, frozen=True, tag="there"):
+    token: str
+    """Of the job that it is at; empty if it is at none."""
+    tasks: list[TaskStack]
+    """With the source lines: what a process names, its node does not read."""
+    more: int = 0
+    """Tasks that are left out."""
+
+
 ToChild = Load | Run | Stop | Answer
 Ask = Emit | Report | Line | Call | Wait | ReadState
 FromChild = Loaded | Done | Failed | Ask
 
 _encode: Final = msgspec.msgpack.Encoder().encode
+
+
+def framed(message: msgspec.Struct) -> bytes:
+    data = _encode(message)
+    return LENGTH.pack(len(data)) + data
 
 
 class BrokenConversationError(Exception):
@@ -178,9 +200,7 @@ class Channel(Generic[M]):
 
     def post(self, message: msgspec.Struct) -> None:
         """Say something soon, after what was said before."""
-        data = _encode(message)
-        self._out += LENGTH.pack(len(data))
-        self._out += data
+        self._out += framed(message)
         self._bell.wake()
 
     async def say(self, message: msgspec.Struct) -> None:

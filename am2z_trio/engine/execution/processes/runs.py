@@ -25,7 +25,7 @@ from am2z_trio.model.logs import Log
 
 from .pool import Pool
 from .process import Child
-from .protocol import Answer, Ask, Call, Emit, Line, ReadState, Report, Run, Wait
+from .protocol import Answer, Ask, Call, Emit, Line, ReadState, Report, Run, There, Wait
 
 logger: Final = Log("am2z_trio.jobs")
 
@@ -137,6 +137,21 @@ class ProcessRuns:
             # Of what is not logged here, some may be kept all the same.
             level=min(logging.INFO, LEVELS.getEffectiveLevel()),
         )
+
+    async def whereabouts(self, claim: Claim) -> list[There]:
+        """Where the code of a job in processes is: its own, and of what it runs within itself. Takes a second
+        at most."""
+        seats = [(one, seat.child) for one, seat in self._seats.items() if one.root is claim and seat.child]
+        found = list[There]()
+
+        async def ask(one: Claim, child: Child) -> None:
+            found.append(await child.looking.ask(one.grant.spec.processor, one.grant.token))
+
+        if seats:
+            async with self._host.open_nursery() as nursery:
+                for one, child in seats:
+                    nursery.start_soon(ask, one, child)
+        return found
 
     # --- what it asks for -------------------------------------------------------------------
 
