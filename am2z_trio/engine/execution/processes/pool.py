@@ -6,7 +6,7 @@ A process is started when a job needs one, and kept for the next: first for one 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from am2z_trio.concurrency import Host, Nursery, TaskStatus
 from am2z_trio.concurrency.capacity import Capacity
@@ -16,7 +16,9 @@ from am2z_trio.model.errors import AM2ZError, RuntimeStateError
 from am2z_trio.model.logs import Log
 from am2z_trio.model.runtime_options import ProcessOptions
 
-from .process import Child, crashed, started
+if TYPE_CHECKING:
+    # Loaded by the first process, not by whoever imports the package.
+    from .process import Child
 
 logger: Final = Log("am2z_trio.node")
 
@@ -86,6 +88,8 @@ class Pool:
             await child.end()
             raise
         if scope.cancelled_caught:
+            from .process import crashed
+
             await child.end()
             raise crashed(name, f"was not ready within {patience:g} s (start_timeout)", {"seconds": patience})
         return child
@@ -105,6 +109,8 @@ class Pool:
         return child
 
     async def _live(self, *, task_status: TaskStatus) -> None:
+        from .process import started
+
         child = await started(self._host, self._max_state_bytes)
         self._all[child] = None
         try:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from math import inf
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -24,8 +24,11 @@ from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.logs import Log
 
 from .pool import Pool
-from .process import Child
 from .protocol import Answer, Ask, Call, Emit, Line, ReadState, Report, Run, There, Wait
+
+if TYPE_CHECKING:
+    # As in `pool`.
+    from .process import Child
 
 logger: Final = Log("am2z_trio.jobs")
 
