@@ -67,6 +67,7 @@ def _diagnosis(
         verdict=verdict,
         blocked_by=blocked_by,
         granted_next=granted,
+        parked=bool(facts.waits),
         starts_in=starts_in,
         gates=list(gates),
         remedies=list(remedies),

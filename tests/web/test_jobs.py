@@ -10,6 +10,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from am2z_trio import Context, processor
 from am2z_trio.admin import ROLES, Admin, Permission, Principal
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.segments import segment
@@ -318,6 +319,29 @@ async def test_of_a_job_that_is_not_kept_it_is_told_what_the_history_has(open_si
         assert re.search(r"Accepted .* Claimed .* Completed", text_of(page)), text_of(page)
         nobody = await browser.get("/jobs/nobody")
         assert "has nothing of it either" in text_of(nobody)
+
+
+@processor(name="doze")
+async def doze(what: str, ctx: Context) -> str:
+    if what == "sleep":
+        await ctx.sleep(600)
+    return str(await ctx.wait_for(what))
+
+
+async def test_the_list_says_of_a_delayed_job_that_it_is_parked(open_site):
+    async with open_site(work=True) as site:
+        runtime, browser = site.runtime, site.as_("viewer")
+        plain = text_of(await browser.get("/jobs?status=delayed"))
+        assert site.jobs["delayed"] in plain
+        assert "parked" not in plain
+        runtime.register(doze)
+        for what in ("sleep", "approval"):
+            job = await runtime.submit(doze, what)
+            await until(runtime, job.id, "later")
+        page = text_of(await browser.get("/jobs?status=delayed"))
+        assert page.count(" delayed parked ") == 2
+        assert "it waits for signal 'approval'" in page
+        assert "it sleeps" in page
 
 
 async def test_what_would_free_a_job_is_done_where_it_is_said(open_site):

@@ -55,6 +55,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     granted_next: bool | None = None
     """Whether the next claim grants it by a node that has room for all that waits; `None`: that hangs on what
     was not looked at. False for one that does not wait."""
+    parked: bool = False
+    """It has begun, and waits without a worker for a time or a signal (`ctx.sleep`, `ctx.wait_for`)."""
     starts_in: float | None = None
     """Seconds after which what is shut opens by itself; `None` where it does not, or nobody knows."""
     where: Frame | None = None

@@ -50,6 +50,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     """Of an error, set apart before that."""
     held: bool = False
     """It waits, and something holds it back."""
+    parked: bool = False
+    """It is delayed as its code sleeps, or waits for a signal."""
     age: int | None
     """Milliseconds since it came."""
     ran: int | None
@@ -197,6 +199,7 @@ def line(row: JobRow, now: int, why: Diagnosis | None = None) -> Line:
         stands=stands,
         code=code,
         held=held,
+        parked=why is not None and why.parked,
         age=max(0, now - row.at) if row.at else None,
         ran=ran,
     )
