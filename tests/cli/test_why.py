@@ -27,7 +27,8 @@ FIGURES = re.compile(r"\d[\d,.]*(?: (?:ms|s|m|h|d)\b)?(?: \d+ [smh]\b)?")
 def in_words(text: str) -> str:
     """Without figures: some time passes between what is prepared and the command."""
     # For less than a second it is not said for how long.
-    return FIGURES.sub("#", text).replace(" for #", "").replace("waits #:", "waits:")
+    said = FIGURES.sub("#", text).replace(" for #", "").replace("waits #:", "waits:")
+    return said.replace("has failed # ago:", "has failed:")
 
 
 @asynccontextmanager

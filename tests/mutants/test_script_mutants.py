@@ -68,7 +68,7 @@ OF_WAITS = {
         ("SETTLE",), "if due then tell('job:parked'", "if true then tell('job:parked'"
     ),
     "who is parked without an end is said to have one": Mutant(
-        ("SETTLE",), "due < PARKED_TILL_MS and { ['until']", "true and { ['until']"
+        ("SETTLE",), "due < PARKED_TILL_MS and {['until']", "true and {['until']"
     ),
     "a parked job has no deadline": Mutant(
         ("SETTLE",), "due = math.min(due, number(redis.call('HGET', job.key, 'deadline') or nil, due))", ""

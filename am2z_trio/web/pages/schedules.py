@@ -145,7 +145,7 @@ async def _what_if(
     if error is None:
         try:
             terms = terms_of(texts)
-            bounds = {"start": terms["start"], "end": terms["end"]}
+            bounds = {"start": terms.get("start"), "end": terms.get("end")}
         except (ConfigurationError, ValidationError) as found:
             error = found
     wrong = None if error is None else wrong_of(error)

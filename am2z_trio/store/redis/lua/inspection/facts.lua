@@ -236,7 +236,8 @@ local parent = job.parent and redis.call('HMGET', job_key(job.parent), 'status',
 local holder = job.status == 'active' and job.node ~= '' and facts_of_node(job.node, queue)
 return listed('now', whole(now), 'came', number_of(v[12]), 'began', has_begun and number_of(v[13]), 'ended',
   has_ended and number_of(v[14]), 'status', job.status, 'processor', v[1] or queue, 'session', v[2], 'attempt',
-  job.attempt, 'deliveries', number(deliveries_of(v[3], v[13]) or 0, 0), 'stalls', number(v[4] or 0, 0), 'progress', v[5], 'priority',
+  job.attempt, 'deliveries', number(deliveries_of(v[3], v[13]) or 0, 0), 'stalls', number(v[4] or 0, 0),
+  'progress', v[5], 'priority',
   urgency(v[6]), 'depth', job.depth and number(job.depth, 0), 'errors', v[7], 'left',
   job.status == 'later' and left(job.key), 'flaw', not has_ended
   and flaw_of(read(id)), 'due', number_of(due), 'waits', waits_of(job), 'aside', v[8] and true, 'deadline',

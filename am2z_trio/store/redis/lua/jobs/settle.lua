@@ -68,7 +68,7 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
     if not return_job(job, outcome, now, ttl, due) then return 'cancelled' end
     if outcome == 'parked' then
       keep_waits(job, reason)
-      if due then tell('job:parked', now, node, job.queue, id, job.skey, due < PARKED_TILL_MS and { ['until'] = due }) end
+      if due then tell('job:parked', now, node, job.queue, id, job.skey, due < PARKED_TILL_MS and {['until'] = due}) end
       return outcome
     end
     if outcome == 'conflicted' then

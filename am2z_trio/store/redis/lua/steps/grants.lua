@@ -13,8 +13,8 @@ local function read(id, heard)
   local w = server.call('HMGET', key, 'attempt', 'deliveries', 'deadline', 'stored', 'errors', 'debounce', 'gen',
     'conflicts', 'turn', 'depth', 'skey', 'since')
   return { id = id, key = key, status = v[1], spec = v[2], queue = v[3], more = true, attempt = w[1],
-    deliveries = deliveries_of(w[2], w[12]) or false, deadline = w[3], stored = w[4], errors = w[5], debounce = w[6], gen = w[7], conflicts = w[8],
-    turn = w[9], depth = w[10], skey = w[11] or nil }
+    deliveries = deliveries_of(w[2], w[12]) or false, deadline = w[3], stored = w[4], errors = w[5],
+    debounce = w[6], gen = w[7], conflicts = w[8], turn = w[9], depth = w[10], skey = w[11] or nil }
 end
 
 -- One more is written down; of a plain job `since` says that it is the first.

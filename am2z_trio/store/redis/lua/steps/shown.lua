@@ -23,7 +23,8 @@ local function shown(id)
   local trail = v[14] and unpacked(v[14]) and v[14] or '\144'
   local labels = w[12] and unpacked(w[12]) and w[12] or '\144'
   return '\220\0\29' .. cmsgpack.pack(id, status, queue or '', w[9] or queue or '', v[3] or '', number(v[4], 0),
-    runs and number(v[5], 0) or 0, number(v[6], 0), number(w[1] or 1, 1), number(deliveries_of(v[10], v[5]) or 0, 0), number(v[11] or 0, 0),
+    runs and number(v[5], 0) or 0, number(v[6], 0), number(w[1] or 1, 1),
+    number(deliveries_of(v[10], v[5]) or 0, 0), number(v[11] or 0, 0),
     v[7] or '', cut(token, MOST_TEXT), number(due or 0, 0),
     number(string.match(w[2] or '', '%d*$'), 0), number(w[3] or 0, 0),
     number(v[12] or 0, 0), w[4] or '', cut(not over and v[9] or '', MOST_ORIGINS), cut(v[13] or '', MOST_TEXT),
