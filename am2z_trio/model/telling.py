@@ -13,7 +13,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Final, TypeVar, cast
 
 from am2z_trio.concurrency.groups import leaves, parts_of
@@ -30,6 +30,12 @@ MOST_FRAMES: Final = 200
 """Frames of all of them."""
 
 MOST_NOTES: Final = 10
+
+MOST_PATH: Final = 800
+"""Bytes of a file's name, where a place in code is told; and"""
+
+MOST_FUNCTION: Final = 200
+"""of a function's."""
 
 OWN: Final = "am2z_trio"
 """Name of this package: exceptions of it need no frames of it."""
@@ -183,6 +189,12 @@ def frames_of(error: BaseException) -> str:
 def is_of_users(file: str) -> bool:
     """Whether code of this file is neither the engine's nor the async library's."""
     return not file.startswith(_ENGINE + _HOSTS)
+
+
+def place_of(frame: FrameType) -> tuple[str, int, str]:
+    """File, line and function at which a frame is, of bounded length."""
+    code = frame.f_code
+    return cut(code.co_filename, MOST_PATH), frame.f_lineno or 0, cut(code.co_qualname, MOST_FUNCTION)
 
 
 def has_frames(trace: str) -> bool:

@@ -18,7 +18,7 @@ from am2z_trio import LocalRuntime, ProcessOptions, Processor
 from am2z_trio.cli.commands.tree import lines_of
 from am2z_trio.concurrency import current_host
 from am2z_trio.engine.claim import Claim
-from am2z_trio.engine.execution.lines import MOST_FRAMES, MOST_PATH, MOST_TEXT
+from am2z_trio.engine.execution.lines import MOST_FRAMES, MOST_TEXT
 from am2z_trio.engine.execution.processes import whereabouts
 from am2z_trio.engine.execution.processes.protocol import LENGTH, There, framed
 from am2z_trio.engine.execution.processes.runs import ProcessRuns
@@ -26,6 +26,7 @@ from am2z_trio.engine.execution.processes.whereabouts import MOST_ANSWER, Lookin
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.engine.submission.job import Job
 from am2z_trio.model.errors import JobCancelledError
+from am2z_trio.model.telling import MOST_PATH
 from am2z_trio.model.views.stack import Frame, JobStack, TaskStack
 from tests.engine import computing
 from tests.support.gates import Gate

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from am2z_trio.model.limits import KIB
-from am2z_trio.model.telling import attempt, cut, is_of_users
+from am2z_trio.model.telling import MOST_FUNCTION, MOST_PATH, attempt, cut, is_of_users, place_of
 from am2z_trio.model.views.stack import Frame
 
 MOST_BYTES: Final = 128 * KIB
@@ -20,10 +20,7 @@ MOST_FRAMES: Final = 20
 """The innermost of a task."""
 
 MOST_TEXT: Final = 200
-"""Bytes of one source line, and of a name."""
-
-MOST_PATH: Final = 4 * MOST_TEXT
-"""Bytes of a file's name."""
+"""Bytes of one source line, and of a task's name."""
 
 
 def users_of(frames: Iterable[FrameType]) -> list[Frame]:
@@ -55,7 +52,7 @@ def bounded(frames: list[Frame]) -> list[Frame]:
         Frame(
             file=cut(one.file, MOST_PATH),
             line=one.line,
-            function=cut(one.function, MOST_TEXT),
+            function=cut(one.function, MOST_FUNCTION),
             text=cut(one.text, MOST_TEXT),
         )
         for one in frames[-MOST_FRAMES:]
@@ -67,12 +64,8 @@ def _is_users(frame: FrameType) -> bool:
 
 
 def _told(frame: FrameType) -> Frame:
-    code = frame.f_code
-    return Frame(
-        file=cut(code.co_filename, MOST_PATH),
-        line=frame.f_lineno or 0,
-        function=cut(code.co_qualname, MOST_TEXT),
-    )
+    file, line, function = place_of(frame)
+    return Frame(file=file, line=line, function=function)
 
 
 def _line(frame: Frame) -> str:

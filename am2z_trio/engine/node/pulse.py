@@ -18,7 +18,7 @@ import anyio
 
 from am2z_trio.concurrency import Host
 from am2z_trio.model.logs import Log
-from am2z_trio.model.telling import attempt, cut, is_of_users
+from am2z_trio.model.telling import attempt, is_of_users, place_of
 from am2z_trio.model.views.health import Place
 from am2z_trio.policy.buckets import Histogram
 
@@ -143,5 +143,4 @@ def _spot_of(frame: FrameType) -> Spot:
             frame = one
             break
         one = one.f_back
-    code = frame.f_code
-    return cut(code.co_filename, 800), frame.f_lineno or 0, cut(code.co_qualname, 200)
+    return place_of(frame)

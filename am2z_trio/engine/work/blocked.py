@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Final, NamedTuple
 
-from am2z_trio.model.telling import cut, is_of_users
+from am2z_trio.model.telling import is_of_users, place_of
 from am2z_trio.model.views.health import Blocked
 
 TOLD_EVERY: Final = 60.0
@@ -54,10 +54,7 @@ class BlockedPlaces:
         frame = next(
             (one for one in inner if is_of_users(one.f_code.co_filename)), inner[0] if inner else None
         )
-        if frame is None:
-            return Place(processor, "", 0, "")
-        code = frame.f_code
-        return Place(processor, cut(code.co_filename, 800), frame.f_lineno or 0, cut(code.co_qualname, 200))
+        return Place(processor, *(("", 0, "") if frame is None else place_of(frame)))
 
     def begin(self, place: Place, now: float) -> int | None:
         """A job has kept the loop there for too long: how many others have since that was told; `None`: it
