@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
+from contextlib import suppress
 from typing import Final
 
 import anyio
@@ -32,28 +33,32 @@ class Counts:
     """Those of one console."""
 
     def __init__(self) -> None:
-        self._known: Final = OrderedDict[Hashable, Mapping[str, Count]]()
-        self._due: Final = dict[Hashable, float]()
+        self._known: Final = OrderedDict[Hashable, tuple[float, Mapping[str, Count]]]()
+        """By rights: when they are to be asked for again, and as they were last."""
 
     def of(self, principal: Principal) -> Mapping[str, Count]:
         """By page, as they were last; empty where nobody has asked, and for whom may see nothing."""
-        return self._known.get(_rights(principal), {}) if "view" in principal.may else {}
+        return self._known.get(_rights(principal), _UNKNOWN)[1] if "view" in principal.may else {}
 
     async def look(self, admin: Admin) -> None:
         """Ask for them, where they are old. What keeps them from being seen is for the page itself to say."""
         rights, now = _rights(admin.principal), anyio.current_time()
-        if not admin.may("view") or now < self._due.get(rights, 0.0):
+        due, known = self._known.get(rights, _UNKNOWN)
+        if not admin.may("view") or now < due:
             return
         # Before it is asked: whoever comes meanwhile makes do with those that are known.
-        self._due[rights] = now + EVERY
-        try:
-            self._known[rights] = _counted(await admin.census())
-        except AM2ZError:
-            return
+        self._keep(rights, now + EVERY, known)
+        with suppress(AM2ZError):
+            self._keep(rights, now + EVERY, _counted(await admin.census()))
+
+    def _keep(self, rights: Hashable, due: float, counts: Mapping[str, Count]) -> None:
+        self._known[rights] = due, counts
         self._known.move_to_end(rights)
         while len(self._known) > MOST_KEPT:
-            gone, _ = self._known.popitem(last=False)
-            self._due.pop(gone, None)
+            self._known.popitem(last=False)
+
+
+_UNKNOWN: Final[tuple[float, Mapping[str, Count]]] = 0.0, {}
 
 
 def _rights(principal: Principal) -> Hashable:
