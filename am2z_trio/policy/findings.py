@@ -208,9 +208,13 @@ def _held(queue: QueueStanding) -> Finding | None:
     )
 
 
+def _is_unusual(seconds: float, usual: float) -> bool:
+    return seconds > max(OLDEST, MANY_TIMES * usual)
+
+
 def _oldest(queue: QueueStanding) -> Finding | None:
     oldest, usual, name = queue.oldest, queue.usual_oldest, queue.processor
-    if oldest is None or usual is None or oldest <= max(OLDEST, MANY_TIMES * usual):
+    if oldest is None or usual is None or not _is_unusual(oldest, usual):
         return None
     return Finding(
         code="oldest",
@@ -238,7 +242,7 @@ def _breaker(queue: QueueStanding) -> Finding | None:
 
 def _longest(queue: QueueStanding) -> Finding | None:
     longest, usual, name = queue.longest, queue.usual_longest, queue.processor
-    if longest is None or usual is None or longest <= max(OLDEST, MANY_TIMES * usual):
+    if longest is None or usual is None or not _is_unusual(longest, usual):
         return None
     return Finding(
         code="running_long",

@@ -182,8 +182,7 @@ class SyncSession(Blocking[Session]):
     ) -> Sequence[SyncJob[S]]:
         """As `Session.submit_many`, with its options. `states` is read in the runtime's loop, which waits for
         it meanwhile."""
-        jobs = self._portal().call(_submitted, self._target, processor, states, options)
-        return [SyncJob(self._portal, job) for job in jobs]
+        return _submit_many(self._portal, self._target, processor, states, options)
 
     @property
     def state(self) -> SyncSessionState:
@@ -237,11 +236,22 @@ class SyncDeadLetters(Blocking[DeadLetters]):
     drop_all = blocking(DeadLetters.drop_all)
 
 
+def _submit_many(
+    portal: Callable[[], Portal],
+    target: Any,
+    processor: Processor[S] | str,
+    states: Iterable[S],
+    options: dict[str, Any],
+) -> list[SyncJob[S]]:
+    """Of a runtime, or of a session of it."""
+    return [SyncJob(portal, job) for job in portal().call(_submitted, target, processor, states, options)]
+
+
 async def _submitted(
-    runtime: Any, processor: Processor[S] | str, states: Iterable[S], options: dict[str, Any]
+    target: Any, processor: Processor[S] | str, states: Iterable[S], options: dict[str, Any]
 ) -> list[Job[S]]:
     """All handles, which are made when they are looked at: here."""
-    return list(await runtime.submit_many(processor, states, **options))
+    return list(await target.submit_many(processor, states, **options))
 
 
 class FromThread(Blocking[Any]):
@@ -317,8 +327,7 @@ class FromThread(Blocking[Any]):
     ) -> Sequence[SyncJob[S]]:
         """As `Runtime.submit_many`, with its options. `states` is read in the runtime's loop, which waits for
         it meanwhile."""
-        jobs = self._portal().call(_submitted, self._target, processor, states, options)
-        return [SyncJob(self._portal, job) for job in jobs]
+        return _submit_many(self._portal, self._target, processor, states, options)
 
     def job(self, job_id: str, type: Any = None, *, session: str | None = None) -> SyncJob[Any]:
         """As `Runtime.job`."""
