@@ -82,6 +82,9 @@ class AsyncioHost:
     def name(self) -> Literal["asyncio"]:
         return "asyncio"
 
+    def clock(self) -> Callable[[], float]:
+        return asyncio.get_running_loop().time
+
     def current_loop(self) -> object:
         try:
             return asyncio.get_running_loop()

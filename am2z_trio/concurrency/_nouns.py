@@ -129,6 +129,10 @@ class Host(Protocol):
         """Seconds on the host's monotonic clock (virtual under a test clock)."""
         ...
 
+    def clock(self) -> Callable[[], float]:
+        """`now` without its look-ups, for who asks it for every job: it holds for the run that calls."""
+        ...
+
     def current_loop(self) -> object:
         """Stands for the event loop that runs in this thread; `None` if none of this library does."""
         ...

@@ -77,6 +77,9 @@ class TrioHost:
     def name(self) -> Literal["trio"]:
         return "trio"
 
+    def clock(self) -> Callable[[], float]:
+        return trio.lowlevel.current_clock().current_time
+
     def current_loop(self) -> object:
         try:
             return trio.lowlevel.current_trio_token()

@@ -84,7 +84,7 @@ class Executor:
         settlements: Settlements,
     ) -> None:
         self._host = host
-        self._now = host.now
+        self._now = host.clock()
         self._own = own
         self._states = states
         self._breakers = breakers

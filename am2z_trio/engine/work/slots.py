@@ -122,7 +122,7 @@ class Slot:
     async def _serve(self, scope: CancelScope) -> bool:
         """Run jobs until the scope is used up, or nobody needs this slot: returns whether it goes on."""
         services, source, owner, spot = self._services, self._source, self._owner, self.spot
-        host, now = services.host, services.host.now
+        host, now = services.host, services.host.clock()
         shares, run_plain = host.sees_scopes, services.executor.run_plain
         turn_ends, at_once = now() + SLICE, False
         while True:

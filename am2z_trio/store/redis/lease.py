@@ -86,39 +86,47 @@ class LeaseKeeper:
 
     def run(self) -> None:
         """Renew what the loop does not until stopped, or until the beat has been away too long."""
-        # By this thread: it takes longer than the rest of a program's start.
-        import redis
-
+        if self._stopped.wait(self._lease / LOOKS):
+            return
+        # redis-py is read by this thread, as it takes longer than the rest of a program's start, and not
+        # before the first look, as it would have the interpreter meanwhile instead of the first jobs.
         connection = _connect(self._options, patience=self._lease / 3)
         try:
-            while not self._stopped.wait(self._lease / LOOKS):
-                now = time.monotonic()
-                # Once per lease in any case: a connection that nobody uses may have been cut unnoticed.
-                if now - self._renewed_at < self._lease / 3 and now - self._used_at < self._lease:
-                    continue
-                if now - self._last_beat > BUDGET * self._lease:
-                    logger.error("the event loop of %s is silent: its lease is no longer renewed", self._node)
-                    continue
-                self._used_at = now
-                try:
-                    connection.eval(
-                        RENEW.source,
-                        len(self._keys),
-                        *self._keys,
-                        str(0 if self._clock is None else self._clock()),
-                        self._node,
-                        str(int(self._lease * 1000)),
-                        "",
-                        "",
-                    )
-                    self._renewed_at = now
-                except (redis.RedisError, OSError) as error:
-                    # The next round tries again, and where the name leads then: a primary may have become a
-                    # replica. The lease is what bounds how long that may go on.
-                    logger.debug("the lease of %s was not renewed: %s", self._node, error)
-                    connection.connection_pool.disconnect()
+            while not self.stopped:
+                self._look(connection)
+                self._stopped.wait(self._lease / LOOKS)
         finally:
             connection.close()
+
+    def _look(self, connection: redis.Redis) -> None:
+        """Renew the lease if the loop has not, and is alive."""
+        import redis
+
+        now = time.monotonic()
+        # Once per lease in any case: a connection that nobody uses may have been cut unnoticed.
+        if now - self._renewed_at < self._lease / 3 and now - self._used_at < self._lease:
+            return
+        if now - self._last_beat > BUDGET * self._lease:
+            logger.error("the event loop of %s is silent: its lease is no longer renewed", self._node)
+            return
+        self._used_at = now
+        try:
+            connection.eval(
+                RENEW.source,
+                len(self._keys),
+                *self._keys,
+                str(0 if self._clock is None else self._clock()),
+                self._node,
+                str(int(self._lease * 1000)),
+                "",
+                "",
+            )
+            self._renewed_at = now
+        except (redis.RedisError, OSError) as error:
+            # The next round tries again, and where the name leads then: a primary may have become a
+            # replica. The lease is what bounds how long that may go on.
+            logger.debug("the lease of %s was not renewed: %s", self._node, error)
+            connection.connection_pool.disconnect()
 
 
 def _connect(options: RedisOptions, *, patience: float) -> redis.Redis:
