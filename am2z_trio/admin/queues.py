@@ -19,7 +19,7 @@ from am2z_trio.model.views.actions import Answer
 from am2z_trio.model.views.bulks import BulkRecord
 from am2z_trio.model.views.jobs import JobRow
 from am2z_trio.model.views.queues import QueueHolding, QueueRow, QueueShown, Series, Serving, Span, TurnRow
-from am2z_trio.policy.series import SHAPES, beside, carried, ended, filled
+from am2z_trio.policy.series import SHAPES, beside, carried, earlier, ended, filled
 
 from .bulks import BulkDesk
 from .query import Query, Text
@@ -126,15 +126,17 @@ class QueueDesk(BulkDesk):
             rows = await self._shown_rows()
             names = [row.queue for row in _busiest(rows)]
             left_out = len(rows) - len(names)
+            has_jobs = {row.queue for row in rows if row.waiting or row.active}
         else:
             name = require_text("queue", queue, most=MAX_NAME_BYTES)
             await self._info(name)
-            names, left_out = [name], 0
+            names, left_out, has_jobs = [name], 0, {name}
         watch, first = watch_of(self._runtime), shape.first(now)
         starts = range(first, first + shape.count * shape.width * 1000, shape.width * 1000)
         slots = dict[str, dict[int, Figures]]()
         for name in names:
             slots[name] = carried(await watch.slots(span, queue_name(name), now), starts)
+        past = {name: watch.earlier(span, queue_name(name), now) for name in names}
         if queue is None and self.principal.sees_all:
             watch.forget(span, [queue_name(name) for name in names])
         total: dict[int, Figures] = {
@@ -147,6 +149,11 @@ class QueueDesk(BulkDesk):
             samples=filled(total, shape, first, now),
             ended={name: [ended(one[at]) for at in starts] for name, one in slots.items()},
             left_out=left_out,
+            earlier=earlier(
+                [*past.values()],
+                shape.seconds,
+                is_known=all(past[name] for name in names if name in has_jobs),
+            ),
         )
 
     async def _shown_rows(self) -> list[QueueRow]:

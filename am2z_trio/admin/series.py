@@ -10,7 +10,7 @@ from am2z_trio.concurrency import current_host
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.model.records.samples import Figures, StoredSample, packed, unpacked
 from am2z_trio.model.views.queues import Span
-from am2z_trio.policy.series import SHAPES, slotted
+from am2z_trio.policy.series import SHAPES, in_sum, slotted
 from am2z_trio.store.agreed import PERIOD
 from am2z_trio.store.ports.samples import Width
 
@@ -29,7 +29,8 @@ PAGE: Final = 500
 class SeriesWatch:
     """Reads the samples of queues, and remembers the slots that are over: packed, some sixty bytes each.
 
-    Of each queue a look reads what may have grown, a page or two; the first one all that there is.
+    Of each queue a look reads what may have grown, a page or two; the first one all that there is in the span
+    and in the one before it, of which the sum is remembered, too.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -37,6 +38,7 @@ class SeriesWatch:
         self._over: dict[_Key, dict[int, bytes]] = {}
         self._looked: dict[_Key, float] = {}
         self._seen: dict[_Key, dict[int, dict[int, int]]] = {}
+        self._before: dict[_Key, tuple[int, Figures]] = {}
 
     async def slots(self, span: Span, queue: str, now: int) -> dict[int, Figures]:
         """The queue's slots of that span, by when they began; the empty ones are not there."""
@@ -45,8 +47,22 @@ class SeriesWatch:
         if host.now() - self._looked.get(key, -LOOK_EVERY) >= LOOK_EVERY:
             await self._look(span, queue, now)
             self._looked[key] = host.now()
-        over = {at: unpacked(figures) for at, figures in self._over.get(key, {}).items()}
-        return {**over, **self._seen.get(key, {})}
+        first = SHAPES[span].first(now)
+        over = {at: unpacked(figures) for at, figures in self._over.get(key, {}).items() if at >= first}
+        return {**over, **{at: figures for at, figures in self._seen.get(key, {}).items() if at >= first}}
+
+    def earlier(self, span: Span, queue: str, now: int) -> Figures:
+        """What the slots of the span before come to, by what the last look has read; empty where nothing was
+        counted. Added up once for as long as these slots are the same."""
+        key: _Key = (span, queue)
+        shape = SHAPES[span]
+        first, last = shape.earlier(now), shape.first(now)
+        known = self._before.get(key)
+        if known is None or known[0] != first:
+            over = sorted(self._over.get(key, {}).items())
+            known = first, in_sum(unpacked(one) for began, one in over if first <= began < last)
+            self._before[key] = known
+        return known[1]
 
     def forget(self, span: Span, queues: Sequence[str]) -> None:
         """Remember no other queues than these."""
@@ -55,11 +71,12 @@ class SeriesWatch:
             self._over.pop(key, None)
             self._looked.pop(key, None)
             self._seen.pop(key, None)
+            self._before.pop(key, None)
 
     async def _look(self, span: Span, queue: str, now: int) -> None:
         shape = SHAPES[span]
         key: _Key = (span, queue)
-        first, width = shape.first(now), shape.width * 1000
+        first, width = shape.earlier(now), shape.width * 1000
         over = {at: figures for at, figures in self._over.get(key, {}).items() if at >= first}
         since = max([first, *(at + width for at in over)])
         seen = slotted(await self._read(queue, now, since, periods=shape.periods), shape.width)

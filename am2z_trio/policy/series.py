@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from typing import Final
 
 import msgspec
 
 from am2z_trio.model.records.agreed import FIRST_GAUGE
 from am2z_trio.model.records.samples import Figures, StoredSample
-from am2z_trio.model.views.queues import Span
+from am2z_trio.model.views.queues import Earlier, Span
 from am2z_trio.model.views.samples import Sample
 
 from .throughput import shown
@@ -40,6 +41,10 @@ class Shape(msgspec.Struct, frozen=True):
             last = told - told % width - width
         return last - self.seconds * 1000 + width
 
+    def earlier(self, now: int) -> int:
+        """When the span before it began (ms): as long, and it ends where this one begins."""
+        return self.first(now) - self.seconds * 1000
+
     @property
     def count(self) -> int:
         """How many slots there are."""
@@ -61,6 +66,32 @@ def added(one: Figures, other: Figures) -> dict[int, int]:
         before = sums.get(name, 0)
         sums[name] = max(before, value) if name >= FIRST_GAUGE else before + value
     return sums
+
+
+def in_sum(slots: Iterable[Figures]) -> dict[int, int]:
+    """What a queue's slots come to, the oldest first: counts are added, of gauges the last one counts."""
+    sums = dict[int, int]()
+    for figures in slots:
+        for name, value in figures.items():
+            sums[name] = value if name >= FIRST_GAUGE else sums.get(name, 0) + value
+    return sums
+
+
+def earlier(past: Sequence[Figures], seconds: int, *, is_known: bool) -> Earlier | None:
+    """What queues come to in a span of so many seconds, of each its sum; `None` where nothing was counted of
+    any. `is_known`: how many waited and ran then in all of them."""
+    counted = [figures for figures in past if figures]
+    if not counted:
+        return None
+    sums = shown(StoredSample(0, reduce(beside, counted, {})), seconds)
+    return Earlier(
+        seconds=seconds,
+        completed=sums.completed,
+        failed=sums.failed + sums.timeout,
+        waits=sums.waits,
+        waiting=sums.waiting if is_known else None,
+        active=sums.active if is_known else None,
+    )
 
 
 def beside(one: Figures, other: Figures) -> dict[int, int]:

@@ -13,8 +13,12 @@ from am2z_trio import JobOptions
 from am2z_trio.admin import ROLES
 from am2z_trio.model.segments import segment
 from am2z_trio.model.views.findings import Finding
+from am2z_trio.model.views.queues import Earlier, Series
+from am2z_trio.model.views.samples import Sample
+from am2z_trio.policy.buckets import BUCKETS
 from am2z_trio.store.redis.keys import spell
 from am2z_trio.testing.conformance import HOSTILE
+from am2z_trio.web.pages.overview import changed, figures
 from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
@@ -261,6 +265,43 @@ async def test_what_changes_is_sent_to_who_looks(open_site):
         with anyio.fail_after(PATIENCE):
             while "It is paused" not in look.parts.get("now", ""):
                 look, _ = await stream.next()
+
+
+async def test_what_nothing_is_known_of_is_compared_with_nothing(open_site):
+    async with open_site(work=True) as site:
+        page = (await site.as_("viewer").get("/")).text
+        assert "– against the hour before" in page
+        assert "– an hour ago" in page
+        assert "– against the week before" in (await site.as_("viewer").get("/?range=7d")).text
+
+
+def test_figures_are_compared_with_the_span_before():
+    waits = tuple(8 if bucket == 10 else 0 for bucket in range(BUCKETS))
+    nothing = (0,) * BUCKETS
+    now = Sample(at=0, seconds=60, completed=106, failed=4, waits=nothing, runs=nothing)
+    before = Earlier(seconds=3_600, completed=100, failed=1, waits=waits, waiting=12, active=3)
+    series = Series(span="1h", at=0, seconds=60, samples=[now], earlier=before)
+    was = {one.label: one.was for one in figures([], series, 0, 1, "the last hour")}
+    assert was["Completed"] == "+6 % against the hour before"
+    assert was["Failed"] == "1 % in the hour before"
+    assert (was["Waiting"], was["Running"]) == ("12 an hour ago", "3 an hour ago")
+    assert was["Wait p95"].endswith("s in the hour before")
+    # Sessions are not counted in slots.
+    assert was["Live sessions"] == ""
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "said"),
+    [
+        (5, None, "– against the hour before"),
+        (5, 0, "none in the hour before"),
+        (100, 100, "±0 % against the hour before"),
+        (50, 100, "−50 % against the hour before"),
+        (5_100, 100, "+5,000 % against the hour before"),
+    ],
+)
+def test_a_change_is_said_in_percent_where_there_is_something_to_compare_with(now, before, said):
+    assert changed(now, before, "the hour before") == said
 
 
 def test_each_finding_leads_somewhere():

@@ -122,6 +122,21 @@ class QueueShown(msgspec.Struct, frozen=True, kw_only=True):
     """What begins next, a job of each line: the first lines."""
 
 
+class Earlier(msgspec.Struct, frozen=True, kw_only=True):
+    """What has happened in a span, in all queues of a series together, in sum."""
+
+    seconds: int
+    completed: int = 0
+    failed: int = 0
+    """For good, timeouts included."""
+    waits: tuple[int, ...]
+    """The waiting times by bucket."""
+    waiting: int | None = None
+    """At its end, as is the next. `None`: nobody knows, as nothing was counted then of a queue that has jobs
+    now."""
+    active: int | None = None
+
+
 class Series(msgspec.Struct, frozen=True, kw_only=True):
     """What has happened, slot by slot, in some queues together. Where nothing was counted a slot is empty."""
 
@@ -136,3 +151,6 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     """By processor: how many jobs of it have ended in each slot."""
     left_out: int = 0
     """Queues that were not looked at."""
+    earlier: Earlier | None = None
+    """The span before this one, as long and ending where it begins; `None`: nothing was counted then, or what
+    was is not kept."""

@@ -19,7 +19,7 @@ from am2z_trio.policy.buckets import BUCKETS, merged, quantile
 from ..charts import Line, layers, lines, sparkline
 from ..routes import Action, Page, Route
 from ..view import View
-from ..words import number, percent, seconds
+from ..words import NOTHING, number, percent, seconds
 
 SPANS: Final[dict[Span, str]] = {
     "15m": "the last 15 minutes",
@@ -27,6 +27,14 @@ SPANS: Final[dict[Span, str]] = {
     "24h": "the last day",
     "7d": "the last week",
 }
+BEFORE: Final[dict[Span, tuple[str, str]]] = {
+    "15m": ("the 15 minutes before", "15 minutes ago"),
+    "1h": ("the hour before", "an hour ago"),
+    "24h": ("the day before", "a day ago"),
+    "7d": ("the week before", "a week ago"),
+}
+"""What a span is compared with: the one before it, and the moment between the two."""
+
 MOST_QUEUES: Final = 8
 MOST_EVENTS: Final = 12
 LATE: Final = 60.0
@@ -54,6 +62,8 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     mood: str = ""
     """`good`, `warn`, `bad`, or nothing."""
     spark: Markup = Markup("")
+    was: str = ""
+    """What it was in the span before."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,10 +161,11 @@ def figures(rows: Sequence[QueueRow], series: Series, sessions: int, nodes: int,
 
 def _ended(rows: Sequence[QueueRow], series: Series, lately: str) -> list[Figure]:
     """What has completed, and what has failed."""
-    samples = series.samples
+    samples, before = series.samples, series.earlier
     failing = [sample.failed + sample.timeout for sample in samples]
     completed, failed = sum(sample.completed for sample in samples), sum(failing)
-    share = failed / (completed + failed) if completed + failed else 0.0
+    then, _ = BEFORE[series.span]
+    shared = NOTHING if before is None else percent(_share(before.failed, before.completed))
     return [
         Figure(
             label="Completed",
@@ -164,22 +175,39 @@ def _ended(rows: Sequence[QueueRow], series: Series, lately: str) -> list[Figure
             said=f"{completed:,} in {lately}",
             mood="good" if completed else "",
             spark=sparkline([sample.completed / sample.seconds for sample in samples], "done"),
+            was=changed(completed, None if before is None else before.completed, then),
         ),
         Figure(
             label="Failed",
             page="dead",
             value=number(failed),
-            said=f"{percent(share)} of all in {lately}",
+            said=f"{percent(_share(failed, completed))} in {lately}",
             mood="bad" if failed else "",
             spark=sparkline(failing, "failed"),
+            was=f"{shared} in {then}",
         ),
     ]
+
+
+def changed(now: int, before: int | None, then: str) -> str:
+    """How many more there are than in the span before."""
+    if before is None:
+        return f"{NOTHING} against {then}"
+    if not before:
+        return f"none in {then}"
+    more = round(100 * (now - before) / before)
+    return f"{f'{more:+,}' if more else '±0'} % against {then}".replace("-", "\N{MINUS SIGN}")
+
+
+def _share(failed: int, completed: int) -> float:
+    return failed / (completed + failed) if completed + failed else 0.0
 
 
 def _standing(rows: Sequence[QueueRow], series: Series) -> list[Figure]:
     """What waits, and what runs."""
     oldest = max(rows, key=lambda row: row.oldest, default=QueueRow(queue=""))
     slots, held = sum(row.capacity for row in rows), [row.queue for row in rows if row.held]
+    before, (_, then) = series.earlier, BEFORE[series.span]
     return [
         Figure(
             label="Waiting",
@@ -188,6 +216,7 @@ def _standing(rows: Sequence[QueueRow], series: Series) -> list[Figure]:
             said=f"oldest {seconds(oldest.oldest)}, in {oldest.queue}" if oldest.oldest else "none is late",
             mood="warn" if oldest.oldest > LATE else "",
             spark=sparkline([sample.waiting for sample in series.samples], "accent"),
+            was=f"{number(None if before is None else before.waiting)} {then}",
         ),
         Figure(
             label="Running",
@@ -197,6 +226,7 @@ def _standing(rows: Sequence[QueueRow], series: Series) -> list[Figure]:
             said=f"held: {', '.join(held[:2])}" if held else "nothing is held",
             mood="warn" if held else "",
             spark=sparkline([sample.active for sample in series.samples], "active"),
+            was=f"{number(None if before is None else before.active)} {then}",
         ),
     ]
 
@@ -207,6 +237,7 @@ def _waits(series: Series) -> Figure:
     for sample in series.samples:
         waits = merged(waits, sample.waits)
     value, unit = _parted(seconds(quantile(waits, 0.95)))
+    before, (then, _) = series.earlier, BEFORE[series.span]
     return Figure(
         label="Wait p95",
         page="queues",
@@ -214,6 +245,7 @@ def _waits(series: Series) -> Figure:
         unit=unit,
         said=f"p50 {seconds(quantile(waits, 0.5))}",
         spark=sparkline([quantile(sample.waits, 0.95) for sample in series.samples], "warn"),
+        was=f"{seconds(None if before is None else quantile(before.waits, 0.95))} in {then}",
     )
 
 
