@@ -110,14 +110,12 @@ class JobDesk(Asking):
                 traceback = "" if result.error is None else result.error.remote_traceback
                 if result.success:
                     output = self._redaction.shown(result.state, revealed=revealed)
-        facts = await store.inspection.facts(row.id) if row.status == "later" else None
         return JobShown(
             row=row,
             input=input,
             output=output,
             calls=await store.inspection.children(row.id),
             traceback=traceback,
-            waits=[] if facts is None else facts.waits,
         )
 
     async def wait(self, job_id: str, *, timeout: float = 10.0) -> Waited:

@@ -19,7 +19,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     kinds: frozenset[Kind]
-    """Its status; that of a dead letter is two: `failed` and `dead`."""
+    """Its status; that of a dead letter is two: `failed` and `dead`; and so is that of a parked job."""
     queue: str
     session: str = ""
     node: str = ""

@@ -25,12 +25,16 @@ HELD_IN: Final[dict[Kind, tuple[Source, ...]]] = {
     "active": ("active",),
     "waiting": ("waiting",),
     "delayed": ("later",),
+    "parked": ("later",),
     "dead": ("dead",),
     "failed": ("dead", "recent"),
     "completed": ("recent",),
     "cancelled": ("recent",),
 }
 """Where jobs of a status are. A dead letter is among what has ended, too, as long as that is listed."""
+
+PART_OF: Final[dict[Kind, Kind]] = {"dead": "failed", "parked": "delayed"}
+"""Those that are another one as well: who refuses that refuses them."""
 
 
 class Queue(msgspec.Struct, frozen=True):
@@ -89,7 +93,7 @@ def _sources(query: Query) -> list[Source]:
     }
     held = set[Source]()
     for kind, sources in HELD_IN.items():
-        if kind in wanted and kind not in refused:
+        if kind in wanted and not refused & {kind, PART_OF.get(kind, kind)}:
             held.update(sources)
     if query.wanted("node"):
         # Only who runs a job holds it.

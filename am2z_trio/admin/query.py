@@ -51,8 +51,9 @@ dead letters are named."""
 AmountField = Literal["age", "ran", "attempt"]
 Operator = Literal[">", "<", "="]
 
-Kind = Literal["waiting", "delayed", "active", "completed", "failed", "cancelled", "dead"]
-"""`dead`: failed for good, and kept to be looked at; such a job is `failed`, too."""
+Kind = Literal["waiting", "delayed", "active", "completed", "failed", "cancelled", "dead", "parked"]
+"""`dead`: failed for good, and kept to be looked at; such a job is `failed`, too. `parked`: it has begun, and
+waits without a worker for a time or a signal; such a job is `delayed`, too."""
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 TEXT_FIELDS: Final[tuple[str, ...]] = get_args(TextField)[1:]

@@ -19,8 +19,8 @@ from am2z_trio.store.ports import Store
 from . import cursors
 from .cursors import Cursor
 from .matching import NOT_KEPT, Candidate, matches
-from .plan import Place, Queue, plan
-from .query import Input, Kind, Query, Text
+from .plan import PART_OF, Place, Queue, plan
+from .query import KINDS, Input, Kind, Query, Text
 
 BUDGET: Final = 1_000
 """Records that one page looks at, and a few more: 10 to 50 ms of the store, in slices between which others
@@ -83,8 +83,7 @@ class _Look:
         self._ids_before = {id for place in places if place.kept == "ids" for id in place.ids}
         self._sessions_before = {place.name for place in places if place.kept == "session"}
         self._dead_before = {place.name for place in places if place.kept == "dead"}
-        by_place = ("status", "queue", "session")
-        self._takes_all = all(isinstance(term, Text) and term.field in by_place for term in query.terms)
+        self._takes_all = all(isinstance(term, Text) and _by_place(term) for term in query.terms)
         self._by_input = any(isinstance(term, Input) for term in query.terms)
         self.at = begun
         self.found: list[JobRow] = []
@@ -199,7 +198,7 @@ class _Look:
         if row.id in self._ids_before:
             return True
         if source == "recent":
-            return row.queue in self._dead_before and is_dead(row)
+            return row.queue in self._dead_before and row.shown_as == "dead"
         return row.session in self._sessions_before and row.status not in TERMINAL
 
     # --- rows -----------------------------------------------------------------------------------
@@ -238,22 +237,16 @@ class _Look:
         self.at = msgspec.structs.replace(self.at, source=source, position=0, last="", moment=0)
 
 
-def is_dead(row: JobRow) -> bool:
-    """Whether it is a dead letter: failed for good, and what it was given is kept."""
-    return row.status == "failed" and not row.parent and row.size > 0
-
-
-def kinds_of(row: JobRow) -> frozenset[Kind]:
-    """What a query can say of its status; nothing of one that is spoilt."""
-    if is_dead(row):
-        return frozenset({"failed", "dead"})
-    return _KINDS.get(row.status, frozenset())
+def _by_place(term: Text) -> bool:
+    """Whether hardly any job of the places where it looks is none that it asks for. Parked ones are among the
+    delayed."""
+    return term.field in ("queue", "session") or (term.field == "status" and term.text != "parked")
 
 
 _KINDS: Final[dict[str, frozenset[Kind]]] = {
-    "later": frozenset({"delayed"}),
-    **{kind: frozenset({kind}) for kind in ("waiting", "active", "completed", "failed", "cancelled")},
+    kind: frozenset({kind, PART_OF.get(kind, kind)}) for kind in KINDS
 }
+"""What a query can say of a job's status, by what it is shown as; nothing of one that is spoilt."""
 
 
 def candidate_of(row: JobRow, now: int, input: object = NOT_KEPT) -> Candidate:
@@ -263,7 +256,7 @@ def candidate_of(row: JobRow, now: int, input: object = NOT_KEPT) -> Candidate:
         ran = max(0, now - row.since)
     return Candidate(
         id=row.id,
-        kinds=kinds_of(row),
+        kinds=_KINDS.get(row.shown_as, frozenset()),
         queue=row.processor,
         session=row.session,
         node=row.node,

@@ -19,7 +19,7 @@ from am2z_trio.concurrency import current_host
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.error_records import record_of
 from am2z_trio.model.errors import BusinessError, ValidationError
-from am2z_trio.model.records import WIRE_VERSION, ResultRecord
+from am2z_trio.model.records import WIRE_VERSION, ResultRecord, Wait
 from am2z_trio.model.views.jobs import JobRow
 from am2z_trio.model.views.search import Page
 from am2z_trio.testing.conformance import Backend, Bench, Node, job
@@ -74,6 +74,10 @@ async def some_of_everything(bench: Bench, node: Node) -> list[str]:
                 await node.settle(grant, "failed", result=failure(), reason="BROKE\nno money")
             elif number < 14:
                 await node.settle(grant, "cancelled")
+            elif number < 17:
+                wait = Wait(key="1", name="go" if number == 15 else "", seconds=600.0)
+                await node.store.waits.wait(grant.spec.id, grant.token, wait)
+                await node.settle(grant, "parked", reason="1")
     return ids
 
 
@@ -102,6 +106,11 @@ TEXTS = [
     "status:waiting",
     "status:active queue:q",
     "status:delayed -session:bob",
+    "status:parked",
+    "status:parked status:waiting",
+    "status:delayed -status:parked",
+    "status:parked session:alice",
+    "-status:delayed queue:q",
     "status:failed",
     "status:dead queue:r",
     "-status:dead",
@@ -193,6 +202,32 @@ async def test_a_page_says_how_far_it_has_looked_and_what_has_gone(backend):
         assert (missing.rows, missing.looked_at, missing.gone) == ([], 1, 1)
 
 
+async def test_what_is_parked_is_found_among_what_is_delayed_and_the_page_says_so(backend):
+    async with opened(backend) as (bench, node):
+        await some_of_everything(bench, node)
+        some = await searching(node, bench)("status:parked queue:q", limit=50)
+        assert len(some.rows) == 3
+        assert {row.shown_as for row in some.rows} == {"parked"}
+        # Of the delayed ones of this queue, all are looked at.
+        assert (some.looked_at, some.of, some.cursor) == (8, 8, "")
+
+
+async def test_one_that_is_parked_is_looked_for_in_slices(backend, monkeypatch):
+    """And not one record a script, as where all that is looked at is wanted."""
+    async with opened(backend) as (bench, node):
+        await node.store.enqueue([job(f"d{n:02}", delay=600.0) for n in range(90)])
+        asked = list[int]()
+        page = node.store.inspection.page
+
+        async def counted(queue: str, source: Any, start: int = 0, count: int = 50) -> Any:
+            asked.append(count)
+            return await page(queue, source, start, count)
+
+        monkeypatch.setattr(node.store.inspection, "page", counted)
+        some = await searching(node, bench)("status:parked queue:q", limit=1)
+        assert (some.rows, some.looked_at, asked) == ([], 90, [module.SLICE])
+
+
 async def test_what_may_not_be_seen_is_not_found(backend):
     async with opened(backend) as (bench, node):
         await some_of_everything(bench, node)
@@ -217,6 +252,11 @@ async def test_a_cursor_of_another_query_is_refused(backend):
         ("session:s status:waiting", [Place("session", "s")]),
         ("status:waiting queue:q", [Place("waiting", "q")]),
         ("status:dead", [Place("dead", "q"), Place("dead", "r")]),
+        ("status:parked queue:q", [Place("later", "q")]),
+        (
+            "-status:delayed -status:failed queue:q",
+            [Place(one, "q") for one in ("active", "waiting", "recent")],
+        ),
         ("status:failed -queue:r", [Place("dead", "q"), Place("recent", "q")]),
         ("node:n queue:q", [Place("node", "n")]),
         ("node:n* queue:q", [Place("active", "q")]),

@@ -152,8 +152,24 @@ def test_a_job_is_sent_a_signal(command: Command, do: Run):
         command("job", "show", "order-17").out,
         re.MULTILINE,
     )
-    (wait,) = command("job", "show", "order-17", "--json").object["waits"]
+    shown = command("job", "show", "order-17")
+    assert re.search(r"^status +parked$", shown.out, re.MULTILINE)
+    assert "due:" not in shown.out
+    row = command("job", "show", "order-17", "--json").object["row"]
+    (wait,) = row["waits"]
     assert (wait["name"], wait["until"] - wait["since"]) == ("approval", 3_600_000)
+    assert (row["status"], row["shown_as"]) == ("later", "parked")
+    do(submitted({"n": 1}, options=JobOptions(delay=600)))
+    listed = command("job", "ls", "status:parked")
+    assert re.search(
+        r"^order-17 .*parked .*it waits for signal 'approval', .* more", listed.out, re.MULTILINE
+    )
+    assert "looked at 2 of 2" in listed.err
+    everything = command("job", "ls").out
+    assert ("parked" in everything, "delayed" in everything) == (True, True)
+    assert "waits for" not in command("job", "ls", "status:waiting").out
+    *rows, _ = command("job", "ls", "status:parked", "--json").objects
+    assert [(one["id"], one["shown_as"]) for one in rows] == [("order-17", "parked")]
     assert command("job", "signal", "order-17", "approval", '"by ada"', "--reason", "is fine").status == 0
     assert do(outcome, serves=True) == "17: by ada"
     late = command("job", "signal", "order-17", "approval")

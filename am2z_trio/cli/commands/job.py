@@ -14,7 +14,6 @@ import msgspec
 from am2z_trio.admin import Admin
 from am2z_trio.admin.jobs import MOST_WAITED
 from am2z_trio.admin.reproduction import written_as_test
-from am2z_trio.admin.search import kinds_of
 from am2z_trio.engine.submission.job import time_of
 from am2z_trio.model.checks import require_seconds
 from am2z_trio.model.options import JobOptions
@@ -28,7 +27,7 @@ from ..display import note, say
 from ..exits import DONE, FAILED, MISSING
 from ..given import add_signal, given_json, signal_value
 from ..operators import add_reason, answered, open_admin, require_one
-from ..output import Output
+from ..output import Output, as_map
 from ..parsing import Command, Commands, add_command, add_group, add_of_one, add_yes, moment
 from ..watch import add_watch
 from .bulk import carried_out
@@ -57,8 +56,10 @@ COLUMNS = [
     ("lost", "lost"),
     ("age", "age"),
     ("ran", "ran"),
+    ("waits for", "waits"),
     ("error", "error"),
 ]
+"""What they wait for has a column where any is parked."""
 
 
 def add(commands: Commands) -> None:
@@ -144,20 +145,22 @@ class ListedJob(msgspec.Struct, frozen=True, kw_only=True):
     """How often it was lost with its node; beyond twenty entries in its record, no more are known."""
     age: str
     ran: str
+    waits: str
+    """What it is parked for, since when, and for how long at the most."""
     error: str
 
 
 def listed(row: JobRow, now: int) -> ListedJob:
-    kinds = kinds_of(row)
     return ListedJob(
         id=row.id,
-        status="dead" if "dead" in kinds else next(iter(kinds), row.status),
+        status=row.shown_as,
         processor=row.processor,
         session=row.session,
         attempt=row.attempt,
         lost=row.lost,
         age=lasted(now - row.at) if row.at else "",
         ran="" if row.ran is None else lasted(row.ran),
+        waits="; ".join(waits_told(wait, now) for wait in row.waits),
         error=": ".join(part for part in (row.code, row.error or row.reason) if part),
     )
 
@@ -190,13 +193,20 @@ def show_page(options: argparse.Namespace, page: Page, now: int) -> None:
     output = Output(options.json)
     if options.json:
         for row in page.rows:
-            output.line(row)
+            output.line(_plain(row))
         output.line({"looked_at": page.looked_at, "of": page.of, "gone": page.gone, "cursor": page.cursor})
         return
-    output.rows(COLUMNS, [listed(row, now) for row in page.rows], none="none was found")
+    rows = [listed(row, now) for row in page.rows]
+    columns = [column for column in COLUMNS if column[1] != "waits" or any(row.waits for row in rows)]
+    output.rows(columns, rows, none="none was found")
     more = f"; go on with --cursor {page.cursor}" if page.cursor else ""
     gone = f", {page.gone:,} of which are no longer kept" if page.gone else ""
     note(f"looked at {page.looked_at:,} of {max(page.of, page.looked_at):,}{gone}{more}")
+
+
+def _plain(row: JobRow) -> dict[str, Any]:
+    """A row as an object, with the word that lists have for its status."""
+    return {**as_map(row), "shown_as": row.shown_as}
 
 
 async def _show(options: argparse.Namespace) -> int:
@@ -205,16 +215,18 @@ async def _show(options: argparse.Namespace) -> int:
         now = admin.now()
     output = Output(options.json)
     if options.json:
-        output.line(shown)
+        output.line({**as_map(shown), "row": _plain(shown.row)})
         return DONE
     output.one(listed(shown.row, now))
     for name, value in msgspec.structs.asdict(shown.row).items():
-        if value and name not in ListedJob.__struct_fields__ and name != "trail":
+        # Until when a parked job waits is told with what it waits for.
+        is_told = name in (*ListedJob.__struct_fields__, "trail", "due" if shown.row.waits else "")
+        if value and not is_told:
             told = _moment(value) if name in TIMES else value
             if isinstance(value, tuple):
                 told = ", ".join(cast("tuple[str, ...]", value))
             say(f"{name.replace('_', ' ')}: {told}")
-    for wait in shown.waits:
+    for wait in shown.row.waits:
         till = "" if wait.until is None else f", until {_moment(wait.until)}"
         say(f"parked: {waits_told(wait, now)}{till}")
     for entry in shown.row.trail:

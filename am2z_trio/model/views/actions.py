@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from ..records.facts import WaitFacts
 from .jobs import JobRow
 
 
@@ -58,5 +57,3 @@ class JobShown(msgspec.Struct, frozen=True, kw_only=True):
     """Ids of the jobs that it has called, at most 1,000."""
     traceback: str = ""
     """Of its error."""
-    waits: list[WaitFacts] = []
-    """What it waits for that no other job brings, of one that is parked; some, of very many."""

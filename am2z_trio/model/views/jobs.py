@@ -8,6 +8,8 @@ from typing import Final, Literal
 import msgspec
 
 from ..options import Retention
+from ..records.facts import WaitFacts
+from ..transitions import TERMINAL
 
 Source = Literal["waiting", "later", "active", "dead", "recent"]
 """Where a queue's jobs are found: those that wait, in the order in which they are served; those that are due
@@ -106,6 +108,14 @@ class JobRow(msgspec.Struct, frozen=True):
     on_complete: Retention | None = None
     """How long its record is kept where that is not usual: once it has completed, and once it has failed."""
     on_fail: Retention | None = None
+    waits: tuple[WaitFacts, ...] = ()
+    """What it waits for that no other job brings, of one that is parked; some, of very many."""
+
+    @property
+    def shown_as(self) -> str:
+        """Its status in one word, as lists and queries say it: `told_status`."""
+        is_dead = self.status == "failed" and not self.parent and self.size > 0
+        return told_status(self.status, parked=bool(self.waits), dead=is_dead)
 
     @property
     def lost(self) -> int:
@@ -130,6 +140,17 @@ class JobRow(msgspec.Struct, frozen=True):
 
 
 _FAILURES: Final = frozenset({"retry", "failed"})
+
+
+def told_status(status: str, *, parked: bool = False, dead: bool = False) -> str:
+    """The one word for it: `delayed` in place of `later`; `parked` of a delayed one that has begun, and waits
+    without a worker; `dead` of one that has failed for good, and is kept to be looked at; `spoilt` where its
+    record says nothing that is a status."""
+    if status == "later":
+        return "parked" if parked else "delayed"
+    if status == "failed" and dead:
+        return "dead"
+    return status if status in TERMINAL or status in ("waiting", "active") else "spoilt"
 
 
 class JobPage(msgspec.Struct, frozen=True, kw_only=True):

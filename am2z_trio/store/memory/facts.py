@@ -19,7 +19,6 @@ from am2z_trio.model.records import (
     SessionFacts,
     Settled,
     TurnFacts,
-    WaitFacts,
     limits_of,
 )
 from am2z_trio.model.transitions import TERMINAL
@@ -83,7 +82,7 @@ class Facts:
             depth=job.depth,
             errors=job.errors,
             due=int(job.due) if status == "later" else None,
-            waits=self._waits(job),
+            waits=list(job.parked_for),
             aside=job.aside,
             deadline=None if job.deadline == inf else int(job.deadline),
             expires=None if job.expires == inf else int(job.expires),
@@ -102,19 +101,6 @@ class Facts:
             queue=queue,
             breaker=self._breaker(spec.processor),
         )
-
-    @staticmethod
-    def _waits(job: JobRecord) -> list[WaitFacts]:
-        if job.waits is None or job.status != "later" or job.last_outcome != "parked":
-            return []
-        return [
-            WaitFacts(
-                name=wait.name,
-                since=int(wait.since),
-                until=None if wait.until == inf else int(wait.until),
-            )
-            for _, wait in sorted(job.waits.open.items())[: BOUNDS.named]
-        ]
 
     def pressure(self, queues: Sequence[str], now: float) -> list[QueuePressure]:
         return [self._pressure(name, now) for name in queues]

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from math import inf
 
 from am2z_trio.model.options import Retention
-from am2z_trio.model.records import JobSpec, Labels, Settled
+from am2z_trio.model.records import JobSpec, Labels, Settled, WaitFacts
 from am2z_trio.model.transitions import Status
 from am2z_trio.model.views.jobs import MOST_TRAIL, TrailEntry, cut
+from am2z_trio.store.agreed import BOUNDS
 
 from .line import Entry
 from .mail import JobWaits
@@ -97,6 +98,20 @@ class JobRecord:
         self.trail.append(TrailEntry(int(now), what, node, self.attempt, cut(code), cut(text)))
         if len(self.trail) > MOST_TRAIL:
             del self.trail[1]
+
+    @property
+    def parked_for(self) -> tuple[WaitFacts, ...]:
+        """Some of what it waits for, by their keys; nothing where it is not parked."""
+        if self.waits is None or self.status != "later" or self.last_outcome != "parked":
+            return ()
+        return tuple(
+            WaitFacts(
+                name=wait.name,
+                since=int(wait.since),
+                until=None if wait.until == inf else int(wait.until),
+            )
+            for _, wait in sorted(self.waits.open.items())[: BOUNDS.named]
+        )
 
     @property
     def left_to_others(self) -> str:

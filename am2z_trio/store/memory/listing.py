@@ -159,6 +159,7 @@ class Listing:
             schedule=job.labels.schedule if job.labels else "",
             tags=job.labels.tags if job.labels else (),
             trail=tuple(job.trail),
+            waits=job.parked_for,
         )
 
 

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from am2z_trio.model.codec import RecordDecoder
 from am2z_trio.model.errors import ValidationError
 from am2z_trio.model.options import Retention
-from am2z_trio.model.records import JobSpec, Labels, plain_name
+from am2z_trio.model.records import JobSpec, Labels, WaitFacts, plain_name
 from am2z_trio.model.views.jobs import JobPage, JobRow, QueueTotals, Source, TrailEntry
 from am2z_trio.store.ports import MOST_LOOKED_AT
 from am2z_trio.wire.resp import Argument
@@ -58,6 +58,7 @@ class Shown(NamedTuple):
     keep: str
     labels: Labels
     trail: tuple[TrailEntry, ...]
+    waits: tuple[tuple[str, float, float], ...]
 
 
 _decode: Final = RecordDecoder[Shown](Shown)
@@ -180,6 +181,10 @@ def row_of(packed: bytes) -> JobRow:
         trail=shown.trail,
         on_complete=on_complete,
         on_fail=on_fail,
+        waits=tuple(
+            WaitFacts(name=name, since=int(since), until=None if until < 0 else int(until))
+            for name, since, until in shown.waits
+        ),
     )
 
 

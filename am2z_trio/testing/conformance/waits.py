@@ -156,6 +156,10 @@ class WaitCases:
         facts, now = await a.store.inspection.facts("j"), bench.clock()
         assert facts is not None
         assert facts.due == now + 60_000
+        (row,) = await a.store.inspection.rows(["j"])
+        assert row is not None
+        assert (list(row.waits), row.shown_as) == (facts.waits, "parked")
+        assert (await a.store.inspection.page("q", "later")).rows == [row]
         assert facts.waits == [
             WaitFacts(name="", since=now, until=now + 90_000),
             WaitFacts(name="go", since=now, until=now + 60_000),
@@ -165,6 +169,19 @@ class WaitCases:
         facts = await a.store.inspection.facts("j")
         assert facts is not None
         assert facts.waits == []
+        (row,) = await a.store.inspection.rows(["j"])
+        assert row is not None
+        assert (row.waits, row.shown_as) == ((), "waiting")
+
+    async def test_what_is_delayed_and_has_waited_before_is_not_parked(self, bench: Bench) -> None:
+        a = await bench.node()
+        await a.store.enqueue([job("j"), job("k", delay=60.0)])
+        grant = await begun(a, wait_for("go", None, "1"), parks=False)
+        await a.settle(grant, "retry", delay=60.0)
+        rows = await a.store.inspection.rows(["j", "k"])
+        assert [row and (row.status, row.waits, row.shown_as) for row in rows] == [
+            ("later", (), "delayed")
+        ] * 2
 
     async def test_parking_is_an_event_that_says_until_when(self, bench: Bench) -> None:
         a, b = await bench.node("a"), await bench.node("b")

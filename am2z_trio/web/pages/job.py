@@ -24,7 +24,7 @@ from ..charts.life import life
 from ..routes import Action, Page, Route
 from ..stories import first_known, happened, spans, told_by
 from ..view import View
-from .jobs import back, line, state_of, status_of
+from .jobs import back, line, state_of
 
 MOST_OF_A_PAYLOAD = 20_000
 """Characters of it that are shown."""
@@ -72,7 +72,7 @@ async def _page(view: View, id: str, *, reveal: bool = False) -> Response:
         "job/job.html",
         shown=shown,
         row=row,
-        state=status_of(row),
+        state=row.shown_as,
         stands=line(row, now, why),
         why=why,
         live=live,
@@ -89,7 +89,7 @@ async def _page(view: View, id: str, *, reveal: bool = False) -> Response:
         total=(row.ended or now) - row.at if row.at else None,
         input=payload_text(shown.input),
         output=payload_text(shown.output),
-        dead=status_of(row) == "dead",
+        dead=row.shown_as == "dead",
     )
 
 
@@ -153,7 +153,7 @@ async def ask_cancel(view: View) -> Response:
     place = next(n for n, one in enumerate(calls.rows) if one.asked)
     below = [one.row for one in calls.rows[place + 1 :] if one.row is not None]
     open_calls = [one for one in below if one.status not in TERMINAL]
-    return view.render("job/cancel.html", row=row, state=status_of(row), below=open_calls)
+    return view.render("job/cancel.html", row=row, state=row.shown_as, below=open_calls)
 
 
 async def cancel(view: View) -> Response:

@@ -11,7 +11,6 @@ from starlette.responses import Response
 
 from am2z_trio.admin import NotPermittedError, Permission
 from am2z_trio.admin.query import Query, Text, parse
-from am2z_trio.admin.search import kinds_of
 from am2z_trio.model.errors import AM2ZError, JobNotFoundError, ValidationError
 from am2z_trio.model.options import JobOptions
 from am2z_trio.model.views.actions import Answer
@@ -50,8 +49,6 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     """Of an error, set apart before that."""
     held: bool = False
     """It waits, and something holds it back."""
-    parked: bool = False
-    """It is delayed as its code sleeps, or waits for a signal."""
     age: int | None
     """Milliseconds since it came."""
     ran: int | None
@@ -132,6 +129,7 @@ def _is_status(term: object) -> bool:
 
 
 LIVE: Final = ("waiting", "active", "delayed")
+"""Of whatever has not ended: what is parked is delayed, too."""
 
 
 def _offers(query: Query) -> tuple[str, str]:
@@ -140,7 +138,7 @@ def _offers(query: Query) -> tuple[str, str]:
     named = {term.text for term in query.terms if isinstance(term, Text) and _is_status(term)}
     if not query.asks_for_something:
         return "", ""
-    ended = named and not named & {*LIVE}
+    ended = named and not named & {*LIVE, "parked"}
     cancels = query if named else Query((*query.terms, *(Text("status", one) for one in LIVE)))
     redrives = "" if named and not named & {"failed", "dead"} else str(_with_status(query, "dead"))
     return "" if ended else str(cancels), redrives
@@ -178,7 +176,7 @@ def tokens(asked: Query) -> list[Token]:
 
 def line(row: JobRow, now: int, why: Diagnosis | None = None) -> Line:
     """How a job is told in a list."""
-    status = status_of(row)
+    status = row.shown_as
     ran = row.ran
     if row.status == "active" and row.since:
         ran = max(0, now - row.since)
@@ -199,16 +197,9 @@ def line(row: JobRow, now: int, why: Diagnosis | None = None) -> Line:
         stands=stands,
         code=code,
         held=held,
-        parked=why is not None and why.parked,
         age=max(0, now - row.at) if row.at else None,
         ran=ran,
     )
-
-
-def status_of(row: JobRow) -> str:
-    """In one word, as queries say it: a dead letter is `dead`."""
-    kinds = kinds_of(row)
-    return "dead" if "dead" in kinds else next(iter(kinds), "spoilt")
 
 
 def _why(why: Diagnosis) -> str:

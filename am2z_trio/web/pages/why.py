@@ -12,7 +12,7 @@ from am2z_trio.admin.query import Query, Text
 from am2z_trio.model.errors import JobNotFoundError
 from am2z_trio.model.views.actions import Answer
 from am2z_trio.model.views.diagnosis import Diagnosis, Gate, Remedy
-from am2z_trio.model.views.jobs import JobRow
+from am2z_trio.model.views.jobs import JobRow, told_status
 
 from ..routes import Action, Page, Route
 from ..view import View
@@ -68,7 +68,7 @@ async def show(view: View) -> Response:
         "job/why.html",
         why=why,
         row=row,
-        state={"later": "delayed"}.get(why.status, why.status),
+        state=told_status(why.status, parked=why.parked),
         gates=gates(why),
         others=[one for one in why.remedies if one.action not in _BY_BUTTON],
         by_button=[one for one in why.remedies if one.action in _BY_BUTTON],

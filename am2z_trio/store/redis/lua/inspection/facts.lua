@@ -201,10 +201,8 @@ end
 
 -- What a job that is parked waits for.
 local function waits_of(job)
-  if job.status ~= 'later' or redis.call('HGET', job.key, 'last_outcome') ~= 'parked' then return nil end
-  local found, open, keys = {}, open_waits(id)
-  for index = 1, math.min(#keys, NAMED) do
-    local wait = open[keys[index]]
+  local found = parked_for(id, job.status)
+  for index, wait in ipairs(found or {}) do
     found[index] = listed('name', wait[1], 'since', whole(wait[2]), 'until', wait[3] >= 0 and whole(wait[3]))
   end
   return found

@@ -1,4 +1,15 @@
--- A job as it is shown to a person. Follows the trail.
+-- A job as it is shown to a person. Follows the trail, and waits.
+
+-- What a job that is parked waits for, some of it by their keys: {name, since, until or -1} each; nil if it is not.
+local function parked_for(id, status)
+  if status ~= 'later' or redis.call('HGET', job_key(id), 'last_outcome') ~= 'parked' then return nil end
+  local found, open, keys = {}, open_waits(id)
+  for index = 1, math.min(#keys, NAMED) do
+    local wait = open[keys[index]]
+    found[index] = { wait[1], wait[2], wait[3] }
+  end
+  return found
+end
 
 -- Packed, in the order of `listing.Shown`; nil where there is no record. And its status, its queue, its entry's
 -- `gen`.
@@ -22,12 +33,14 @@ local function shown(id)
   local token = not over and v[8] or ''
   local trail = v[14] and unpacked(v[14]) and v[14] or '\144'
   local labels = w[12] and unpacked(w[12]) and w[12] or '\144'
-  return '\220\0\29' .. cmsgpack.pack(id, status, queue or '', w[9] or queue or '', v[3] or '', number(v[4], 0),
+  local waits = parked_for(id, status)
+  return '\220\0\30' .. cmsgpack.pack(id, status, queue or '', w[9] or queue or '', v[3] or '', number(v[4], 0),
     runs and number(v[5], 0) or 0, number(v[6], 0), number(w[1] or 1, 1),
     number(deliveries_of(v[10], v[5]) or 0, 0), number(v[11] or 0, 0),
     v[7] or '', cut(token, MOST_TEXT), number(due or 0, 0),
     number(string.match(w[2] or '', '%d*$'), 0), number(w[3] or 0, 0),
     number(v[12] or 0, 0), w[4] or '', cut(not over and v[9] or '', MOST_ORIGINS), cut(v[13] or '', MOST_TEXT),
     cut(not over and w[8] or '', MOST_TEXT), spec, w[5] or '', w[6] and 1 or 0, number(w[7] or 0, 0),
-    number(w[10] or 0, 0), cut(w[13] or '', MOST_TEXT)) .. labels .. trail, status, queue, w[11] or false
+    number(w[10] or 0, 0), cut(w[13] or '', MOST_TEXT)) .. labels .. trail
+    .. (waits and cmsgpack.pack(waits) or '\144'), status, queue, w[11] or false
 end
