@@ -46,7 +46,7 @@ class RetryPolicy(Options, frozen=True, kw_only=True):
     on_retry: Callable[[AM2ZError, int], object] | None = None
     """Told, on the worker, when another attempt will follow."""
     on_exhausted: Callable[[AM2ZError, int], object] | None = None
-    """Told, on the worker, when the last attempt has failed; not when the error may not be retried."""
+    """Told, on the worker, when the last attempt has failed; not when an earlier one is not tried again."""
 
     def __post_init__(self) -> None:
         keep(self, "max_attempts", require_count("RetryPolicy.max_attempts", self.max_attempts))
@@ -75,7 +75,8 @@ class CircuitBreaker(Options, frozen=True, kw_only=True):
     """
 
     failures: int = 5
-    """Failed attempts in a row that open the circuit. Bad states and cancelled jobs do not count."""
+    """Failed attempts in a row that open the circuit. Bad states, a `BusinessError` and cancelled jobs do not
+    count."""
     recovery: float = 30.0
     """Seconds it stays open."""
     half_open: int = 1
