@@ -287,7 +287,7 @@ MUTANTS = {
         ("READ_EVENTS",), "first = '(' .. entry[1]", "first = entry[1]"
     ),
     "a page of the history says that it is the last": Mutant(
-        ("READ_EVENTS",), "EXISTS', log_key()), 1 }", "EXISTS', log_key()), 0 }"
+        ("READ_EVENTS",), "XLEN', log_key()), 1 }", "XLEN', log_key()), 0 }"
     ),
     "an entry of the audit that is sent again is written again": Mutant(
         ("NOTE",), "if not redis.call('SET'", "if redis.call('SET'"

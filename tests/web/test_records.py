@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -68,3 +69,14 @@ async def test_where_no_history_is_kept_it_is_said_how_to_have_one(open_site):
         assert "No history of events is kept" in page.text
         assert "event_history=100_000" in page.text
         assert "Export" not in page.text
+
+
+async def test_the_page_of_events_says_how_many_are_kept(open_site):
+    async with open_site(work=True) as site:
+        length = (await site.runtime.node.store.chronicle.events("", 1)).length
+        assert length > 3
+        page = await site.as_("viewer").get("/events?event=job:dead")
+        (said,) = re.findall(r">(\d+) entries kept</span>", page.text)
+        assert int(said) >= length
+    async with open_site(event_history=0) as site:
+        assert " kept</span>" not in (await site.as_("viewer").get("/events")).text

@@ -53,6 +53,8 @@ class EventPage(msgspec.Struct, frozen=True, kw_only=True):
     """What it goes on from is not kept any more, nor perhaps some of what came after it."""
     kept: bool = True
     """Whether there is any history."""
+    length: int = 0
+    """Entries of the history in all: each is of all events of a name, queue and node of one step."""
 
     @classmethod
     def behind(cls, entries: Entries, since: str, limit: int, *, more: bool, kept: bool) -> EventPage:

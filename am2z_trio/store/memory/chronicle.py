@@ -45,7 +45,8 @@ class Chronicles:
             found = islice(self._log, len(self._log) - sum(1 for _ in behind), None)
         entries = ((_spelled(at), copy.deepcopy(group)) for at, group in found)
         page_of = EventPage.before if backwards else EventPage.behind
-        return page_of(entries, place, limit, more=False, kept=self.keeps_events)
+        page = page_of(entries, place, limit, more=False, kept=self.keeps_events)
+        return msgspec.structs.replace(page, length=len(self._log))
 
     def newest(self) -> str:
         return _spelled(self._last) if self._log else ""

@@ -59,7 +59,19 @@ def in_scripts() -> tuple[str, ...]:
 # How each of them is tried: what follows the key.
 _KEY_ONLY: Final = (
     *("exists", "get", "hgetall", "hkeys", "hlen", "hrandfield", "incr", "llen", "lpop", "persist"),
-    *("pttl", "rpop", "scard", "smembers", "spop", "srandmember", "zcard", "zpopmin", "unlink", "del"),
+    *(
+        "pttl",
+        "rpop",
+        "scard",
+        "smembers",
+        "spop",
+        "srandmember",
+        "zcard",
+        "zpopmin",
+        "unlink",
+        "del",
+        "xlen",
+    ),
 )
 _MORE: Final[dict[str, tuple[Word, ...]]] = {
     **dict.fromkeys(_KEY_ONLY, ()),

@@ -57,12 +57,13 @@ class RedisChronicle:
         end = "+" if backwards else "-"
         first, most = (Place.of(place).entry, limit + 1) if place else (end, limit)
         back = 1 if backwards else ""
-        kept, more, *found = await self._link.eval(scripts.READ_EVENTS, first, most, back)
+        length, more, *found = await self._link.eval(scripts.READ_EVENTS, first, most, back)
         pairs = zip(found[::2], found[1::2], strict=True)
         entries = [(entry.decode(), _group(group)) for entry, group in pairs]
-        is_kept = bool(kept or self._link.kept_events)
+        is_kept = bool(length or self._link.kept_events)
         page_of = EventPage.before if backwards else EventPage.behind
-        return page_of(entries, place, limit, more=bool(more), kept=is_kept)
+        page = page_of(entries, place, limit, more=bool(more), kept=is_kept)
+        return msgspec.structs.replace(page, length=length)
 
     async def newest(self) -> str:
         return rows.text(await self._link.eval(scripts.NEWEST_EVENT))

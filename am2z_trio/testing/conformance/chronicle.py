@@ -111,6 +111,19 @@ class ChronicleCases:
         await a.store.cancel("j", "")
         assert await history(a) == kept
 
+    async def test_a_page_says_how_long_the_history_is(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        assert (await a.store.chronicle.events()).length == 0
+        # What one step says of many jobs is one entry.
+        await a.store.enqueue([job(f"j{n}") for n in range(3)])
+        page = await a.store.chronicle.events("", 1)
+        assert (page.length, len(page.events)) == (1, 1)
+        await a.store.publish([Event("mine", 0, "a")])
+        for backwards in (False, True):
+            assert (await a.store.chronicle.events("", 1, backwards=backwards)).length == 2
+        await a.claim(3)
+        assert (await a.store.chronicle.events()).length == 3
+
     async def test_large_data_is_told_and_not_kept(self, bench: Bench) -> None:
         a = await bench.node("a")
         await a.store.watch_events(True)

@@ -2,7 +2,7 @@
 --
 -- KEYS     anchor
 -- ARGV     first entry to be read, '-' for the oldest or '+' for the newest; most entries; 1 to read backwards, or ''
--- RETURNS  {1 if there is any history, 1 if there may be more, entry, its events, entry, its events ...}: packed, or
+-- RETURNS  {how many entries there are, 1 if there may be more, entry, its events, entry, its events ...}: packed, or
 --          '' where the entry is none of ours
 -- INVARIANT  reads only; no more than REPLY_BYTES, and what is read at once beyond.
 
@@ -11,7 +11,7 @@ local command, last = 'XRANGE', '+'
 if back ~= '' then
   command, last = 'XREVRANGE', '-'
 end
-local answers, size, left = { redis.call('EXISTS', log_key()), 1 }, 0, tonumber(most)
+local answers, size, left = { redis.call('XLEN', log_key()), 1 }, 0, tonumber(most)
 while left > 0 and size < REPLY_BYTES do
   local wanted = math.min(left, BATCH)
   local entries = redis.call(command, log_key(), first, last, 'COUNT', wanted)
