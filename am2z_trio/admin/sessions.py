@@ -18,7 +18,7 @@ from am2z_trio.model.codec import checksum
 from am2z_trio.model.errors import StateIntegrityError
 from am2z_trio.model.integrity import verified
 from am2z_trio.model.limits import KIB, MAX_SESSION_BYTES
-from am2z_trio.model.records import StateRecord
+from am2z_trio.model.records import LockStanding, StateRecord
 from am2z_trio.model.views.actions import Answer
 from am2z_trio.model.views.preview import Preview
 from am2z_trio.model.views.sessions import (
@@ -115,7 +115,7 @@ class SessionDesk(Asking):
                 lanes[job.processor, job.status] += 1
         return SessionShown(
             row=row,
-            lock=await self._store.states.lock_standing(session),
+            lock=await self._lock(session),
             lanes=[
                 LaneRow(
                     queue=name,
@@ -128,6 +128,15 @@ class SessionDesk(Asking):
             versions=versions,
             bad=bad,
         )
+
+    async def _lock(self, session: str) -> LockStanding:
+        """The session's lock; its holder's job may be another session's, and nobody else's business."""
+        lock = await self._store.states.lock_standing(session)
+        if lock.job and not self.principal.sees_all:
+            (row,) = await self._store.inspection.rows([lock.job])
+            if row is None or not self._sees(row):
+                return msgspec.structs.replace(lock, job="")
+        return lock
 
     async def state(
         self,

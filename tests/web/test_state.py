@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import anyio
 import pytest
 
-from am2z_trio import JobOptions
-from am2z_trio.admin import ROLES
+from am2z_trio import JobOptions, processor
+from am2z_trio.admin import ROLES, Admin, Principal
 from am2z_trio.model.segments import segment
 from am2z_trio.model.views.findings import Finding
 from am2z_trio.model.views.queues import Earlier, Series
@@ -182,6 +182,29 @@ async def test_who_holds_a_sessions_lock_is_shown_with_its_fencing_token(open_si
         page = (await browser.get(path)).text
         assert "by nobody" in page
         assert "Fencing token" not in page
+
+
+async def test_the_job_that_holds_a_lock_is_named_to_who_may_see_it(open_site):
+    async with open_site() as site:
+
+        @processor(name="locks")
+        async def locks(n: int) -> int:
+            async with site.runtime.state.lock(SESSION):
+                await anyio.sleep_forever()
+            return n
+
+        site.runtime.register(locks)
+        job = await site.runtime.submit(locks, 1, session="elsewhere")
+        mine = Admin(site.runtime, principal=Principal(name="ada", role="viewer"), face="test")
+        theirs = Principal(name="bo", role="viewer", sessions=(SESSION,))
+        other = Admin(site.runtime, principal=theirs, face="test")
+        with anyio.fail_after(PATIENCE):
+            while (found := (await mine.session(SESSION)).lock).left <= 0:
+                await anyio.sleep(0.01)
+        assert found.job == job.id
+        assert f'href="/jobs/{job.id}"' in (await site.as_("viewer").get(PATH)).text
+        hidden = (await other.session(SESSION)).lock
+        assert (hidden.job, hidden.node, hidden.fence) == ("", found.node, found.fence)
 
 
 async def test_all_sessions_that_begin_so_are_counted_and_stopped(open_site):

@@ -6,7 +6,6 @@ counted from before each renewal was sent, and gives up by itself when that has 
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -17,7 +16,9 @@ from am2z_trio.model.errors import AM2ZError, LockLostError, RuntimeStateError, 
 from am2z_trio.model.evolution import UnknownFieldsError
 from am2z_trio.model.logs import Log
 from am2z_trio.model.records import LockGranted, StateRecord
+from am2z_trio.model.records.states import lock_token
 
+from ..claim import running
 from .access import NodeStates
 
 logger: Final = Log("am2z_trio.locks")
@@ -147,7 +148,8 @@ class Locks:
                 f"this task holds the lock on session {session!r} already: it would wait for itself",
                 context={"session": session},
             )
-        token = secrets.token_hex(8)
+        claim = running.get()
+        token = lock_token("" if claim is None else claim.grant.spec.id)
         fencing, ends = await self._acquire(session, token, lease)
         lock = SessionLock(self._states, session, token, fencing=fencing, ends=ends)
         _owners.add(owner)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 from typing import Final, Literal
 
 import msgspec
@@ -95,3 +97,21 @@ class LockStanding(msgspec.Struct, frozen=True, kw_only=True):
     """Where its holder is."""
     since: int = 0
     """When it was given to them: ms since the epoch, by the store's clock."""
+    job: str = ""
+    """The job whose code holds it; empty where none does, or its id does not go into a token."""
+
+
+def lock_token(job: str) -> str:
+    """What nobody else has, of one request for a lock. It names the job that asks: whoever looks at the lock
+    reads it there, and nothing more is sent."""
+    token = secrets.token_hex(8)
+    return f"{token}:{job}" if _IN_TOKEN.fullmatch(job) else token
+
+
+def job_of(token: str) -> str:
+    """The job that it names."""
+    return token.partition(":")[2]
+
+
+_IN_TOKEN: Final = re.compile(r"[!-~]{1,100}")
+"""A store keeps tokens in a line, between spaces."""

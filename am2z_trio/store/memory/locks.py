@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from am2z_trio.model.records import LockAnswer, LockGranted, LockStanding
+from am2z_trio.model.records.states import job_of
 
 from .fence import Fence
 from .outbox import Outbox
@@ -91,6 +92,7 @@ class Locks:
             fence=lock.fence,
             node=lock.node,
             since=int(lock.since),
+            job=job_of(lock.token),
         )
 
     def drop(self, session: str) -> None:

@@ -16,6 +16,7 @@ from am2z_trio.model.records import (
     WriteAnswer,
     plain_name,
 )
+from am2z_trio.model.records.states import job_of
 from am2z_trio.store.ports import StoreSettings
 from am2z_trio.wire.resp import Argument
 
@@ -122,8 +123,15 @@ class RedisStates:
         left, waiting, *holder = await self._link.eval(scripts.LOOK_AT_LOCK, self._link.clock, _name(session))
         if not holder:
             return LockStanding(waiting=waiting)
-        fence, node, since = holder
-        return LockStanding(left=left / 1000, waiting=waiting, fence=fence, node=text(node), since=since)
+        fence, node, since, token = holder
+        return LockStanding(
+            left=left / 1000,
+            waiting=waiting,
+            fence=fence,
+            node=text(node),
+            since=since,
+            job=job_of(text(token)),
+        )
 
     def release_nowait(self, session: str, token: str, lease: float) -> None:
         self._link.send(scripts.RELEASE_LOCK, self._release_arguments(session, token, lease))

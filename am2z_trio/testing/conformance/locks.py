@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from am2z_trio.model.records import LockGranted, LockStanding
+from am2z_trio.model.records.states import lock_token
 
 from .bench import Bench
 from .builders import version, write
@@ -93,3 +94,14 @@ class LockCases:
         assert given.fence > fence
         await a.store.states.release("s", "l2", 10.0)
         assert await look("s") == LockStanding()
+
+    async def test_who_looks_at_a_lock_sees_the_job_that_its_token_names(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        states = a.store.states
+        first, second, third = lock_token("@s/order:8812"), lock_token(""), lock_token("two words")
+        for token in (first, second, third):
+            await states.acquire("s", token, 10.0)
+        for token, job in ((first, "@s/order:8812"), (second, ""), (third, "")):
+            found = await states.lock_standing("s")
+            assert (found.job, found.node) == (job, "a")
+            await states.release("s", token, 10.0)
