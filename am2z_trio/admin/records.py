@@ -15,6 +15,7 @@ from am2z_trio.model.records import EventPage
 from am2z_trio.model.views.audit import AuditEntry, AuditPage
 
 from .asking import Asking
+from .moments import moment_of
 from .principals import NotPermittedError
 
 MOST_SHOWN = 1_000
@@ -27,12 +28,16 @@ MOST_LOOKED_AT = 5_000
 class RecordDesk(Asking):
     """What an operator reads of what has happened."""
 
-    async def audit(self, *, before: str = "", limit: int = 100, containing: str = "") -> AuditPage:
+    async def audit(
+        self, *, before: str = "", since: str | None = None, limit: int = 100, containing: str = ""
+    ) -> AuditPage:
         """What operators have done and tried, at most so many entries, the newest first; `before` is the
-        `next` of the page before. `containing`: those in which this text stands, in whatever case: one call
-        looks at 5,000, and where it has found fewer than `limit` there may be more behind its `next` all the
-        same. Raises `NotPermittedError` without the permission `audit`."""
+        `next` of the page before. `since`: none that are older than that: how long ago (`2h`, `1d`), or a
+        moment in UTC, as queries say it (`11:00`, `2026-11-27T11:00`). `containing`: those in which this text
+        stands, in whatever case: one call looks at 5,000, and where it has found fewer than `limit` there may
+        be more behind its `next` all the same. Raises `NotPermittedError` without the permission `audit`."""
         limit = require_count("limit", limit, most=MOST_SHOWN)
+        oldest = None if since is None else moment_of("since", since, self.now())
         before = require_text("before", before, most=100, empty=True)
         wanted = require_text("containing", containing, most=KIB, empty=True).casefold()
         if not self.may("audit"):
@@ -40,10 +45,10 @@ class RecordDesk(Asking):
             await self._audit.refused("audit", why)
             raise NotPermittedError(why, context={"permission": "audit", "principal": self.principal.name})
         if not wanted:
-            return await self._store.chronicle.audit_page(before, limit)
+            return _not_older(await self._store.chronicle.audit_page(before, limit), oldest)
         found, looked_at, unreadable = list[AuditEntry](), 0, 0
         while True:
-            page = await self._store.chronicle.audit_page(before, limit - len(found))
+            page = _not_older(await self._store.chronicle.audit_page(before, limit - len(found)), oldest)
             found += [entry for entry in page.entries if wanted in _said(entry)]
             looked_at, unreadable = looked_at + len(page.entries), unreadable + page.unreadable
             before = page.next
@@ -92,6 +97,13 @@ class RecordDesk(Asking):
 
     def _hears(self, event: Event) -> bool:
         return self.principal.is_for(queue=event.processor, session=event.session)
+
+
+def _not_older(page: AuditPage, oldest: int | None) -> AuditPage:
+    """The page without what was before that moment: behind the first such entry are only others."""
+    entries = [one for one in page.entries if oldest is None or one.at >= oldest]
+    is_whole = len(entries) == len(page.entries)
+    return page if is_whole else AuditPage(entries=entries, unreadable=page.unreadable)
 
 
 def _said(entry: AuditEntry) -> str:

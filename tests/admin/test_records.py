@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import anyio
 import pytest
 
@@ -47,6 +49,28 @@ async def test_entries_of_the_audit_are_found_by_what_stands_in_them(make_runtim
         (one,) = (await desk.audit(containing="reason 3")).entries
         assert (one.target, one.reason) == ("cart-1", "Reason 3")
         assert (await desk.audit(containing="nobody")).entries == []
+
+
+async def test_the_audit_is_read_from_a_moment_on(make_runtime):
+    async with make_runtime() as runtime:
+        desk = admin(runtime)
+        await desk.stop_session("alice", reason="the first")
+        before = (await desk.audit()).entries
+        # Entries of one millisecond are not told apart.
+        while desk.now() <= before[0].at + 1:
+            await anyio.sleep(0.001)
+        since = datetime.fromtimestamp((before[0].at + 1) / 1000, UTC).isoformat(timespec="milliseconds")
+        await desk.stop_session("bob", reason="the second")
+        page = await desk.audit(since=since)
+        assert ([one.target for one in page.entries], page.next) == (["bob", "bob"], "")
+        for length in ("1h", "2026-01-01"):
+            assert (await desk.audit(since=length)).entries == [*page.entries, *before]
+        (one,) = (await desk.audit(since=since, limit=1)).entries
+        more = await desk.audit(since=since, limit=5, before=(await desk.audit(limit=1)).next)
+        assert [one, *more.entries] == page.entries
+        assert (await desk.audit(since=since, containing="the first")).entries == []
+        assert len((await desk.audit(since="1h", containing="the first")).entries) == 1
+        assert (await desk.audit(since="2100-01-01")).entries == []
 
 
 async def test_who_is_limited_reads_the_events_of_his_sessions(make_runtime):

@@ -161,7 +161,13 @@ def test_a_queue_is_held_up_and_let_go_on(command: Command, do: Do):
     assert command("queue", "show", "shop.price", "--json").object["paused"] == 1
     assert command("queue", "resume", "shop.price", "--json").object["done"]
     assert command("queue", "show", "shop.price", "--json").object["waiting"] == 1
-    assert command("queue", "drain", "shop.price", "--wait").status == 0
+    drained = command("queue", "drain", "shop.price", "--wait")
+    assert (drained.status, drained.out) == (
+        0,
+        "shop.price: none of its jobs is started any more, and none runs\n",
+    )
+    assert command("audit", "--json").objects[0]["action"] == "drain_queue"
+    assert command("queue", "drain", "shop.price").out.endswith("is started any more; none runs\n")
     assert command("queue", "show", "shop.price", "--json").object["paused"] == 1
     assert command("queue", "pause", "shop.cost").status == 4
 
@@ -186,6 +192,8 @@ def test_a_queue_is_emptied_of_what_waits(command: Command, do: Do):
     assert command("queue", "show", "shop.price", "--json").object["waiting"] == 2
     purged = command("queue", "purge", "shop.price", "--yes", "--json")
     assert (purged.status, purged.object["done"]) == (0, 2)
+    deeds = {(one["action"], one["target"]) for one in command("audit", "--json").objects}
+    assert ("purge", "shop.price") in deeds
     # Nothing is left of it that anybody serves or waits for.
     assert command("queue", "show", "shop.price").status == 3
     assert command("session", "ls", "--json").objects == []

@@ -78,6 +78,7 @@ WRONG: dict[str, list[Any]] = {
     "number": ["x", None, math.nan, [], True],
     "type": [5, object(), "int"],
     "mark": [5, "x", {}],
+    "moment": [5, b"1h", "", "yesterday", "1h 2h", "11:00 queue:a", "x" * 101, {}],
     "sessions": [5, None, "s", {"s": 1}, [5], [None], [""], ["s"] * 201],
 }
 """What is no argument of a kind."""
@@ -297,7 +298,7 @@ TABLE: dict[type, dict[str, dict[str, str | None]]] = {
         "stored_bytes": {"session": "id", "reason": "reason"},
         "verify_state": {"session": "id"},
         "restore_state": {"session": "id", "version": "count", "reason": "reason"},
-        "audit": {"before": "cursor", "limit": "count", "containing": "reason"},
+        "audit": {"before": "cursor", "since": "moment", "limit": "count", "containing": "reason"},
         "explain": {"job_id": "id"},
         "job_logs": {"job_id": "id", "reveal": "flag", "reason": "reason"},
         "follow_logs": {"job_id": "id", "reason": "reason"},

@@ -7,11 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from am2z_trio.admin.query import Since, parse
-from am2z_trio.model.arguments import refusal
-from am2z_trio.model.errors import ValidationError
 from am2z_trio.model.views.audit import AuditEntry
-from am2z_trio.policy.spans import seconds_of
 
 from ..display import note, say
 from ..exits import DONE
@@ -86,31 +82,12 @@ def add(commands: Commands) -> None:
     parser.add_argument("--since", metavar="TIME", help=since)
 
 
-def _moment(text: str, now: int) -> int:
-    """The moment that is meant, as a length of time until `now` or as queries have it: ms since the epoch."""
-    seconds = seconds_of(text)
-    if seconds is not None:
-        return max(0, now - round(seconds * 1000))
-    try:
-        terms = parse(f"since:{text}").terms
-    except ValidationError:
-        terms = ()
-    if len(terms) == 1 and isinstance(terms[0], Since):
-        return terms[0].resolved(now)
-    rule = "must be a length of time, as in 90s, 2h or 1d, or a moment: 11:00, 2026-11-27, 2026-11-27T11:00"
-    raise refusal("--since", text, rule)
-
-
 async def _audit(options: argparse.Namespace) -> int:
     async with open_admin(options) as admin:
-        since = 0 if options.since is None else _moment(options.since, admin.now())
-        page = await admin.audit(before=options.before, limit=options.limit)
-    entries = [entry for entry in page.entries if entry.at >= since]
-    none = "nobody has done anything since then" if since else "nobody has done anything yet"
-    Output(options.json).rows(COLUMNS, map(row, entries), none=none)
-    # The newest are first: behind one that is too old are only others.
-    goes_on = page.next and len(entries) == len(page.entries)
-    if goes_on and not options.json:
+        page = await admin.audit(before=options.before, since=options.since, limit=options.limit)
+    none = f"nobody has done anything {'yet' if options.since is None else 'since then'}"
+    Output(options.json).rows(COLUMNS, map(row, page.entries), none=none)
+    if page.next and not options.json:
         note(f"there are older ones: --before {page.next}")
     if page.unreadable:
         say(f"{page.unreadable:,} entries in between cannot be read", error=True)

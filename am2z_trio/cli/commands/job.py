@@ -13,7 +13,6 @@ import msgspec
 
 from am2z_trio.admin import Admin
 from am2z_trio.admin.jobs import MOST_WAITED
-from am2z_trio.admin.reproduction import written_as_test
 from am2z_trio.engine.submission.job import time_of
 from am2z_trio.model.checks import require_seconds
 from am2z_trio.model.options import JobOptions
@@ -24,7 +23,7 @@ from am2z_trio.model.views.search import Page
 from am2z_trio.policy.gates import waits_told
 
 from ..display import note, say
-from ..exits import DONE, FAILED, MISSING
+from ..exits import DONE, FAILED
 from ..given import add_signal, given_json, signal_value
 from ..operators import add_reason, answered, open_admin, require_one
 from ..output import Output, as_map
@@ -372,11 +371,7 @@ def _logged(line: LogLine) -> LoggedLine:
 
 async def _test(options: argparse.Namespace) -> int:
     async with open_admin(options) as admin:
-        shown = await admin.show(options.job, reveal=True, reason=options.reason or "to be run as a test")
-    if not shown.input.kept:
-        say(f"am2z: what job {options.job} was given is no longer kept", error=True)
-        return MISSING
-    text = written_as_test(shown.row, shown.input.value)
+        text = await admin.as_test(options.job, reason=options.reason)
     if options.json:
         Output(True).line({"job": options.job, "test": text})
     else:

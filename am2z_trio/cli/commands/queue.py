@@ -9,9 +9,11 @@ from typing import Final
 import anyio
 import msgspec
 
-from am2z_trio.admin.query import Query, Text
+from am2z_trio.admin.queues import purged
 from am2z_trio.model.errors import ConfigurationError
 from am2z_trio.model.records import QueueStats
+from am2z_trio.model.views.actions import Answer
+from am2z_trio.model.views.bulks import BulkRecord
 
 from ..display import say
 from ..exits import DONE, MISSING
@@ -130,18 +132,23 @@ async def _resume(options: argparse.Namespace) -> int:
 
 async def _drain(options: argparse.Namespace) -> int:
     async with open_admin(options) as admin:
-        answer = await admin.pause(options.queue, reason=options.reason)
-        while answer.done and options.wait:
-            stats = (await admin.queue_stats()).get(options.queue)
-            if stats is None or not stats.active:
-                break
-            await anyio.sleep(LOOK_EVERY)
+        answer = await admin.drain_queue(options.queue, reason=options.reason)
+        if answer.done and options.wait:
+            while True:
+                stats = (await admin.queue_stats()).get(options.queue)
+                if stats is None or not stats.active:
+                    break
+                await anyio.sleep(LOOK_EVERY)
+            answer = Answer(done=True, text="none of its jobs is started any more, and none runs")
         return answered(options, options.queue, answer)
 
 
 async def _purge(options: argparse.Namespace) -> int:
-    waits = (Text("queue", options.queue), Text("status", "waiting"), Text("status", "delayed"))
-    options.where = str(Query(waits))
+    options.where = purged(options.queue)
 
     async with open_admin(options) as admin:
-        return await carried_out(options, admin, "cancel")
+
+        async def begin(agreed: int) -> BulkRecord:
+            return await admin.purge(options.queue, agreed=agreed, reason=options.reason)
+
+        return await carried_out(options, admin, "cancel", begin)

@@ -91,6 +91,7 @@ class Situation:
             "series": {"span": "15m"},
             "queue": {"queue": "hold"},
             "drain_queue": {"queue": "charge"},
+            "audit": {"since": "1h", "containing": "hold"},
             "purge": {"queue": "charge", "agreed": 10},
             "preview_cancel": {"job_id": held.id},
             "pause": {"queue": "hold"},

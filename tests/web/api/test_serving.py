@@ -28,7 +28,11 @@ async def test_a_program_asks_and_acts_and_the_audit_says_that_it_was_a_program(
         answer = await program.post(f"/api/v1/jobs/{id}/drop", json={"reason": "known"})
         assert (answer.status_code, answer.json()["done"]) == (200, True)
         assert answer.headers["content-type"] == "application/json"
-        audit = (await program.get("/api/v1/audit")).json()
+        wrong = await program.get("/api/v1/audit?since=yesterday")
+        assert (wrong.status_code, wrong.json()["field"]) == (400, "since")
+        assert "must be a length of time" in wrong.json()["rule"]
+        assert (await program.get("/api/v1/audit?since=2100-01-01")).json()["entries"] == []
+        audit = (await program.get("/api/v1/audit?since=1h")).json()
         assert [(one["action"], one["face"], one["outcome"]) for one in audit["entries"]] == [
             ("drop", "api", "done"),
             ("drop", "api", ""),
