@@ -54,7 +54,10 @@ def answered(options: argparse.Namespace, target: str, answer: Answer) -> int:
     """Say what became of an action; the exit status of that."""
     found = {"target": target, "done": answer.done, "text": answer.text, "job": answer.job}
     output = Output(options.json)
-    (output.done if answer.done else output.told)(f"{target}: {answer.text}", found)
+    if answer.done:
+        output.done(f"{target}: {answer.text}", found, made=answer.job)
+    else:
+        output.told(f"{target}: {answer.text}", found)
     return DONE if answer.done else REFUSED
 
 

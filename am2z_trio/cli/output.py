@@ -48,11 +48,14 @@ class Output:
         """One JSON object on a line of its own, whatever it is."""
         print(encode(found), flush=True)
 
-    def done(self, text: str, found: object) -> None:
+    def done(self, text: str, found: object, *, made: str = "") -> None:
         """That something was done, as it was asked for: a sentence, which `-q` is without, or the object that
-        says the same."""
+        says the same. `made`: the id of the job that was made by that, which `-q` says alone: nobody could
+        know it otherwise."""
         if self.as_json or not is_quiet():
             self.told(text, found)
+        elif made:
+            say(made)
 
     def told(self, text: str, found: object) -> None:
         """An answer: a sentence, or the object that says the same."""

@@ -100,7 +100,7 @@ def add_looks(parser: argparse.ArgumentParser) -> None:
         "--quiet",
         action="store_true",
         default=argparse.SUPPRESS,
-        help="nothing but what was asked for, and errors",
+        help="nothing but what was asked for, and errors; of a job that it makes, the id alone",
     )
     parser.add_argument(
         "--no-color",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
+import trio
 
+from am2z_trio import QueueRuntime, processor
 from am2z_trio.cli.main import parser
 from tests.cli.conftest import Command
 from tests.cli.terminal import on_terminal
@@ -50,6 +53,37 @@ def test_what_is_done_quietly_is_not_said_and_what_is_not_is(command: Command):
     assert "neither a state nor jobs" in missing.err
     # And what a later one says is not quiet.
     assert command("session", "ls").err
+
+
+@processor(name="shop.price")
+async def price(state: Any) -> Any:
+    return state
+
+
+def test_who_makes_a_job_quietly_is_told_its_id_alone(redis_url: str, command: Command):
+    async def serve_one() -> None:
+        async with QueueRuntime(redis_url) as runtime:
+            runtime.register(price)
+            (await runtime.execute(price, 1)).unwrap()
+
+    trio.run(serve_one)
+    made = command("job", "enqueue", "shop.price", "--state", "1", "-q")
+    assert (made.status, made.err) == (0, "")
+    (id,) = made.out.splitlines()
+    assert command("job", "show", id, "--json").object["row"]["processor"] == "shop.price"
+    asked = command("job", "enqueue", "shop.price", "--id", "order-17", "--session", "alice", "-q")
+    assert asked.out.splitlines() == [command("job", "ls", "session:alice", "--json").objects[0]["id"]]
+    (edited,) = command("-q", "dead", "edit", id, "--state", "2").out.splitlines()
+    assert command("job", "show", edited, "--reveal", "--json").object["input"]["value"] == 2
+    added = command("cron", "add", "nightly", "shop.price", "every 3600", "--state", "1", "-q")
+    assert (added.status, added.out) == (0, "")
+    (ran,) = command("cron", "run", "nightly", "-q").out.splitlines()
+    assert command("job", "show", ran, "--json").object["row"]["schedule"] == "nightly"
+    # What acts on a job that there is makes none.
+    assert command("job", "next", id, "-q").out == ""
+    assert command("job", "cancel", id, "-q").out == ""
+    late = command("job", "cancel", id, "-q")
+    assert (late.status, "it was cancelled" in late.out) == (4, True)
 
 
 def test_every_command_can_be_asked_how_it_says_things(command: Command):

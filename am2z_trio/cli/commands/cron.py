@@ -237,7 +237,7 @@ async def _run(options: argparse.Namespace) -> int:
         answer = await admin.run_schedule(options.id, reason=options.reason)
         if not answer.done:
             return await _changed(options, admin, answer)
-        output.done(answer.text, {"schedule": options.id, "job": answer.job})
+        output.done(answer.text, {"schedule": options.id, "job": answer.job}, made=answer.job)
         return DONE
 
     return await _asked(options, ask)
