@@ -200,6 +200,25 @@ def misuse(how: str, ctx: Context) -> str:
     return how
 
 
+MISFITS: list[dict[str, Any]] = [{"timeout": "5"}, {"session": 5}, {"options": {"attempts": 2}}]
+
+
+@processor(run_in="process")
+def call_with_a_misfit(which: int, ctx: Context) -> int:
+    return ctx.sync.call(fall, 1, **MISFITS[which])
+
+
+@processor
+async def call_with_a_misfit_here(which: int, ctx: Context) -> int:
+    return await ctx.call(fall, 1, **MISFITS[which])
+
+
+@processor(run_in="process")
+def log_so_much(size: int, ctx: Context) -> int:
+    ctx.log.warning("\udcff" + "x" * size)
+    return size
+
+
 def plain(n: int) -> int:
     return n * os.getpid()
 

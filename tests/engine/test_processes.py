@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -24,6 +26,7 @@ from am2z_trio import (
     Processor,
     ProcessorExecutionError,
     ProcessorTimeoutError,
+    ResourceError,
     processor,
 )
 from tests.engine import computing
@@ -59,6 +62,13 @@ def zombies() -> list[int]:
     """Processes of ours that have ended, and nobody has reaped."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     return [int(pid) for pid in children if not is_there(int(pid))]
+
+
+def descriptors() -> list[int]:
+    """Those of ours that are open."""
+    found = [int(path.name) for path in Path("/proc/self/fd").iterdir()]
+    # One was that of the folder.
+    return [one for one in found if Path(f"/proc/self/fd/{one}").is_symlink()]
 
 
 async def until_gone(pid: int) -> None:
@@ -232,6 +242,58 @@ async def test_what_ctx_refuses_is_raised_where_it_was_asked(how: str, told: str
         runtime.register(computing.misuse, refuse)
         error = (await runtime.execute(computing.misuse, how)).error
     assert told in str(error)
+
+
+async def test_a_call_that_cannot_be_is_refused_as_in_the_loop_and_the_process_goes_on():
+    async with LocalRuntime(processes=1) as runtime:
+        runtime.register(computing.call_with_a_misfit, computing.call_with_a_misfit_here, computing.fall)
+        for which in range(len(computing.MISFITS)):
+            there = await runtime.execute(computing.call_with_a_misfit, which)
+            here = await runtime.execute(computing.call_with_a_misfit_here, which)
+            assert type(there.error) is type(here.error) is ConfigurationError
+            assert str(there.error) == str(here.error)
+
+
+async def test_a_line_is_cut_that_is_larger_than_what_a_process_may_say(caplog):
+    async with LocalRuntime(processes=1) as runtime:
+        runtime.register(computing.log_so_much)
+        assert (await runtime.execute(computing.log_so_much, 8_000_000)).unwrap() == 8_000_000
+    (told,) = [record.getMessage() for record in caplog.records if "xxx" in record.getMessage()]
+    assert told.startswith("\\udcffx")
+    assert len(told) <= 1024 * 1024
+    assert told.endswith("[cut: it has 8,000,001 characters]")
+
+
+async def test_a_process_finds_modules_where_its_node_does_whatever_else_is_there(monkeypatch):
+    monkeypatch.setattr(sys, "path", [Path("/nowhere"), "/no/\udcff", 5, *sys.path])
+    async with LocalRuntime(processes=1) as runtime:
+        runtime.register(paint)
+        assert (await runtime.execute(paint, Picture("a"))).unwrap().name == "a"
+
+
+@pytest.mark.parametrize("left", [0, 3])
+async def test_where_no_descriptor_is_left_the_job_fails_as_for_any_limit_and_leaks_none(left: int):
+    async with LocalRuntime(processes=1) as runtime:
+        runtime.register(paint)
+        once = JobOptions(attempts=1)
+        there = descriptors()
+        limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # The limit is one of numbers, so those below it are taken.
+        fillers = [os.dup(0) for _ in range(max(there) + 1 - len(there))]
+        try:
+            taken = max(*there, *fillers)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (taken + 1 + left, most))
+            result = await runtime.execute(paint, Picture(), options=once)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+            for filler in fillers:
+                os.close(filler)
+        assert type(result.error) is ResourceError, result.error
+        assert result.error.retryable
+        assert "no process can be started: Too many open files" in str(result.error)
+        gc.collect()
+        assert descriptors() == there
+        assert (await runtime.execute(paint, Picture("a"))).unwrap().name == "a"
 
 
 async def test_within_another_job_and_as_a_fallback_it_has_its_process(make_runtime):

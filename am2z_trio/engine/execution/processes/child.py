@@ -29,7 +29,7 @@ from am2z_trio.engine.execution.attempt import Attempt
 from am2z_trio.engine.execution.failures import as_error, cut_off
 from am2z_trio.engine.execution.job_nursery import JobNursery
 from am2z_trio.engine.execution.settlements import encoded
-from am2z_trio.engine.processors.imported import Place, found_at
+from am2z_trio.engine.processors.imported import found_at
 from am2z_trio.engine.processors.processor import Processor
 from am2z_trio.engine.processors.registry import Definition
 from am2z_trio.model.error_records import record_of
@@ -86,9 +86,9 @@ class Program:
                 self._load(told)
 
     def _load(self, load: Load) -> None:
-        sys.path[:] = load.path
+        sys.path[:] = map(os.fsdecode, load.path)
         try:
-            processor = found_at(Place(load.module, load.file, load.attribute), load.name)
+            processor = found_at(load.place, load.name)
             definition = Definition(processor, load.max_state_bytes)
         except BaseException as raised:
             error = ConfigurationError(

@@ -21,16 +21,18 @@ from am2z_trio.engine.processors.result import Done as Told
 from am2z_trio.engine.processors.run_facts import Meta
 from am2z_trio.engine.states.access import NodeStates
 from am2z_trio.engine.states.job_state import JobState
-from am2z_trio.model.checks import require_number
+from am2z_trio.model.checks import require, require_number, require_seconds, require_text
 from am2z_trio.model.codec import NIL, StateCodec, encode_state
 from am2z_trio.model.error_records import error_of
 from am2z_trio.model.errors import ConfigurationError, RuntimeStateError
 from am2z_trio.model.events import Event as JobEvent
+from am2z_trio.model.limits import MAX_SESSION_BYTES
 from am2z_trio.model.logs import JobLog, attributes
+from am2z_trio.model.options import JobOptions
 from am2z_trio.model.records import StateRecord
-from am2z_trio.model.telling import described
+from am2z_trio.model.telling import described, text_of
 
-from .protocol import Answer, Call, Channel, Emit, Line, ReadState, Report, Run, ToChild, Wait
+from .protocol import MOST_LINE, Answer, Call, Channel, Emit, Line, ReadState, Report, Run, ToChild, Wait
 
 
 class ChildContext(Context):
@@ -140,20 +142,13 @@ class ChildServices:
         return msgspec.msgpack.decode(await self._ask(request, sent=True), type=str)
 
     async def _ask(self, request: CallRequest, *, sent: bool = False) -> msgspec.Raw:
+        name, session, timeout, options = name_of(request.processor), *_exactly(request)
         state = NIL
         if request.state is not None:
             state = msgspec.Raw(encode_state(request.state, max_bytes=self._max_state_bytes))
         answer = await self._asking.ask(
             lambda number: Call(
-                number,
-                name_of(request.processor),
-                state,
-                request.key,
-                request.session,
-                request.timeout,
-                request.options,
-                request.by_key,
-                sent,
+                number, name, state, request.key, session, timeout, options, request.by_key, sent
             )
         )
         return answer.value
@@ -173,6 +168,17 @@ class ChildServices:
         answer = await self._asking.ask(ReadState)
         assert answer.record is not None
         return answer.record
+
+
+def _exactly(request: CallRequest) -> tuple[str | None, float | None, JobOptions | None]:
+    """Session, timeout and options of a call as they can be sent, refused as the node would refuse them."""
+    session, timeout, options = request.session, request.timeout, request.options
+    if session is not None:
+        session = require_text("session", session, most=MAX_SESSION_BYTES)
+    if timeout is not None:
+        timeout = require_seconds("timeout", timeout, zero=False)
+    require(options is None or isinstance(options, JobOptions), "options", options, "must be JobOptions")
+    return session, timeout, options
 
 
 def context_of(
@@ -221,7 +227,7 @@ class _ToNode(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         trace = described(record.exc_info[1]) if record.exc_info and record.exc_info[1] else ""
-        self._services.log(Line(record.levelno, record.getMessage(), trace))
+        self._services.log(Line(record.levelno, text_of(record.getMessage(), MOST_LINE), trace))
 
 
 def _logger(services: ChildServices, level: int) -> logging.Logger:

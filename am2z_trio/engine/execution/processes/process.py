@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -91,7 +91,7 @@ class Child:
 
     async def load(self, name: str, place: Place, max_state_bytes: int) -> None:
         """Have it import a processor. Raises what that has come to; ended in the middle, it is of no use."""
-        self._channel.post(Load(*place, name=name, path=sys.path, max_state_bytes=max_state_bytes))
+        self._channel.post(Load.of(place, name, max_state_bytes))
         answer = await self._hear(name)
         if isinstance(answer, Failed):
             raise error_of(answer.error)
@@ -192,38 +192,38 @@ class Child:
 
 
 async def started(host: Host, max_state_bytes: int) -> Child:
-    """Start a process. Its first job has it import all that it needs."""
-    ours, theirs = socket.socketpair()
-    looks, shows = socket.socketpair()
-    end, lifeline = os.pipe()
-    command = [
-        *(sys.executable, *_flags(), "-c", PROGRAM),
-        *(str(theirs.fileno()), str(end), str(shows.fileno()), ROOT, host.name),
-    ]
-    try:
-        # Shielded, so that there is never a process of which nobody has the handle. It is one fork.
-        with host.cancel_scope(shield=True):
-            process = await anyio.open_process(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=None,
-                stderr=None,
-                start_new_session=True,
-                pass_fds=(theirs.fileno(), end, shows.fileno()),
-            )
-    except BaseException as raised:
-        ours.close()
-        looks.close()
-        os.close(lifeline)
-        if isinstance(raised, OSError):
+    """Start a process. Its first job has it import all that it needs. Raises `ResourceError` where the system
+    has none to give, or no more descriptors."""
+    with ExitStack() as lent, ExitStack() as kept:
+        try:
+            ours, theirs = socket.socketpair()
+            kept.callback(ours.close)
+            lent.callback(theirs.close)
+            looks, shows = socket.socketpair()
+            kept.callback(looks.close)
+            lent.callback(shows.close)
+            end, lifeline = os.pipe()
+            kept.callback(os.close, lifeline)
+            lent.callback(os.close, end)
+            command = [
+                *(sys.executable, *_flags(), "-c", PROGRAM),
+                *(str(theirs.fileno()), str(end), str(shows.fileno()), ROOT, host.name),
+            ]
+            # Shielded, so that there is never a process of which nobody has the handle. It is one fork.
+            with host.cancel_scope(shield=True):
+                process = await anyio.open_process(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=None,
+                    stderr=None,
+                    start_new_session=True,
+                    pass_fds=(theirs.fileno(), end, shows.fileno()),
+                )
+        except OSError as raised:
             raise ResourceError(
                 f"no process can be started: {raised.strerror}", context={"command": sys.executable}
             ) from raised
-        raise
-    finally:
-        theirs.close()
-        shows.close()
-        os.close(end)
+        kept.pop_all()
     channel = Channel[FromChild](host, ours, FromChild, most_bytes(max_state_bytes))
     return Child(host, process, channel, Looking(host, looks), lifeline)
 

@@ -6,15 +6,18 @@ conversation: nothing is allocated for it.
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
+import sys
 from datetime import datetime
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 import anyio
 import msgspec
 
 from am2z_trio.concurrency import Host
+from am2z_trio.engine.processors.imported import Place
 from am2z_trio.model.codec import NIL
 from am2z_trio.model.error_records import ErrorRecord
 from am2z_trio.model.limits import KIB
@@ -28,6 +31,9 @@ LENGTH: Final = struct.Struct(">I")
 
 SLACK: Final = 4096 * KIB
 """Bytes of a frame beside the states in it: errors, lines, what an event carries."""
+
+MOST_LINE: Final = 1024 * KIB
+"""Bytes of what a job logs in one line; what is longer is cut."""
 
 AT_ONCE: Final = 256 * 1024
 """Bytes that are read at once, and that may wait to be written before whoever writes waits, too."""
@@ -45,14 +51,28 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     """Import a processor: the answer is `Loaded`, or `Failed`."""
 
     module: str
-    file: str
+    file: bytes
     attribute: str
     """Its place, as `imported` says it."""
     name: str
     """The processor's."""
-    path: list[str]
-    """Where modules are looked for: the node's `sys.path`."""
+    path: list[bytes]
+    """Where modules are looked for: the node's `sys.path`. Names of files need be no text."""
     max_state_bytes: int
+
+    @classmethod
+    def of(cls, place: Place, name: str, max_state_bytes: int) -> Self:
+        """What a process is to load that finds modules where this one does. Of what else is in `sys.path`,
+        such as a `Path`, Python takes no notice."""
+        found: list[object] = [*sys.path]
+        path = [os.fsencode(one) for one in found if isinstance(one, str)]
+        file = os.fsencode(place.file)
+        return cls(place.module, file, place.attribute, name, path, max_state_bytes)
+
+    @property
+    def place(self) -> Place:
+        """Where the processor is."""
+        return Place(self.module, os.fsdecode(self.file), self.attribute)
 
 
 class Run(msgspec.Struct, frozen=True, tag="run"):
