@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -28,12 +30,13 @@ from am2z_trio import (
     processor,
 )
 from am2z_trio.engine.events.subscription import EventStream
+from am2z_trio.engine.node import portal
 from am2z_trio.engine.runtime import from_thread
 from am2z_trio.engine.runtime.from_thread import FromThread
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.engine.sessions.session import SessionState
 from tests.support.gates import Gate
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 on_both_hosts = pytest.mark.anyio
 
@@ -46,6 +49,10 @@ async def double(n: int) -> int:
 @processor
 async def fails(n: int) -> int:
     raise OSError("away")
+
+
+async def raises(error: BaseException) -> None:
+    raise error
 
 
 async def in_thread(fn: Callable[[], Any]) -> Any:
@@ -230,6 +237,49 @@ async def test_a_worker_thread_whose_task_is_cancelled_cancels_what_it_waits_for
         tasks.cancel_scope.cancel()
         with anyio.CancelScope(shield=True):
             await until(lambda: gate.cancelled)
+
+
+@on_both_hosts
+async def test_a_worker_thread_whose_task_is_cancelled_enters_no_block_any_more(make_runtime):
+    entering, told = anyio.Event(), list[str]()
+
+    @asynccontextmanager
+    async def never() -> AsyncIterator[None]:
+        entering.set()
+        try:
+            await anyio.sleep(PATIENCE)
+            told.append("it was waited for")
+        except BaseException:
+            told.append("cancelled")
+            raise
+        yield
+
+    def enter() -> None:
+        with runtime.from_thread.wrap_async_context_manager(never()):
+            told.append("entered")
+
+    async with make_runtime() as runtime, anyio.create_task_group() as tasks:
+        tasks.start_soon(anyio.to_thread.run_sync, enter)
+        await entering.wait()
+        tasks.cancel_scope.cancel()
+    assert told == ["cancelled"]
+
+
+@on_both_hosts
+async def test_a_result_that_comes_at_the_very_end_of_a_wait_counts(make_runtime, monkeypatch):
+    class Late(Future[Any]):
+        def result(self, timeout: float | None = None) -> Any:
+            found = super().result()
+            if timeout is not None:
+                raise TimeoutError
+            return found
+
+    async with make_runtime() as runtime:
+        runtime.register(double)
+        monkeypatch.setattr(portal, "Future", Late)
+        assert (await in_thread(lambda: runtime.from_thread.execute(double, 2))).unwrap() == 4
+        with pytest.raises(TimeoutError, match="mine"):
+            await in_thread(lambda: runtime.from_thread.call(raises, TimeoutError("mine")))
 
 
 @on_both_hosts

@@ -229,6 +229,23 @@ def test_ctrl_c_interrupts_a_call_and_cancels_its_job(make: Make):
         assert runtime.execute(double, 1).unwrap() == 2
 
 
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_ctrl_c_within_a_session_ends_that_and_the_runtime_goes_on(make: Make, backend: Any):
+    def work(runtime: SyncRuntime) -> None:
+        with runtime.session("alice") as session:
+            assert session.execute(double, 1).unwrap() == 2
+            raise KeyboardInterrupt
+
+    with SyncRuntime(make(), backend=backend) as runtime:
+        runtime.register(double)
+        stopped: list[str] = []
+        runtime.call(runtime.runtime.on, "session:closed", lambda event: stopped.append(event.session))
+        with pytest.raises(KeyboardInterrupt):
+            work(runtime)
+        wait_until(lambda: stopped == ["alice"], "the session's block was left")
+        assert runtime.execute(double, 1, session="alice").unwrap() == 2
+
+
 def test_from_within_a_job_it_refuses_to_wait_for_itself(runtime: SyncRuntime):
     @processor
     async def nested(n: int) -> int:

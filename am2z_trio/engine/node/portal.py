@@ -16,7 +16,7 @@ import anyio.from_thread
 import sniffio
 
 from am2z_trio.concurrency import Host, Nursery, TaskStatus
-from am2z_trio.concurrency.groups import must_propagate
+from am2z_trio.concurrency.groups import leaves, must_propagate
 from am2z_trio.model.errors import RuntimeStateError
 
 P = ParamSpec("P")
@@ -92,17 +92,18 @@ class Portal:
         call.future.add_done_callback(lambda _: entered.done() or entered.cancel())
         self._begin(call)
         try:
-            value = entered.result()
+            value = _result(entered, call.give_up)
         except CancelledError:
             # It has ended before it was entered: what it has raised says why.
             call.wait()
             raise
-        except BaseException:
-            call.give_up()
-            raise
         try:
             yield value
         except BaseException as error:
+            if any(issubclass(type(leaf), KeyboardInterrupt) for leaf in leaves(error)):
+                # Of this thread, and no end of the node: there the block is cancelled.
+                call.give_up()
+                raise
             raised = error
         with suppress(RuntimeError):
             self._ask(leave.set)
@@ -186,26 +187,33 @@ class _Call(Generic[T]):
     def wait(self) -> T:
         """What it returns or raises. Interrupted by Ctrl-C, or by the cancellation of the task whose worker
         thread this is, the call is cancelled, and waited for."""
-        is_worker = True
-        while True:
-            try:
-                return self.future.result(LOOK_EVERY if is_worker else None)
-            except TimeoutError:
-                if self.future.done():
-                    raise
-            except BaseException:
-                self.give_up()
-                raise
-            try:
-                is_worker = _looked()
-            except BaseException:
-                self.give_up()
-                raise
+        return _result(self.future, self.give_up)
 
     def give_up(self) -> None:
         if not self.future.done():
             self.future.cancel()
             self._ended.wait(ENDS_WITHIN)
+
+
+def _result(future: Future[T], give_up: Callable[[], None]) -> T:
+    """What a future comes to. Gives up where this thread is interrupted by Ctrl-C, or is a worker thread
+    whose task is cancelled."""
+    is_worker = True
+    while True:
+        try:
+            return future.result(LOOK_EVERY if is_worker else None)
+        except TimeoutError:
+            if future.done():
+                # Its own, or it was done at the very end of the wait.
+                return future.result()
+        except BaseException:
+            give_up()
+            raise
+        try:
+            is_worker = _looked()
+        except BaseException:
+            give_up()
+            raise
 
 
 def _looked() -> bool:
