@@ -8,10 +8,11 @@ from typing import Final, NamedTuple
 from am2z_trio.concurrency import current_host
 from am2z_trio.concurrency.groups import unwrapped
 from am2z_trio.engine.runtime.runtime import Runtime
-from am2z_trio.model.errors import AM2ZError, ValidationError
+from am2z_trio.model.errors import AM2ZError
 
 from .bulk import Became, Step
-from .query import Query, Text, parse
+from .query import Query
+from .session_query import is_asked_for
 
 AT_ONCE: Final = 20
 """Sessions that are stopped at a time."""
@@ -32,42 +33,6 @@ class Counted(NamedTuple):
     matched: int
     complete: bool
     sample: tuple[str, ...]
-
-
-def require_sessions(query: Query) -> None:
-    """Raises `ValidationError` for what asks for more than sessions by their ids."""
-    if any(not isinstance(term, Text) or term.field != "session" for term in query.terms):
-        rule = "must say which sessions, and nothing else: session:NAME, session:PREFIX*, -session:NAME"
-        raise ValidationError(f"query: {rule}", context={"field": "query", "rule": rule})
-
-
-def sessions_asked_for(text: str) -> Query:
-    """The same of a list, in which a word alone is an id, too, and what asks for none asks for all. Raises
-    `ValidationError`."""
-    query = parse(text)
-    terms = [
-        Text("session", term.text, term.prefix, term.negated)
-        if isinstance(term, Text) and term.field == "word"
-        else term
-        for term in query.terms
-    ]
-    if not query.asks_for_something:
-        terms.append(Text("session", "", prefix=True))
-    asked = Query(tuple(terms))
-    require_sessions(asked)
-    return asked
-
-
-def is_asked_for(query: Query, session: str) -> bool:
-    """Whether a query that asks for sessions asks for this one."""
-    wanted = False
-    for term in query.terms:
-        assert isinstance(term, Text)
-        same = session.startswith(term.text) if term.prefix else session == term.text
-        if same and term.negated:
-            return False
-        wanted = wanted or (same and not term.negated)
-    return wanted
 
 
 class SessionSteps:

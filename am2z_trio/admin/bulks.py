@@ -20,11 +20,12 @@ from am2z_trio.model.views.jobs import JobRow
 
 from . import bulk, cursors
 from .bulk import ASKED_FROM, NEEDS, Became, Step
-from .bulk_sessions import SessionSteps, require_sessions
+from .bulk_sessions import SessionSteps
 from .jobs import JobDesk
 from .principals import Principal
 from .query import Query, parse
 from .search import Search
+from .session_query import require_ids
 
 AT_ONCE: Final = 20
 """Jobs that are cancelled at a time."""
@@ -277,7 +278,7 @@ def _asked(action: object, query: object) -> Query:
         rule = "must say which are meant, not only which are not: an empty one never means all"
         raise ValidationError(f"query: {rule}", context={"field": "query", "rule": rule})
     if action == "stop":
-        require_sessions(asked)
+        require_ids(asked)
     return asked
 
 

@@ -25,7 +25,8 @@ from am2z_trio.model.views.search import Count, Group, Page
 
 from .asking import NOT_KEPT, Asking
 from .fingerprints import groups_of
-from .query import Query, parse, time_of
+from .query import Query, parse
+from .query_times import time_of
 from .redaction import NOTHING
 from .search import ANYTHING, Search
 

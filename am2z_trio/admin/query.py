@@ -1,4 +1,4 @@
-"""The language in which operators ask for jobs: text to terms, and back.
+"""The language in which operators ask for jobs, or sessions: text to terms, and back.
 
 ```
 status:failed queue:charge      what a field says; several of one field are alternatives
@@ -9,6 +9,7 @@ since:11:00  since:2026-11-27   that have come since then (a time alone: the las
 "two words"  session:"a b"*     in quotes everything is itself; \\" and \\\\ are a quote and a backslash
 01k9x62c0  alice                a word alone: an id, what one begins with, or a session
 input.order.country:DE          what the job was given, where that is kept
+running>0  version>10  locked   of sessions (`admin.session_query`)
 ```
 
 Parsing is pure and bounded: at most 500 characters, and whatever is no query is one `ValidationError` that
@@ -18,20 +19,21 @@ says where and why. What a query prints is no longer than what it was read from,
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, time, timedelta, timezone
-from typing import Final, Literal, NoReturn, cast, get_args
+from typing import Final, Literal, NamedTuple, NoReturn, cast, get_args
 
 import msgspec
 
-from am2z_trio.model.checks import MAX_SECONDS
 from am2z_trio.model.errors import ValidationError
 from am2z_trio.model.telling import cut
+
+from .query_times import DAY_MS, UNITS, milliseconds, moment, moment_of, time_of
 
 MAX_CHARACTERS: Final = 500
 """Of a query. Its terms are bounded by it, too."""
 
 TextField = Literal[
     "word",
+    "is",
     "id",
     "status",
     "queue",
@@ -45,10 +47,10 @@ TextField = Literal[
     "trace",
     "tag",
 ]
-"""`word` is none: a term that names no field. `kind`: what an error says without what differs, as groups of
-dead letters are named."""
+"""`word` and `is` are none: terms that name no field, the second one being a flag. `kind`: what an error says
+without what differs, as groups of dead letters are named."""
 
-AmountField = Literal["age", "ran", "attempt"]
+AmountField = Literal["age", "ran", "attempt", "running", "waiting", "version", "idle"]
 Operator = Literal[">", "<", "="]
 
 Kind = Literal["waiting", "delayed", "active", "completed", "failed", "cancelled", "dead", "parked"]
@@ -56,14 +58,28 @@ Kind = Literal["waiting", "delayed", "active", "completed", "failed", "cancelled
 waits without a worker for a time or a signal; such a job is `delayed`, too."""
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-TEXT_FIELDS: Final[tuple[str, ...]] = get_args(TextField)[1:]
-AMOUNT_FIELDS: Final[tuple[str, ...]] = get_args(AmountField)
-FIELDS: Final = (*TEXT_FIELDS, *AMOUNT_FIELDS, "since", "input")
+TEXT_FIELDS: Final[tuple[str, ...]] = get_args(TextField)[2:]
+AMOUNT_FIELDS: Final[tuple[str, ...]] = ("age", "ran", "attempt")
+TIMES: Final = ("age", "ran", "idle")
+"""Amounts of time; the others are numbers."""
 
-UNITS: Final = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
-"""In milliseconds, the largest first."""
 
-DAY_MS: Final = UNITS["d"]
+class Language(NamedTuple):
+    """What one may ask of something."""
+
+    fields: tuple[str, ...]
+    amounts: tuple[str, ...]
+    """Those of these that are more or less."""
+    flags: tuple[str, ...] = ()
+    """Words alone that are no id, unless they stand in quotes."""
+
+
+JOBS: Final = Language((*TEXT_FIELDS, *AMOUNT_FIELDS, "since", "input"), AMOUNT_FIELDS)
+SESSIONS: Final = Language(
+    ("session", "running", "waiting", "version", "idle"),
+    ("running", "waiting", "version", "idle"),
+    ("locked",),
+)
 
 
 class Text(msgspec.Struct, frozen=True, tag=True):
@@ -85,7 +101,7 @@ class Input(msgspec.Struct, frozen=True, tag=True):
 
 
 class Amount(msgspec.Struct, frozen=True, tag=True):
-    """More, less or as much: milliseconds, or attempts."""
+    """More, less or as much: milliseconds, or so many."""
 
     field: AmountField
     operator: Operator
@@ -132,7 +148,7 @@ class Query(msgspec.Struct, frozen=True):
         ]
 
 
-def parse(text: object) -> Query:
+def parse(text: object, language: Language = JOBS) -> Query:
     """Read a query. Raises `ValidationError` that says where it is none, and what would be."""
     if not isinstance(text, str):
         _refuse("", 0, "must be a text")
@@ -144,7 +160,7 @@ def parse(text: object) -> Query:
         _refuse(text, half.start(), "must be text, and half a surrogate pair is none")
     terms, place = list[Term](), _space(text, 0)
     while place < len(text):
-        term, end = _Reader(text, place).term()
+        term, end = _Reader(text, place, language).term()
         if end < len(text) and not text[end].isspace():
             _refuse(text, end, "a space must stand between two terms")
         terms.append(term)
@@ -156,11 +172,6 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _FIELD: Final = re.compile(r'([A-Za-z][A-Za-z0-9_-]*)((?:\.[^\s:<>".]+)*)([:<>])')
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 _BARE: Final = re.compile(r'[^\s"]+')
-_AMOUNT: Final = re.compile(r"(\d{1,12})(?:\.(\d{1,3}))?(ms|s|m|h|d)")
-_TIME: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?")
-_STAMP: Final = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)(?:T([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:\.(\d{3}))?)?(Z|[+-]\d\d:\d\d)?)?"
-)
 _PATH_PART: Final = re.compile(r'[^\s:<>".]+')
 
 
@@ -181,8 +192,9 @@ def _refuse(text: str, place: int, rule: str) -> NoReturn:
 class _Reader:
     """Reads one term, from its place on."""
 
-    def __init__(self, text: str, place: int) -> None:
+    def __init__(self, text: str, place: int, language: Language) -> None:
         self._text = text
+        self._language = language
         self._negated = text[place] == "-"
         self._place = place + self._negated
 
@@ -192,17 +204,17 @@ class _Reader:
             return self._word()
         name, path, operator = found.groups()
         field = name.lower()
-        if field not in FIELDS:
-            known = ", ".join(FIELDS)
+        if field not in self._language.fields:
+            known = ", ".join(self._language.fields)
             self._refuse(f"there is no field {name!r}: {known}. A word that looks like one goes in quotes")
         if path and field != "input":
             self._refuse(f"{field!r} has no parts: those are of 'input' alone")
         if field == "input":
             return self._input(tuple(path.split(".")[1:]), operator, found.end())
-        if field in AMOUNT_FIELDS:
+        if field in self._language.amounts:
             return self._amount(field, operator, found.end())
         if operator != ":":
-            self._refuse(f"{field!r} takes ':': '>' and '<' are for {', '.join(AMOUNT_FIELDS)}")
+            self._refuse(f"{field!r} takes ':': '>' and '<' are for {', '.join(self._language.amounts)}")
         if field == "since":
             return self._since(found.end())
         return self._of_text(field, found.end())
@@ -237,7 +249,8 @@ class _Reader:
 
     def _word(self) -> tuple[Term, int]:
         value, prefix, end = self._filled(self._place)
-        return Text("word", value, prefix, self._negated), end
+        is_flag = value in self._language.flags and not prefix and self._text[self._place] != '"'
+        return Text("is" if is_flag else "word", value, prefix, self._negated), end
 
     def _of_text(self, field: str, place: int) -> tuple[Term, int]:
         value, prefix, end = self._filled(place)
@@ -258,13 +271,13 @@ class _Reader:
     def _amount(self, field: str, operator: str, place: int) -> tuple[Term, int]:
         value, prefix, end = self._value(place)
         exact = operator == ":"
-        if field == "attempt":
+        if field not in TIMES:
             amount = int(value) if re.fullmatch(r"\d{1,6}", value, re.ASCII) and not prefix else None
-            rule = "an attempt is a number: attempt>1, attempt:3"
+            rule = f"{field!r} is a number: {field}>1, {field}:3"
         else:
             if exact:
                 self._refuse(f"{field!r} takes '>' or '<'")
-            amount = None if prefix else _milliseconds(value)
+            amount = None if prefix else milliseconds(value)
             rule = f"a time is a number and one of {', '.join(UNITS)}, up to 100 years: {field}>5m"
         if amount is None:
             self._refuse(rule, place)
@@ -273,56 +286,12 @@ class _Reader:
 
     def _since(self, place: int) -> tuple[Term, int]:
         value, prefix, end = self._value(place)
-        moment = None if prefix else _moment(value)
-        if moment is None:
+        found = None if prefix else moment(value)
+        if found is None:
             self._refuse(
                 "a moment is hh:mm, hh:mm:ss, a date, or a date with Thh:mm and perhaps +hh:mm", place
             )
-        return Since(*moment, self._negated), end
-
-
-def _milliseconds(text: str) -> int | None:
-    found = re.fullmatch(_AMOUNT, text) if text.isascii() else None
-    if found is None:
-        return None
-    whole, part, unit = found.groups()
-    amount = (int(whole) * 1000 + int((part or "").ljust(3, "0"))) * UNITS[unit] // 1000
-    return amount if amount <= MAX_SECONDS * 1000 else None
-
-
-def _moment(text: str) -> tuple[int, bool] | None:
-    """Milliseconds, and whether they are those of a day."""
-    if not text.isascii():
-        return None
-    found = _TIME.fullmatch(text)
-    if found is not None:
-        hour, minute, second = (int(part or 0) for part in found.groups())
-        return ((hour * 60 + minute) * 60 + second) * 1000, True
-    found = _STAMP.fullmatch(text)
-    if found is None:
-        return None
-    *numbers, offset = found.groups()
-    year, month, day, hour, minute, second, ms = (int(part or 0) for part in numbers)
-    try:
-        at = datetime.combine(date(year, month, day), time(hour, minute, second, ms * 1000), _zone(offset))
-        moment = (at - EPOCH) // timedelta(milliseconds=1)
-    except (ValueError, OverflowError):
-        return None
-    # What a stamp in UTC could not say is not taken from another zone either.
-    return (moment, False) if FIRST <= moment <= LAST else None
-
-
-def _zone(offset: str | None) -> timezone:
-    if offset is None or offset == "Z":
-        return UTC
-    minutes = int(offset[1:3]) * 60 + int(offset[4:6])
-    return timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes))
-
-
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-FIRST: Final = -62_135_596_800_000
-LAST: Final = 253_402_300_799_999
-"""The first and the last millisecond that a date can say."""
+        return Since(*found, self._negated), end
 
 
 # --- printed ------------------------------------------------------------------------------------
@@ -331,13 +300,15 @@ LAST: Final = 253_402_300_799_999
 def _printed(term: Term) -> str:
     sign = "-" if term.negated else ""
     if isinstance(term, Text):
+        if term.field == "is":
+            return f"{sign}{term.text}"
         name = "" if term.field == "word" else f"{term.field}:"
         return f"{sign}{name}{_value_of(term.text, term.prefix, word=not name)}"
     if isinstance(term, Input):
         return f"{sign}input.{'.'.join(term.path)}:{_value_of(term.text, term.prefix)}"
     if isinstance(term, Since):
-        return f"{sign}since:{_moment_of(term)}"
-    amount = str(term.amount) if term.field == "attempt" else time_of(term.amount)
+        return f"{sign}since:{moment_of(term.moment, daily=term.daily)}"
+    amount = time_of(term.amount) if term.field in TIMES else str(term.amount)
     return f"{sign}{term.field}{':' if term.operator == '=' else term.operator}{amount}"
 
 
@@ -350,32 +321,3 @@ def _value_of(text: str, prefix: bool, *, word: bool = False) -> str:
         return text + star
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"{star}'
-
-
-def time_of(ms: int) -> str:
-    """A time as a query says it, in as few characters as any."""
-    if ms == 0:
-        return "0s"
-    told = list[str]()
-    for unit, size in UNITS.items():
-        thousandths, rest = divmod(ms * 1000, size)
-        if rest == 0:
-            whole, part = divmod(thousandths, 1000)
-            told.append(f"{whole}.{part:03}".rstrip("0").rstrip(".") + unit if part else f"{whole}{unit}")
-    return min(told, key=lambda text: (len(text), "." in text))
-
-
-def _moment_of(since: Since) -> str:
-    if since.daily:
-        seconds = since.moment // 1000
-        return f"{seconds // 3600}:{_minutes(seconds // 60 % 60, seconds % 60)}"
-    at = EPOCH + timedelta(milliseconds=since.moment)
-    day, ms = at.date().isoformat(), at.microsecond // 1000
-    if not (at.hour or at.minute or at.second or ms):
-        return day
-    part = f".{ms:03}" if ms else ""
-    return f"{day}T{at.hour:02}:{_minutes(at.minute, at.second, always=bool(ms))}{part}"
-
-
-def _minutes(minute: int, second: int, *, always: bool = False) -> str:
-    return f"{minute:02}:{second:02}" if second or always else f"{minute:02}"

@@ -32,15 +32,13 @@ from am2z_trio.model.views.sessions import (
 )
 
 from .asking import Asking
-from .bulk_sessions import is_asked_for, sessions_asked_for
 from .changes import changes
 from .principals import NotPermittedError
+from .session_query import sessions_asked_for
+from .session_search import SessionSearch
 
 MOST_SESSIONS: Final = 200
 """Of one page, and of one stop of several."""
-
-BUDGET: Final = 2_000
-"""Sessions whose names one page looks at."""
 
 AT_ONCE: Final = 20
 """Sessions that are stopped at a time."""
@@ -64,27 +62,22 @@ class SessionDesk(Asking):
         self, prefix: str = "", *, query: str = "", limit: int = 50, cursor: str = ""
     ) -> SessionPage:
         """Sessions that have jobs which have not ended, in no order: at most `limit`, whose ids begin with
-        `prefix` and are what `query` asks for (`session:team-*`, `-session:team-boss`, or an id alone), and
-        the cursor with which they go on. A page looks at some 2,000 names; where it has found
-        fewer than `limit` there may be more behind its cursor all the same."""
+        `prefix` and are what `query` asks for (`team-*`, `-team-boss`, `running>0`, `idle>10m`, `locked`:
+        `admin.session_query`), and the cursor with which they go on. Those that are asked for by all of their
+        ids are told at rest, too.
+
+        A page looks at some 2,000 names, or some 500 sessions where more is asked for than ids; where it has
+        found fewer than `limit` there may be more behind its cursor all the same."""
         await self._require_view("sessions")
         prefix = require_text("prefix", prefix, most=MAX_SESSION_BYTES, empty=True)
         asked = sessions_asked_for(query)
         limit = require_count("limit", limit, most=MOST_SESSIONS)
         cursor = require_text("cursor", cursor, most=100, empty=True)
-        found, looked_at, of = dict[str, None](), 0, 0
-        while True:
-            missing = limit - len(found)
-            page = await self._store.inspection.sessions(cursor, missing)
-            of, cursor, looked_at = page.of, page.cursor, looked_at + len(page.sessions)
-            found |= dict.fromkeys(
-                one
-                for one in page.sessions
-                if one.startswith(prefix) and is_asked_for(asked, one) and self.principal.is_for(session=one)
-            )
-            if not cursor or len(found) >= limit or looked_at >= BUDGET:
-                rows = await self._store.inspection.session_rows([*found])
-                return SessionPage(rows=rows, of=of, looked_at=looked_at, cursor=cursor)
+
+        def is_theirs(session: str) -> bool:
+            return session.startswith(prefix) and self.principal.is_for(session=session)
+
+        return await SessionSearch(self._store.inspection, asked, is_theirs, self.now()).page(limit, cursor)
 
     async def session_rows(self, sessions: Sequence[str]) -> list[SessionRow]:
         """Sessions by their ids, with jobs or at rest; those that are the principal's business."""

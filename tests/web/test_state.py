@@ -207,12 +207,48 @@ async def test_the_job_that_holds_a_lock_is_named_to_who_may_see_it(open_site):
         assert (hidden.job, hidden.node, hidden.fence) == ("", found.node, found.fence)
 
 
+async def test_sessions_are_filtered_by_what_runs_in_them_and_by_their_locks(open_site):
+    async with open_site(work=True) as site:
+        runtime, browser = site.runtime, site.as_("operator")
+        await runtime.submit("price", 1, session="team/later", options=JobOptions(delay=600))
+        await runtime.state.set("team/rest", {"total": 1})
+
+        async def listed(query: str) -> list[str]:
+            page = (await browser.get("/sessions", params={"q": query})).text
+            assert "looked at" in page or not query
+            return [
+                one for one in (SESSION, "team/later", "team/rest") if f'name="session" value="{one}"' in page
+            ]
+
+        assert await listed("") == [SESSION, "team/later"]
+        assert await listed("running>0") == [SESSION]
+        assert await listed("running:0 waiting>0") == ["team/later"]
+        assert await listed("team/*") == ["team/later"]
+        assert await listed("team/rest") == ["team/rest"]
+        assert await listed("locked") == await listed("idle>1d") == []
+        async with runtime.state.lock(SESSION):
+            assert await listed("locked") == [SESSION]
+            assert await listed("-locked") == ["team/later"]
+            assert '<span class="chip">locked</span>' in (await browser.get("/sessions")).text
+        # What is added to a filter is one term of it, and may be taken away; what is none says why.
+        page = (await browser.get("/sessions", params={"q": "running>0", "add": "team/*"})).text
+        assert 'name="q" value="running&gt;0 session:team/*"' in page
+        wrong = await browser.get("/sessions", params={"q": "running>0", "add": "age>5m"})
+        assert wrong.status_code == 200
+        assert "there is no field &#39;age&#39;" in wrong.text
+        # Who asks for one that is not there is led to those that begin so.
+        assert "session%3Ateam%2A" in (await browser.get("/sessions", params={"q": "team"})).text
+
+
 async def test_all_sessions_that_begin_so_are_counted_and_stopped(open_site):
     async with open_site(work=True) as site:
         viewer, operator = site.as_("viewer"), site.as_("operator")
-        assert "Stop all that begin so" not in (await viewer.get("/sessions", params={"q": SESSION})).text
-        page = await operator.get("/sessions", params={"q": SESSION})
-        assert "Stop all that begin so" in page.text
+        every, offered = f'session:"{SESSION}"*', "action=stop"
+        assert offered not in (await viewer.get("/sessions", params={"q": every})).text
+        assert offered in (await operator.get("/sessions", params={"q": every})).text
+        # Only ids say which ones are meant for as long as that takes.
+        for query in ("", "running>0", f"{every} running>0", "-session:x"):
+            assert offered not in (await operator.get("/sessions", params={"q": query})).text
         asked = {"action": "stop", "q": f'session:"{SESSION}"*'}
         assert "Stop 1 session?" in (await operator.get("/bulks/new", params=asked)).text
         refused = await viewer.post("/bulks/begin", data={**asked, "shown": "1"})

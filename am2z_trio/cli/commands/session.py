@@ -77,7 +77,7 @@ PAGE: Final = 200
 def add(commands: Commands) -> None:
     family = add_group(commands, "session", "look at sessions and their states; stop them", example=EXAMPLES)
     listing = add_command(family, "ls", _list, "sessions that have jobs", example=(EXAMPLES[0], EXAMPLES[9]))
-    wanted = "NAME, PREFIX*, session:NAME, -session:PREFIX* ...; default: all"
+    wanted = "NAME PREFIX* -PREFIX* running>0 waiting>0 version>10 idle>1h locked ...; default: all"
     listing.add_argument("query", nargs="*", metavar="QUERY", help=wanted)
     add_watch(listing)
     _add_of_one(family, "show", _show, "one session in counts", EXAMPLES[1])

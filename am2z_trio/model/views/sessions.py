@@ -37,6 +37,8 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     updated: int = 0
     expires: int = 0
     """0: never."""
+    locked: bool = False
+    """Somebody holds its lock."""
 
     @property
     def state(self) -> SessionState:
@@ -68,6 +70,8 @@ class SessionPage(msgspec.Struct, frozen=True, kw_only=True):
     looked_at: int
     """Sessions whose names were looked at by this page."""
     cursor: str = ""
+    undecided: int = 0
+    """Sessions of which it is not known whether they are asked for: they have more jobs than were counted."""
 
 
 class VersionRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -77,6 +77,7 @@ class Sessions:
             created=state.created,
             updated=state.updated,
             expires=int(expires) if state.exists and expires < inf else 0,
+            locked=self._locks.look(session, now).left > 0,
         )
 
     def stops(self, sessions: Sequence[str]) -> list[int]:

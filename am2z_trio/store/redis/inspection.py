@@ -104,6 +104,7 @@ def _session(
     updated: bytes,
     expires: bytes,
     stopping: int,
+    locked: int,
     *jobs: Any,
 ) -> SessionRow:
     all_jobs, looked_at, waiting, active, delayed, *nodes = jobs
@@ -121,4 +122,5 @@ def _session(
         created=int(created),
         updated=int(updated),
         expires=int(expires),
+        locked=bool(locked),
     )

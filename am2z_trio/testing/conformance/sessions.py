@@ -253,6 +253,22 @@ class SessionCases:
         (row,) = await inspection.session_rows(["s"])
         assert (row.stopping, row.version, row.size, row.created, row.expires) == (False, 1, None, 0, 0)
 
+    async def test_a_session_is_shown_as_locked_for_as_long_as_its_lock_is_held(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        look, states = a.store.inspection.session_rows, a.store.states
+        await a.store.enqueue([job("j", session="s")])
+        assert not (await look(["s"]))[0].locked
+        await states.acquire("s", "l1", 10.0)
+        await states.acquire("s", "l2", 10.0)
+        assert [row.locked for row in await look(["s", "t"])] == [True, False]
+        bench.clock.advance(10.0)
+        # Its lease is over, and whoever is in line has not been given it yet.
+        assert not (await look(["s"]))[0].locked
+        await states.release("s", "l1", 10.0)
+        assert (await look(["s"]))[0].locked
+        await states.release("s", "l2", 10.0)
+        assert not (await look(["s"]))[0].locked
+
     async def test_all_sessions_with_jobs_are_told_by_pages(self, bench: Bench) -> None:
         a = await bench.node()
         sessions = [f"s{n}" for n in range(25)] + [text for text in HOSTILE if text]

@@ -6,15 +6,17 @@ from typing import Final
 
 from starlette.responses import Response
 
-from am2z_trio.admin.query import MAX_CHARACTERS, Query, Text
+from am2z_trio.admin.query import Query, Text
+from am2z_trio.admin.session_query import sessions_asked_for
 from am2z_trio.admin.sessions import MOST_SESSIONS
 from am2z_trio.model.errors import ValidationError
 from am2z_trio.model.views.actions import Answer
-from am2z_trio.model.views.sessions import SessionRow
+from am2z_trio.model.views.sessions import SessionPage
 
 from ..routes import Action, Page, Route
 from ..view import View
 from ..words import count
+from .jobs import tokens
 
 PER_PAGE: Final = 50
 MOST_GRACE: Final = 3.0
@@ -22,26 +24,41 @@ MOST_GRACE: Final = 3.0
 
 
 async def show(view: View) -> Response:
-    """A page of them; of a filter, those whose ids begin so, and the one of just this id though it rests."""
-    admin, prefix = view.admin, view.query("q").strip().removesuffix("*")
-    page = await admin.sessions(
-        prefix, limit=view.number("limit", PER_PAGE, least=1), cursor=view.query("cursor", most=100)
-    )
-    rows = page.rows
-    if prefix and all(row.session != prefix for row in rows):
-        rows = [*(row for row in await admin.session_rows([prefix]) if _is_there(row)), *rows]
-    every = str(Query((Text("session", prefix, prefix=True),))) if prefix else ""
+    """A page of them: those that a filter leaves, and what is named by all of its id though it rests."""
+    typed, added = view.query("q"), view.query("add").strip()
+    wrong, asked, page = "", Query(), SessionPage(rows=[], of=0, looked_at=0)
+    try:
+        asked = sessions_asked_for(f"{typed} {added}".strip()).text
+    except ValidationError as error:
+        wrong = str(error.context.get("rule") or error.message)
+    else:
+        page = await view.admin.sessions(
+            query=str(asked),
+            limit=view.number("limit", PER_PAGE, least=1),
+            cursor=view.query("cursor", most=100),
+        )
     return view.render(
         "sessions/list.html",
-        q=view.query("q"),
+        q=str(asked),
+        tokens=tokens(asked),
+        added=added if wrong else "",
+        wrong=wrong,
         page=page,
-        rows=rows,
-        every=every if len(every) <= MAX_CHARACTERS else "",
+        begins=_beginning(asked),
+        every=str(asked) if asked.asks_for_something and _is_of_ids(asked) else "",
     )
 
 
-def _is_there(row: SessionRow) -> bool:
-    return bool(row.jobs or row.version)
+def _is_of_ids(asked: Query) -> bool:
+    return all(isinstance(term, Text) and term.field == "session" for term in asked.terms)
+
+
+def _beginning(asked: Query) -> str:
+    """Of a filter for one id, the one for those that begin so."""
+    if len(asked.terms) != 1 or not _is_of_ids(asked):
+        return ""
+    (one,) = asked.wanted("session") or (None,)
+    return "" if one is None or one.prefix else str(Query((Text("session", one.text, prefix=True),)))
 
 
 async def ask_stop(view: View) -> Response:
