@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import socket
@@ -656,6 +657,31 @@ async def test_the_lease_is_not_renewed_without_a_beat(redis_url, redis_server, 
             keeper.beat()
             await anyio.sleep(0.01)
         keeper.stop()
+
+
+async def test_a_thread_that_cannot_read_its_library_tries_again_at_its_next_look(
+    redis_url, redis_server, monkeypatch, caplog
+):
+    redis_server.call("ZADD", key("nodes"), 1, "a")
+    keeper = await _keeper(redis_server, 0.15)
+    connect, tried = lease._connect, list[float]()
+
+    def fails_twice(options: RedisOptions, *, patience: float) -> Any:
+        tried.append(patience)
+        if len(tried) < 3:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return connect(options, patience=patience)
+
+    monkeypatch.setattr(lease, "_connect", fails_twice)
+    async with anyio.create_task_group() as group:
+        group.start_soon(anyio.to_thread.run_sync, keeper.run)
+        while _deadline(redis_server) == 1:
+            keeper.beat()
+            await anyio.sleep(0.01)
+        keeper.stop()
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "am2z_trio.lease"]
+    assert "kept by its event loop alone for now" in told
+    assert "Too many open files" in told
 
 
 async def test_the_thread_does_not_bring_a_lost_lease_back(redis_url, redis_server):

@@ -19,6 +19,7 @@ from am2z_trio.concurrency import current_host
 from am2z_trio.model.errors import RuntimeStateError
 from am2z_trio.model.logs import Log
 from am2z_trio.model.redis_options import RedisOptions
+from am2z_trio.model.telling import described
 
 from .keys import script_keys
 from .scripts import RENEW
@@ -57,6 +58,8 @@ class LeaseKeeper:
         self._stopped = threading.Event()
         self._last_beat = time.monotonic()
         self._renewed_at = self._used_at = -inf
+        self._is_told = False
+        """It was said that there is no connection."""
 
     def renewed(self, asked_at: float) -> None:
         """The loop has renewed the lease itself, and asked for that then (`time.monotonic`)."""
@@ -88,15 +91,34 @@ class LeaseKeeper:
         """Renew what the loop does not until stopped, or until the beat has been away too long."""
         if self._stopped.wait(self._lease / LOOKS):
             return
-        # redis-py is read by this thread, as it takes longer than the rest of a program's start, and not
-        # before the first look, as it would have the interpreter meanwhile instead of the first jobs.
-        connection = _connect(self._options, patience=self._lease / 3)
+        connection: redis.Redis | None = None
         try:
             while not self.stopped:
-                self._look(connection)
+                connection = connection or self._connected()
+                if connection is not None:
+                    self._look(connection)
                 self._stopped.wait(self._lease / LOOKS)
         finally:
-            connection.close()
+            if connection is not None:
+                connection.close()
+
+    def _connected(self) -> redis.Redis | None:
+        """redis-py, which is read by this thread, as it takes longer than the rest of a program's start, and
+        not before the first look, as it would have the interpreter meanwhile instead of the first jobs.
+
+        `None` where it cannot be read now, as no descriptor is left, say: the loop keeps the lease, and the
+        next look tries again."""
+        try:
+            return _connect(self._options, patience=self._lease / 3)
+        except Exception as error:
+            if not self._is_told:
+                self._is_told = True
+                logger.error(
+                    "the lease of %s is kept by its event loop alone for now: redis-py cannot be read: %s",
+                    self._node,
+                    described(error),
+                )
+            return None
 
     def _look(self, connection: redis.Redis) -> None:
         """Renew the lease if the loop has not, and is alive."""
