@@ -7,6 +7,7 @@ engines' safe strings, numpy's scalars, the members of an `IntEnum`.
 from __future__ import annotations
 
 from math import inf
+from sys import float_info
 from typing import Any, Final, cast
 
 import msgspec
@@ -73,7 +74,8 @@ def require_number(
 ) -> float:
     """A finite number within bounds, as exactly an `int` or a `float`."""
     number = exact_number(value)
-    ok = number is not None and abs(number) < inf and least <= number <= most
+    # A whole number beyond a float's is none that anybody else could read.
+    ok = number is not None and abs(number) <= float_info.max and least <= number <= most
     require(ok, field, value, rule or "must be a finite number")
     assert number is not None
     return number

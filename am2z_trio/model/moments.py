@@ -1,9 +1,9 @@
-"""When something is to happen: so many seconds from now, or at a moment."""
+"""When something is to happen: so many seconds from now, or at a moment. And when something was."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, TypeAlias
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from .arguments import refusal
 from .checks import MAX_SECONDS, require_seconds
@@ -14,6 +14,21 @@ if TYPE_CHECKING:
 else:
     # As options keep it: a `timedelta` is seconds from when it was checked.
     When: TypeAlias = float | datetime
+
+EPOCH: Final = datetime.fromtimestamp(0, UTC)
+
+
+def time_of(ms: int) -> datetime | None:
+    """A stored time; `None` for one that no calendar knows."""
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def time_or_epoch(ms: int) -> datetime:
+    """The same of what has to have a time."""
+    return time_of(ms) or EPOCH
 
 
 def require_when(field: str, value: object, *, zero: bool = True) -> float | datetime:

@@ -6,8 +6,8 @@ from typing import Final, cast
 
 import msgspec
 
-from am2z_trio.engine.submission.job import time_of
 from am2z_trio.model.events import Event
+from am2z_trio.model.moments import time_of
 from am2z_trio.model.retry import Retry
 from am2z_trio.model.telling import cut
 from am2z_trio.model.transitions import TERMINAL

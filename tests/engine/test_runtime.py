@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,7 @@ import anyio
 import pytest
 
 from am2z_trio import (
+    ConfigurationError,
     Context,
     DuplicateProcessorError,
     Event,
@@ -21,6 +23,7 @@ from am2z_trio import (
     RuntimeStateError,
     processor,
 )
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -218,6 +221,32 @@ async def test_a_job_can_be_watched_and_cancelled(make_runtime):
         assert "changed my mind" in str(result.error)
         assert await job.status() == "cancelled"
         assert not await job.cancel()
+
+
+async def test_progress_is_whatever_number_a_float_can_be(make_runtime):
+    @processor
+    async def report(digits: int, ctx: Context) -> int:
+        await ctx.update_progress(10**digits)
+        return digits
+
+    async with make_runtime() as runtime:
+        runtime.register(report)
+        for digits in (3, 19, 308):
+            job = await runtime.submit(report, digits)
+            (await job.result()).unwrap()
+            assert await job.progress() == float(10**digits)
+        error = (await runtime.execute(report, 309)).error
+        assert type(error) is ConfigurationError
+        assert str(error).startswith("progress=1000")
+
+
+async def test_the_name_of_its_host_need_be_no_text(make_runtime, monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "h\udcff")
+    async with make_runtime() as runtime:
+        runtime.register(plus_one)
+        assert (await runtime.execute(plus_one, 1)).unwrap() == 2
+        await until(lambda: runtime.node.control.introduction.info().host == "h\\udcff")
+        assert runtime.is_started
 
 
 async def test_a_waiting_job_is_cancelled_at_once(make_runtime):

@@ -25,6 +25,7 @@ from am2z_trio import (
     MemoryStateManager,
     PayloadTooLargeError,
     QueueOptions,
+    QueueRuntime,
     RedisStateManager,
     RuntimeStateError,
     StateConflictError,
@@ -264,8 +265,6 @@ async def test_each_version_says_who_wrote_it(make_runtime):
 @pytest.mark.parametrize("what", ["blob", "sha", "no sha", "no blob", "neither"])
 async def test_a_state_that_was_changed_from_outside_is_never_data(redis_url, redis_server, what):
     key = spell("am2z", "session", plain_name("s"))
-    from am2z_trio import QueueRuntime
-
     async with QueueRuntime(redis_url) as runtime:
         runtime.register(plus_one)
         await runtime.state.set("s", 1)
@@ -282,6 +281,27 @@ async def test_a_state_that_was_changed_from_outside_is_never_data(redis_url, re
         assert isinstance(result.error, StateIntegrityError)
         await runtime.state.set("s", 7)
         assert (await runtime.execute(plus_one, session="s")).unwrap() == 8
+
+
+@pytest.mark.parametrize("field", ["created", "updated"])
+@pytest.mark.parametrize("spoilt", ["9007199254740000", "-99999999999999", "9" * 40, "0x10", "1e15", "x"])
+async def test_a_time_that_no_calendar_knows_is_the_epoch_and_the_state_is_sound(
+    redis_url, redis_server, field, spoilt
+):
+    key = spell("am2z", "session", plain_name("s"))
+    async with QueueRuntime(redis_url, state_history=2) as runtime:
+        runtime.register(plus_one)
+        await runtime.state.set("s", 1)
+        redis_server.call("HSET", key, field, spoilt)
+        found = await runtime.state.get("s")
+        assert found is not None
+        assert (found.state, found.version) == (1, 1)
+        assert getattr(found, field) <= dt.datetime.fromtimestamp(1, dt.UTC)
+        await runtime.state.set("s", 2, expected=found)
+        assert (await runtime.state.update("s", lambda n: n + 1)).state == 3
+        assert (await runtime.execute(plus_one, session="s")).unwrap() == 4
+        assert [one.state for one in await runtime.state.history("s")] == [4, 3]
+        assert await runtime.state.delete("s")
 
 
 async def test_bad_calls_and_large_states_are_refused_clearly(make_runtime, redis_url):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
+from am2z_trio.model.moments import time_or_epoch
 from am2z_trio.model.views.audit import AuditEntry
 
 from ..display import note, say
@@ -48,7 +49,7 @@ COLUMNS = [(name, name) for name in ("at", "who", "face", "action", "target", "o
 
 def row(entry: AuditEntry) -> AuditRow:
     return AuditRow(
-        at=datetime.fromtimestamp(entry.at / 1000, UTC),
+        at=time_or_epoch(entry.at),
         who=entry.who,
         role=entry.role,
         face=entry.face,

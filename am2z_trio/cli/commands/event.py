@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
 from am2z_trio.model.events import Event
+from am2z_trio.model.moments import time_or_epoch
 
 from ..display import note, say
 from ..exits import DONE
@@ -43,7 +44,7 @@ COLUMNS = [(name, name) for name in EventRow.__struct_fields__]
 
 def row(event: Event) -> EventRow:
     return EventRow(
-        at=datetime.fromtimestamp(event.at / 1000, UTC),
+        at=time_or_epoch(event.at),
         event=event.name,
         processor=event.processor,
         job=event.job,
@@ -94,7 +95,7 @@ async def _tail(options: argparse.Namespace) -> int:
 
 
 def _line(event: Event) -> str:
-    at = datetime.fromtimestamp(event.at / 1000, UTC).strftime("%H:%M:%S.%f")[:-3]
+    at = time_or_epoch(event.at).strftime("%H:%M:%S.%f")[:-3]
     about = [event.processor, event.job, event.session and f"session {event.session}"]
     data = "" if event.data is None else encode(event.data)
     return "  ".join(part for part in (at, event.name.ljust(14), *about, data) if part)

@@ -13,8 +13,8 @@ import msgspec
 
 from am2z_trio.admin import Admin
 from am2z_trio.admin.jobs import MOST_WAITED
-from am2z_trio.engine.submission.job import time_of
 from am2z_trio.model.checks import require_seconds
+from am2z_trio.model.moments import time_of
 from am2z_trio.model.options import JobOptions
 from am2z_trio.model.records import LogLine
 from am2z_trio.model.views.actions import Answer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ import msgspec
 
 from am2z_trio.admin import Admin
 from am2z_trio.model.errors import ConfigurationError
+from am2z_trio.model.moments import time_or_epoch
 from am2z_trio.model.records.states import Author
 from am2z_trio.model.views.sessions import SessionRow, StateShown
 
@@ -168,7 +168,7 @@ def _listed(row: SessionRow) -> ListedSession:
 
 
 def _time(at: int) -> str:
-    return datetime.fromtimestamp(at / 1000, UTC).isoformat()
+    return time_or_epoch(at).isoformat()
 
 
 async def _show(options: argparse.Namespace) -> int:

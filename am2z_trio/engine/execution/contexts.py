@@ -120,7 +120,8 @@ class _Services:
 
     async def report(self, progress: float) -> None:
         grant = self._claim.root.grant
-        await self._store.report(grant.spec.id, grant.token, require_number("progress", progress))
+        done = float(require_number("progress", progress))
+        await self._store.report(grant.spec.id, grant.token, done)
 
     async def call(self, request: CallRequest, context: Context) -> Any:
         try:

@@ -10,8 +10,10 @@ from itertools import islice
 from typing import Final
 
 from am2z_trio.model.errors import AM2ZError
+from am2z_trio.model.limits import MAX_NODE_BYTES
 from am2z_trio.model.logs import Log
 from am2z_trio.model.records import INTRODUCED_FOR, NodeInfo
+from am2z_trio.model.telling import cut
 
 from .draining import Draining
 from .inside import Inside
@@ -78,7 +80,8 @@ class Introduction:
         served = inside.fleet.served()
         named = ((name, inside.registry.get(name)) for name in islice(served, MOST_NAMED))
         return NodeInfo(
-            host=socket.gethostname(),
+            # Its bytes need be no text.
+            host=cut(socket.gethostname(), MAX_NODE_BYTES),
             pid=os.getpid(),
             version=own_version(),
             python=_python(),

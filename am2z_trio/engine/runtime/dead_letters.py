@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
 from am2z_trio.engine.processors.processor import Processor, name_of
-from am2z_trio.engine.submission.job import read_result, time_of
+from am2z_trio.engine.submission.job import read_result
 from am2z_trio.model.callables import require_function
 from am2z_trio.model.checks import require_count, require_text
 from am2z_trio.model.codec import StateCodec
 from am2z_trio.model.errors import AM2ZError, JobNotFoundError, SessionStoppedError, ValidationError
 from am2z_trio.model.limits import MAX_ANY_ID_BYTES
+from am2z_trio.model.moments import time_or_epoch
 from am2z_trio.model.records import NO_STATE, DeadJob, queue_name
 from am2z_trio.store.ports import BATCH, Store
 
@@ -192,5 +193,5 @@ def _letter(job: DeadJob) -> DeadLetter:
         earlier_errors=result.metadata.earlier_errors,
         attempts=job.attempt,
         stalls=job.stalls,
-        failed_at=time_of(job.failed) or datetime.fromtimestamp(0, UTC),
+        failed_at=time_or_epoch(job.failed),
     )

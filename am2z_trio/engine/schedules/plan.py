@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from math import floor, inf
 from typing import Any, Final, TypedDict, cast
 
@@ -13,6 +13,7 @@ from am2z_trio.engine.submission.preparation import Prepared
 from am2z_trio.engine.submission.request import SubmitRequest
 from am2z_trio.model.arguments import Options
 from am2z_trio.model.checks import keep, require, require_count, require_seconds, require_text
+from am2z_trio.model.moments import time_of
 from am2z_trio.model.options import FROM_ITS_SUBMISSION, JobOptions
 from am2z_trio.model.records import ScheduleSpec
 from am2z_trio.model.records.schedules import Missed, Overlap
@@ -207,4 +208,8 @@ def _ms_or_none(field: str, at: object) -> int | None:
 
 
 def _time_or_none(ms: int | None) -> datetime | None:
-    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
+    if ms is None:
+        return None
+    at = time_of(ms)
+    require(at is not None, "Schedule.start or end", ms, "must be a time that a calendar knows")
+    return at

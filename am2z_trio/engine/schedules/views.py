@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from am2z_trio.engine.submission.job import time_of
 from am2z_trio.model.errors import ConfigurationError
+from am2z_trio.model.moments import time_of
 from am2z_trio.model.records import RunRecord, ScheduleRecord, ScheduleSpec
 from am2z_trio.model.schedules import ScheduleRun, ScheduleView
 from am2z_trio.model.views.jobs import JobRow

@@ -6,7 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from datetime import datetime
 from inspect import isawaitable
 from math import inf
 from typing import Any, Final, Generic, Protocol, TypeVar, cast, overload
@@ -19,6 +19,7 @@ from am2z_trio.model.checks import require, require_count, require_seconds, requ
 from am2z_trio.model.codec import StateCodec, would_lose
 from am2z_trio.model.errors import RuntimeStateError, StateConflictError, ValidationError
 from am2z_trio.model.limits import MAX_SESSION_BYTES
+from am2z_trio.model.moments import time_or_epoch
 from am2z_trio.model.records import NOBODY, Author, StateRecord, WriteAnswer
 from am2z_trio.model.telling import class_of
 
@@ -283,8 +284,8 @@ def versioned(record: StateRecord | None, state: T) -> Versioned[T]:
         state=state,
         version=record.version,
         checksum=record.checksum,
-        created=datetime.fromtimestamp(record.created / 1000, UTC),
-        updated=datetime.fromtimestamp(record.updated / 1000, UTC),
+        created=time_or_epoch(record.created),
+        updated=time_or_epoch(record.updated),
         by=record.by,
     )
 

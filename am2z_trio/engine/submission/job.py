@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -25,6 +24,7 @@ from am2z_trio.model.errors import (
     SessionStoppedError,
     ValidationError,
 )
+from am2z_trio.model.moments import time_of
 from am2z_trio.model.records import (
     DEADLINE,
     EXPIRED,
@@ -91,14 +91,6 @@ def read_result(
             started_at=time_of(record.started),
         ),
     )
-
-
-def time_of(ms: int) -> datetime | None:
-    """A stored time; `None` for one that no calendar knows."""
-    try:
-        return datetime.fromtimestamp(ms / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def _store_error(settled: Settled) -> AM2ZError:

@@ -70,7 +70,7 @@ def text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-def _count(data: bytes) -> int:
+def count(data: bytes) -> int:
     """A stored number that only informs; 0 for one that is spoilt."""
     try:
         return int(data)
@@ -276,9 +276,9 @@ def dead_job(job: str, row: list[bytes]) -> DeadJob:
     assert outcome is not None
     return DeadJob(
         spec=read,
-        attempt=_count(attempt),
-        stalls=_count(stalls),
-        failed=_count(failed),
+        attempt=count(attempt),
+        stalls=count(stalls),
+        failed=count(failed),
         settled=outcome,
         processor=text(processor),
         session=text(session),
@@ -299,9 +299,9 @@ def job_view(job: str, row: list[bytes]) -> JobView:
     return JobView(
         id=job,
         status=name,
-        attempt=_count(attempt),
-        deliveries=_count(deliveries),
-        stalls=_count(stalls),
+        attempt=count(attempt),
+        deliveries=count(deliveries),
+        stalls=count(stalls),
         progress=done if isfinite(done) else 0.0,
         settled=outcome,
         input=text(digest),
@@ -337,14 +337,14 @@ def state_record(row: Sequence[bytes]) -> StateRecord:
         return StateRecord()
     try:
         if len(row) == 2:
-            return StateRecord(version=int(row[0]), updated=int(row[1]))
+            return StateRecord(version=int(row[0]), updated=count(row[1]))
         version, updated, sha, blob, created, by = row
         return StateRecord(
             version=int(version),
             checksum=sha.decode("ascii", "replace") or MISSING,
             blob=blob,
-            created=int(created),
-            updated=int(updated),
+            created=count(created),
+            updated=count(updated),
             by=author(by),
         )
     except ValueError:

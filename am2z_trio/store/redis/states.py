@@ -24,7 +24,7 @@ from . import scripts
 from .agreed import REPLY_BYTES
 from .arguments import milliseconds, require_text
 from .link import RedisLink
-from .rows import state_record, text
+from .rows import count, state_record, text
 
 HISTORY_PAGE: Final = 100
 """Most earlier states per call."""
@@ -66,8 +66,8 @@ class RedisStates:
             record = StateRecord(
                 version=int(answer[1]),
                 checksum=write.checksum,
-                created=int(answer[2]),
-                updated=int(answer[3]),
+                created=count(answer[2]),
+                updated=count(answer[3]),
                 by=Author(node=self._link.node) if write.blob else NOBODY,
             )
             return WriteAnswer(status="applied", current=record)

@@ -124,7 +124,7 @@ class ChildServices:
         self._asking.tell(line)
 
     async def report(self, progress: float) -> None:
-        value = require_number("progress", progress)
+        value = float(require_number("progress", progress))
         await self._asking.ask(lambda number: Report(number, value))
 
     async def call(self, request: CallRequest, context: Context) -> Any:
