@@ -67,7 +67,7 @@ async def cheapest(job: Callable[[], Awaitable[None]]) -> Counter[str]:
 @pytest.mark.trio
 @pytest.mark.parametrize(
     ("session", "most", "most_of_engine"),
-    [(None, 232, 88), ("alice", 251, 100)],
+    [(None, 228, 87), ("alice", 248, 100)],
     ids=["lone", "in a session"],
 )
 async def test_a_job_enters_few_functions(redis_url, session, most, most_of_engine):
@@ -83,6 +83,20 @@ async def test_a_job_enters_few_functions(redis_url, session, most, most_of_engi
     of_engine = sum(count for name, count in functions.items() if name.startswith("engine/"))
     assert functions.total() <= most, sorted(functions.items())
     assert of_engine <= most_of_engine, sorted(functions.items())
+
+
+@pytest.mark.trio
+async def test_a_client_enters_few_functions_to_submit_a_job(redis_url):
+    """Of a processor that is registered elsewhere: what reads and writes its states is made once."""
+    async with QueueRuntime(redis_url, workers=False) as client:
+        await client.submit(double, 21)
+
+        async def job() -> None:
+            await client.submit(double, 21)
+
+        functions = await cheapest(job)
+    assert "model/codec.py:StateCodec.__init__" not in functions
+    assert functions.total() <= 99, sorted(functions.items())
 
 
 @pytest.mark.trio

@@ -17,7 +17,7 @@ from am2z_trio.engine.processors.registry import Definition, Registry
 from am2z_trio.engine.processors.result import Done
 from am2z_trio.engine.states.job_state import JobState
 from am2z_trio.engine.submission.outgoing import UNFOUNDED
-from am2z_trio.engine.submission.request import ANY_OPTIONS, Asked, SubmitRequest
+from am2z_trio.engine.submission.request import Asked, SubmitRequest
 from am2z_trio.engine.submission.submissions import MOST_REPEATS, Submissions, was_given_up, was_unfounded
 from am2z_trio.model.checks import require, require_seconds
 from am2z_trio.model.codec import RecordDecoder
@@ -179,7 +179,8 @@ class Calls:
         require(given is None or isinstance(given, JobOptions), "options", given, "must be JobOptions")
         if timeout is not None:
             timeout = require_seconds("timeout", timeout, zero=False)
-        options = (given or ANY_OPTIONS).over(definition.processor.queue.default_job_options)
+        usual = definition.processor.queue.default_job_options
+        options = usual if given is None else given.over(usual)
         spec = msgspec.structs.replace(
             claim.grant.spec,
             id=inline_id(root.grant.spec.id, f"{claim.path}{request.key}"),

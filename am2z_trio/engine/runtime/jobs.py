@@ -8,6 +8,7 @@ from typing import Any, TypeVar, overload
 from weakref import WeakValueDictionary
 
 from am2z_trio.engine.events.subscription import EventStream
+from am2z_trio.engine.node.node import Node
 from am2z_trio.engine.processors.processor import Processor, name_of
 from am2z_trio.engine.processors.result import ProcessorResult
 from am2z_trio.engine.submission.bulk import Jobs
@@ -231,10 +232,10 @@ class JobMethods(SignalMethods):
                 waiter = self._joined[id] = self._running().submissions.join(id, processor, session)
             return waiter
 
-        return Job(id, join, codec, processor=processor, session=session, desk=self._desk())
+        desk = self._desk(self._running())
+        return Job(id, join, codec, processor=processor, session=session, desk=desk)
 
-    def _desk(self) -> Desk:
-        node = self._running()
+    def _desk(self, node: Node) -> Desk:
         return Desk(
             node.here,
             self._view,
@@ -253,9 +254,9 @@ class JobMethods(SignalMethods):
         return await self.events.history(job=job_id, since=since, limit=limit)
 
     async def _submit(self, processor: Processor[S] | str, state: S | None, request: SubmitRequest) -> Job[S]:
-        codec, waiter = await self._running().submissions.submit(processor, state, request)
-        name, session = name_of(processor), request.session
-        return Job(waiter.id, waiter, codec, processor=name, session=session, desk=self._desk())
+        node, name = self._running(), name_of(processor)
+        codec, waiter = await node.submissions.submit(processor, state, request)
+        return Job(waiter.id, waiter, codec, processor=name, session=request.session, desk=self._desk(node))
 
     async def execute_in_session(
         self,

@@ -52,6 +52,8 @@ class Directory:
         self._known_elsewhere: dict[str, QueueOptions] = {}
         self._looked_at = -inf
         self._seen_at: dict[str, float] = {}
+        self._codecs: dict[str, tuple[Processor[Any], StateCodec[Any]]] = {}
+        """By name: of processors that are only called here."""
 
     async def known_processors(self) -> list[str]:
         """Names of all processors that any node serves, or has served lately."""
@@ -65,12 +67,15 @@ class Directory:
         self._known_elsewhere.pop(processor, None)
         self._seen_at.pop(processor, None)
 
-    def here(self, name: str) -> Entry[Any] | None:
-        """One that this node serves: nobody has to be asked, or told."""
-        if not self._options.workers:
-            return None
+    def at_hand(self, processor: Processor[S] | str, name: str) -> Entry[Any] | None:
+        """One of which nobody has to be asked, or told: this node serves it, or has told of it lately."""
         definition = self._registry.get(name)
-        return None if definition is None else Entry(definition.codec, definition.processor.queue)
+        if definition is None:
+            if self._shared and isinstance(processor, Processor) and self._is_seen(name):
+                return Entry(self._codec_of(processor), processor.queue)
+        elif self._options.workers or self._is_seen(name):
+            return Entry(definition.codec, definition.processor.queue)
+        return None
 
     def codec(self, name: str) -> StateCodec[Any] | None:
         """How the states of one are read that is registered here, be it served here or not."""
@@ -108,13 +113,18 @@ class Directory:
         else:
             assumed = await self._require_known(name)
         if isinstance(processor, Processor):
-            codec: StateCodec[S] = StateCodec(
-                processor.state_type,
-                max_bytes=self._options.max_state_bytes,
-                evolution=processor.evolution,
-            )
-            return Entry(codec, processor.queue, assumed)
+            return Entry(self._codec_of(processor), processor.queue, assumed)
         return Entry(self._any_codec, self._known_elsewhere[name], assumed)
+
+    def _codec_of(self, processor: Processor[S]) -> StateCodec[S]:
+        """Made once: to make one takes as long as all else that a job is checked for."""
+        made_for, codec = self._codecs.get(processor.name, (None, self._any_codec))
+        if made_for is not processor:
+            codec = StateCodec(
+                processor.state_type, max_bytes=self._options.max_state_bytes, evolution=processor.evolution
+            )
+            self._codecs[processor.name] = processor, codec
+        return codec
 
     async def _require_known(self, name: str) -> bool:
         """Raise the error of one that nobody serves, nor has lately; returns whether that was not asked
@@ -139,10 +149,14 @@ class Directory:
         known = set(await self.known_processors())
         return {name: self.not_found(name) for name in names if name not in known}
 
+    def _is_seen(self, name: str) -> bool:
+        """Whether every node sees that there are jobs of it, as this one has told lately."""
+        return self._host.now() - self._seen_at.get(name, -inf) < LOOK_AGAIN_AFTER
+
     async def _make_seen(self, processor: Processor[Any]) -> None:
         """Have every node see that there are jobs of it, whoever serves it."""
         name, now = processor.name, self._host.now()
-        if now - self._seen_at.get(name, -inf) < LOOK_AGAIN_AFTER:
+        if self._is_seen(name):
             return
         info = QueueInfo(queue=queue_name(name), processor=name, options=processor.queue)
         # Before the store has answered: of many that are submitted at once, one tells it.

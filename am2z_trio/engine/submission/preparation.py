@@ -36,7 +36,7 @@ from am2z_trio.model.records import (
 from am2z_trio.model.runtime_options import RuntimeOptions
 
 from .directory import Directory, Entry
-from .request import ANY_OPTIONS, SubmitRequest, checked, limits_of
+from .request import SubmitRequest, checked, limits_of
 from .waiter import Limits
 
 S = TypeVar("S")
@@ -88,11 +88,12 @@ class Preparation:
         if (self.closed or self.overload is not None) and not request.root:
             raise self._refusal()
         name = name_of(processor)
-        entry: Entry[S] | None = self._directory.here(name)
+        entry: Entry[S] | None = self._directory.at_hand(processor, name)
         if entry is None:
             entry = await self._directory.find(processor, name, request, began)
         request = checked(name, state, request)
-        chosen = (request.options or ANY_OPTIONS).over(entry.queue.default_job_options)
+        defaults = entry.queue.default_job_options
+        chosen = defaults if request.options is None else request.options.over(defaults)
         limits = limits_of(request, chosen, began)
         if chosen.throttle is not None:
             rule = "goes with `execute` and `submit`, without a job_id: it says which job is meant"

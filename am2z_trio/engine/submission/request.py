@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from math import inf
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -19,8 +19,6 @@ from am2z_trio.model.options import JobOptions
 from am2z_trio.model.records import EarlyOutcome, Grant
 
 from .waiter import Limits
-
-ANY_OPTIONS: Final = JobOptions()
 
 
 class SubmitRequest(msgspec.Struct, frozen=True, kw_only=True):

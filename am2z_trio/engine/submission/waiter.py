@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, Literal, NamedTuple, Protocol
 
-from am2z_trio.concurrency import Event, Host
+from am2z_trio.concurrency import Event, Host, Spot
 from am2z_trio.model.errors import AM2ZError, DeadlineExceededError, TotalTimeoutError
 from am2z_trio.model.records import EarlyOutcome, Enqueue, Settled
 
@@ -31,20 +31,20 @@ class Listener(Protocol):
 
 
 class _Watched:
-    """In the place of the event of who waits for a job to be accepted: somebody is called, too, and once."""
+    """In the place of the spot of who waits for a job to be accepted: somebody is called, too, and once."""
 
-    __slots__ = ("_heard", "event")
+    __slots__ = ("_heard", "spot")
 
     def __init__(self, heard: Callable[[], None]) -> None:
         self._heard: Callable[[], None] | None = heard
-        self.event: Event | None = None
+        self.spot: Spot | None = None
 
-    def set(self) -> None:
+    def wake(self) -> None:
         heard, self._heard = self._heard, None
         if heard is not None:
             heard()
-        if self.event is not None:
-            self.event.set()
+        if self.spot is not None:
+            self.spot.wake()
 
 
 class Waiter:
@@ -115,7 +115,7 @@ class Waiter:
         self._host = host
         self._spot = spot
         self._done: Event | None = None
-        self._accepted: Event | _Watched | None = None
+        self._accepted: Spot | _Watched | None = None
 
     @property
     def is_known(self) -> bool:
@@ -161,21 +161,22 @@ class Waiter:
     def accept(self) -> None:
         """The store has the job."""
         if self._accepted is not None:
-            self._accepted.set()
+            self._accepted.wake()
 
     async def wait_accepted(self) -> None:
-        accepted = self._host.event()
+        """Wait until the store has answered; one task may."""
+        accepted = self._host.spot()
         if isinstance(self._accepted, _Watched):
-            self._accepted.event = accepted
+            self._accepted.spot = accepted
         else:
             self._accepted = accepted
-        await accepted.wait()
+        await accepted.park()
 
     def watch(self, heard: Callable[[], None]) -> None:
         """Have it called once: when the store has answered, or nobody waits for that any more."""
         watched = self._accepted = _Watched(heard)
         if self.is_known or self.outcome is not None:
-            watched.set()
+            watched.wake()
 
     async def wait(self) -> Settled | AM2ZError:
         """Wait for the outcome; any number of tasks may."""

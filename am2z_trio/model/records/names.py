@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import Final
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
@@ -20,6 +21,7 @@ def plain_name(text: str) -> str:
     return "~" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:40]
 
 
+@lru_cache(maxsize=1000)
 def queue_name(processor: str) -> str:
-    """Name a processor's queue."""
+    """Name a processor's queue. Remembered: there are few, and each of their jobs asks."""
     return plain_name(processor)
