@@ -19,6 +19,7 @@ from trio.lowlevel import Task
 
 import am2z_trio
 from am2z_trio import LocalRuntime, Processor, QueueRuntime, batch, chain, parallel, processor
+from am2z_trio.concurrency._trio import TrioHost
 from am2z_trio.store.redis import scripts
 from am2z_trio.wire.scripts import Script
 from tests.structure.turns import Turns
@@ -114,6 +115,27 @@ async def test_a_job_of_a_node_without_a_tracer_tells_nobody(redis_url, composit
         await job()
         functions = await cheapest(job)
     assert not [name for name in functions if "trac" in name.lower() or name.startswith("observe/")]
+
+
+@pytest.mark.trio
+async def test_the_deadline_of_a_caller_is_asked_for_once(redis_url, monkeypatch):
+    """A host looks for it in each of the scopes around."""
+    asked = list[None]()
+
+    def effective_deadline() -> float:
+        asked.append(None)
+        return trio.current_effective_deadline()
+
+    async with QueueRuntime(redis_url) as runtime:
+        runtime.register(double)
+        await lone(runtime)
+        monkeypatch.setattr(TrioHost, "effective_deadline", staticmethod(effective_deadline))
+        await lone(runtime)
+        assert len(asked) == 1
+        assert len(await runtime.execute_many(double, range(10))) == 10
+        assert len(asked) == 2
+        await runtime.submit(double, 21)
+        assert len(asked) == 2
 
 
 class Steps(Instrument):

@@ -67,13 +67,13 @@ class Directory:
         self._known_elsewhere.pop(processor, None)
         self._seen_at.pop(processor, None)
 
-    def at_hand(self, processor: Processor[S] | str, name: str) -> Entry[Any] | None:
+    def at_hand(self, processor: Processor[S] | str, name: str, now: float) -> Entry[Any] | None:
         """One of which nobody has to be asked, or told: this node serves it, or has told of it lately."""
         definition = self._registry.get(name)
         if definition is None:
-            if self._shared and isinstance(processor, Processor) and self._is_seen(name):
+            if self._shared and isinstance(processor, Processor) and self._is_seen(name, now):
                 return Entry(self._codec_of(processor), processor.queue)
-        elif self._options.workers or self._is_seen(name):
+        elif self._options.workers or self._is_seen(name, now):
             return Entry(definition.codec, definition.processor.queue)
         return None
 
@@ -149,14 +149,14 @@ class Directory:
         known = set(await self.known_processors())
         return {name: self.not_found(name) for name in names if name not in known}
 
-    def _is_seen(self, name: str) -> bool:
+    def _is_seen(self, name: str, now: float) -> bool:
         """Whether every node sees that there are jobs of it, as this one has told lately."""
-        return self._host.now() - self._seen_at.get(name, -inf) < LOOK_AGAIN_AFTER
+        return now - self._seen_at.get(name, -inf) < LOOK_AGAIN_AFTER
 
     async def _make_seen(self, processor: Processor[Any]) -> None:
         """Have every node see that there are jobs of it, whoever serves it."""
         name, now = processor.name, self._host.now()
-        if self._is_seen(name):
+        if self._is_seen(name, now):
             return
         info = QueueInfo(queue=queue_name(name), processor=name, options=processor.queue)
         # Before the store has answered: of many that are submitted at once, one tells it.

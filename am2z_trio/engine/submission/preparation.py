@@ -61,6 +61,7 @@ class Preparation:
 
     def __init__(self, host: Host, node: str, options: RuntimeOptions, directory: Directory) -> None:
         self._host = host
+        self._now = host.clock()
         self._node = node
         self._options = options
         self._directory = directory
@@ -79,16 +80,19 @@ class Preparation:
         state: S | None,
         request: SubmitRequest,
         began: float | None = None,
+        deadline: float | None = None,
     ) -> Prepared[S]:
         """Check everything about a job, and write it down. `began`: when its caller asked for it first, where
-        it is asked for anew."""
+        it is asked for anew. `deadline`: its caller's, where that is known already; both by the host's
+        clock."""
+        now = self._now()
         if began is None:
-            began = self._host.now()
+            began = now
         # Calls of jobs that run are their business: a node that drains lets them end, or hands them back.
         if (self.closed or self.overload is not None) and not request.root:
             raise self._refusal()
         name = name_of(processor)
-        entry: Entry[S] | None = self._directory.at_hand(processor, name)
+        entry: Entry[S] | None = self._directory.at_hand(processor, name, now)
         if entry is None:
             entry = await self._directory.find(processor, name, request, began)
         request = checked(name, state, request)
@@ -99,7 +103,8 @@ class Preparation:
             rule = "goes with `execute` and `submit`, without a job_id: it says which job is meant"
             require(not request.root and request.job_id is None, "options.throttle", chosen.throttle, rule)
         spec = self._spec(name, state, request, chosen, entry.codec)
-        enqueue = self._enqueue(spec, state, request, chosen, entry, limits)
+        till = self._till(request, limits, deadline, shared=chosen.throttle is not None)
+        enqueue = self._enqueue(spec, state, request, chosen, entry, limits, till)
         shared = request.job_id is not None
         if chosen.throttle is not None:
             shared, enqueue = True, self._kept(enqueue, chosen.throttle.window)
@@ -178,10 +183,10 @@ class Preparation:
         chosen: JobOptions,
         entry: Entry[S],
         limits: Limits | None,
+        till: float,
     ) -> Enqueue:
-        """What the store is told of it."""
+        """What the store is told of it. `till`: when it is to have ended, by the host's clock."""
         queue, now = entry.queue, time.time()
-        deadline = self._deadline(request, limits, shared=chosen.throttle is not None)
         joins = request.job_id is not None and is_made(request.job_id)
         return Enqueue(
             spec=spec,
@@ -190,7 +195,7 @@ class Preparation:
             delay=seconds_until(chosen.delay, now) if chosen.delay else 0.0,
             expires=None if chosen.expires is None else _expiry(chosen, now),
             # A caller that is cancelled already has the deadline -inf.
-            deadline=None if deadline == inf else max(0.0, deadline - self._host.now()),
+            deadline=None if till == inf else max(0.0, till - self._now()),
             lifo=bool(chosen.lifo),
             max_stalled=queue.max_stalled_count,
             max_size=_smaller(self._options.limits.max_queue_size, queue.max_size),
@@ -221,14 +226,18 @@ class Preparation:
             on_fail=at_least(enqueue.on_fail, DEAD_TTL),
         )
 
-    def _deadline(self, request: SubmitRequest, limits: Limits | None, *, shared: bool) -> float:
-        """When the job is to have ended, by the host's clock."""
+    def _till(
+        self, request: SubmitRequest, limits: Limits | None, deadline: float | None, *, shared: bool
+    ) -> float:
+        """When the job is to have ended, by the host's clock. `deadline`: as in `prepare`."""
         till = inf if limits is None else limits.till
         if not request.waits:
             # It does not end with its caller.
             return till
-        # One caller's deadline is not that of others who wait for the same job.
-        return inf if shared or request.job_id is not None else min(till, self._host.effective_deadline())
+        if shared or request.job_id is not None:
+            # One caller's deadline is not that of others who wait for the same job.
+            return inf
+        return min(till, self._host.effective_deadline() if deadline is None else deadline)
 
     def _caller(self, name: str, state: object, request: SubmitRequest) -> Grant | None:
         """The job that calls this one, or that waits for it."""

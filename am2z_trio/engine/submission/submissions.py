@@ -68,6 +68,7 @@ class Submissions:
         self, host: Host, in_flight: InFlight, directory: Directory, preparation: Preparation
     ) -> None:
         self._host = host
+        self._now = host.clock()
         self._in_flight = in_flight
         self._prepare = preparation.prepare
         self.directory: Final = directory
@@ -87,9 +88,10 @@ class Submissions:
         `began`: as in `prepare`."""
         name = name_of(processor)
         if began is None:
-            began = self._host.now()
+            began = self._now()
+        deadline = self._host.effective_deadline()
         try:
-            made = await self._prepare(processor, state, request, began)
+            made = await self._prepare(processor, state, request, began, deadline)
         except AM2ZError as error:
             return failed_result(error, processor=name, session=request.session)
         spot = self._host.spot()
@@ -98,7 +100,6 @@ class Submissions:
             made.request, spot, shared=shared, limits=made.limits, assumed=made.assumed, alone=True
         )
         waiter.early = request.early
-        deadline = self._host.effective_deadline()
         try:
             waiting = None if request.root else running_job()
             if waiting is None:
@@ -119,7 +120,7 @@ class Submissions:
     async def _out_of_time(self, waiter: Waiter, settled: Settled | AM2ZError, deadline: float) -> None:
         """A caller is cancelled by its own deadline, also where the job's end is heard of just before."""
         if isinstance(settled, Settled) and settled.reason == DEADLINE and not waiter.known:
-            early = min(deadline, waiter.till) - self._host.now()
+            early = min(deadline, waiter.till) - self._now()
             # Unless the store's clock has jumped.
             if early < EARLY_AT_MOST:
                 await self._host.sleep(max(0.0, early))
@@ -133,7 +134,7 @@ class Submissions:
             self._in_flight.leaving.leave(waiter, self._why_gone(deadline), request.caller_survives)
 
     def _why_gone(self, deadline: float) -> str:
-        return DEADLINE if self._host.now() >= deadline else CALLER_GONE
+        return DEADLINE if self._now() >= deadline else CALLER_GONE
 
     async def execute_many(
         self, processor: Processor[S] | str, states: Iterable[S], request: SubmitRequest
@@ -146,7 +147,7 @@ class Submissions:
         try:
             for state in states:
                 try:
-                    made = await self._prepare(processor, state, request)
+                    made = await self._prepare(processor, state, request, None, deadline)
                 except AM2ZError as error:
                     prepared.append(error)
                 else:
@@ -198,13 +199,13 @@ class Submissions:
                     again = place.repeats < MOST_REPEATS and was_given_up(result.error)
                     place.repeats += 1
                 elif begun < many:
-                    place, result, again = _Place(begun, self._host.now(), ended, bell), None, True
+                    place, result, again = _Place(begun, self._now(), ended, bell), None, True
                     begun += 1
                 else:
                     await bell.park()
                     continue
                 if again:
-                    result = await self._begin(place, asked, waiting)
+                    result = await self._begin(place, asked, waiting, deadline)
                 if result is not None and not done(place.number, result):
                     return
                 steps += 1
@@ -214,12 +215,12 @@ class Submissions:
             self._in_flight.leaving.leave_all(waiting, self._why_gone(deadline), caller_survives)
 
     async def _begin(
-        self, place: _Place, asked: Callable[[int], Asked], waiting: dict[str, Waiter]
+        self, place: _Place, asked: Callable[[int], Asked], waiting: dict[str, Waiter], deadline: float
     ) -> ProcessorResult[Any] | None:
         """Submit one of many; its result, if it cannot be."""
         try:
             processor, state, request = asked(place.number)
-            made = await self._prepare(processor, state, request, place.began)
+            made = await self._prepare(processor, state, request, place.began, deadline)
         except AM2ZError as error:
             return failed_result(error, processor="", session=None)
         place.codec = made.codec
