@@ -54,23 +54,30 @@ class SyncRuntime(FromThread):
         self._pid = 0
 
     def start(self) -> Self:
-        """Start the thread and enter the runtime; returns when that is done, or raises what it has raised."""
-        with self._lock:
-            self._require_no_fork()
-            if self._thread is not None:
-                raise RuntimeStateError("the runtime is started already")
-            entered, self._ended, self._leaving = Future[None](), Future[None](), threading.Event()
-            self._pid = os.getpid()
-            self._thread = threading.Thread(
-                target=self._run, args=(entered, self._ended), name="am2z runtime", daemon=True
-            )
-            self._thread.start()
+        """Start the thread and enter the runtime; returns when that is done, or raises what it has raised.
+        One that an error has ended, as its calls have said, is started anew."""
+        begins = False
         try:
+            with self._lock:
+                self._require_no_fork()
+                if self._thread is not None:
+                    if self._ended is None or not self._ended.done():
+                        raise RuntimeStateError("the runtime is started already")
+                    self._thread.join()
+                entered, self._ended, self._leaving = Future[None](), Future[None](), threading.Event()
+                self._pid, self._stop = os.getpid(), bool
+                # From here on Ctrl-C may come before or after the thread does.
+                begins = True
+                self._thread = threading.Thread(
+                    target=self._run, args=(entered, self._ended), name="am2z runtime", daemon=True
+                )
+                self._thread.start()
             entered.result()
+            _open.add(self)
         except BaseException:
-            self._end(at_once=True)
+            if begins:
+                self._end(at_once=True)
             raise
-        _open.add(self)
         return self
 
     def close(self) -> None:
@@ -88,10 +95,12 @@ class SyncRuntime(FromThread):
         _open.discard(self)
         try:
             self._leave(at_once)
-            ended.result()
+            ended.result(LEAVES_WITHIN if at_once else None)
         except BaseException:
             self._leave(at_once=True)
-            thread.join(LEAVES_WITHIN)
+            # Interrupted in the very moment of its start, there is none.
+            with suppress(RuntimeError):
+                thread.join(LEAVES_WITHIN)
             raise
         thread.join()
         self._pid = 0
@@ -123,10 +132,12 @@ class SyncRuntime(FromThread):
         try:
             anyio.run(self._serve, entered, backend=self._backend)
         except BaseException as raised:
-            self._portal_of_node = None
+            # Whoever finds it not started any more may start it again.
             if entered.done():
                 ended.set_exception(raised)
+                self._portal_of_node = None
             else:
+                self._portal_of_node = None
                 ended.set_result(None)
                 entered.set_exception(raised)
         else:
@@ -170,7 +181,7 @@ class SyncRuntime(FromThread):
 
 
 LEAVES_WITHIN: Final = 10.0
-"""Seconds for which an interrupted `close` waits for what it has cancelled."""
+"""Seconds for which an interrupted `start` or `close` waits for what it has cancelled."""
 
 _open: Final = weakref.WeakSet[SyncRuntime]()
 

@@ -197,12 +197,46 @@ def test_ctrl_c_while_it_starts_leaves_no_thread_behind():
     assert not runtime.is_started
 
 
+def test_nor_does_ctrl_c_before_it_waits_for_the_thread(monkeypatch: pytest.MonkeyPatch):
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name == "am2z runtime":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    runtime = SyncRuntime(LocalRuntime())
+    with pytest.raises(KeyboardInterrupt):
+        runtime.start()
+    assert not any(thread.name == "am2z runtime" for thread in threading.enumerate())
+    assert not runtime.is_started
+
+
 def test_it_is_started_once_and_closed_as_often_as_one_likes():
     runtime = SyncRuntime(LocalRuntime())
     runtime.close()
     with runtime, pytest.raises(RuntimeStateError, match="started already"):
         runtime.start()
     runtime.close()
+
+
+def test_one_that_an_error_has_ended_is_started_anew(make: Make):
+    @processor
+    async def ends_its_node(n: int) -> int:
+        raise KeyboardInterrupt
+
+    runtime = SyncRuntime(make()).start()
+    runtime.register(double, ends_its_node)
+    for _ in range(2):
+        runtime.submit(ends_its_node, 1)
+        wait_until(lambda: not runtime.is_started, "the end of the runtime")
+        with pytest.raises(RuntimeStateError, match="the runtime has ended"):
+            runtime.execute(double, 21)
+        runtime.start()
+        assert runtime.execute(double, 21).unwrap() == 42
+    runtime.close()
+    assert not any(thread.name == "am2z runtime" for thread in threading.enumerate())
 
 
 def test_what_is_no_runtime_is_refused():
