@@ -48,6 +48,7 @@ class ServerDesk(Asking):
         pending = sum(one.waiting + one.later + one.active for one in totals)
         each_pending, each_dead = await self._given(queues, "waiting"), await self._given(queues, "dead")
         options, sessions = self._runtime.options, (await self._store.inspection.sessions("", 1)).of
+        history = await self._store.chronicle.events("", 1)
         return [
             Holding(
                 what="records of ended jobs",
@@ -78,8 +79,8 @@ class ServerDesk(Asking):
             ),
             Holding(
                 what="event history",
-                number=options.event_history or 0,
-                kept="about so many events, the newest" if options.event_history else "none: it is off",
+                number=history.length,
+                kept=_of_events(options.event_history, is_kept=history.kept),
             ),
         ]
 
@@ -90,3 +91,10 @@ class ServerDesk(Asking):
             page = await self._store.inspection.page(queue, source, 0, SAMPLED)
             sizes += [row.size for row in page.rows]
         return sum(sizes) // len(sizes) if sizes else 0
+
+
+def _of_events(most: int | None, *, is_kept: bool) -> str:
+    if not is_kept:
+        return "none: it is off"
+    # Another runtime of the namespace may keep it.
+    return f"about the newest {most:,} entries" if most else "as many entries as other runtimes say"

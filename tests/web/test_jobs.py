@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from am2z_trio import Context, processor
+from am2z_trio import Context, RetryPolicy, processor
 from am2z_trio.admin import ROLES, Admin, Permission, Principal
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.segments import segment
@@ -19,6 +19,13 @@ from am2z_trio.testing.conformance import HOSTILE
 from .conftest import charge, price, until
 
 pytestmark = pytest.mark.anyio
+
+
+@processor(name="cost", retry=RetryPolicy(max_attempts=1))
+async def cost(n: int) -> int:
+    """Fails otherwise than `price` does."""
+    raise KeyError(n)
+
 
 ACTIONS: list[tuple[str, str, dict[str, str], Permission, str]] = [
     ("waiting", "cancel", {"reason": "r"}, "cancel", "it waited, and has ended"),
@@ -236,7 +243,7 @@ async def test_dead_letters_are_grouped_and_a_group_is_redriven_one_first(open_s
             await job.result()
         browser = site.as_("operator")
         page = await browser.get("/dead")
-        assert re.search(r"raised ValueError: no price for -# price 3 .* 3 ", text_of(page))
+        assert re.search(r"ValueError PROCESSOR_EXECUTION no price for -# price 3 .* 3 ", text_of(page))
         asked = found_in(page, r'href="(/bulks/new\?action=retry[^"]+)"')
         form = await browser.get(asked)
         assert "Run again: 3 dead letters?" in text_of(form)
@@ -248,6 +255,27 @@ async def test_dead_letters_are_grouped_and_a_group_is_redriven_one_first(open_s
         assert "1 of 3 queued again" in text_of(answer)
         letters = await browser.get("/dead", params={"group": query})
         assert letters.text.count("data-pick aria-label") == 3
+
+
+async def test_the_letters_of_the_first_group_are_shown_until_another_is_looked_at(open_site):
+    async with open_site() as site:
+        site.runtime.register(price, cost)
+        for of, n in ((price, -1), (price, -2), (cost, 3)):
+            job = await site.runtime.submit(of, n)
+            await job.result()
+        browser = site.as_("viewer")
+        page = await browser.get("/dead")
+        assert "price · ValueError" in text_of(page)
+        assert page.text.count('aria-selected="true"') == 1
+        letters = page.text.partition('id="letters"')[2]
+        assert letters.count(">no price for") == 2
+        other = next(
+            link for link in re.findall(r'href="(/dead\?[^"]*#letters)"', page.text) if "cost" in link
+        )
+        page = await browser.get(unescape(other))
+        assert "cost · KeyError" in text_of(page)
+        assert "no price for" not in page.text.partition('id="letters"')[2]
+        assert "1,000 of a queue, for 7 d" in text_of(page)
 
 
 async def test_a_letter_is_dropped_by_who_may_alone(open_site):

@@ -319,7 +319,7 @@ async def test_a_page_that_is_not_there_says_so(open_site):
 async def test_what_changes_is_sent_to_who_looks(open_site):
     async with open_site(work=True) as site, site.listen("/queues/charge") as stream:
         look, _ = await stream.next()
-        assert {"now", "charts", "next", "nav"} >= {*look.parts}
+        assert {"now", "limits", "charts", "next", "runs", "nav"} >= {*look.parts}
         await site.runtime.pause("charge")
         with anyio.fail_after(PATIENCE):
             while "It is paused" not in look.parts.get("now", ""):

@@ -53,6 +53,9 @@ class ScriptFigures(msgspec.Struct, frozen=True, kw_only=True):
     calls: int = 0
     seconds: float = 0.0
     """Of its time, in sum."""
+    p99: float | None = None
+    """Seconds that all but one of a hundred calls have taken at most, by the command that calls most of them.
+    `None`: it does not say, as servers before Redis 7.0 do not, and those whose `latency-tracking` is off."""
 
 
 class QueuePressure(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ _FAILED: Final = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_b
 
 _SCRIPTS: Final = ("fcall", "evalsha", "eval")
 _SPENT: Final = re.compile(r"calls=(\d+),usec=(\d+)")
+_P99: Final = re.compile(r"\bp99=(\d+(?:\.\d+)?)(?:,|$)")
 
 
 def server_figures(said: bytes, sent: float, heard: float) -> ServerFigures:
@@ -46,15 +47,18 @@ def server_figures(said: bytes, sent: float, heard: float) -> ServerFigures:
     )
 
 
-def script_figures(said: bytes) -> ScriptFigures:
-    """What a server answers to INFO of commands, of those that run scripts."""
-    calls = spent = 0
-    told = _lines(said)
+def script_figures(said: bytes, latencies: bytes = b"") -> ScriptFigures:
+    """What a server answers to INFO of commands, and of their latencies, of those that run scripts."""
+    by_calls, spent, told = dict[str, int](), 0, _lines(said)
     for name in _SCRIPTS:
         found = _SPENT.match(told.get(f"cmdstat_{name}", ""))
         if found:
-            calls, spent = calls + int(found[1]), spent + int(found[2])
-    return ScriptFigures(calls=calls, seconds=spent / 1e6)
+            by_calls[name], spent = int(found[1]), spent + int(found[2])
+    most = max(by_calls, key=by_calls.__getitem__, default="")
+    p99 = _P99.search(_lines(latencies).get(f"latency_percentiles_usec_{most}", ""))
+    return ScriptFigures(
+        calls=sum(by_calls.values()), seconds=spent / 1e6, p99=float(p99[1]) / 1e6 if p99 else None
+    )
 
 
 def _lines(said: bytes) -> dict[str, str]:

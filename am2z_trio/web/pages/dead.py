@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 from starlette.responses import Response
 
 from am2z_trio.admin.query import Query, Text, parse
 from am2z_trio.model.errors import ValidationError
+from am2z_trio.model.records import DEAD_COUNT, DEAD_TTL
 from am2z_trio.model.views.jobs import JobRow
 from am2z_trio.model.views.search import Group
 from am2z_trio.model.views.search import Page as Found
@@ -22,12 +25,13 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     """A group as it is told."""
 
     group: Group
+    name: str
+    """Of the exception that was raised, where one was; else the code."""
     code: str
+    """Where it is not the name."""
     message: str
     query: str
     """What asks for its jobs and for no others."""
-    here: bool
-    """It is the one whose letters are shown."""
     group_row: JobRow
     """Of which queue they are, as rows have it."""
     spark: str
@@ -46,15 +50,15 @@ async def show(view: View) -> Response:
     dead = Query((*asked.terms, Text("status", "dead")))
     chosen = view.query("group")
     groups = [] if wrong else await view.admin.dead_groups(str(dead))
-    shown = [_shown(group, asked, chosen) for group in groups]
+    shown = [_shown(group, asked) for group in groups]
+    if not chosen and shown:
+        # As long as nobody has chosen, those of the first one.
+        chosen = shown[0].query
     page = None
     if chosen:
         page = await view.admin.search(
             chosen, limit=view.number("limit", 50, least=1), cursor=view.query("cursor", most=8_192)
         )
-    elif shown and len(shown) <= 1:
-        page = await view.admin.search(shown[0].query, limit=50)
-        chosen = shown[0].query
     return view.render(
         "dead/list.html",
         q=str(asked),
@@ -66,8 +70,11 @@ async def show(view: View) -> Response:
         total=sum(group.jobs for group in groups),
         chosen=chosen,
         title=next(
-            (f"{one.group.queue} · {one.code or one.message}" for one in shown if one.query == chosen), ""
+            (f"{one.group.queue} · {one.name or one.message}" for one in shown if one.query == chosen), ""
         ),
+        told=told,
+        usual_count=DEAD_COUNT,
+        usual_ttl=DEAD_TTL,
         letters=page or Found(rows=[], looked_at=0, of=0),
         is_open=page is not None,
     )
@@ -77,10 +84,13 @@ def _of_status(term: object) -> bool:
     return isinstance(term, Text) and term.field == "status"
 
 
-def _shown(group: Group, asked: Query, chosen: str) -> Shown:
+def _shown(group: Group, asked: Query) -> Shown:
     code, mark, message = group.kind.partition(": ")
     if not mark:
         code, message = "", group.kind
+    name, raised = code, _RAISED.fullmatch(message)
+    if raised:
+        name, message = raised.groups()
     others = tuple(term for term in asked.terms if not (isinstance(term, Text) and term.field == "queue"))
     query = str(
         Query(
@@ -94,13 +104,23 @@ def _shown(group: Group, asked: Query, chosen: str) -> Shown:
     )
     return Shown(
         group=group,
-        code=code,
+        name=name,
+        code=code if name != code else "",
         message=message,
         query=query,
-        here=query == chosen,
         group_row=JobRow(id="", status="failed", processor=group.queue),
         spark=_spark(group.times),
     )
+
+
+def told(row: JobRow) -> str:
+    """What has gone wrong with a letter, as it is told below the name of its exception."""
+    return _SAID.sub("", row.error or row.reason, count=1)
+
+
+_SAID: Final = re.compile(r"\A'[^']{1,200}' raised [A-Za-z_][A-Za-z0-9_.]*: ")
+_RAISED: Final = re.compile(r"# raised ([A-Za-z_][A-Za-z0-9_.]*): (.*)", re.DOTALL)
+"""How it is told which exception a processor has raised; `#` is its name."""
 
 
 def _spark(times: Sequence[int]) -> str:

@@ -89,6 +89,7 @@ async def show_all(view: View) -> Response:
         troubled=troubled,
         drains=view.may("drain") and view.principal.sees_all,
         readiness=readiness,
+        tail=tail,
     )
 
 
@@ -115,6 +116,7 @@ async def show(view: View) -> Response:
         most=MOST_STACKS,
         drains=view.may("drain") and view.principal.sees_all,
         readiness=readiness,
+        tail=tail,
     )
 
 
@@ -125,6 +127,11 @@ async def _stacks(view: View, jobs: list[str]) -> list[JobStack]:
         if stack is not None:
             found.append(stack)
     return found
+
+
+def tail(file: str) -> str:
+    """A file and its folder: what tells it from others."""
+    return "/".join(file.rsplit("/", 2)[-2:])
 
 
 def readiness(health: NodeHealth) -> str:

@@ -268,7 +268,7 @@ async def _carry_on(admin: Admin, id: str) -> None:
 
 ROUTES: list[Route] = [
     Page("queues", show_all, live=["rows"], every=2.0),
-    Page("queue", show, live=["now", "charts", "next"], every=2.0),
+    Page("queue", show, live=["now", "limits", "charts", "next", "runs"], every=2.0),
     Page("all-queues", ask_all),
     Action("all-queues.pause", pause_all),
     Action("all-queues.resume", resume_all),

@@ -36,7 +36,7 @@ def figures(shown: ServerShown) -> list[Figure]:
     value, _, unit = size(server.used).partition(" ")
     each = scripts.seconds / scripts.calls * 1e6 if scripts.calls else None
     trip = server.round_trip
-    trip_value, _, trip_unit = seconds(trip).partition(" ")
+    trip_value, _, trip_unit = fine(trip).partition(" ")
     kept, mood = _persistence(server)
     return [
         Figure(
@@ -60,7 +60,7 @@ def figures(shown: ServerShown) -> list[Figure]:
             page="redis",
             value=number(None if each is None else round(each)),
             unit="µs" if each is not None else "",
-            said=f"a call, of {number(scripts.calls)}" if scripts.calls else "it does not say",
+            said=_scripts(shown),
         ),
         Figure(
             label="Persistence",
@@ -71,6 +71,25 @@ def figures(shown: ServerShown) -> list[Figure]:
         ),
         _clock(server),
     ]
+
+
+def fine(value: float) -> str:
+    """A time that may be far below a millisecond: `0.31 ms`, `42 µs`."""
+    if value >= 0.001:
+        return seconds(value)
+    return f"{value * 1e3:.2f} ms" if value >= 0.0001 else f"{value * 1e6:.0f} µs"
+
+
+def _scripts(shown: ServerShown) -> str:
+    """How often they were called, and what all but one of a hundred calls have taken at most."""
+    scripts = shown.scripts
+    if not scripts.calls:
+        return "it does not say"
+    if scripts.p99 is not None:
+        return f"a call, of {number(scripts.calls)}; p99 {fine(scripts.p99)}"
+    old = shown.figures.kind == "redis" and shown.figures.version.startswith(("6.", "5."))
+    why = "servers before 7.0 tell no p99" if old else "no p99, as its latency-tracking is off"
+    return f"a call, of {number(scripts.calls)}; {why}"
 
 
 def _clock(server: ServerFigures) -> Figure:
