@@ -15,6 +15,8 @@ one per job that was run.
 | `am2z_trio.audit` | what an operator does, and what came of it | INFO |
 | | it has failed, or was refused | WARNING |
 | | what came of it could not be written down | ERROR |
+| `am2z_trio.store.connections` | a connection to Redis is lost, or is back | WARNING |
+| | the server refuses it | ERROR |
 | `am2z_trio.worker` `.node` `.settler` `.store` … | what the store refuses, what is tried again | WARNING |
 | | what a person has to see to | ERROR |
 
@@ -33,7 +35,8 @@ import logging
 import re
 import sys
 import textwrap
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -55,6 +58,18 @@ UNFIT: Final = re.compile(
 """What ends a line, steers a terminal, is not seen, turns the direction of what is, or cannot be encoded."""
 
 _UNFIT_BUT_NEWLINE: Final = re.compile(UNFIT.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
+
+
+@contextmanager
+def quieter(name: str, level: int) -> Iterator[None]:
+    """Within, this logger says nothing below this level: it is told otherwise."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def one_line(text: str) -> str:

@@ -7,17 +7,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
 
 import pytest
 import trio
 
 from am2z_trio import QueueRuntime, processor
 from am2z_trio.cli.main import parser
+from am2z_trio.cli.watch import AWAY
 from tests.cli.conftest import HOSTILE, Command, is_harmless
 from tests.cli.terminal import on_terminal
 from tests.cli.test_every_command import paths_below
+from tests.support.servers import SpawnRedis
 
 WATCHED = {
     ("findings",),
@@ -115,6 +118,56 @@ def test_on_a_terminal_a_look_takes_the_place_of_the_one_before(redis_url: str, 
 def test_that_there_is_nothing_is_seen_on_a_terminal(redis_url: str):
     with on_terminal("session", "ls", "eve", "--watch", redis=redis_url) as terminal:
         terminal.until(shows="no such session has jobs")
+
+
+def test_while_redis_is_away_that_is_said_in_one_line_and_it_goes_on_by_itself(
+    spawn_redis: SpawnRedis, tmp_path: Path
+):
+    server = spawn_redis(data_dir=tmp_path)
+    submit(server.url, "alice")
+    with ExitStack() as stack:
+        # All at once: each takes its time to begin, and to end while Redis is away.
+        all_watched = {
+            path: stack.enter_context(watching(server.url, *path, "--json", "-q")) for path in WATCHED
+        }
+        looks = {path: [read(one.stdout)] for path, one in all_watched.items()}
+        server.kill()
+        for path, one in all_watched.items():
+            assert read(one.stderr) == f"am2z: {AWAY}\n", path
+        server.start()
+        for path, one in all_watched.items():
+            assert read(one.stderr) == "am2z: Redis answers again\n", path
+            looks[path] += [read(one.stdout) for _ in range(3)]
+        server.kill()
+        for path, one in all_watched.items():
+            assert read(one.stderr) == f"am2z: {AWAY}\n", path
+            one.send_signal(signal.SIGINT)
+        for path, one in all_watched.items():
+            assert one.wait(30) == 130, path
+            assert read(one.stderr) == "", path
+    for path in (("job", "ls"), ("queue", "ls"), ("session", "ls")):
+        # A look that was not taken is not one in which there is nothing.
+        assert all(json.loads(look)["rows"] for look in looks[path]), path
+
+
+def read(stream: IO[str] | None) -> str:
+    assert stream is not None
+    return stream.readline()
+
+
+def test_on_a_terminal_the_last_look_stays_while_redis_is_away(spawn_redis: SpawnRedis, tmp_path: Path):
+    server = spawn_redis(data_dir=tmp_path)
+    submit(server.url, "alice")
+    with on_terminal("session", "ls", "--watch", "0.2", redis=server.url) as terminal:
+        terminal.until(shows="alice")
+        server.kill()
+        screen = terminal.until(shows="✕ as of ")
+        assert "Redis does not answer" in screen
+        assert "alice" in screen
+        server.start()
+        terminal.until(is_so=lambda text: "as of" not in text and "alice" in text)
+        terminal.interrupt()
+        assert terminal.ended() == 130
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "soon", "inf"])

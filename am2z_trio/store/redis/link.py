@@ -34,6 +34,7 @@ from .keys import script_keys, spell
 from .lease import LeaseKeeper
 
 logger: Final = Log("am2z_trio.store")
+connections: Final = Log("am2z_trio.store.connections")
 
 RECORDS: Final = 200
 """Most records of one call; more are several calls."""
@@ -216,21 +217,21 @@ class RedisLink:
             )
         )
         if event.name == "lost":
-            logger.warning(
+            connections.warning(
                 "the connection to Redis for %s is lost, and is being made anew: %s", which, event.error
             )
         if event.name == "reconnecting" and event.error != self._refusals.get(which):
             client = self.commands if which == "commands" else self.pushes
             if client is not None and client.state == "error":
                 self._refusals[which] = event.error
-                logger.error(
+                connections.error(
                     "the server refuses the connection for %s, which is tried again: %s", which, event.error
                 )
         if event.name == "ready":
             self._refusals.pop(which, None)
             self._keep_together(which)
             if event.attempt:
-                logger.warning("the connection to Redis for %s is back", which)
+                connections.warning("the connection to Redis for %s is back", which)
                 if which == "pushes":
                     listener.on_reconnect()
 
