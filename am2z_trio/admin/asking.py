@@ -160,10 +160,10 @@ class Asking:
 
     def _typed(self, processor: str, state: Any, version: int = 0) -> Any:
         """Plain data as the processor takes it, where that is known here. `version`: that of its form, where
-        it is made of what was stored."""
+        it is made of what was stored; or whoever gives it says so."""
         codec = self._runtime.node.submissions.directory.codec(processor)
-        if version:
-            said = AtVersion(version, state)
+        if version or isinstance(state, AtVersion):
+            said = state if isinstance(state, AtVersion) else AtVersion(version, state)
             return said if codec is None else codec.decode(ANYTHING.encode(said))
         return state if codec is None else codec.read(encode_state(state))
 

@@ -13,7 +13,7 @@ from am2z_trio.engine.submission.job import read_result
 from am2z_trio.engine.submission.request import require_session
 from am2z_trio.model.checks import require, require_count, require_seconds
 from am2z_trio.model.errors import AM2ZError
-from am2z_trio.model.evolution import unlabelled
+from am2z_trio.model.evolution import of_version, unlabelled
 from am2z_trio.model.limits import MAX_REASON_BYTES
 from am2z_trio.model.options import BACKOFFS, Backoff, JobOptions
 from am2z_trio.model.records import NO_STATE, JobSpec
@@ -256,10 +256,13 @@ class JobDesk(Asking):
         session: str | None = None,
         options: JobOptions | None = None,
         job_id: str | None = None,
+        state_version: int | None = None,
         reason: str = "",
     ) -> Answer:
-        """Submit a job that nobody waits for; the arguments are `runtime.submit`'s, `state` as in `edit`."""
-        name, reason = name_of(processor), self._reason(reason)
+        """Submit a job that nobody waits for; the arguments are `runtime.submit`'s, `state` as in `edit`.
+        `state_version`: of which version of its form that is, as by `at_version`; by default 1, or where the
+        processor is registered here the one that it has."""
+        name, reason, state = name_of(processor), self._reason(reason), of_version(state, state_version)
         if session is not None:
             session = require_session(session)
         chosen: dict[str, Any] = {"options": options, "job_id": job_id}

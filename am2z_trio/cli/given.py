@@ -33,6 +33,12 @@ def given_json(text: str, *, field: str = "--state") -> Any:
         raise ConfigurationError(f"{field}: not JSON: {error}", cause=error) from None
 
 
+def add_state_version(parser: argparse.ArgumentParser) -> None:
+    """For what gives a state to a processor that this program knows by its name alone."""
+    of = "of which version of its form the state is (1), as the processor's state_version counts them"
+    parser.add_argument("--state-version", type=int, metavar="N", help=of)
+
+
 def add_signal(parser: argparse.ArgumentParser) -> None:
     """For what sends a signal: its name, and a value."""
     parser.add_argument("name", metavar="NAME", help="the signal's, as in ctx.wait_for")

@@ -60,6 +60,16 @@ def at_version(version: int, form: Any) -> Any:
     return AtVersion(version, form)
 
 
+def of_version(state: Any, version: object) -> Any:
+    """The state, of this version of its form, where one is named. `ConfigurationError` for a version that is
+    none, or one of no state."""
+    if version is None:
+        return state
+    number = require_count("state_version", version, most=MOST_VERSIONS)
+    require(state is not None, "state_version", number, "goes with a state: a stored one says its own")
+    return AtVersion(number, state)
+
+
 class StateVersionError(AM2ZError):
     """A state is of a newer version (`context["version"]`) than this program knows (`context["known"]`). A
     job that meets one is left to nodes that know it, and uses no attempt."""

@@ -78,6 +78,7 @@ WRONG: dict[str, list[Any]] = {
     "number": ["x", None, math.nan, [], True],
     "type": [5, object(), "int"],
     "mark": [5, "x", {}],
+    "optional version": ["1", 0, -1, 1.5, [], True, 65_536],
     "moment": [5, b"1h", "", "yesterday", "1h 2h", "11:00 queue:a", "x" * 101, {}],
     "sessions": [5, None, "s", {"s": 1}, [5], [None], [""], ["s"] * 201],
 }
@@ -265,6 +266,7 @@ TABLE: dict[type, dict[str, dict[str, str | None]]] = {
             "session": "session",
             "options": "options",
             "job_id": "optional text",
+            "state_version": "optional version",
             "reason": "reason",
         },
         "pause": {"queue": "id", "reason": "reason"},

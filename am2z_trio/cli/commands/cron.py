@@ -13,12 +13,14 @@ import msgspec
 from am2z_trio.admin import Admin
 from am2z_trio.engine.schedules.plan import Schedule
 from am2z_trio.model.errors import ConfigurationError
+from am2z_trio.model.evolution import of_version
 from am2z_trio.model.schedules import MISSED, OVERLAPS, ScheduleView
 from am2z_trio.model.views.actions import Answer
 from am2z_trio.policy.cron import Cron, Every, Timing
 
 from ..display import say
 from ..exits import DONE, REFUSED
+from ..given import add_state_version
 from ..operators import add_reason, answered, open_admin
 from ..output import Column, Output, as_map
 from ..parsing import Command, Commands, add_command, add_group, add_yes, moment
@@ -115,6 +117,7 @@ def _add_add(family: Commands) -> None:
     parser.add_argument("processor", metavar="PROCESSOR", help="its name; somebody serves it, or has lately")
     _add_when(parser)
     parser.add_argument("--state", metavar="JSON|@FILE", help="what each run is given; default: {}")
+    add_state_version(parser)
     parser.add_argument("--session", metavar="ID", help="without --state, on its stored state")
     parser.add_argument("--overlap", choices=OVERLAPS, default="skip")
     parser.add_argument("--missed", choices=MISSED, default="once")
@@ -207,7 +210,7 @@ async def _add(options: argparse.Namespace) -> int:
         options.id,
         options.processor,
         _timing(options),
-        _state(options.state, options.session),
+        of_version(_state(options.state, options.session), options.state_version),
         session=options.session,
         overlap=options.overlap,
         missed=options.missed,

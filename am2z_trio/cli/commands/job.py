@@ -24,7 +24,7 @@ from am2z_trio.policy.gates import waits_told
 
 from ..display import note, say
 from ..exits import DONE, FAILED
-from ..given import add_signal, given_json, signal_value
+from ..given import add_signal, add_state_version, given_json, signal_value
 from ..operators import add_reason, answered, open_admin, require_one
 from ..output import Output, as_map
 from ..parsing import Command, Commands, add_command, add_group, add_of_one, add_yes, moment
@@ -76,6 +76,7 @@ def add(commands: Commands) -> None:
     enqueue = add_command(family, "enqueue", _enqueue, "submit one", example=EXAMPLES[3:4])
     enqueue.add_argument("processor", metavar="PROCESSOR", help="its name")
     enqueue.add_argument("--state", metavar="JSON", help="what it is given: JSON, @FILE, or - for the input")
+    add_state_version(enqueue)
     enqueue.add_argument("--session", metavar="S")
     begins = enqueue.add_mutually_exclusive_group()
     begins.add_argument("--delay", type=float, metavar="SECONDS", help="it waits so long first")
@@ -307,6 +308,7 @@ async def _enqueue(options: argparse.Namespace) -> int:
                 tags=options.tag,
             ),
             job_id=options.id,
+            state_version=options.state_version,
             reason=options.reason,
         )
         return answered(options, options.processor, answer)

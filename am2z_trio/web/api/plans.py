@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from am2z_trio.engine.schedules.plan import Schedule
+from am2z_trio.model.evolution import of_version
 from am2z_trio.model.options import JobOptions
 from am2z_trio.model.records.schedules import Missed, Overlap
 from am2z_trio.policy.cron import Cron, Every, Timing
@@ -30,6 +31,8 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     phase: float = 0.0
     state: Any = None
     """What each run is given; `null`, in a session: its stored state."""
+    state_version: int | None = None
+    """Of which version of its form that is; else of 1, or where the processor is registered here its own."""
     session: str | None = None
     timeout: float | None = None
     """Seconds that one attempt may run."""
@@ -97,13 +100,26 @@ class WhenRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 _SAID_APART: Final = frozenset(
-    {"schedule_id", "processor", "cron", "tz", "every", "phase", "reason", "rev", "n"}
+    {
+        "schedule_id",
+        "processor",
+        "cron",
+        "tz",
+        "every",
+        "phase",
+        "reason",
+        "rev",
+        "n",
+        "state",
+        "state_version",
+    }
 )
 
 
 def plan_of(said: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `Admin.add_schedule`. Raises `ValidationError` and `ConfigurationError`."""
-    plan = Schedule(said["schedule_id"], said["processor"], _when(said), **_others(said))
+    state = of_version(said["state"], said["state_version"])
+    plan = Schedule(said["schedule_id"], said["processor"], _when(said), state, **_others(said))
     return {"plan": plan, "reason": said["reason"]}
 
 

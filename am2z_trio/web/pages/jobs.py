@@ -292,6 +292,7 @@ async def ask_enqueue(view: View) -> Response:
 async def _form(view: View, wrong: str = "", **given: str) -> Response:
     names = await view.admin.processors()
     facts: dict[str, Any] = {"processor": view.query("processor"), "state": "", "session": "", "delay": ""}
+    facts["state_version"] = ""
     return view.render(
         "jobs/enqueue.html", status=400 if wrong else 200, names=names, wrong=wrong, **facts | given
     )
@@ -304,7 +305,9 @@ async def enqueue(view: View) -> Response:
         "state": view.field("state", most=2**20),
         "session": view.field("session").strip(),
         "delay": view.field("delay", most=40).strip(),
+        "state_version": view.field("state_version", most=40).strip(),
     }
+    said: Any = given["state_version"] or None
     try:
         delay = view.field_seconds("delay", 0.0)
         answer = await view.admin.enqueue(
@@ -312,6 +315,7 @@ async def enqueue(view: View) -> Response:
             state_of(given["state"]) if given["state"].strip() else None,
             session=given["session"] or None,
             options=JobOptions(delay=delay) if delay else None,
+            state_version=int(said) if said and said.isascii() and said.isdecimal() else said,
             reason=view.reason,
         )
     except NotPermittedError:
