@@ -290,7 +290,7 @@ MUTANTS = {
         ("READ_EVENTS",), "XLEN', log_key()), 1 }", "XLEN', log_key()), 0 }"
     ),
     "an entry of the audit that is sent again is written again": Mutant(
-        ("NOTE",), "if not redis.call('SET'", "if redis.call('SET'"
+        ("NOTE",), "redis.call('EXISTS', noted_key(id)) == 1", "false"
     ),
     "the audit grows for ever": Mutant(("NOTE",), "'MAXLEN', AUDIT_KEPT, ", ""),
     "an entry of the audit is known for ever": Mutant(("NOTE",), ", 'PX', NOTED_FOR_MS", ""),

@@ -3,10 +3,12 @@
 -- KEYS     anchor
 -- ARGV     clock, id of the entry, entry
 -- RETURNS  1, or 0 if it has been written
--- INVARIANT  once, however often it comes. The first write is one that Redis refuses when memory is full.
+-- INVARIANT  once, however often it comes, and known to be written only where it is. The first write is
+--            one that Redis refuses when memory is full.
 
 local clock, id, entry = unpack(ARGV)
 local now = read_clock(clock)
-if not redis.call('SET', noted_key(id), '', 'NX', 'PX', NOTED_FOR_MS) then return 0 end
+if redis.call('EXISTS', noted_key(id)) == 1 then return 0 end
 redis.call('XADD', audit_key(), 'MAXLEN', AUDIT_KEPT, '*', 'at', whole(now), 'entry', entry)
+redis.call('SET', noted_key(id), '', 'PX', NOTED_FOR_MS)
 return 1
