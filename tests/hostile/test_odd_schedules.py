@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -13,8 +14,9 @@ import pytest
 
 from am2z_trio import Cron, Every, QueueRuntime, processor
 from am2z_trio.model.codec import encode_record
-from am2z_trio.model.records import plain_name
+from am2z_trio.model.records import DueSchedules, plain_name
 from am2z_trio.store.redis.keys import spell
+from am2z_trio.store.redis.schedules import RedisSchedules
 from tests.support.servers import RedisProcess
 from tests.support.waiting import until
 
@@ -109,3 +111,72 @@ async def test_a_node_that_looks_at_all_of_them_first_is_kept_from_none_by_one(
         node.register(work)
         with anyio.fail_after(30):
             await until(lambda: ran.count(2) > 1, "the other one to be fired")
+
+
+NO_NUMBERS: dict[str, tuple[str, ...]] = {
+    "a next time that is none": ("HSET", "next", "x"),
+    "one that is written in another way": ("HSET", "next", f"00{int(time.time()) // 60 * 60_000}"),
+    "a revision that is none": ("HSET", "rev", "x"),
+    "a record without its mark": ("HDEL", "mark"),
+}
+
+
+@pytest.mark.parametrize("how", NO_NUMBERS.values(), ids=NO_NUMBERS)
+async def test_what_says_no_number_can_be_fired_paused_changed_and_removed(
+    how: tuple[str, ...], redis_server: RedisProcess, redis_url: str
+) -> None:
+    ran: list[int] = []
+
+    @processor
+    async def work(n: int) -> int:
+        ran.append(n)
+        return n
+
+    command, *fields = how
+    async with QueueRuntime(redis_url) as runtime:
+        runtime.register(work)
+        schedules = runtime.schedules
+        await schedules.upsert("odd", work, OFTEN, state=1)
+        with anyio.fail_after(30):
+            for act in (schedules.pause, schedules.resume, partial(schedules.amend, note="other")):
+                redis_server.call(command, spell("am2z", "schedule", plain_name("odd")), *fields)
+                await act("odd")
+            await schedules.pause("odd")
+            await schedules.resume("odd")
+            redis_server.call(command, spell("am2z", "schedule", plain_name("odd")), *fields)
+            job = await schedules.run_now("odd")
+            assert (await job.result()).unwrap() == 1
+            if fields != ["next", "x"]:
+                many = len(ran)
+                await until(lambda: len(ran) > many + 1, "it to be fired")
+            assert await schedules.remove("odd")
+            assert await schedules.list() == []
+
+
+async def test_one_that_cannot_be_read_is_logged_once_however_often_it_is_met(
+    redis_server: RedisProcess, redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    looks = 0
+    due = RedisSchedules.due
+
+    async def counted(self: RedisSchedules, offset: int, limit: int) -> DueSchedules:
+        nonlocal looks
+        found = await due(self, offset, limit)
+        looks += any(record.spec is None for record in found.found)
+        return found
+
+    monkeypatch.setattr(RedisSchedules, "due", counted)
+
+    @processor
+    async def work(n: int) -> int:
+        return n
+
+    async with QueueRuntime(redis_url) as runtime:
+        runtime.register(work)
+        await runtime.schedules.upsert("odd", work, OFTEN, state=1)
+        redis_server.call("HSET", spell("am2z", "schedule", plain_name("odd")), "spec", "junk")
+        await until(lambda: looks > 2, "it to be met again")
+        (view,) = await runtime.schedules.list()
+        assert (view.id, view.processor) == ("odd", "")
+    (told,) = [one.getMessage() for one in caplog.records if "'odd'" in one.getMessage()]
+    assert "cannot be fired by this node: it was written by another version, or spoilt: not a" in told

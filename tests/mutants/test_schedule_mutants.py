@@ -18,23 +18,23 @@ MUTANTS = {
     ),
     "nobody takes a schedule over": Mutant(("UPSERT_SCHEDULE",), "~= owner and take_over == '0'", "~= owner"),
     "of two changes at a time the later one counts": Mutant(
-        ("UPSERT_SCHEDULE",), "(v[7] ~= mark or v[2] ~= meant)", "v[7] ~= mark"
+        ("UPSERT_SCHEDULE",), "~= mark or revision(its_rev) ~= rev", "~= mark"
     ),
     "one that was made anew is changed as it was": Mutant(
-        ("UPSERT_SCHEDULE",), "(v[7] ~= mark or v[2] ~= meant)", "v[2] ~= meant"
+        ("UPSERT_SCHEDULE",), "(its_mark or '') ~= mark or revision", "revision"
     ),
     "what was written anew is fired as it was": Mutant(
-        ("FIRE",), "if v[1] ~= mark or v[2] ~= rev then return { 'stale' } end", ""
+        ("FIRE",), "if not is_meant(key, v[1], v[2], mark, rev) then return { 'stale' } end", ""
     ),
-    "the revision is not looked at": Mutant(("FIRE",), "v[1] ~= mark or v[2] ~= rev", "v[1] ~= mark"),
+    "the revision is not looked at": Mutant(("FIRE",), "~= mark or revision(its_rev) ~= rev", "~= mark"),
     "one that was made anew is fired as it was": Mutant(
-        ("FIRE",), "v[1] ~= mark or v[2] ~= rev", "v[2] ~= rev"
+        ("FIRE",), "(its_mark or '') ~= mark or revision", "revision"
     ),
     "every node fires": Mutant(
-        ("FIRE",), "if not beside and (v[8] or (v[3] or '') ~= expected) then return { 'stale' } end", ""
+        ("FIRE",), "if not beside and (v[8] or next_time(v[3]) ~= expected) then return { 'stale' } end", ""
     ),
     "what is paused is fired": Mutant(
-        ("FIRE",), "v[8] or (v[3] or '') ~= expected", "(v[3] or '') ~= expected"
+        ("FIRE",), "v[8] or next_time(v[3]) ~= expected", "next_time(v[3]) ~= expected"
     ),
     "a step whose answer was lost is refused": Mutant(
         ("FIRE",), "if v[4] == nonce then return { 'done', unpack(unpacked(v[5]) or {}) } end", ""
@@ -74,7 +74,7 @@ MUTANTS = {
         ("SET_SCHEDULE",), "if v[5] then redis.call('HSET', key, 'forgiven', v[5]) end", ""
     ),
     "another time is set whatever it is by now": Mutant(
-        ("SET_SCHEDULE",), "or (v[3] or '') ~= expected then return 0 end", "then return 0 end"
+        ("SET_SCHEDULE",), "or next_time(v[3]) ~= expected then return 0 end", "then return 0 end"
     ),
     "what is paused is due": Mutant(("SET_SCHEDULE",), "paused and 'inf' or in_order(due)", "in_order(due)"),
     "what is paused is due when it is written anew": Mutant(

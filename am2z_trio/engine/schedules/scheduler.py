@@ -149,7 +149,9 @@ class Scheduler:
             return False
         if firing is None or answer is None:
             if record.spec is None:
-                self._say_once(record, "it was written by another version")
+                self._say_once(record, f"it was written by another version, or spoilt: {record.unread}")
+            elif record.next is None and record.paused is None:
+                self._say_once(record, "its record says no next time: pause it, and let it go on")
             return False
         self._puzzling.pop(record.name, None)
         if answer.done:

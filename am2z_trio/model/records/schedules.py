@@ -75,7 +75,7 @@ class ScheduleRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     spec: ScheduleSpec | None
-    """`None` where this version cannot read it."""
+    """`None` where this version cannot read it, for what `unread` says."""
     mark: str
     """Another one for one that was removed and made anew."""
     rev: int
@@ -94,6 +94,7 @@ class ScheduleRecord(msgspec.Struct, frozen=True, kw_only=True):
     missed: int = 0
     tz_version: str = ""
     """Of the time zones by which `next` was computed."""
+    unread: str = ""
 
 
 class ScheduleStanding(msgspec.Struct, frozen=True, kw_only=True):

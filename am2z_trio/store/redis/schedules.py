@@ -10,7 +10,6 @@ from typing import Any, Final, cast
 
 from am2z_trio.model.codec import RecordDecoder, encode_record
 from am2z_trio.model.errors import AM2ZError
-from am2z_trio.model.logs import Log
 from am2z_trio.model.records import (
     DueSchedules,
     FireAnswer,
@@ -31,8 +30,6 @@ from .arguments import of_enqueue, require_text
 from .begun import Kept
 from .link import RedisLink
 from .rows import text
-
-logger: Final = Log("am2z_trio.store")
 
 _decode: Final = RecordDecoder[ScheduleSpec](ScheduleSpec)
 
@@ -151,11 +148,12 @@ def _when(next: int | None, due: float) -> tuple[Argument, Argument]:
 
 def _record(row: list[bytes]) -> ScheduleRecord:
     name, blob, mark, rev, at, due, paused, held, last, last_at, stands, *counts, tz_version = row
+    spec, unread = None, ""
     try:
         spec = _decode(blob)
     except AM2ZError as error:
-        logger.warning("schedule %s cannot be read: %s", text(name), error)
-        spec = None
+        # Whoever is to fire it says so, once; it is met again with every look.
+        unread = error.message
     return ScheduleRecord(
         name=text(name),
         spec=spec,
@@ -170,6 +168,7 @@ def _record(row: list[bytes]) -> ScheduleRecord:
         skipped=_whole(counts[1]) or 0,
         missed=_whole(counts[2]) or 0,
         tz_version=text(tz_version),
+        unread=unread,
     )
 
 

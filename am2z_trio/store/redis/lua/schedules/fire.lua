@@ -18,9 +18,9 @@ local now = read_clock(clock)
 local key = schedule_key(name)
 local v = redis.call('HMGET', key, 'mark', 'rev', 'next', 'step', 'done', 'last', 'forgiven', 'paused', 'last_at')
 if v[4] == nonce then return { 'done', unpack(unpacked(v[5]) or {}) } end
-if v[1] ~= mark or v[2] ~= rev then return { 'stale' } end
+if not is_meant(key, v[1], v[2], mark, rev) then return { 'stale' } end
 local beside = expected == '-'
-if not beside and (v[8] or (v[3] or '') ~= expected) then return { 'stale' } end
+if not beside and (v[8] or next_time(v[3]) ~= expected) then return { 'stale' } end
 if stands ~= '' and last_stands(v[6], v[7]) ~= stands then return { 'stale' } end
 redis.call('HSET', key, 'step', nonce)
 
@@ -58,7 +58,10 @@ for at, id in string.gmatch(times, '(%d+) (%S+)') do
   outcomes[#outcomes + 1] = what
   if what == 'queued' then
     queued = queued + 1
-    if tonumber(at) >= last_at then redis.call('HSET', key, 'last', id, 'last_at', at) end
+    if tonumber(at) >= last_at then
+      last_at = tonumber(at)
+      redis.call('HSET', key, 'last', id, 'last_at', at)
+    end
   end
   put_down(at, what, id)
 end

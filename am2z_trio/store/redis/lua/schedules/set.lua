@@ -9,7 +9,7 @@
 local name, mark, rev, expected, pause, next, due, tz = unpack(ARGV)
 local key = schedule_key(name)
 local v = redis.call('HMGET', key, 'mark', 'rev', 'next', 'paused', 'last')
-if v[1] ~= mark or v[2] ~= rev or (v[3] or '') ~= expected then return 0 end
+if not is_meant(key, v[1], v[2], mark, rev) or next_time(v[3]) ~= expected then return 0 end
 local paused = v[4]
 if pause ~= '' then redis.call('HDEL', key, 'paused', 'held') end
 if string.sub(pause, 1, 1) == '=' then

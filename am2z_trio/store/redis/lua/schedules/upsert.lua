@@ -13,7 +13,7 @@ local key = schedule_key(name)
 local v = redis.call('HMGET', key, 'spec', 'rev', 'written', 'paused', 'how', 'owner', 'mark')
 local rev = number(v[2] or 0, 0)
 if v[1] and v[3] == nonce then return { v[5] or 'changed', rev } end
-if mark ~= '' and (v[7] ~= mark or v[2] ~= meant) then return { 'stale', rev } end
+if meant ~= '' and not is_meant(key, v[7], v[2], mark, meant) then return { 'stale', rev } end
 if v[1] == spec then return { 'unchanged', rev } end
 if v[1] and (v[6] or '') ~= owner and take_over == '0' then return { 'owned', rev, v[6] or '' } end
 local how = v[1] and 'changed' or 'created'
