@@ -10,11 +10,20 @@ import pytest
 
 from am2z_trio.model.codec import NIL
 from am2z_trio.model.events import Event
-from am2z_trio.model.records import Commit, Grant, Settled, Settlement
+from am2z_trio.model.records import (
+    MAX_LINES_BYTES,
+    Commit,
+    Grant,
+    KeptLines,
+    LogLine,
+    Settled,
+    Settlement,
+    written,
+)
 from am2z_trio.store.redis import scripts
 from am2z_trio.store.redis import states as redis_states
 from am2z_trio.store.redis.agreed import POSTED_BYTES, REPLY_BYTES
-from am2z_trio.store.redis.link import REQUEST_BYTES
+from am2z_trio.store.redis.link import REQUEST_BYTES, RedisLink
 from am2z_trio.testing.conformance import Bench, commit, job
 from am2z_trio.wire.scripts import Script
 from tests.support.servers import RedisProcess
@@ -51,6 +60,34 @@ async def test_a_large_result_is_not_sent_but_can_be_fetched(redis_url, redis_se
         (view,) = await a.store.view(["j0"])
         assert bytes(view.settled.result) == payload()
         assert not view.settled.omitted
+
+
+async def test_what_jobs_log_goes_in_pieces_and_no_more_of_it_than_is_kept(
+    redis_url, redis_server, monkeypatch
+):
+    sent, evaluated = list[int](), RedisLink.eval
+
+    async def counted(self: RedisLink, script: Script, *args: Any) -> Any:
+        if script is scripts.KEEP_LOGS:
+            sent.append(sum(len(one) for one in args if isinstance(one, bytes)))
+        return await evaluated(self, script, *args)
+
+    monkeypatch.setattr(RedisLink, "eval", counted)
+    async with open_bench(redis_server) as bench:
+        a = await bench.node()
+        await a.store.enqueue([job(f"j{n}", origin="a") for n in range(40)])
+        grants = await a.claim(40)
+        lines = [LogLine.of(n, "INFO", f"{n} {'é' * 1000}") for n in range(60)]
+        told = [KeptLines(id=grant.spec.id, token=grant.token, lines=lines) for grant in grants]
+        for _ in range(2):
+            # The second time as if the answer had been lost.
+            assert await a.store.logs.keep(told, 1000) == [True] * 40
+            kept = await a.store.logs.read("j7")
+            assert kept is not None
+            assert kept == lines[-len(kept) :]
+            assert MAX_LINES_BYTES - 2100 < len(written(kept).encode()) <= MAX_LINES_BYTES
+    assert len(sent) > 4
+    assert max(sent) <= REQUEST_BYTES + MAX_LINES_BYTES
 
 
 async def test_many_results_are_not_sent_at_once(redis_url, redis_server):
