@@ -21,7 +21,7 @@ from am2z_trio import (
     SessionStoppedError,
     processor,
 )
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.anyio
 
@@ -478,6 +478,28 @@ async def test_the_end_is_bounded_when_redis_is_away(spawn_redis, away, end):
     assert slow.stopped == ["None/1"]
     if away == "hanging":
         server.resume()
+
+
+@pytest.mark.parametrize(("stopped", "looks"), [("other", 1), ("mine", 2)])
+async def test_who_opens_a_session_looks_again_for_a_stop_of_that_one_alone(
+    make_runtime, monkeypatch, stopped: str, looks: int
+):
+    async with make_runtime() as runtime:
+        store, asked = runtime.node.store, list[list[str]]()
+        answer: Any = type(store).stops
+
+        async def stops(self: Any, sessions: list[str]) -> Any:
+            asked.append(sessions)
+            if stopped == "other" or len(asked) == 1:
+                # One is stopped while it is looked.
+                runtime.node.stops.on_cancelled(stopped)
+                await runtime.node.stops.wait_stopped(stopped)
+            return await answer(self, sessions)
+
+        monkeypatch.setattr(type(store), "stops", stops)
+        with anyio.fail_after(PATIENCE):
+            async with runtime.session("mine"):
+                assert asked == [["mine"]] * looks
 
 
 async def test_entering_can_be_cancelled_while_redis_hangs(spawn_redis):

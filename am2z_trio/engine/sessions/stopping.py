@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from am2z_trio.concurrency import Event, Host, Nursery
@@ -31,6 +33,14 @@ class _Drain:
         self.error: AM2ZError | None = None
 
 
+class _Look:
+    """Somebody asks for the number of a session's last stop."""
+
+    def __init__(self) -> None:
+        self.is_late = False
+        """Another stop of it has begun meanwhile."""
+
+
 class SessionStops:
     """The sessions that this node is stopping."""
 
@@ -49,7 +59,8 @@ class SessionStops:
         self._emitter = emitter
         self._drains: dict[str, _Drain] = {}
         self._nursery: Nursery | None = None
-        self._begun = 0
+        self._looks: dict[str, set[_Look]] = {}
+        """By session: those that are under way."""
         self._asked = 0
 
     def own(self, nursery: Nursery) -> None:
@@ -108,10 +119,21 @@ class SessionStops:
         now is not hit by it any more."""
         while True:
             await self.wait_stopped(session)
-            begun = self._begun
-            (number,) = await self._store.stops([session])
-            if self._begun == begun:
+            with self._looking(session) as look:
+                (number,) = await self._store.stops([session])
+            if not look.is_late:
                 return number
+
+    @contextmanager
+    def _looking(self, session: str) -> Iterator[_Look]:
+        look, looks = _Look(), self._looks.setdefault(session, set())
+        looks.add(look)
+        try:
+            yield look
+        finally:
+            looks.remove(look)
+            if not looks:
+                del self._looks[session]
 
     async def look(self) -> None:
         """Ask for stops that nobody has told of; with very many sessions they take turns."""
@@ -161,7 +183,8 @@ class SessionStops:
         drain = self._drains.get(session)
         if drain is None:
             assert self._nursery is not None
-            self._begun += 1
+            for look in self._looks.get(session, ()):
+                look.is_late = True
             drain = self._drains[session] = _Drain(self._host.event())
             self._nursery.start_soon(self._drain, session, drain, name=f"stop session {session:.40}")
         return drain
