@@ -38,6 +38,13 @@ pytestmark = pytest.mark.anyio
 MakeRuntime = Callable[..., Runtime]
 
 
+class Unspeakable:
+    """Has no text."""
+
+    def __str__(self) -> str:
+        raise ValueError("no")
+
+
 def beside(make_runtime: MakeRuntime, other: Runtime, **options: Any) -> Runtime:
     """Another node over the same store."""
     made = make_runtime(**options)
@@ -81,6 +88,24 @@ async def rows_of(runtime: Runtime, **asked: Any) -> list[TreeRow]:
 
 
 # --- the tree -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["\udcff", "x" * 2_000_000, Unspeakable()], ids=["half", "long", "raises"])
+async def test_a_task_of_any_name_hides_no_node_from_the_tree(make_runtime, name: Any):
+    @processor
+    async def names(n: int, ctx: Context) -> int:
+        ctx.nursery.start_soon(anyio.sleep_forever, name=name)
+        return n
+
+    async with make_runtime(shutdown_grace=0) as runtime:
+        runtime.register(names)
+        await runtime.submit(names, 1)
+        nurseries = runtime.node.fleet.executor.invoker.nurseries
+        await until(lambda: any(one.tasks for one in nurseries.values()))
+        rows = await rows_of(runtime)
+        (task,) = (row for row in rows if row.scope == "task")
+        assert 0 < len(task.name.encode()) <= 200
+        assert await runtime.control.stack(task.job) is not None
 
 
 async def test_the_tree_of_one_node_shows_sessions_workers_jobs_and_their_tasks(make_runtime):

@@ -8,11 +8,14 @@ from typing import Any, Final, TypeVarTuple
 from am2z_trio.concurrency import CancelScope, Host, Nursery
 from am2z_trio.concurrency.groups import is_presentable, must_propagate
 from am2z_trio.model.errors import ProcessorExecutionError
-from am2z_trio.model.telling import described
+from am2z_trio.model.telling import described, text_of
 
 Args = TypeVarTuple("Args")
 
 NOTHING: Final[dict[str, Any]] = {}
+
+MOST_NAME: Final = 200
+"""Bytes of a task's name."""
 
 
 class JobTask:
@@ -83,4 +86,5 @@ class JobNursery:
 
 
 def _name(fn: object, name: object) -> str:
-    return str(getattr(fn, "__qualname__", fn) if name is None else name)
+    """As other nodes are told it: whatever a user says, it is short, and text that can travel."""
+    return text_of(getattr(fn, "__qualname__", fn) if name is None else name, MOST_NAME)

@@ -14,10 +14,9 @@ import msgspec
 
 from am2z_trio.concurrency.awaiting import frames_of
 from am2z_trio.engine.claim import Claim
-from am2z_trio.engine.execution.lines import MOST_BYTES, MOST_TEXT, users_of, users_within, with_lines
+from am2z_trio.engine.execution.lines import MOST_BYTES, users_of, users_within, with_lines
 from am2z_trio.engine.execution.processes.protocol import There
 from am2z_trio.model.codec import encode_record
-from am2z_trio.model.telling import cut
 from am2z_trio.model.views.stack import Frame, JobStack, TaskStack
 
 from .inside import Inside
@@ -75,8 +74,7 @@ class Stacks:
             yield from there.tasks
         for path, nursery in inside.nurseries().get(claim, ()):
             for number, one in list(nursery.tasks.items()):
-                name = cut(one.name, MOST_TEXT)
-                yield TaskStack(name=name, path=f"{path}{number}", frames=self._frames_of(one.task))
+                yield TaskStack(name=one.name, path=f"{path}{number}", frames=self._frames_of(one.task))
 
     def _frames_of(self, task: object) -> list[Frame]:
         if task is None:
