@@ -124,7 +124,7 @@ class ProcessorNotFoundError(ConfigurationError):
 
 
 class RuntimeStateError(ConfigurationError):
-    """The runtime is not in the state the call needs: not entered yet, or entered twice."""
+    """The runtime is not in the state the call needs: not entered, entered twice; or asked from elsewhere."""
 
     code = "RUNTIME_STATE"
 
@@ -365,7 +365,7 @@ class AuthenticationError(NetworkError):
 
 
 class UnsupportedServerError(NetworkError):
-    """The server answers, but cannot hold a job safely: too old, evicting keys, or not Redis."""
+    """The server answers, but cannot hold a job safely: too old, evicting keys, a replica, or not Redis."""
 
     code = "UNSUPPORTED_SERVER"
     retryable = False

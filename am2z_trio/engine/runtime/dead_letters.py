@@ -56,12 +56,12 @@ Ids = list[str]
 class DeadLetters:
     """Dead letters of all nodes, by processor.
 
-    A job is one when its last attempt has failed, its deadline has passed before it was begun, or it was
-    lost with its worker too often; and when its record was spoilt by something else, so that nobody can run
-    it: its `error` says what is wrong. A child's failure is its parent's, which is the dead letter then. The
-    last 1,000 of a processor are kept for seven days, or as `JobOptions.remove_on_fail` says. Methods
-    raise `NetworkError` where the store cannot be reached; cancelled, what they have asked for may still
-    happen.
+    A job is one when its last attempt has failed, or it was lost with its worker too often; and when its
+    record was spoilt by something else, so that nobody can run it: its `error` says what is wrong. One that
+    was cancelled, by its deadline, too, is none. A child's failure is its parent's, which is the dead letter
+    then. The last 1,000 of a processor are kept for seven days, or as `JobOptions.remove_on_fail` says.
+    Methods raise `NetworkError` where the store cannot be reached; cancelled, what they have asked for may
+    still happen.
     """
 
     def __init__(self, store: Callable[[], Store]) -> None:
