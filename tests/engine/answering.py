@@ -9,16 +9,16 @@ from am2z_trio.concurrency.told import GiveUp, Told
 
 
 def answer_with(
-    store: Any, name: Literal["enqueue", "settle"], answer: Callable[[Any], Awaitable[Any]]
+    store: Any, name: Literal["enqueue", "settle"], answer: Callable[..., Awaitable[Any]]
 ) -> None:
     """Have this answer what the store is asked, whether it is waited for or only begun."""
 
-    def begin(asked: Any, told: Told) -> GiveUp | None:
+    def begin(asked: Any, told: Told, *more: Any) -> GiveUp | None:
         wanted = [told]
 
         async def call() -> None:
             try:
-                found = await answer(asked)
+                found = await answer(asked, *more)
             except Exception as error:
                 found = error
             for tell in wanted:

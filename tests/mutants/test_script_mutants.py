@@ -113,6 +113,13 @@ OF_WAITS = {
 
 MUTANTS = {
     **OF_WAITS,
+    "a node hears what it was told": Mutant(
+        ("SETTLE",), "if heard and job.origin == node then job.origin = '' end", ""
+    ),
+    "where a node was told, no other hears of it": Mutant(
+        ("SETTLE",), "if heard and job.origin == node then", "if heard then"
+    ),
+    "what says no more is taken as told": Mutant(("SETTLE",), "more == '=', ''", "true, ''"),
     "finish without token": Mutant(("SETTLE",), "if job.token ~= token then", "if false then"),
     "finish without compare": Mutant(("SETTLE",), COMPARE, "false"),
     "finish: compare on version only": Mutant(("SETTLE",), COMPARE, "whole(state.version) ~= version"),
@@ -494,7 +501,7 @@ MUTANTS = {
         "if false then",
     ),
     "two have one turn": Mutant(("CLAIM",), "(turns[job.turn] or is_taken(job.turn, id))", "false"),
-    "a commit takes the turn from another": Mutant(("SETTLE",), "if is_late or (version", "if (version"),
+    "a commit takes the turn from another": Mutant(("SETTLE",), "turn ~= '' and is_taken(turn, id)", "false"),
     "a turn is not passed on": Mutant(
         ("SETTLE", "TICK", "LEAVE", "STOP_SESSION"), "if job.turn then pass_turn(job) end", ""
     ),

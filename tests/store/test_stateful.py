@@ -491,6 +491,7 @@ class StoreMachine(RuleBasedStateMachine):
         expected=st.sampled_from(["any", "current", "none", "wrong", "wrong"]),
         twice=st.booleans(),
         on=st.sampled_from([0, 0, 0, 1, 2]),
+        told=st.booleans(),
     )
     def settle(
         self,
@@ -501,6 +502,7 @@ class StoreMachine(RuleBasedStateMachine):
         expected: str,
         twice: bool,
         on: int,
+        told: bool,
     ) -> None:
         job, token, redis_token = data.draw(st.sampled_from(self.claims[-6:]))
         commit: Commit | None = None
@@ -526,8 +528,11 @@ class StoreMachine(RuleBasedStateMachine):
             commit=commit,
         )
         built_on = self.claims[-4:][:on]
+        says_more = commit is not None or bool(settlement.reason or settlement.delay or built_on)
         settlement = msgspec.structs.replace(
-            settlement, builds_on=tuple((id, ours) for id, ours, _ in built_on)
+            settlement,
+            builds_on=tuple((id, ours) for id, ours, _ in built_on),
+            told=told and outcome == "completed" and not says_more,
         )
         theirs = msgspec.structs.replace(
             settlement, token=redis_token, builds_on=tuple((id, token) for id, _, token in built_on)

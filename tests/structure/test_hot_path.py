@@ -335,6 +335,39 @@ async def test_the_parts_of_a_composition_share_their_calls(
     assert calls_of(fewest) <= most, sorted(fewest.items())
 
 
+def adding(name: str) -> Processor[dict[str, int]]:
+    @processor(name=name)
+    async def part(state: dict[str, int]) -> dict[str, int]:
+        return {**state, name: 1}
+
+    return part
+
+
+D, E, F = adding("d"), adding("e"), adding("f")
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize(
+    ("composition", "most"),
+    [(chain("one after the other", [D, E, F]), 142), (parallel("of what each adds", [D, E, F]), 120)],
+    ids=["chain", "parallel"],
+)
+async def test_a_composition_costs_redis_few_commands(redis_url, redis_server, composition, most):
+    """Beside what each job of it costs: nothing is published of its parts, which this very node is given by
+    the answer that accepts them, and whose outcomes it knows."""
+    async with QueueRuntime(redis_url) as runtime:
+        runtime.register(composition)
+
+        async def job() -> None:
+            (await runtime.execute(composition, {})).unwrap()
+
+        for _ in range(5):
+            await job()
+        fewest = await fewest_commands(redis_server, job)
+    assert fewest["publish"] <= 2, sorted(fewest.items())
+    assert fewest.total() <= most, sorted(fewest.items())
+
+
 SCRIPT_BYTES: Final = {"CLAIM": 52_544, "ENQUEUE": 48_322, "SETTLE": 46_200}
 """Each call makes a script's functions anew, so what a script carries is paid for by every call of it."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from am2z_trio.concurrency import Host, Nursery
+from am2z_trio.concurrency.told import GiveUp, Told
 from am2z_trio.engine.events.emitter import Emitter
 from am2z_trio.engine.execution.executor import Executor
 from am2z_trio.engine.figures.reading import Slots
@@ -151,15 +152,52 @@ class Fleet:
         at_rest = {job.queue for job in jobs if self._is_at_rest(job.queue)}
         if not at_rest:
             return await enqueue(jobs)
-        seq, all_known = claims.begin(), False
+        seq, answers = claims.begin(), None
         try:
             answers = await enqueue(jobs, at_rest)
-            given = [
-                handed_at_once(job, answer) for job, answer in zip(jobs, answers, strict=True) if answer.token
-            ]
-            # Before the claims hear that this call is over: they may know who is to stop.
-            all_known = list(map(self.hand, given)) == [True] * len(given)
             return answers
+        finally:
+            self._sent(seq, jobs, answers)
+
+    def begin_send(self, jobs: list[Enqueue], told: Told) -> GiveUp | None:
+        """`send`, as the store's `begin_enqueue` is `enqueue`."""
+        claims, begin = self._services.claims, self._services.store.begin_enqueue
+        at_rest = {job.queue for job in jobs if self._is_at_rest(job.queue)}
+        if not at_rest:
+            return begin(jobs, told, ())
+
+        def answered(answers: list[EnqueueAnswer] | Exception) -> None:
+            try:
+                self._sent(seq, jobs, None if isinstance(answers, Exception) else answers)
+            except Exception as error:
+                answers = error
+            told(answers)
+
+        seq = claims.begin()
+        begun = begin(jobs, answered, at_rest)
+        if begun is None:
+            claims.end(seq)
+            return None
+        drop = begun
+
+        def give_up() -> None:
+            drop()
+            self._sent(seq, jobs, None)
+
+        return give_up
+
+    def _sent(self, seq: int, jobs: list[Enqueue], answers: list[EnqueueAnswer] | None) -> None:
+        """A call is over that may have brought some: none is known of where there are no `answers`."""
+        claims, all_known = self._services.claims, False
+        try:
+            if answers is not None:
+                given = [
+                    handed_at_once(job, answer)
+                    for job, answer in zip(jobs, answers, strict=True)
+                    if answer.token
+                ]
+                # Before the claims hear that this call is over: they may know who is to stop.
+                all_known = list(map(self.hand, given)) == [True] * len(given)
         finally:
             if not all_known:
                 claims.has_strays = True

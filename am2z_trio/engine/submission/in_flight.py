@@ -12,14 +12,14 @@ from typing import Final
 
 from am2z_trio.concurrency import Host, TaskStatus
 from am2z_trio.model.errors import AM2ZError
-from am2z_trio.model.records import Bulk, BulkAnswer, Enqueue, Settled
+from am2z_trio.model.records import Bulk, BulkAnswer, EarlyOutcome, Enqueue, Settled
 from am2z_trio.store.lasting import lasting
 from am2z_trio.store.ports import Store
 
 from .history import History
 from .leaving import Leaving
 from .looking import Looking
-from .outgoing import Enqueuing, Outgoing
+from .outgoing import Beginning, Enqueuing, Outgoing
 from .vacancies import Judge, Vacancies
 from .waiter import Limits, Listener, Waiter
 from .waiters import Waiters
@@ -65,9 +65,9 @@ class InFlight:
         self.judge: Judge | None = None
         """Asked which processors nobody serves, nor has lately. Set by who submits."""
 
-    def send_by(self, enqueue: Enqueuing) -> None:
+    def send_by(self, enqueue: Enqueuing, begin_calls: Beginning) -> None:
         """Whatever works jobs off on this node sends them, and may be given some at once."""
-        self._outgoing.enqueue = enqueue
+        self._outgoing.enqueue, self._outgoing.begin_calls = enqueue, begin_calls
 
     def __len__(self) -> int:
         """How many jobs are waited for."""
@@ -135,13 +135,16 @@ class InFlight:
         else:
             self._waiters.resolve(settled)
 
-    def tell_early(self, settled: Settled, token: str) -> None:
-        """A job has been run here, and its outcome is about to be recorded: who may get on with it at once
-        is told."""
-        waiters = self._waiters.of(settled.id)
-        if len(waiters) == 1 and waiters[0].early is not None:
-            waiters[0].early.append((settled.id, token))
-            self._waiters.resolve(settled)
+    def notes_of_early(self, job: str) -> list[EarlyOutcome] | None:
+        """A job has been run here, and its outcome is about to be recorded: where it is noted that who waits
+        for it was told already. `None` if nobody may be, or not alone."""
+        waiters = self._waiters.of(job)
+        return waiters[0].early if len(waiters) == 1 else None
+
+    def tell_early(self, settled: Settled, token: str, noted: list[EarlyOutcome]) -> None:
+        """Tell who alone waits for it."""
+        noted.append((settled.id, token))
+        self._waiters.resolve(settled)
 
     def on_reconnect(self) -> None:
         """The store was away, perhaps for all."""

@@ -32,6 +32,7 @@ UNFOUNDED: Final = "what the job that calls was told has not been recorded"
 
 Sending = tuple[Waiter, Enqueue]
 Enqueuing = Callable[[list[Enqueue]], Awaitable[list[EnqueueAnswer]]]
+Beginning = Callable[[list[Enqueue], Told], GiveUp | None]
 
 
 class _Line(Fifo[Sending]):
@@ -70,6 +71,8 @@ class Outgoing:
         self._store = store
         self.enqueue: Enqueuing | None = None
         """How they are sent, if not by the store alone."""
+        self.begin_calls: Beginning | None = None
+        """The same of those that jobs of this node have called, for somebody who does not wait."""
         self._waiters = waiters
         self._history = history
         self._leaving = leaving
@@ -112,7 +115,10 @@ class Outgoing:
         def answered(answers: list[EnqueueAnswer] | Exception) -> None:
             told(answers if isinstance(answers, Exception) else (history, answers))
 
-        return self._store.begin_enqueue([request for _, request in batch], answered)
+        requests = [request for _, request in batch]
+        if self.begin_calls is not None and requests[0].spec.parent:
+            return self.begin_calls(requests, answered)
+        return self._store.begin_enqueue(requests, answered, ())
 
     async def _refused(self, batch: Sequence[Sending], error: AM2ZError) -> Verdict:
         unknown = isinstance(error, UnknownOutcomeError)

@@ -17,7 +17,7 @@ never be accepted: its job is settled as failed instead, with an error that says
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Final, NoReturn
 
 import msgspec
@@ -41,6 +41,7 @@ from am2z_trio.model.limits import KIB
 from am2z_trio.model.logs import Log
 from am2z_trio.model.records import (
     WIRE_VERSION,
+    EarlyOutcome,
     ResultRecord,
     SettleAnswer,
     Settled,
@@ -66,6 +67,7 @@ TOLD: Final = 500
 """Bytes of the server's words that go into a job's error."""
 
 Entry = tuple[Claim | None, Settlement]
+_Early = tuple[Settlement, list[EarlyOutcome]]
 
 
 class Settler:
@@ -130,25 +132,38 @@ class Settler:
         return self._batching_behind.run()
 
     def _settle(self, batch: Sequence[Entry]) -> Awaitable[list[SettleAnswer]]:
-        self._tell_early(batch)
+        self._tell(self._early(batch))
         return self._store.settle([settlement for _, settlement in batch])
 
     def _begin(self, batch: Sequence[Entry], told: Told) -> GiveUp | None:
-        begun = self._store.begin_settle([settlement for _, settlement in batch], told)
-        if begun is not None:
-            self._tell_early(batch)
+        early, settlements = self._early(batch), [settlement for _, settlement in batch]
+        for number in early:
+            if not settlements[number].builds_on:
+                # Whoever asks for it from now on asks behind this call, and finds it recorded.
+                settlements[number] = msgspec.structs.replace(settlements[number], told=True)
+        begun = self._store.begin_settle(settlements, told)
+        if begun is not None and early:
+            self._tell(early)
         return begun
 
-    def _tell_early(self, batch: Sequence[Entry]) -> None:
+    def _early(self, batch: Sequence[Entry]) -> dict[int, _Early]:
         """The outcomes of jobs that others have called, if nothing but the loss of their claim can make them
-        come to nothing."""
-        for claim, settlement in batch:
+        come to nothing, by their places in the batch; and where it is noted that they are told early."""
+        early: dict[int, _Early] = {}
+        for number, (claim, settlement) in enumerate(batch):
             if claim is None or not claim.grant.spec.parent:
                 continue
             result = settlement.result
             if settlement.outcome == "completed" and settlement.commit is None and len(result) <= EARLY_BYTES:
-                early = Settled(settlement.id, "completed", "", msgspec.Raw(result))
-                self._in_flight.tell_early(early, settlement.token)
+                noted = self._in_flight.notes_of_early(settlement.id)
+                if noted is not None:
+                    early[number] = settlement, noted
+        return early
+
+    def _tell(self, early: Mapping[int, _Early]) -> None:
+        for settlement, noted in early.values():
+            outcome = Settled(settlement.id, "completed", "", msgspec.Raw(settlement.result))
+            self._in_flight.tell_early(outcome, settlement.token, noted)
 
     def _settled(self, batch: Sequence[Entry], answers: Sequence[SettleAnswer]) -> None:
         if self.refusal:

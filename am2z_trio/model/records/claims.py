@@ -97,6 +97,9 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     commit: Commit | None = None
     builds_on: tuple[EarlyOutcome, ...] = ()
     """What its run was told before it was recorded."""
+    told: bool = False
+    """Who has called it on this very node knows how it ends, so this node need not hear of it: where it alone
+    is to, nobody does. Only of one that says no more than its result."""
 
 
 class SettleAnswer(msgspec.Struct, frozen=True, kw_only=True):

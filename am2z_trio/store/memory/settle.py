@@ -140,6 +140,8 @@ class Settling:
     def _end(self, settlement: Settlement, job: JobRecord, now: float) -> SettleAnswer:
         outcome, end_job = settlement.outcome, self._endings.end_job
         node = self._holdings.drop_claim(job, outcome)
+        if settlement.told and job.origins == [node]:
+            job.origins = []
         if outcome == "completed":
             end_job(job, "complete", now, result=settlement.result)
         elif outcome == "failed":

@@ -141,7 +141,7 @@ class MemoryStore:
         await self._checkpoint()
         return self._server.enqueuing.enqueue(jobs, self._now(), self._node, at_rest)
 
-    def begin_enqueue(self, jobs: Sequence[Enqueue], told: Told) -> None:
+    def begin_enqueue(self, jobs: Sequence[Enqueue], told: Told, at_rest: Collection[str]) -> None:
         """Whoever waits is answered in the next turn of the loop."""
 
     async def enqueue_bulk(self, bulk: Bulk) -> BulkAnswer:

@@ -62,7 +62,7 @@ class Jobs(Protocol):
         """
         ...
 
-    def begin_enqueue(self, jobs: Sequence[Enqueue], told: Told) -> GiveUp | None:
+    def begin_enqueue(self, jobs: Sequence[Enqueue], told: Told, at_rest: Collection[str]) -> GiveUp | None:
         """`enqueue` for somebody who does not wait: `told` is called with the answers, or the error, later
         and in a task of the store's. `None`, and nothing is done, where it could not be sent at once."""
         ...
@@ -125,9 +125,9 @@ class Jobs(Protocol):
         token before → `replay`; not the current token → `fenced`; built on what has not been recorded →
         `unfounded`, and the claim stands; the session's state is not the expected one, or its turn is another
         job's → `conflict`, and the claim stands. Otherwise the state is committed, result and counters are
-        written, the event is published and the origin's inbox hears of it; of a large result, perhaps only
-        that it is there (`Settled.omitted`). Only `completed` commits, and only the job of a session; any
-        other commit is not looked at.
+        written, the event is published and the origin's inbox hears of it, unless that is this node and was
+        `told`; of a large result, perhaps only that it is there (`Settled.omitted`). Only `completed`
+        commits, and only the job of a session; any other commit is not looked at.
         A claim that was taken away since its node seemed dead is as good as held until somebody else is
         granted the job, and `fenced` from then on; one that its node gave up (leave) is `fenced` at once.
         `released` and `conflicted` go to the front of their queue, or come back after `delay` seconds;

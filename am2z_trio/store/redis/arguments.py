@@ -135,7 +135,7 @@ def of_settlement(settlement: Settlement) -> tuple[Argument, ...]:
         settlement.result,
     )
     if commit is None and not (settlement.reason or settlement.delay or settlement.builds_on):
-        return (*head, "")
+        return (*head, "=" if settlement.told else "")
     reason, delay, told = settlement.reason, milliseconds(settlement.delay), _outcomes(settlement.builds_on)
     if commit is None:
         return (*head, "+", *MoreOfSettlement(reason, delay, "", "", "", "", "", told))

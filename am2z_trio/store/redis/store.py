@@ -134,8 +134,8 @@ class RedisStore:
         call = enqueue_call(self.link.clock, self._kept, self.link.node, jobs, at_rest)
         return rows.enqueue_answers(jobs, await self.link.eval_records(*call))
 
-    def begin_enqueue(self, jobs: Sequence[Enqueue], told: Told) -> GiveUp | None:
-        call = enqueue_call(self.link.clock, self._kept, self.link.node, jobs)
+    def begin_enqueue(self, jobs: Sequence[Enqueue], told: Told, at_rest: Collection[str]) -> GiveUp | None:
+        call = enqueue_call(self.link.clock, self._kept, self.link.node, jobs, at_rest)
         return self.link.begin_records(call, partial(rows.enqueue_answers, jobs), told)
 
     async def enqueue_bulk(self, bulk: Bulk) -> BulkAnswer:

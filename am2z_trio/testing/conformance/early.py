@@ -95,6 +95,22 @@ class EarlyCases:
         assert await a.store.settle([end]) == [UNFOUNDED]
         assert await a.store.settle([completed(parent, builds_on=((f"né\n{1}", ""),))]) == [UNFOUNDED]
 
+    async def test_a_node_that_was_told_hears_nothing_where_nobody_else_waits(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        calls = [job(id, "r", origin="a") for id in ("alone", "both", "theirs", "untold")]
+        await a.store.enqueue([*calls[:2], job("theirs", "r", origin="b"), calls[3]])
+        await b.store.enqueue([job("both", "r", origin="b")])
+        grants = await a.claim(4, "r")
+        await a.heard()
+        await b.heard()
+        ends = [completed(grant, told=grant.spec.id != "untold") for grant in grants]
+        assert await a.store.settle(ends) == [APPLIED] * 4
+        assert await a.heard() == [settled("both", "completed"), settled("untold", "completed")]
+        assert await b.heard() == [settled("both", "completed"), settled("theirs", "completed")]
+        # Whoever asks for it later finds it recorded.
+        (again,) = await a.store.enqueue([calls[0]])
+        assert again.settled == settled("alone", "completed")
+
     async def test_sent_again_it_is_what_it_was(self, bench: Bench) -> None:
         a = await bench.node()
         await a.store.enqueue([job("p"), job("c", "r", parent="p")])

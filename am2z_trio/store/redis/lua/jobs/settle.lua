@@ -2,11 +2,12 @@
 --
 -- KEYS     anchor
 -- ARGV     clock, result ttl ms, most ended jobs kept, default state ttl ms, history, then per job: id, token,
---          outcome, result, '' or '+' and then: reason (for 'failed' and 'retry': the error's code, a line's end, its
---          message; for 'released': the same of why it is left to others, or ''; for 'conflicted': the turn it
---          takes from now on; for 'parked': keys of what it waits for, a line each), delay ms, '=' and the turn it
---          must not take away where it commits, or '', expected version ('': any), expected sha, new sha, new blob,
---          outcomes that it is built on, as `are_recorded` reads them
+--          outcome, result, and '', '=' if its own node need not hear of it where no other does, or '+' and then:
+--          reason (for 'failed' and 'retry': the error's code, a line's end, its message; for 'released': the same of
+--          why it is left to others, or ''; for 'conflicted': the turn it takes from now on; for 'parked': keys of
+--          what it waits for, a line each), delay ms, '=' and the turn it must not take away where it commits, or '',
+--          expected version ('': any), expected sha, new sha, new blob, outcomes that it is built on, as
+--          `are_recorded` reads them
 -- RETURNS  per job: its outcome, which has been applied | {'gone'} | {'replay', outcome} | {'fenced'}
 --          | {'unfounded'} what it is built on has not been recorded | {'conflict', row of `states/read`}; of the
 --          first jobs only, if conflicts use REPLY_BYTES up: the others are left as they are
@@ -26,7 +27,7 @@ local function keep_committed(state)
   keep_state(state, now, state_ttl, history)
 end
 
-local function settle(id, token, outcome, result, reason, delay, turn, version, sha, new_sha, blob, outcomes)
+local function settle(id, token, outcome, result, heard, reason, delay, turn, version, sha, new_sha, blob, outcomes)
   local job = load(id)
   if not job then return { 'gone' } end
   delay, turn = tonumber(delay), turn ~= '' and string.sub(turn, 2)
@@ -53,8 +54,8 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
   if turn and outcome == 'completed' and job.skey then
     state = states[job.skey] or load_state(job.skey, now)
     states[job.skey] = state
-    local is_late = version ~= '' and turn ~= '' and is_taken(turn, id)
-    if is_late or (version ~= '' and (whole(state.version) ~= version or state.sha ~= sha)) then
+    if version ~= '' and (turn ~= '' and is_taken(turn, id)
+      or (whole(state.version) ~= version or state.sha ~= sha)) then
       if committed[state] then keep_committed(state) end
       count(job.queue, 'conflicts', 1)
       trace(id, now, 'conflict', job.node, job.attempt, '\nit is version ' .. whole(state.version))
@@ -79,14 +80,12 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
     trace(id, now, outcome, node, job.attempt, reason)
     return outcome
   end
-  local stops = outcome == 'retry' and job.skey and not job.cancel and is_stopping(job.skey, now)
-  if stops then job.cancel = SESSION_STOPPED end
-  if outcome == 'retry' then
-    drop_claim(job, outcome)
-  else
-    -- Its record's end begins with a removal; the state is kept behind that.
-    end_claim(job, outcome)
+  if outcome == 'retry' and job.skey and not job.cancel and is_stopping(job.skey, now) then
+    job.cancel = SESSION_STOPPED
   end
+  -- Its record's end begins with a removal; the state is kept behind that.
+  local leave = outcome == 'retry' and drop_claim or end_claim
+  leave(job, outcome)
   if state then
     advance(state, now, new_sha, blob, history, node .. '\n' .. token .. '\n' .. id)
     committed[state] = true
@@ -116,25 +115,25 @@ local function settle(id, token, outcome, result, reason, delay, turn, version, 
     reason = job.cancel or ''
   end
   job.last_outcome = STATUS_OF[transition]
+  if heard and job.origin == node then job.origin = '' end
   end_job(job, transition, now, ttl, reason, result, node, told)
   return job.last_outcome
 end
 
 local answers, size = {}, 0
 local i = 6
-while i <= #ARGV do
+while i <= #ARGV and size < REPLY_BYTES do
   local id, token, outcome, result, more = unpack(ARGV, i, i + 4)
+  i = i + 5
   local answer
-  if more == '' then
-    answer = settle(id, token, outcome, result, '', 0, '')
-    i = i + 5
+  if more == '+' then
+    answer = settle(id, token, outcome, result, false, unpack(ARGV, i, i + 7))
+    i = i + 8
   else
-    answer = settle(id, token, outcome, result, unpack(ARGV, i + 5, i + 12))
-    i = i + 13
+    answer = settle(id, token, outcome, result, more == '=', '', 0, '')
   end
   answers[#answers + 1] = answer
   if type(answer) == 'table' and answer[1] == 'conflict' then size = size + #(answer[2][4] or '') end
-  if size >= REPLY_BYTES then break end
 end
 for state in pairs(committed) do keep_committed(state) end
 leave_claims()
