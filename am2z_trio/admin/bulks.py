@@ -85,7 +85,7 @@ class BulkDesk(JobDesk):
         'stop' stops sessions that have jobs, as `stop_session` does without a grace: the query says which, by
         their ids alone (`session:team-*`). Those that begin meanwhile may be among them.
         """
-        asked = _asked(action, query)
+        asked = await self._asked_for(action, query)
         agreed = require_count("agreed", agreed, most=2**53)
         require(isinstance(probe, bool), "probe", probe, "must be True or False")
         require(not probe or action == "retry", "probe", probe, "goes with 'retry' alone")
@@ -117,6 +117,12 @@ class BulkDesk(JobDesk):
             await self._store.bulks.write(record.id, 1, encode_record(record))
             under.result = {"bulk": record.id}
             return record
+
+    async def _asked_for(self, action: BulkAction, query: str) -> Query:
+        """What it is to be done to, of which nothing may be hidden from who asks."""
+        asked = _asked(action, query)
+        await self._require_seen(asked)
+        return asked
 
     async def bulks(self, *, limit: int = 50) -> list[BulkRecord]:
         """The newest actions on many jobs, done ones included."""

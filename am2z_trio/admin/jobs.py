@@ -12,7 +12,7 @@ from am2z_trio.engine.runtime.signals import new_signal
 from am2z_trio.engine.submission.job import read_result
 from am2z_trio.engine.submission.request import require_session
 from am2z_trio.model.checks import require, require_count, require_seconds
-from am2z_trio.model.errors import AM2ZError
+from am2z_trio.model.errors import AM2ZError, ValidationError
 from am2z_trio.model.evolution import of_version, unlabelled
 from am2z_trio.model.limits import MAX_REASON_BYTES
 from am2z_trio.model.options import BACKOFFS, Backoff, JobOptions
@@ -25,7 +25,7 @@ from am2z_trio.model.views.search import Count, Group, Page
 
 from .asking import NOT_KEPT, Asking
 from .fingerprints import groups_of
-from .query import Query, parse
+from .query import Input, Query, parse
 from .query_times import time_of
 from .redaction import NOTHING
 from .search import ANYTHING, Search
@@ -77,10 +77,22 @@ class JobDesk(Asking):
                 return groups_of(rows)
 
     async def _search(self, query: Query, limit: int, cursor: str) -> Page:
+        await self._require_seen(query)
         principal = self.principal
         bound = "\0".join((*principal.queues, "", *principal.sessions))
         queues, search = await self._queues(), Search(self._store, self._sees)
         return await search.page(query, queues, limit=limit, cursor=cursor, now=self.now(), of=bound)
+
+    async def _require_seen(self, query: Query) -> None:
+        """What may not be seen of payloads is not asked for: answers would tell it, letter by letter."""
+        for term in query.terms:
+            if not isinstance(term, Input):
+                continue
+            if self._redaction.is_hidden(term.path):
+                rule = f"asks for input.{'.'.join(term.path)}, which a rule hides from everybody"
+                raise ValidationError(f"query {rule}", context={"field": "query", "rule": rule})
+            if not self._redaction.is_shown(term.path):
+                await self._require("reveal", "search by input", query=str(query))
 
     async def show(self, job_id: str, *, reveal: bool = False, reason: str = "") -> JobShown:
         """One job. Of its payloads only what rules show, unless they are to be revealed: that takes the

@@ -72,6 +72,14 @@ class Redaction:
         kept = walk.of(value, (), revealed)
         return Payload(value=None if kept is _GONE else kept, hidden=walk.hidden, cut=walk.left <= 0)
 
+    def is_hidden(self, path: Path) -> bool:
+        """Whether nobody sees what stands at this path."""
+        return _is_within(path, self._hide)
+
+    def is_shown(self, path: Path) -> bool:
+        """Whether everybody who may look sees what stands at this path."""
+        return not self.is_hidden(path) and _is_within(path, self._show)
+
     def put_back(self, value: object, original: object) -> object:
         """What somebody has made of a payload that was shown, with what stands there for hidden values
         replaced by these: who changes a payload changes nothing that was kept from it. Raises
@@ -180,6 +188,12 @@ class _Pattern:
         if length < least or (not self._deep and length > least):
             return False
         return _same(path[: len(before)], before) and _same(path[length - len(after) :], after)
+
+
+def _is_within(path: Path, patterns: Sequence[_Pattern]) -> bool:
+    """Whether one of them is of the path, or of what that is in."""
+    named = tuple(map(_name, path))
+    return any(one.fits(named[:length]) for length in range(len(named) + 1) for one in patterns)
 
 
 def _same(path: Path, parts: Path) -> bool:

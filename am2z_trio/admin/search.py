@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from am2z_trio.model.codec import StateCodec
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.ids import is_made
+from am2z_trio.model.limits import KIB
 from am2z_trio.model.records import NO_STATE
 from am2z_trio.model.transitions import TERMINAL
 from am2z_trio.model.views.jobs import JobPage, JobRow, Source
@@ -28,6 +29,9 @@ are served."""
 
 SLICE: Final = 100
 """Records that one script is asked for where only some of them may be wanted: some milliseconds."""
+
+MOST_GIVEN: Final = 8 * KIB * KIB
+"""Bytes of what jobs were given that are held at a time: about, and one at least."""
 
 MOST_OF_ONE: Final = 10_000
 """Jobs of one session, or one node, that are looked through."""
@@ -205,15 +209,16 @@ class _Look:
 
     async def _take(self, rows: Sequence[JobRow]) -> str | None:
         """Take what is asked for; returns the last one's id where the page is full."""
-        inputs = await self._inputs(rows) if self._by_input else {}
-        for row in rows:
-            if not self._sees(row):
-                continue
-            job = candidate_of(row, self._now, inputs.get(row.id, NOT_KEPT))
-            if matches(self._query, job, self._now):
-                self.found.append(row)
-                if len(self.found) == self._limit:
-                    return row.id
+        for some in _portions(rows) if self._by_input else [rows]:
+            inputs = await self._inputs(some) if self._by_input else {}
+            for row in some:
+                if not self._sees(row):
+                    continue
+                job = candidate_of(row, self._now, inputs.get(row.id, NOT_KEPT))
+                if matches(self._query, job, self._now):
+                    self.found.append(row)
+                    if len(self.found) == self._limit:
+                        return row.id
         return None
 
     async def _inputs(self, rows: Sequence[JobRow]) -> dict[str, object]:
@@ -241,6 +246,18 @@ def _by_place(term: Text) -> bool:
     """Whether hardly any job of the places where it looks is none that it asks for. Parked ones are among the
     delayed."""
     return term.field in ("queue", "session") or (term.field == "status" and term.text != "parked")
+
+
+def _portions(rows: Sequence[JobRow]) -> Iterator[list[JobRow]]:
+    """So many that what they were given can be held at once."""
+    some, size = list[JobRow](), 0
+    for row in rows:
+        if some and size + row.size > MOST_GIVEN:
+            yield some
+            some, size = [], 0
+        some.append(row)
+        size += row.size
+    yield some
 
 
 _KINDS: Final[dict[str, frozenset[Kind]]] = {

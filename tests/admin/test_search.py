@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from am2z_trio.concurrency import current_host
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.error_records import record_of
 from am2z_trio.model.errors import BusinessError, ValidationError
-from am2z_trio.model.records import WIRE_VERSION, ResultRecord, Wait
+from am2z_trio.model.records import WIRE_VERSION, JobSpec, ResultRecord, Wait
 from am2z_trio.model.views.jobs import JobRow
 from am2z_trio.model.views.search import Page
 from am2z_trio.testing.conformance import Backend, Bench, Node, job
@@ -160,6 +160,25 @@ async def test_pages_together_are_what_a_look_at_every_job_finds(backend, monkey
             found = await all_of(page, text)
             assert len(found) == len(set(found)), text
             assert set(found) == wanted, text
+
+
+async def test_what_jobs_were_given_is_read_in_portions(backend, monkeypatch):
+    monkeypatch.setattr(module, "MOST_GIVEN", 100)
+    async with opened(backend) as (bench, node):
+        ids = await some_of_everything(bench, node)
+        rows = {row.id: row.size for row in await node.store.inspection.rows(ids) if row is not None}
+        asked, inspection = list[list[str]](), node.store.inspection
+        specs = inspection.specs
+
+        async def noted(some: Sequence[str]) -> list[JobSpec | None]:
+            asked.append([*some])
+            return await specs(some)
+
+        monkeypatch.setattr(inspection, "specs", noted)
+        found = await all_of(searching(node, bench), "input.to.country:DE")
+        assert found
+        assert any(len(some) > 1 for some in asked)
+        assert all(len(some) == 1 or sum(rows[id] for id in some) <= 100 for some in asked)
 
 
 async def test_new_jobs_do_not_shift_pages_of_what_has_ended(backend):

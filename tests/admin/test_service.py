@@ -264,6 +264,36 @@ async def test_payloads_are_hidden_unless_they_are_revealed_which_is_written_dow
         ]
 
 
+async def test_what_may_not_be_seen_of_payloads_is_not_found_by_it_either(make_runtime):
+    async with make_runtime() as runtime:
+        runtime.register(charge)
+        id = await dead_letter(runtime)
+        rules = Rules(show=("number",), hide=("card",))
+        viewer = Admin(runtime, principal=Principal(name="v", role="viewer"), redaction=rules)
+        assert [row.id for row in (await viewer.search("input.number:-1")).rows] == [id]
+        operator = Admin(runtime, principal=Principal(name="o", role="operator"), redaction=Rules())
+        assert [row.id for row in (await operator.search("input.card:4*")).rows] == [id]
+        refused = Admin(runtime, principal=Principal(name="v", role="viewer"))
+        asks: list[Callable[[Admin, str], Awaitable[Any]]] = [
+            lambda desk, query: desk.search(query),
+            lambda desk, query: desk.count(query),
+            lambda desk, query: desk.dead_groups(query),
+            lambda desk, query: desk.loosened(query),
+            lambda desk, query: desk.preview_bulk("retry", query),
+            lambda desk, query: desk.begin_bulk("retry", query),
+        ]
+        boss = Admin(runtime, principal=Principal(name="b", role="admin"), redaction=rules)
+        for ask in asks:
+            for query in ("status:dead input.number:-1", "status:dead -input.Number.x:2"):
+                with pytest.raises(NotPermittedError, match="reveal"):
+                    await ask(refused, query)
+            for query in ("status:dead input.card:4*", "status:dead input.CARD.digits.0:4"):
+                for desk in (viewer, boss):
+                    with pytest.raises(ValidationError, match="hides from everybody"):
+                        await ask(desk, query)
+        assert ("search by input", "status:dead input.number:-1", "refused") in await audited(runtime)
+
+
 HOURLY = Schedule("hourly", "charge", Every(3600), state={"number": 1})
 LONG_AGO = (datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, 2, tzinfo=UTC))
 
