@@ -105,7 +105,7 @@ def application(
 
     app = Starlette(
         routes=served,
-        middleware=[Middleware(Guard, authenticate=authenticate, hosts=hosts, refuse=refuse)],
+        middleware=[Middleware(Guard, authenticate=authenticate, hosts=hosts, refuse=refuse, failed=failed)],
         exception_handlers={HTTPException: failed, Exception: failed},
     )
     # For whoever wants to know how much is looked at.
@@ -161,7 +161,9 @@ def _key(request: Request, page: Page) -> Hashable:
     """All who ask with the same key see the same."""
     principal: Principal = request.scope["am2z.principal"]
     ids = tuple(sorted(request.path_params.items()))
-    rights = principal.may, principal.sessions, principal.queues
+    # Who is limited sees what it has begun itself, which is nobody else's to see.
+    name = "" if principal.sees_all else principal.name
+    rights = principal.role, principal.may, principal.sessions, principal.queues, name
     return page.name, ids, str(request.url.query), request.scope["am2z.root"], rights
 
 

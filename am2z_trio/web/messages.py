@@ -16,6 +16,8 @@ from . import cookies
 
 WHAT: Final = "said"
 MOST_BYTES: Final = 1_500
+MOST_PACKED: Final = 2_400
+"""Bytes of its JSON: browsers keep cookies of 4 KiB at most, name and all, and these are base64."""
 SECONDS: Final = 60
 
 
@@ -31,7 +33,10 @@ _decode: Final = msgspec.json.Decoder(Message)
 
 def say(request: Request, response: Response, text: str, *, ok: bool) -> None:
     """Have the next page say it."""
-    packed = msgspec.json.encode(Message(ok, cut(text, MOST_BYTES)))
+    most = MOST_BYTES
+    while len(packed := msgspec.json.encode(Message(ok, cut(text, most)))) > MOST_PACKED:
+        # What is nothing but quotes is twice as long there.
+        most //= 2
     cookies.write(request, response, urlsafe_b64encode(packed).decode(), WHAT, seconds=SECONDS)
 
 

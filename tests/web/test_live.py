@@ -7,8 +7,11 @@ from typing import Any
 
 import anyio
 import pytest
+from starlette.requests import Request
 
 from am2z_trio import NetworkError
+from am2z_trio.admin import Admin, Principal
+from am2z_trio.web import console
 from am2z_trio.web.live import hub as hubs
 from am2z_trio.web.live import last_known
 from am2z_trio.web.live import stream as streams
@@ -108,6 +111,21 @@ async def test_who_has_other_rights_is_asked_for_alone(open_site, pages):
     ):
         assert "viewer" in (await few.next())[0].parts["main"]
         assert "admin" in (await all_.next())[0].parts["main"]
+
+
+async def test_what_somebody_has_begun_is_not_shown_live_to_another_of_the_same_limits(open_site):
+    def who(request: Request) -> Principal | None:
+        return Principal(name=request.headers["X-Test-Role"], role="operator", sessions=("team-*",))
+
+    async with open_site() as site:
+        ann = Principal(name="ann", role="operator", sessions=("team-*",))
+        begun = await Admin(site.runtime, principal=ann).begin_bulk("cancel", "session:team-x", reason="hers")
+        site.app = console(site.runtime, authenticate=who)
+        path = f"/bulks/{begun.id}"
+        async with site.listen(path, role="ann") as hers, site.listen(path, role="bob") as his:
+            assert "progress" in (await hers.next())[0].parts
+            look, _ = await his.next()
+            assert (look.state, look.parts) == ("trouble", {})
 
 
 async def test_who_comes_back_gets_only_what_it_lacks(open_site, pages):

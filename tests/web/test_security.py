@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import threading
+from functools import partial
+from urllib.parse import urljoin
 
+import anyio
+import anyio.to_thread
 import httpx
 import pytest
 from starlette.applications import Starlette
@@ -16,9 +21,12 @@ from am2z_trio.admin import Principal
 from am2z_trio.web import basic, bearer, console, loopback_token, proxy_header, scrypt
 from am2z_trio.web.application import application
 from am2z_trio.web.routes import Action, Endpoint, Page
+from am2z_trio.web.security import guard
 from am2z_trio.web.security.guard import MOST_BYTES, read_body
 from am2z_trio.web.security.hosts import is_known, is_loopback
+from am2z_trio.web.security.who import HASHED_AT_ONCE
 from am2z_trio.web.view import Console
+from tests.support.waiting import PATIENCE
 from tests.web.conftest import BASE, OURS
 
 pytestmark = pytest.mark.anyio
@@ -73,6 +81,25 @@ async def test_every_answer_says_what_browsers_may_do_with_it():
             assert said["referrer-policy"] == "same-origin"
             assert said["x-content-type-options"] == "nosniff"
             assert said["cache-control"] == "no-store"
+
+
+async def test_who_cannot_be_found_out_gets_an_answer_as_bounded_as_all_others(monkeypatch):
+    async def fails(request: Request) -> Principal | None:
+        raise ValueError("the directory is away")
+
+    async def hangs(request: Request) -> Principal | None:
+        await anyio.sleep_forever()
+        return None
+
+    monkeypatch.setattr(guard, "WHO_WAIT", 0.01)
+    for who, status in ((fails, 500), (hangs, 504)):
+        async with browser(app_of(who)) as one:
+            for path in ("/queues", "/api/v1/act"):
+                page = await one.get(path)
+                assert page.status_code == status
+                assert page.headers["content-security-policy"].startswith("default-src 'none'")
+                assert page.headers["cache-control"] == "no-store"
+                assert "directory" not in page.text
 
 
 async def test_style_and_script_are_kept_for_ever_at_an_address_that_names_their_content():
@@ -259,6 +286,16 @@ async def test_a_link_opens_the_console_once_and_the_browser_is_known_from_then_
         assert (await first.get(link)).status_code == 303
 
 
+async def test_a_link_leads_to_no_other_site():
+    who = loopback_token()
+    async with browser(app_of(who)) as one:
+        for path in ("//evil.example/x", "///evil.example/x", "/%2Fevil.example/x", "/\\evil.example/x"):
+            # Whether it opens the console, or it was open before.
+            for token in (who.token, "x"):
+                led = (await one.get(f"{BASE}{path}", params={"token": token})).headers["location"]
+                assert urljoin(f"{BASE}/", led).startswith(f"{BASE}/"), led
+
+
 async def test_neither_guesses_nor_posts_nor_cookies_of_ones_own_open_it():
     who = loopback_token()
     async with browser(app_of(who), headers=OURS) as one:
@@ -341,6 +378,30 @@ async def test_names_and_passwords():
     for users in ({}, {"a:b": scrypt("x")}, {"ada": "plain"}, {"ada": "scrypt$1$2$3$x$y"}):
         with pytest.raises(ConfigurationError, match="users"):
             basic(users)
+
+
+async def test_wrong_passwords_take_no_more_than_a_few_threads(monkeypatch):
+    at_once, go = list[str](), threading.Event()
+
+    def hashed(password: str, *_: object) -> bytes:
+        at_once.append(password)
+        assert go.wait(PATIENCE)
+        return b""
+
+    who = basic({"ada": scrypt("word")})
+    monkeypatch.setattr("am2z_trio.web.security.who._hashed", hashed)
+    async with browser(app_of(who)) as one, anyio.create_task_group() as tasks:
+        for n in range(20):
+            tasks.start_soon(partial(one.get, "/queues", auth=("ada", f"wrong {n}")))
+        with anyio.fail_after(PATIENCE):
+            while len(at_once) < HASHED_AT_ONCE:
+                await anyio.sleep(0.005)
+        # Others have all threads.
+        await anyio.to_thread.run_sync(str)
+        assert len(at_once) == HASHED_AT_ONCE
+        assert anyio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
+        go.set()
+    assert len(at_once) == 20
 
 
 async def test_programs_by_their_tokens():

@@ -7,13 +7,15 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
+from starlette.responses import Response
 
 from am2z_trio import NetworkError, ValidationError
 from am2z_trio.admin import NotPermittedError
 from am2z_trio.model.segments import id_of, segment
 from am2z_trio.model.views.actions import Answer
 from am2z_trio.testing.conformance import HOSTILE
-from am2z_trio.web import words
+from am2z_trio.web import messages, words
 from am2z_trio.web.addresses import address
 from am2z_trio.web.routes import Action, Endpoint, Page
 
@@ -165,3 +167,16 @@ def test_any_number_can_be_said(value):
     assert words.number(value)
     assert words.size(value)
     words.moment(int(value))
+
+
+async def test_what_became_of_an_action_is_kept_by_any_browser_however_long_it_is_written():
+    for text in ("x" * 5_000, '"' * 5_000, "\x1b" * 5_000, "ü✓" * 5_000):
+        request, response = Request({"type": "http", "headers": [], "server": ("h", 80)}), Response()
+        messages.say(request, response, text, ok=True)
+        cookie = response.headers["set-cookie"].partition(";")[0]
+        # Beyond that they drop it, and nobody hears of it.
+        assert len(cookie) <= 4_096
+        back = Request({**request.scope, "headers": [(b"cookie", cookie.encode())]})
+        said = messages.of(back)
+        assert said is not None
+        assert said.text[:100] == text[:100]

@@ -307,6 +307,15 @@ async def test_names_of_any_text_are_shown_as_text(open_site):
                 assert "49" not in html.unescape(page.text).partition("<h1")[2].partition("</h1>")[0]
 
 
+async def test_a_state_with_keys_that_json_has_no_word_for_is_shown(open_site):
+    async with open_site() as site:
+        await site.runtime.state.set("odd", {(1, 2): 3, b"x": 4, 5: float("inf")})
+        for as_ in ("changes", "whole", "raw"):
+            page = await site.as_("admin").post(f"/sessions/odd/reveal?as={as_}")
+            assert page.status_code == 200, page.text
+            assert as_ != "whole" or "(1, 2)" in page.text
+
+
 async def test_a_page_that_is_not_there_says_so(open_site):
     async with open_site() as site:
         page = await site.as_("viewer").get("/queues/nobody")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Final
 
@@ -11,11 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from am2z_trio.admin import Admin
+from am2z_trio.admin import Admin, Principal
 from am2z_trio.model.events import Event
 from am2z_trio.model.logs import one_line
 
 from ..answers import AWAY, Trouble, as_json, trouble_of
+from ..live.stream import SEND_WAIT
 from .asked import Asked
 from .shown import Shown
 
@@ -24,6 +25,9 @@ MOST_STREAMS: Final = 50
 
 BEAT: Final = 15.0
 """Seconds after which a line that says nothing is sent, so that whoever has gone is noticed."""
+
+WHO_EVERY: Final = 300.0
+"""Seconds after which it is asked again who listens: who may no longer, or not the same, does not."""
 
 _ASKED: Final = Asked.of(Admin.listen, "listen", without=(), types={})
 _SHOWN: Final = Shown(Event)
@@ -40,6 +44,7 @@ class Listening(Response):
         self._admin = admin
         self._query = request.url.query
         self._last = request.headers.get("last-event-id")
+        self._who: Callable[[], Awaitable[Principal | None]] = request.scope["am2z.who"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream; or say why not."""
@@ -71,13 +76,24 @@ class Listening(Response):
         turn = anyio.Lock()
 
         async def write(data: bytes) -> None:
-            async with turn:
-                await send({"type": "http.response.body", "body": data, "more_body": True})
+            with anyio.move_on_after(SEND_WAIT) as waited:
+                async with turn:
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+            if waited.cancelled_caught:
+                # It takes nothing any more, and others may have its place.
+                group.cancel_scope.cancel()
 
         async def beat() -> None:
             while True:
                 await write(b":\n\n")
                 await anyio.sleep(BEAT)
+
+        async def until_another() -> None:
+            is_the_same = True
+            while is_the_same:
+                await anyio.sleep(WHO_EVERY)
+                is_the_same = await self._who() == self._admin.principal
+            group.cancel_scope.cancel()
 
         async def until_gone() -> None:
             while (await receive())["type"] != "http.disconnect":
@@ -87,6 +103,7 @@ class Listening(Response):
         async with anyio.create_task_group() as group:
             group.start_soon(beat)
             group.start_soon(until_gone)
+            group.start_soon(until_another)
             async with aclosing(events):
                 async for event in events:
                     await write(_line(event))

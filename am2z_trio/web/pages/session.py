@@ -11,6 +11,7 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from am2z_trio.admin.query import Query, Text
+from am2z_trio.model.as_json import encoded
 from am2z_trio.model.errors import StateIntegrityError
 from am2z_trio.model.views.sessions import SessionShown, StateShown, StoredBytes, VersionRow
 from am2z_trio.model.views.tree import NodeTree
@@ -111,7 +112,11 @@ def _restorable(shown: SessionShown, state: StateShown | None) -> VersionRow | N
 def _whole(state: StateShown | None) -> str:
     if state is None or not state.value.kept:
         return ""
-    return json.dumps(state.value.value, ensure_ascii=False, indent=2, default=str)
+    try:
+        return json.dumps(state.value.value, ensure_ascii=False, indent=2, default=str)
+    except TypeError:
+        # A state may have keys for which JSON has no word.
+        return msgspec.json.format(encoded(state.value.value), indent=2).decode()
 
 
 def _lane(shown: SessionShown, queue: str) -> Lane:

@@ -6,8 +6,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Final
 
+import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -28,20 +30,33 @@ logger: Final = Log("am2z_trio.web")
 MOST_BYTES: Final = KIB * KIB
 """Of a request's body."""
 
+WHO_WAIT: Final = 15.0
+"""Seconds that it may take to find out who asks."""
+
 Refuse = Callable[[Request, int, str], Awaitable[Response]]
 """Makes the answer to a request that is not let in: its status, and one sentence."""
+
+Failed = Callable[[Request, Exception], Awaitable[Response]]
+"""Makes the answer where it could not be found out."""
 
 
 class Guard:
     """Lets requests in, with `scope["am2z.principal"]` to say who asks."""
 
     def __init__(
-        self, app: ASGIApp, *, authenticate: Authenticate, hosts: Sequence[str], refuse: Refuse
+        self,
+        app: ASGIApp,
+        *,
+        authenticate: Authenticate,
+        hosts: Sequence[str],
+        refuse: Refuse,
+        failed: Failed,
     ) -> None:
         self._app: Final = app
         self._authenticate: Final = authenticate
         self._hosts: Final = tuple(hosts)
         self._refuse: Final = refuse
+        self._failed: Final = failed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or let it in."""
@@ -51,7 +66,11 @@ class Guard:
         # Where the console itself is; what it mounts within itself is not.
         scope["am2z.root"] = scope.get("root_path", "")
         request = Request(scope, receive)
-        answer = await self._answer(request)
+        try:
+            answer = await self._answer(request)
+        except Exception as error:
+            # It may be a user's code that says who asks: what is answered then is as bounded as all else.
+            answer = await self._failed(request, error)
         await (answer or self._app)(scope, receive, _with_headers(send))
 
     async def _answer(self, request: Request) -> Response | None:
@@ -76,18 +95,23 @@ class Guard:
             if principal is not None or kept is not None:
                 # The link is not to stay in the browser's history.
                 left = request.url.remove_query_params("token")
-                response = RedirectResponse(left.path + (f"?{left.query}" if left.query else ""), 303)
+                # Two slashes in front would be another site's name.
+                path = f"/{left.path.lstrip('/')}"
+                response = RedirectResponse(path + (f"?{left.query}" if left.query else ""), 303)
                 if kept is not None:
                     cookies.write(request, response, kept, seconds=None)
                 return response
         if principal is not None:
             request.scope["am2z.principal"] = principal
+            # For what lasts longer than a page.
+            request.scope["am2z.who"] = partial(self._who, request)
             return None
         return await self._unknown(request)
 
     async def _who(self, request: Request) -> Principal | None:
-        found = self._authenticate(request)
-        principal = await found if inspect.isawaitable(found) else found
+        with anyio.fail_after(WHO_WAIT):
+            found = self._authenticate(request)
+            principal = await found if inspect.isawaitable(found) else found
         if principal is not None and not isinstance(principal, Principal):
             raise TypeError("authenticate must return a Principal or None")
         return principal

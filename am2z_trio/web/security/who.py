@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
+import anyio
 from starlette.requests import Request
 
 from am2z_trio.admin import Principal
@@ -30,6 +31,9 @@ Authenticate: TypeAlias = Callable[[Request], Principal | Awaitable[Principal | 
 MOST_BROWSERS: Final = 100
 """That one link's console keeps in mind; the one that has come first is forgotten for another."""
 
+
+HASHED_AT_ONCE: Final = 2
+"""Passwords: each takes 32 MiB and a thread for a while, and anybody may send wrong ones."""
 
 LEAST_TOKEN: Final = 16
 MOST_TOKEN: Final = 4096
@@ -122,6 +126,7 @@ class Basic:
         self._nobody: Final = _Scrypt(scrypt(secrets.token_urlsafe(8)))
         self._known: Final[OrderedDict[bytes, None]] = OrderedDict()
         self._key: Final = secrets.token_bytes(32)
+        self._few: Final = anyio.CapacityLimiter(HASHED_AT_ONCE)
 
     async def __call__(self, request: Request) -> Principal | None:
         """Who has given the right password."""
@@ -134,7 +139,7 @@ class Basic:
         # that this process alone has.
         seen = hmac.digest(self._key, f"{name}\0{password}".encode("utf-8", "surrogatepass"), "sha256")
         if seen not in self._known:
-            if not await user.fits(password) or name not in self._users:
+            if not await user.fits(password, self._few) or name not in self._users:
                 return None
             self._known[seen] = None
             while len(self._known) > MOST_BROWSERS:
@@ -232,11 +237,13 @@ class _Scrypt:
         if kind != "scrypt":
             raise ConfigurationError(f"users: a password {rule}", context={"field": "users", "rule": rule})
 
-    async def fits(self, password: str) -> bool:
-        """Whether it is that."""
+    async def fits(self, password: str, few: anyio.CapacityLimiter) -> bool:
+        """Whether it is that. `few`: how many are asked at a time, who leave threads to others."""
         import anyio.to_thread
 
-        hashed = await anyio.to_thread.run_sync(lambda: _hashed(password, self._salt, *self._cost))
+        hashed = await anyio.to_thread.run_sync(
+            lambda: _hashed(password, self._salt, *self._cost), limiter=few
+        )
         return hmac.compare_digest(hashed, self._hash)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import anyio
 import httpx
@@ -10,8 +11,10 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from am2z_trio.admin import Principal
 from am2z_trio.model.segments import segment
 from am2z_trio.testing.conformance import HOSTILE
+from am2z_trio.web import console
 from am2z_trio.web.api import listening
 from tests.support.waiting import PATIENCE
 
@@ -148,6 +151,48 @@ async def test_events_are_streamed_until_whoever_listens_has_gone(open_site):
         lines = got[1].decode().split("\n")
         assert lines[0] == "event: mine:one"
         assert json.loads(lines[-3].removeprefix("data: "))["data"] == {"a": "b\r\nevent: x"}
+
+
+LISTENS = {
+    "type": "http",
+    "method": "GET",
+    "path": "/api/v1/events/live",
+    "query_string": b"",
+    "headers": [(b"host", b"127.0.0.1"), (b"x-test-role", b"viewer")],
+    "server": ("127.0.0.1", 80),
+    "scheme": "http",
+}
+
+
+async def never() -> Any:
+    await anyio.sleep_forever()
+
+
+async def test_a_listener_that_takes_nothing_is_left(open_site, monkeypatch):
+    async def send(message):
+        if message["type"] == "http.response.body":
+            await anyio.sleep_forever()
+
+    monkeypatch.setattr(listening, "SEND_WAIT", 0.01)
+    async with open_site() as site:
+        with anyio.fail_after(PATIENCE):
+            await site.app({**LISTENS}, never, send)
+        assert listening.Listening.under_way == 0
+
+
+async def test_a_listener_that_may_no_longer_listens_no_longer(open_site, monkeypatch):
+    known = [Principal(name="ada", role="viewer")]
+
+    async def send(message):
+        if message["type"] == "http.response.body":
+            known[:] = [Principal(name="ada", role="nobody", permissions=frozenset())]
+
+    monkeypatch.setattr(listening, "WHO_EVERY", 0.01)
+    async with open_site() as site:
+        app = console(site.runtime, authenticate=lambda _: known[0])
+        with anyio.fail_after(PATIENCE):
+            await app({**LISTENS}, never, send)
+        assert listening.Listening.under_way == 0
 
 
 async def test_listeners_are_bounded_and_what_they_ask_is_checked(open_site, monkeypatch):
