@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from io import TextIOWrapper
 from typing import Final
 
 from am2z_trio.model.logs import one_line
@@ -37,6 +38,23 @@ def colours_as_before() -> Iterator[None]:
             os.environ.pop("NO_COLOR", None)
         else:
             os.environ["NO_COLOR"] = before
+
+
+@contextmanager
+def spelt_where_unfit() -> Iterator[None]:
+    """Within, standard output spells what the terminal's encoding has no letter for, as standard error does,
+    instead of raising that."""
+    file = sys.stdout
+    if not isinstance(file, TextIOWrapper):
+        yield
+        return
+    before = file.errors
+    file.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        if not file.closed:
+            file.reconfigure(errors=before)
 
 
 def is_quiet() -> bool:

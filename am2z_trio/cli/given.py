@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import os
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import msgspec
 
 from am2z_trio.model.errors import ConfigurationError
@@ -14,15 +16,14 @@ from am2z_trio.model.errors import ConfigurationError
 from .operators import add_reason
 
 
-def given_json(text: str, *, field: str = "--state") -> Any:
-    """JSON from the argument, a file (`@FILE`) or the input (`-`). `field`: what it is called."""
+async def given_json(text: str, *, field: str = "--state") -> Any:
+    """JSON from the argument, a file (`@FILE`) or the input (`-`), which is waited for until this is
+    cancelled. `field`: what it is called."""
+    data = text.encode(errors="surrogateescape")
     try:
-        if text == "-":
-            data = sys.stdin.buffer.read()
-        else:
-            data = (
-                Path(text[1:]).read_bytes() if text.startswith("@") else text.encode(errors="surrogateescape")
-            )
+        if text == "-" or text.startswith("@"):
+            # In a thread, which is given up: whoever presses Ctrl-C does not wait for what may never come.
+            data = await anyio.to_thread.run_sync(_read, text, abandon_on_cancel=True)
     except OSError as error:
         raise ConfigurationError(
             f"{field}: {text[1:]!r} cannot be read ({error.strerror})", cause=error
@@ -31,6 +32,12 @@ def given_json(text: str, *, field: str = "--state") -> Any:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigurationError(f"{field}: not JSON: {error}", cause=error) from None
+
+
+def _read(text: str) -> bytes:
+    # Not `sys.stdin`: its lock would be with the thread that was given up, at the end of the process.
+    with os.fdopen(os.dup(0), "rb") if text == "-" else Path(text[1:]).open("rb") as file:
+        return file.read()
 
 
 def add_state_version(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +53,6 @@ def add_signal(parser: argparse.ArgumentParser) -> None:
     add_reason(parser)
 
 
-def signal_value(options: argparse.Namespace) -> Any:
+async def signal_value(options: argparse.Namespace) -> Any:
     """What is sent; `None` where nothing was given."""
-    return None if options.value is None else given_json(options.value, field="JSON")
+    return None if options.value is None else await given_json(options.value, field="JSON")

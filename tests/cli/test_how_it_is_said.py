@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from typing import Any
 
 import pytest
 import trio
 
 from am2z_trio import QueueRuntime, processor
+from am2z_trio.cli import main
 from am2z_trio.cli.main import parser
 from tests.cli.conftest import Command
 from tests.cli.terminal import on_terminal
@@ -114,3 +117,26 @@ def test_a_screen_has_colours_unless_it_is_told_not_to(
         assert terminal.ended() == 0
     is_coloured = any(f"\x1b[{code}m" in terminal.written for code in ("2", "31", "33"))
     assert is_coloured is (arguments == ["top"])
+
+
+def test_what_a_terminal_has_no_letter_for_is_spelt(
+    command: Command, redis_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    @processor(name="naïve-✓")
+    async def naive(n: int) -> int:
+        return n
+
+    async def submit() -> None:
+        async with QueueRuntime(redis_url, workers=False) as runtime:
+            runtime.register(naive)
+            await runtime.submit(naive, 1, session="é")
+
+    trio.run(submit)
+    for arguments in (["queue", "ls"], ["job", "ls"], ["session", "ls"], ["metrics"]):
+        written = io.BytesIO()
+        with io.TextIOWrapper(written, encoding="ascii", write_through=True) as terminal:
+            with monkeypatch.context() as patched:
+                patched.setattr(sys, "stdout", terminal)
+                assert main(arguments) == 0
+            assert b"\\xef" in written.getvalue() or b"\\xe9" in written.getvalue(), arguments
+            assert terminal.errors == "strict"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from am2z_trio.cli.operators import operator
 from am2z_trio.model.views.jobs import JobRow, TrailEntry
 from tests.cli.conftest import HOSTILE, Command, is_harmless
 from tests.cli.dies import dies
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 Run = Callable[..., Any]
 
@@ -408,3 +409,46 @@ def test_following_a_job_that_does_not_end_is_interrupted(command: Command, redi
         out, _ = tail.communicate(timeout=60)
     assert (tail.returncode, out) == (130, "")
     assert command("job", "logs", "nobody", "--follow").status == 3
+
+
+@pytest.mark.parametrize("command", [["job", "enqueue", "x", "--state"], ["session", "signal", "a", "x"]])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_never_given_is_not_waited_for_beyond_ctrl_c(
+    tmp_path: Path, redis_url: str, command: list[str], how: signal.Signals
+) -> None:
+    os.mkfifo(tmp_path / "in")
+    arguments = [*command, f"@{tmp_path / 'in'}", "--redis", redis_url]
+    with subprocess.Popen(
+        [sys.executable, "-m", "am2z_trio.cli", *arguments], stderr=subprocess.PIPE
+    ) as process:
+        writer: list[int] = []
+
+        def opened() -> bool:
+            """Whether it is being read."""
+            try:
+                writer.append(os.open(tmp_path / "in", os.O_WRONLY | os.O_NONBLOCK))
+            except OSError:
+                return False
+            return True
+
+        wait_until(opened, "the command to read")
+        process.send_signal(how)
+        try:
+            _, said = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+            os.close(writer[0])
+    assert (process.returncode, said) == (130, b"")
+
+
+def test_what_a_command_is_given_may_come_on_its_input(redis_url: str) -> None:
+    arguments = ["session", "signal", "alice", "x", "-", "--redis", redis_url, "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "am2z_trio.cli", *arguments],
+        input=b'{"n": 1}',
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout)["done"]

@@ -146,6 +146,13 @@ def test_what_a_version_has_changed(command: Command, do: Do):
     assert command("session", "diff", "alice", 2, 2).out == "the same\n"
 
 
+def test_what_has_changed_of_a_state_whose_keys_are_no_texts(command: Command, do: Do):
+    do(states_of("alice", {1: "a", (1, 2): "b"}, {1: "a", (1, 2): "c"}))
+    shown = command("session", "diff", "alice")
+    assert (shown.status, shown.err) == (0, "")
+    assert '+  "(1, 2)": "c",' in shown.out.splitlines()
+
+
 def test_an_earlier_state_is_made_the_newest(command: Command, do: Do):
     do(states_of("alice", {"n": 1}, {"n": 2}))
     restored = command("session", "restore", "alice", 1, "--reason", "it was right", "--json").object

@@ -90,7 +90,7 @@ def _rate(text: str) -> float:
 
 
 async def _edit(options: argparse.Namespace) -> int:
-    state = given_json(options.state)
+    state = await given_json(options.state)
 
     async with open_admin(options) as admin:
         answer = await admin.edit(options.job, state, reason=options.reason)

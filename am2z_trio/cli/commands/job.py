@@ -289,13 +289,14 @@ async def _next(options: argparse.Namespace) -> int:
 
 
 async def _signal(options: argparse.Namespace) -> int:
+    value = await signal_value(options)
     async with open_admin(options) as admin:
-        answer = await admin.signal(options.job, options.name, signal_value(options), reason=options.reason)
+        answer = await admin.signal(options.job, options.name, value, reason=options.reason)
         return answered(options, options.job, answer)
 
 
 async def _enqueue(options: argparse.Namespace) -> int:
-    state = None if options.state is None else given_json(options.state)
+    state = None if options.state is None else await given_json(options.state)
 
     async with open_admin(options) as admin:
         answer = await admin.enqueue(

@@ -131,10 +131,9 @@ def _add_verify(family: Commands) -> None:
 
 
 async def _signal(options: argparse.Namespace) -> int:
+    value = await signal_value(options)
     async with open_admin(options) as admin:
-        answer = await admin.signal_session(
-            options.session, options.name, signal_value(options), reason=options.reason
-        )
+        answer = await admin.signal_session(options.session, options.name, value, reason=options.reason)
         return answered(options, options.session, answer)
 
 
@@ -232,8 +231,13 @@ async def _diff(options: argparse.Namespace) -> int:
 
 
 def _lines(one: StateShown) -> list[str]:
-    written = msgspec.json.encode(one.value.value, enc_hook=str, order="sorted")
-    return msgspec.json.format(written).decode().split("\n")
+    return msgspec.json.format(_in_order(one.value.value)).decode().split("\n")
+
+
+def _in_order(value: object) -> bytes:
+    """As JSON, whose keys are texts whatever they were, in their order."""
+    plain = msgspec.json.decode(msgspec.json.encode(value, enc_hook=str))
+    return msgspec.json.encode(plain, order="sorted")
 
 
 async def _stop(options: argparse.Namespace) -> int:
