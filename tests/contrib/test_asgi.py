@@ -14,9 +14,11 @@ from am2z_trio import (
     BusinessError,
     ConfigurationError,
     Context,
+    Job,
     JobCancelledError,
     JobNotFoundError,
     LocalRuntime,
+    NetworkError,
     RuntimeStateError,
     chain,
     processor,
@@ -24,7 +26,7 @@ from am2z_trio import (
 from am2z_trio.contrib.asgi import AskedJob, jobs, lifespan, runtime_of, sse, streams, websocket
 from am2z_trio.contrib.asgi import telling as telling_room
 from am2z_trio.model.segments import segment
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 from .clients import Client, asked
 
@@ -480,6 +482,58 @@ async def test_while_the_runtime_is_not_entered_the_answer_is_503(anyio_backend)
     client = await asked(app, "/price", "POST", {"state": {"kites": 1}})
     assert client.status == 503
     assert client.headers["retry-after"] == "5"
+
+
+async def test_a_socket_that_cannot_be_served_is_closed(runtime):
+    def fails(asked: AskedJob) -> bool:
+        raise ValueError("the directory is away")
+
+    job = await running(runtime)
+    for of, authorize in ((LocalRuntime(), lambda asked: True), (runtime, fails)):
+        app = jobs(of, processors=[forever], authorize=authorize)
+        client = await Client(app, f"/{segment(job.id)}/socket", type="websocket").run()
+        (close,) = client.sent
+        assert (close["type"], close["code"]) == ("websocket.close", 1008)
+        assert "directory" not in close["reason"]
+        assert len(close["reason"]) <= 123
+
+
+async def test_a_cancel_that_does_not_reach_the_job_is_told_and_may_be_tried_again(runtime, monkeypatch):
+    job = await running(runtime)
+    cancel, tried = Job.cancel, list[str]()
+
+    async def away(job: Job[Any], reason: str) -> bool:
+        tried.append(reason)
+        if len(tried) == 1:
+            raise NetworkError("the store is away")
+        return await cancel(job, reason)
+
+    monkeypatch.setattr(Job, "cancel", away)
+    client = Client(websocket(job), "/", type="websocket")
+    for _ in range(2):
+        client.say({"type": "websocket.receive", "text": "cancel"})
+    await client.run()
+    troubles = [one["data"] for one in client.told() if one["event"] == "trouble"]
+    assert troubles == [{"status": 503, "detail": "Jobs cannot be reached now: try again."}]
+    assert client.told()[-1]["data"]["status"] == "cancelled"
+    assert client.sent[-1]["code"] == 1000
+
+
+async def never() -> Any:
+    await anyio.sleep_forever()
+
+
+async def test_a_client_that_does_not_take_the_end_has_left(runtime, monkeypatch):
+    monkeypatch.setattr(streams, "SEND_WAIT", 0.01)
+    job = await runtime.submit(price, Order(2))
+    await job.result()
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            await anyio.sleep_forever()
+
+    with anyio.fail_after(PATIENCE):
+        await sse(job)({"type": "http", "headers": []}, never, send)
 
 
 @pytest.mark.parametrize(

@@ -32,13 +32,14 @@ from am2z_trio.model.codec import StateCodec, encode_state
 from am2z_trio.model.errors import JobNotFoundError
 from am2z_trio.model.limits import KIB
 from am2z_trio.model.segments import segment
+from am2z_trio.model.telling import cut
 
-from .problems import REFUSED, Problem, answer, refuse
+from .problems import MOST_REASON, REFUSED, Problem, answer, problem_of, refuse
 from .requests import id_of, parts_of, read, seconds_of, submitted
 from .sockets import is_welcome, websocket
 from .streams import sse
 from .telling import ENDED, told_result
-from .types import ASGIApp, Receive, Scope, Send, header, until_gone
+from .types import ASGIApp, Message, Receive, Scope, Send, header, until_gone
 
 Action = Literal["submit", "status", "result", "events", "cancel"]
 
@@ -145,19 +146,13 @@ class _Jobs:
             await _nothing_to_do(receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = False
-
-        async def noted(message: Any) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
+        noted = _Noted(send)
         try:
             if not is_welcome(scope, self._origins):
                 raise Problem(403, "It was asked for by a page of another origin.")
             await self._answer(scope, receive, noted)
         except Exception as error:
-            if begun:
+            if noted.begun:
                 raise
             await refuse(error, send)
 
@@ -238,6 +233,7 @@ class _Jobs:
         return await awaited(self._authorize(asked)) is True
 
     async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        noted = _Noted(send)
         try:
             parts = parts_of(scope)
             if len(parts) != 2 or parts[1] != "socket":
@@ -252,9 +248,12 @@ class _Jobs:
                     may_cancel=may_cancel,
                     origins=self._origins,
                 )
-                await socket(scope, receive, send)
-        except Problem as problem:
-            await send({"type": "websocket.close", "code": REFUSED, "reason": problem.detail})
+                await socket(scope, receive, noted)
+        except Exception as error:
+            if noted.begun:
+                raise
+            reason = cut(problem_of(error).detail, MOST_REASON)
+            await send({"type": "websocket.close", "code": REFUSED, "reason": reason})
 
     @contextmanager
     def _room(self) -> Iterator[None]:
@@ -268,6 +267,18 @@ class _Jobs:
             yield
         finally:
             self._streams -= 1
+
+
+class _Noted:
+    """Sends, and knows whether anything was sent: then there is no other answer any more."""
+
+    def __init__(self, send: Send) -> None:
+        self._send: Final = send
+        self.begun = False
+
+    async def __call__(self, message: Message) -> None:
+        self.begun = True
+        await self._send(message)
 
 
 async def _shown(job: Job[Any]) -> dict[str, Any]:

@@ -86,7 +86,11 @@ class JobSocket:
             if message.get("text") != CANCEL or not self._may_cancel:
                 await line.close(UNSUPPORTED, "only 'cancel' is understood")
                 return
-            await self._job.cancel("cancelled by its client")
+            try:
+                await self._job.cancel("cancelled by its client")
+            except AM2ZError as error:
+                # It may try again.
+                await line.say(_trouble(error))
 
     async def _tell(self, line: _Line) -> bool:
         code = NORMAL
@@ -96,9 +100,14 @@ class JobSocket:
                     if not await line.say(one or Told("beat", {})):
                         return False
         except AM2ZError as error:
-            problem, code = problem_of(error), TROUBLE
-            await line.say(Told("trouble", {"status": problem.status, "detail": problem.detail}))
+            code = TROUBLE
+            await line.say(_trouble(error))
         return await line.close(code)
+
+
+def _trouble(error: AM2ZError) -> Told:
+    problem = problem_of(error)
+    return Told("trouble", {"status": problem.status, "detail": problem.detail})
 
 
 class _Line:

@@ -86,7 +86,8 @@ class JobStream:
                         await send({"type": "http.response.body", "body": line, "more_body": True})
                     if waited.cancelled_caught:
                         return False
-            await send({"type": "http.response.body", "body": b""})
+            with anyio.move_on_after(SEND_WAIT):
+                await send({"type": "http.response.body", "body": b""})
         except GONE:
             return False
         except AM2ZError as error:
