@@ -28,6 +28,9 @@ MOST_SHIFTS: Final = 200
 
 WEEK: Final = 7
 
+YEAR: Final = 9_999
+"""In which calendars end: nothing is shown that begins then."""
+
 MOST_NAMED: Final = 5
 """Schedules of one hour that are named."""
 
@@ -46,6 +49,7 @@ class CalendarDesk(ScheduleDesk):
         for name, given in (("start", start), ("end", end)):
             if given is not None:
                 ms_of(name, given)
+        require(start is None or start.year < YEAR, "start", start, f"must be before the year {YEAR:,}")
         now = datetime.fromtimestamp(self.now() / 1000, UTC)
         after = now if start is None or start <= now else start - timedelta(milliseconds=1)
         comes = takewhile(lambda at: end is None or at <= end, when.next(n, after=after) if n else ())

@@ -72,6 +72,10 @@ class Redaction:
         kept = walk.of(value, (), revealed)
         return Payload(value=None if kept is _GONE else kept, hidden=walk.hidden, cut=walk.left <= 0)
 
+    def hides_of(self, payload: Payload) -> bool:
+        """Whether anything of a payload that is revealed is hidden, or may be, as not all was looked at."""
+        return payload.hidden > 0 or (payload.cut and bool(self._hide))
+
     def is_hidden(self, path: Path) -> bool:
         """Whether nobody sees what stands at this path."""
         return _is_within(path, self._hide)

@@ -188,17 +188,27 @@ class SessionDesk(Asking):
 
     async def stored_bytes(self, session: str, *, reason: str = "") -> StoredBytes:
         """The bytes that are stored as the session's state, whether they are what was written or not. Takes
-        the permission to reveal, and is audited."""
+        the permission to reveal, and is audited. Raises `NotPermittedError` where they can be read, and a
+        rule hides from everybody what is in them."""
         session, reason = require_session(session), self._reason(reason)
         acting = self._acting("reveal", "reveal_bytes", target=session, session=session, reason=reason)
         async with acting:
             record = await self._store.inspection.stored_state(session)
+            self._require_nothing_hidden(session, record)
             return StoredBytes(
                 version=record.version,
                 checksum=record.checksum,
                 actual=checksum(record.blob) if record.exists else "",
                 size=len(record.blob),
                 data=record.blob[:MOST_BYTES],
+            )
+
+    def _require_nothing_hidden(self, session: str, record: StateRecord) -> None:
+        """Bytes have no paths, so that rules leave nothing out of them."""
+        if record.exists and self._redaction.hides_of(self._payload(record.blob, revealed=True)):
+            raise NotPermittedError(
+                "nobody may see its bytes: a rule hides what is in them",
+                context={"action": "reveal_bytes", "session": session},
             )
 
     async def verify_state(self, session: str) -> Answer:

@@ -72,6 +72,22 @@ async def test_what_something_would_do_is_told_within_its_start_and_its_end(make
         assert (told.next, told.days) == ([], [])
 
 
+async def test_what_begins_as_calendars_end_is_told_to_come_no_more(make_runtime):
+    async with make_runtime() as runtime:
+        runtime.register(report)
+        desk, end = admin(runtime), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+        for number, every in enumerate((Every(1e9), Every(3600))):
+            plan = Schedule(f"far {number}", report, every, state=1, start=end)
+            assert "comes no more" in (await desk.add_schedule(plan)).text
+            assert await desk.schedule_times(plan.id) == []
+        whens: list[Every | Cron] = [Every(1e9), Every(3600), Cron("30 2 * * *", "Europe/Berlin")]
+        for when in whens:
+            with pytest.raises(ConfigurationError, match="before the year 9,999"):
+                await desk.what_if(when, start=end)
+            # Who writes that it never ends is taken at their word.
+            assert (await desk.what_if(when, end=end)).next
+
+
 async def test_the_week_ahead_is_of_what_comes_and_is_the_principals(make_runtime, monkeypatch):
     async with make_runtime() as runtime:
         runtime.register(report, hold)

@@ -171,3 +171,19 @@ def test_a_value_that_has_gone_stands_where_it_stood():
         ('d["x y"]', None, "null"),
     ]
     assert same == 2
+
+
+async def test_what_a_rule_hides_from_everybody_is_not_in_bytes_either(make_runtime):
+    async with make_runtime() as runtime:
+        await runtime.state.set("plain", {"total": 1})
+        await runtime.state.set("secret", {"login": {"Password": "hunter2"}})
+        await runtime.state.set("large", [{"password": n} for n in range(3_000)])
+        await runtime.state.set("long", [*range(10_000)])
+        desk = admin(runtime)
+        assert b"total" in (await desk.stored_bytes("plain")).data
+        for session in ("secret", "large", "long"):
+            with pytest.raises(NotPermittedError, match="a rule hides"):
+                await desk.stored_bytes(session)
+        everything = Admin(runtime, principal=Principal(name="a", role="admin"), redaction=Rules(hide=()))
+        for session in ("secret", "large", "long"):
+            assert (await everything.stored_bytes(session)).data
