@@ -10,6 +10,8 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from am2z_trio.model.as_json import encoded
+
 from .display import is_quiet, note, say, table
 
 Column = tuple[str, str]
@@ -74,7 +76,7 @@ def as_map(found: object) -> dict[str, Any]:
 
 def encode(found: object) -> str:
     """As JSON; what JSON has no word for is its text. Only ASCII, so that no terminal is moved by it."""
-    text = msgspec.json.encode(found, enc_hook=str).decode()
+    text = encoded(found).decode()
     return "".join(c if c.isascii() else _escaped(c) for c in text) if not text.isascii() else text
 
 

@@ -200,7 +200,9 @@ def _told(record: logging.LogRecord) -> list[tuple[str, Any]]:
     """Its fields, then what its call has given."""
     given = record.__dict__
     fields = [(name, given[name]) for name in FIELDS if given.get(name, "") != ""]
-    return fields + [(text_of(name, 200), value) for name, value in given.items() if name not in _STANDARD]
+    return fields + [
+        (one_line(text_of(name, 200)), value) for name, value in given.items() if name not in _STANDARD
+    ]
 
 
 def _below(rest: str) -> str:

@@ -35,6 +35,9 @@ MOST_SHOWN: Final = 10_000
 SHORTEST: Final = 0.1
 """Seconds of the shortest interval."""
 
+LAST: Final = 253_402_214_400_000
+"""Beyond this instant there is none that calendars of all zones know: a day before the year 10,000."""
+
 LONG: Final = 10 * SPAN
 """Seconds without an instant that are not searched for settings of the clock."""
 
@@ -82,7 +85,7 @@ class Every(Options, frozen=True, kw_only=False):
         """All that come after this one."""
         every, phase = round(self.seconds * 1000), round(self.phase * 1000)
         at = phase + (floor(after - phase) // every + 1) * every
-        while True:
+        while at <= LAST:
             yield at
             at += every
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 from typing import Any
@@ -13,6 +14,7 @@ import trio
 from am2z_trio import QueueRuntime, processor
 from am2z_trio.cli import main
 from am2z_trio.cli.main import parser
+from am2z_trio.cli.output import encode
 from tests.cli.conftest import Command
 from tests.cli.terminal import on_terminal
 from tests.cli.test_every_command import paths_below
@@ -140,3 +142,9 @@ def test_what_a_terminal_has_no_letter_for_is_spelt(
                 assert main(arguments) == 0
             assert b"\\xef" in written.getvalue() or b"\\xe9" in written.getvalue(), arguments
             assert terminal.errors == "strict"
+
+
+def test_what_is_no_text_is_told_in_json_all_the_same():
+    told = encode({"schedules": {"a\udcff": "\udcff", (1, 2): 3.5, "é": None}})
+    assert told.isascii()
+    assert json.loads(told) == {"schedules": {"a?": "?", "(1, 2)": 3.5, "é": None}}

@@ -250,6 +250,7 @@ def test_no_message_forges_a_line(message: str):
     assert 'session="a b=c"' in first
     assert all(line.startswith("  ") for line in others if line)
     assert all(is_safe(line) for line in (first, *others))
+    assert is_safe(written(LineFormatter(), "mine", **{FORGED: 1}))
     assert len(first) + sum(map(len, others)) < 100_000
     assert (first + "".join(others)).encode()
 

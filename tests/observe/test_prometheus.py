@@ -222,6 +222,24 @@ async def test_of_very_many_queues_those_that_come_last_are_one():
     assert len({dict(labels).get("processor") for _, labels in found}) == MOST + 2
 
 
+async def test_a_name_that_is_no_text_hides_no_other_series():
+    class Odd:
+        async def census(self) -> Census:
+            return Census(nodes=1, sessions=0, queues={"a": QueueNow()}, schedules={"\udcff": ScheduleNow()})
+
+    odd: Any = Odd()
+    told = await ClusterCollector(odd).exposition()
+    names = {name for name, _ in series(plain(told.body.decode()))}
+    assert {"am2z_schedule_late_seconds", "am2z_queue_jobs"} <= names
+
+
+@pytest.mark.parametrize("accept", ["application/openmetrics-text;version=x", "a;b;c=;=,,;", "\xff" * 2_000])
+def test_whoever_asks_for_what_nobody_understands_is_told_in_plain_text(accept: str):
+    told = exposition(PrometheusCollector(LocalRuntime()), accept=accept)
+    assert told.content_type.startswith("text/plain")
+    assert b"am2z_node_ready" in told.body
+
+
 async def test_every_schedule_has_its_series(make_runtime):
     odd = "odd {}\n\u202e"
     async with make_runtime() as runtime:

@@ -224,6 +224,12 @@ def test_a_bad_interval_is_one_error(bad: dict[str, float]) -> None:
         Every(**bad)
 
 
+def test_an_interval_ends_where_calendars_do():
+    end = datetime(9999, 12, 30, 23, 30, tzinfo=UTC)
+    assert Every(3600).next(5, after=end) == [datetime(9999, 12, 31, tzinfo=UTC)]
+    assert Every(10**9).next(5, after=end) == []
+
+
 def test_a_time_without_a_zone_is_refused():
     with pytest.raises(ConfigurationError, match="after"):
         Every(5).next(after=datetime(2025, 1, 1))

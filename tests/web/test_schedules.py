@@ -160,7 +160,14 @@ async def test_a_new_one_is_tried_out_and_then_written_down(open_site):
         new = {"id": "a/b <i>", "processor": "price", "state": "21", "when": "@daily", "session": "tenant/7"}
         tried = (await browser.get("/new/schedule", params=new)).text
         assert "At 00:00 every day, UTC" in tried
-        for wrong in ({"state": "{"}, {"processor": ""}, {"id": ""}, {"timeout": "long"}, {"processor": "x"}):
+        for wrong in (
+            {"state": "{"},
+            {"state": "[" * 50_000},
+            {"processor": ""},
+            {"id": ""},
+            {"timeout": "long"},
+            {"processor": "x"},
+        ):
             page = await browser.post("/new/schedule", data={**new, **wrong})
             assert page.status_code in (400, 404)
         assert await site.runtime.schedules.list() == []

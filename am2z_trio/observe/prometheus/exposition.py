@@ -21,7 +21,11 @@ def exposition(*collectors: Collector, accept: str = "") -> Exposition:
     registry = CollectorRegistry()
     for collector in collectors:
         registry.register(collector)
-    encode, content_type = choose_encoder(accept[:MOST_ACCEPTED])
+    try:
+        encode, content_type = choose_encoder(accept[:MOST_ACCEPTED])
+    except (TypeError, ValueError):
+        # A version that is no number, say: whoever asks so is answered as one who says nothing.
+        encode, content_type = choose_encoder("")
     return Exposition(content_type, encode(registry))
 
 

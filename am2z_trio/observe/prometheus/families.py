@@ -33,14 +33,19 @@ class Family(NamedTuple):
 def value(metric: Metric, number: float, *labels: str) -> None:
     """One more series of a counter or a gauge."""
     assert isinstance(metric, CounterMetricFamily | GaugeMetricFamily)
-    metric.add_metric(labels, number)
+    metric.add_metric([*map(_label, labels)], number)
+
+
+def _label(text: str) -> str:
+    """As it can be encoded: a name that others have stored need be no text, and hides no other series."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def durations(metric: Metric, histogram: Histogram, *labels: str) -> None:
     """One more series of a histogram. It may be added to meanwhile: what is shown is in itself consistent."""
     assert isinstance(metric, HistogramMetricFamily)
     total, counts = histogram.total, cumulated(histogram.counts.copy())
-    metric.add_metric(labels, list(zip(_BOUNDS, map(float, counts), strict=True)), total)
+    metric.add_metric([*map(_label, labels)], list(zip(_BOUNDS, map(float, counts), strict=True)), total)
 
 
 _OF: Final = ("processor",)

@@ -119,7 +119,7 @@ def plan_of(texts: Texts) -> Schedule:
     timeout = texts["timeout"].strip()
     try:
         value = None if not state else msgspec.json.decode(state)
-    except (ValueError, msgspec.MsgspecError) as error:
+    except (ValueError, msgspec.MsgspecError, RecursionError) as error:
         raise ValidationError(
             f"state must be JSON: {error}", context={"field": "state", "rule": f"must be JSON: {error}"}
         ) from None
