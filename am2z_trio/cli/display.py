@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Final
 
 from am2z_trio.model.logs import one_line
@@ -38,6 +39,18 @@ def colours_as_before() -> Iterator[None]:
             os.environ.pop("NO_COLOR", None)
         else:
             os.environ["NO_COLOR"] = before
+
+
+@contextmanager
+def somewhere_to_write() -> Iterator[None]:
+    """Within, what whoever runs this has closed (`>&-`) is written to nowhere."""
+    before = sys.stdout, sys.stderr
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        sys.stdout, sys.stderr = before[0] or nowhere, before[1] or nowhere
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = before
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import trio
 from am2z_trio.model.errors import AM2ZError
 
 from .commands import ALL
-from .display import colours_as_before, quietly, say, spelt_where_unfit
+from .display import colours_as_before, quietly, say, somewhere_to_write, spelt_where_unfit
 from .exits import FAILED, INTERRUPTED, LEGEND, exit_status
 from .log import shown_if_nobody_logs
 from .parsing import Command, Layout, Version, add_looks, examples
@@ -23,7 +23,7 @@ from .signals import until_signal
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status. Arguments that are none, and `--help`, raise
     `SystemExit`."""
-    with colours_as_before(), spelt_where_unfit():
+    with somewhere_to_write(), colours_as_before(), spelt_where_unfit():
         whole = parser()
         options = whole.parse_args(arguments, argparse.Namespace(parser=whole))
         with quietly(options.quiet):

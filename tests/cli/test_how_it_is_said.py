@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 from typing import Any
 
@@ -18,6 +19,7 @@ from am2z_trio.cli.output import encode
 from tests.cli.conftest import Command
 from tests.cli.terminal import on_terminal
 from tests.cli.test_every_command import paths_below
+from tests.support.waiting import PATIENCE
 
 
 @pytest.mark.parametrize(
@@ -148,3 +150,18 @@ def test_what_is_no_text_is_told_in_json_all_the_same():
     told = encode({"schedules": {"a\udcff": "\udcff", (1, 2): 3.5, "é": None}})
     assert told.isascii()
     assert json.loads(told) == {"schedules": {"a?": "?", "(1, 2)": 3.5, "é": None}}
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_what_is_closed_is_written_to_nowhere(redis_url: str, closed: str):
+    for at, arguments, status in ((redis_url, "top", 0), ("redis://127.0.0.1:1/0", "queue ls", 5)):
+        command = f'exec "$0" -m am2z_trio.cli {arguments} {closed}'
+        done = subprocess.run(
+            ["/bin/sh", "-c", command, sys.executable],
+            env={**os.environ, "AM2Z_REDIS_URL": at},
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == status, (arguments, done.stderr)
+        assert b"Traceback" not in done.stdout + done.stderr
