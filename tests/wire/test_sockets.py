@@ -98,6 +98,11 @@ async def test_numbers_are_called_without_asking_for_a_name(opened, monkeypatch)
         assert connection.getpeername() == listener.getsockname()
 
 
+async def test_the_last_piece_of_a_long_call_waits_for_nothing(opened):
+    with await connect_tcp(current_host(), *listening(opened).getsockname()) as connection:
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 async def test_an_address_that_refuses_is_followed_by_the_next_at_once(opened, monkeypatch):
     monkeypatch.setattr(sockets, "NEXT_AFTER", 1000.0)
     listener = listening(opened)

@@ -24,7 +24,7 @@ from .peer import open_client, start
 
 pytestmark = pytest.mark.anyio
 
-LARGE = 4_000_000
+LARGE = 40_000_000
 """More bytes than the kernel takes at once."""
 
 
