@@ -83,14 +83,15 @@ async def test_a_request_is_one_tree_over_two_processes(
                 QueueRuntime(redis_url, otel=seen.otel(trace_parenting=parenting)) as runtime,
                 anyio.create_task_group() as tasks,
             ):
-                runtime.register(whole, A, C)
+                runtime.register(whole)
+                assert await runtime.workers.stop_worker(elsewhere)
                 port = await tasks.start(serve_http, runtime, seen)
                 assert await get(port, 1) == "21"
                 tasks.cancel_scope.cancel()
             there, _ = await anyio.to_thread.run_sync(worker.communicate, "end\n")
     finally:
         worker.kill()
-        worker.wait()
+        worker.communicate()
     spans = [told(span) for span in seen.spans] + [read(row) for row in json.loads(there)]
     jobs = ["whole", "a", "b", "c"]
     expected = ["GET /{n}", *(f"{what} {job}" for job in jobs for what in ("send", "process"))]

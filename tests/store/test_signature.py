@@ -64,7 +64,7 @@ def test_what_lua_reads_is_known_by_name(code, sent):
             "outcomes, kept)\n",
             "settle.lua reads 8 arguments as .*outcomes, kept",
         ),
-        ("jobs/settle", "i + 5, i + 12)", "i + 5, i + 13)", "settle.lua reads 9 arguments as"),
+        ("jobs/settle", "ARGV, i, i + 7)", "ARGV, i, i + 8)", "settle.lua reads 9 arguments as"),
         ("jobs/settle", "local i = 6", "local i = 7", "by `local i = 7`"),
         ("jobs/settle", "history = unpack(ARGV, 1, 5)", "history = unpack(ARGV, 1, 6)", "reads 6 arguments"),
         ("nodes/reconcile", "#ARGV, 2 do", "#ARGV, 3 do", "by `for i = 1, #ARGV, 3 do`"),
