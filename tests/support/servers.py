@@ -12,9 +12,9 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 import redis
@@ -146,9 +146,18 @@ class SpawnRedis(Protocol):
         ...
 
 
+KNOWN_HOLES: Final = "has known holes"
+"""What the engine says of some releases of the server: the suite has old ones on purpose."""
+
+
 def said_of_old_servers(record: logging.LogRecord) -> bool:
-    """Drop what the engine says of a release with known holes: the suite has old servers on purpose."""
-    return "has known holes" not in record.getMessage()
+    """Drop it of what is logged here."""
+    return KNOWN_HOLES not in record.getMessage()
+
+
+def without_old_servers(lines: Iterable[str]) -> Iterator[str]:
+    """Drop it of what a program writes."""
+    return (line for line in lines if KNOWN_HOLES not in line)
 
 
 def _free_port() -> int:
