@@ -11,6 +11,7 @@ from am2z_trio.model.events import Event
 from am2z_trio.model.limits import MAX_KEPT_EVENT_BYTES
 from am2z_trio.model.records import Settlement
 from am2z_trio.model.views.audit import AuditEntry
+from am2z_trio.store.ports import BATCH
 
 from .bench import Bench, Node
 from .builders import job
@@ -98,6 +99,17 @@ class ChronicleCases:
         page = await a.store.chronicle.events("9999999999999-0", backwards=True)
         assert page.gap
         assert page.events == [*kept, later]
+
+    async def test_a_page_of_many_entries_has_each_of_them_once(self, bench: Bench) -> None:
+        a = await bench.node("a")
+        many = 2 * BATCH + 5
+        for n in range(many):
+            await a.store.publish([Event("mine", 0, "a", f"j{n}")])
+        assert (await a.store.chronicle.events()).length == many
+        kept = await history(a, many)
+        assert [event.job for event in kept] == [f"j{n}" for n in range(many)]
+        page = await a.store.chronicle.events("", many, backwards=True)
+        assert page.events == kept
 
     async def test_what_changes_nothing_is_not_kept(self, bench: Bench) -> None:
         a = await bench.node("a")

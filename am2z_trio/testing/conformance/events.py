@@ -150,18 +150,20 @@ class EventCases:
     async def test_what_happens_to_one_job_in_one_step_is_told_in_order(self, bench: Bench) -> None:
         a = await bench.node("a")
         await a.store.watch_events(True)
-        await a.store.enqueue([job("old", debounce="k"), job("p"), job("plain")])
-        parent = next(grant for grant in await a.claim(2, "q") if grant.spec.id == "p")
-        await a.store.enqueue([job("child", queue="c", parent="p"), job("waits", queue="c", parent="p")])
+        await a.store.enqueue([job("old", debounce="k"), job("before"), job("p"), job("plain")])
+        parents = {grant.spec.id: grant.token for grant in await a.claim(3, "q")}
+        called = [job("child", queue="c", parent="p"), job("waits", queue="c", parent="p")]
+        await a.store.enqueue([*called, job("of before", queue="c", parent="before")])
         child = await a.claim_one("c")
         await a.events()
         # Each takes the place of the one before, in one call.
         replaced = await a.store.enqueue([job(id, debounce="k") for id in ("x", "y", "z")])
         assert [answer.status for answer in replaced] == ["queued"] * 3
-        # One is to be tried again, and then ends with its parent.
+        # One is to be tried again, and then ends with its parent; another one has so before both.
         settlements = [
+            Settlement(id="before", token=parents["before"], outcome="completed"),
             Settlement(id="child", token=child.token, outcome="retry", reason="X\nx"),
-            Settlement(id="p", token=parent.token, outcome="completed"),
+            Settlement(id="p", token=parents["p"], outcome="completed"),
         ]
         await a.store.settle(settlements)
         told = dict[str, list[str]]()
@@ -171,6 +173,8 @@ class EventCases:
             "x": ["job:enqueued", "job:cancelled"],
             "y": ["job:enqueued", "job:cancelled"],
             "z": ["job:enqueued"],
+            "before": ["job:completed"],
+            "of before": ["job:cancelled"],
             "child": ["job:retrying", "job:cancelled"],
             "waits": ["job:cancelled"],
             "p": ["job:completed"],
