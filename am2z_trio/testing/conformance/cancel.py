@@ -20,6 +20,11 @@ class CancelCases:
         assert await a.store.cancel("j", "unwanted") == "waiting"
         await a.store.enqueue([again])
         assert [(await a.claim_one()).spec.id for _ in range(2)] == ["k", "j"]
+        # Also where so many others wait that its place is not yet cleared away.
+        await a.store.enqueue([job(id) for id in "wxyz"])
+        assert await a.store.cancel("w", "unwanted") == "waiting"
+        await a.store.enqueue([msgspec.structs.replace(job("w"), again=True)])
+        assert [(await a.claim_one()).spec.id for _ in range(4)] == ["x", "y", "z", "w"]
         # A session has its turns by its first job that is wanted.
         await a.store.enqueue([job("s1", session="s"), job("t1", session="t")])
         assert await a.store.cancel("s1", "unwanted") == "waiting"
