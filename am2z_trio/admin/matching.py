@@ -94,11 +94,7 @@ def _amount_fits(term: Amount, job: Candidate, now: int) -> bool:
         amount = None if job.came is None else now - job.came
     else:
         amount = job.ran
-    if amount is None:
-        return False
-    if term.operator == "=":
-        return amount == term.amount
-    return amount > term.amount if term.operator == ">" else amount < term.amount
+    return amount is not None and term.is_of(amount)
 
 
 def _input_fits(term: Input, value: Any) -> bool:

@@ -108,6 +108,12 @@ class Amount(msgspec.Struct, frozen=True, tag=True):
     amount: int
     negated: bool = False
 
+    def is_of(self, amount: int) -> bool:
+        """Whether this amount is as much as the term says, negated or not."""
+        if self.operator == "=":
+            return amount == self.amount
+        return amount > self.amount if self.operator == ">" else amount < self.amount
+
 
 class Since(msgspec.Struct, frozen=True, tag=True):
     """Not before a moment: ms since the epoch, or of the day (`daily`): then the last such one."""

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 from typing import Final
 
 from am2z_trio.model.checks import MAX_SECONDS
+from am2z_trio.model.moments import EPOCH
 
 UNITS: Final = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 """In milliseconds, the largest first."""
@@ -59,7 +60,6 @@ def _zone(offset: str | None) -> timezone:
     return timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes))
 
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST: Final = -62_135_596_800_000
 LAST: Final = 253_402_300_799_999
 """The first and the last millisecond that a date can say."""

@@ -115,13 +115,7 @@ def _amount_fits(term: Amount, row: SessionRow, now: int) -> bool | None:
 
 def _compared(term: Amount, least: int, most: int) -> bool | None:
     """Whether what is between these two is as much as is asked for; `None` where that depends."""
-    said = {_is(term, least), _is(term, most)}
+    said = {term.is_of(least), term.is_of(most)}
     if term.operator == "=" and least < term.amount < most:
         return None
     return said.pop() if len(said) == 1 else None
-
-
-def _is(term: Amount, amount: int) -> bool:
-    if term.operator == "=":
-        return amount == term.amount
-    return amount > term.amount if term.operator == ">" else amount < term.amount

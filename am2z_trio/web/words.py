@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 import msgspec
 from markupsafe import Markup
+
+from am2z_trio.model.moments import time_of
 
 NOTHING: Final = "–"
 """What stands where there is no figure."""
@@ -154,12 +156,7 @@ def _is_plain(character: str) -> bool:
 
 
 def _moment(ms: int | None) -> datetime | None:
-    if not ms:
-        return None
-    try:
-        return datetime.fromtimestamp(ms / 1000, UTC)
-    except (OverflowError, OSError, ValueError):
-        return None
+    return time_of(ms) if ms else None
 
 
 def said_plainly(value: object) -> str:

@@ -5,32 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
 import pytest
 import trio
 
-from am2z_trio import Processor, QueueRuntime
+from am2z_trio import QueueRuntime
 from tests.cli.conftest import Command
-
-
-class Order(msgspec.Struct):
-    """As its second version has it; the first one said `amount`."""
-
-    total: int
-
-
-async def doubled(order: Order) -> Order:
-    return Order(order.total * 2)
-
-
-def renamed(form: Any) -> Any:
-    return {"total": form["amount"]}
-
-
-def priced(number: int = 2) -> Processor[Order]:
-    """As a worker of today has it, or of a later day."""
-    steps = {1: renamed} | {version: lambda form: form for version in range(2, number)}
-    return Processor(doubled, name="shop.price", state_version=number, migrate=steps)
+from tests.support.orders import Order, priced
 
 
 def served(url: str, number: int, work: Callable[[QueueRuntime], Awaitable[Any]]) -> Any:

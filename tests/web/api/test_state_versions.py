@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
 import pytest
 
-from am2z_trio import Processor, QueueRuntime
+from am2z_trio import QueueRuntime
+from tests.support.orders import Order, priced
 
 pytestmark = pytest.mark.anyio
 
 
-class Order(msgspec.Struct):
-    """As its second version has it; the first one said `amount`."""
-
-    total: int
-
-
-async def doubled(order: Order) -> Order:
-    return Order(order.total * 2)
-
-
-def renamed(form: Any) -> Any:
-    return {"total": form["amount"]}
-
-
-shop = Processor(doubled, name="shop.price", state_version=2, migrate={1: renamed})
+shop = priced()
 
 
 @pytest.mark.parametrize("is_known_here", [True, False], ids=["registered", "by name"])
