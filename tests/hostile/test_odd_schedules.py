@@ -12,7 +12,7 @@ import anyio
 import msgspec
 import pytest
 
-from am2z_trio import Cron, Every, QueueRuntime, processor
+from am2z_trio import Cron, Every, Processor, QueueRuntime, processor
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.records import DueSchedules, plain_name
 from am2z_trio.store.redis.keys import spell
@@ -23,6 +23,20 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.anyio
 
 OFTEN = Every(0.2)
+
+
+def recording() -> tuple[list[int], Processor[int]]:
+    """What a processor was given so far, and the processor."""
+    ran: list[int] = []
+
+    @processor
+    async def work(n: int) -> int:
+        ran.append(n)
+        return n
+
+    return ran, work
+
+
 Spoil = Callable[[RedisProcess, str], None]
 
 
@@ -64,13 +78,7 @@ ODD = {
 async def test_what_a_schedules_record_says_ends_no_node_and_keeps_no_other_from_its_times(
     spoil: Spoil, redis_server: RedisProcess, redis_url: str
 ) -> None:
-    ran: list[int] = []
-
-    @processor
-    async def work(n: int) -> int:
-        ran.append(n)
-        return n
-
+    ran, work = recording()
     async with QueueRuntime(redis_url) as writer:
         writer.register(work)
         await writer.schedules.upsert("odd", work, Cron("* * * * *", "Europe/Berlin"), state=1)
@@ -92,13 +100,7 @@ async def test_what_a_schedules_record_says_ends_no_node_and_keeps_no_other_from
 async def test_a_node_that_looks_at_all_of_them_first_is_kept_from_none_by_one(
     redis_server: RedisProcess, redis_url: str
 ) -> None:
-    ran: list[int] = []
-
-    @processor
-    async def work(n: int) -> int:
-        ran.append(n)
-        return n
-
+    ran, work = recording()
     key = spell("am2z", "schedule", plain_name("odd"))
     async with QueueRuntime(redis_url, workers=False) as writer:
         writer.register(work)
@@ -113,6 +115,23 @@ async def test_a_node_that_looks_at_all_of_them_first_is_kept_from_none_by_one(
             await until(lambda: ran.count(2) > 1, "the other one to be fired")
 
 
+async def test_names_without_records_keep_no_schedule_from_its_times(
+    redis_server: RedisProcess, redis_url: str
+) -> None:
+    ran, work = recording()
+    async with QueueRuntime(redis_url) as runtime:
+        runtime.register(work)
+        await runtime.schedules.upsert("sound", work, OFTEN, state=2)
+        # Something else has deleted their records: more than one call of a script takes away.
+        key = spell("am2z", "schedules")
+        for many in range(25):
+            redis_server.call("ZADD", key, *(part for n in range(100) for part in (many, f"gone {many} {n}")))
+        with anyio.fail_after(30):
+            many = len(ran)
+            await until(lambda: len(ran) > many + 2, "it to be fired")
+        assert redis_server.call("ZCARD", key) == 1
+
+
 NO_NUMBERS: dict[str, tuple[str, ...]] = {
     "a next time that is none": ("HSET", "next", "x"),
     "one that is written in another way": ("HSET", "next", f"00{int(time.time()) // 60 * 60_000}"),
@@ -125,13 +144,7 @@ NO_NUMBERS: dict[str, tuple[str, ...]] = {
 async def test_what_says_no_number_can_be_fired_paused_changed_and_removed(
     how: tuple[str, ...], redis_server: RedisProcess, redis_url: str
 ) -> None:
-    ran: list[int] = []
-
-    @processor
-    async def work(n: int) -> int:
-        ran.append(n)
-        return n
-
+    ran, work = recording()
     command, *fields = how
     async with QueueRuntime(redis_url) as runtime:
         runtime.register(work)
@@ -167,10 +180,7 @@ async def test_one_that_cannot_be_read_is_logged_once_however_often_it_is_met(
 
     monkeypatch.setattr(RedisSchedules, "due", counted)
 
-    @processor
-    async def work(n: int) -> int:
-        return n
-
+    _, work = recording()
     async with QueueRuntime(redis_url) as runtime:
         runtime.register(work)
         await runtime.schedules.upsert("odd", work, OFTEN, state=1)

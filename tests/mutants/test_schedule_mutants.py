@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from am2z_trio.testing.conformance.due import DueCases
 from am2z_trio.testing.conformance.schedules import ScheduleCases
 from tests.mutants.killers import AGAIN, found_after
 from tests.mutants.test_script_mutants import Mutant, mutate
 
-CASES = (AGAIN, *(name for name in vars(ScheduleCases) if name.startswith("test_")))
+NAMES = (*vars(ScheduleCases), *vars(DueCases))
+CASES = (AGAIN, *(name for name in NAMES if name.startswith("test_")))
 
 MUTANTS = {
     "anybody writes over another owner's": Mutant(
@@ -95,6 +97,14 @@ MUTANTS = {
     "what is paused is told to go on": Mutant(("SCHEDULE_STANDINGS",), "v[2] and 1 or 0", "0"),
     "what is due is not told": Mutant(
         ("DUE_SCHEDULES",), "'-inf', whole(now), 'LIMIT', offset, most", "'-inf', '(0', 'LIMIT', offset, most"
+    ),
+    "names without records stand before all others": Mutant(
+        ("DUE_SCHEDULES",), "until not names[1] or answers[3] or", "until answers[2] or"
+    ),
+    "names without records stay": Mutant(
+        ("DUE_SCHEDULES",),
+        "if nameless[1] then redis.call('ZREM', schedules_key(), unpack(nameless)) end",
+        "",
     ),
 }
 

@@ -37,6 +37,10 @@ class MemoryBackend:
     def tamper_spec(self, job: str) -> bool:
         return False
 
+    def drop_schedule(self, id: str) -> None:
+        # Name and record are one there.
+        self.server.schedules.remove(plain_name(id), None)
+
 
 class RedisBackend:
     settings = SETTINGS
@@ -67,6 +71,9 @@ class RedisBackend:
     def tamper_spec(self, job: str) -> bool:
         self.server.call("HSET", keys.spell("am2z", "job", job), "spec", b"\xc1not msgpack")
         return True
+
+    def drop_schedule(self, id: str) -> None:
+        self.server.call("DEL", keys.spell("am2z", "schedule", plain_name(id)))
 
 
 def test_no_two_cases_have_one_name():

@@ -17,6 +17,7 @@ import msgspec
 import pytest
 from redis.exceptions import OutOfMemoryError
 
+from am2z_trio import QueueRuntime
 from am2z_trio.concurrency import current_host
 from am2z_trio.concurrency.groups import unwrapped
 from am2z_trio.model.errors import (
@@ -63,6 +64,9 @@ class RedisBackend:
 
     def tamper_spec(self, job: str) -> bool:
         return False
+
+    def drop_schedule(self, id: str) -> None:
+        pytest.fail("no case is run on it")
 
 
 @asynccontextmanager
@@ -744,6 +748,39 @@ async def test_the_thread_outlives_a_lost_connection(redis_url, redis_server):
                 keeper.beat()
                 await anyio.sleep(0.01)
         keeper.stop()
+
+
+async def test_a_look_waits_for_a_silent_server_once_and_not_as_often_as_its_library_would(caplog):
+    """One that takes connections and says nothing: each look is over by the time of the next two."""
+    caplog.set_level(logging.DEBUG, "am2z_trio.lease")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        options = RedisOptions.from_url(f"redis://127.0.0.1:{listener.getsockname()[1]}")
+        keeper = LeaseKeeper(options, prefix="am2z", node="a", lease=0.3)
+        await anyio.to_thread.run_sync(lambda: keeper._look(keeper._connected()))  # type: ignore[arg-type]
+        listener.setblocking(False)
+        listener.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "am2z_trio.lease"]
+    assert told.startswith("the lease of a was not renewed: Timeout")
+    # Connecting, and the answers to the hello, the database and the lease.
+    assert lease.PATIENCE * 4 < 1
+
+
+async def test_a_thread_that_cannot_start_ends_its_node_with_what_to_do_about_it(redis_url, monkeypatch):
+    host = type(current_host())
+    real = host.run_in_thread
+
+    async def run_in_thread(self: Any, fn: Any, *args: Any) -> Any:
+        if fn.__qualname__.startswith(LeaseKeeper.__name__):
+            raise RuntimeError("can't start new thread")
+        return await real(self, fn, *args)
+
+    monkeypatch.setattr(host, "run_in_thread", run_in_thread)
+    with pytest.raises(ResourceError, match=r"can't start new thread.*ulimit -u") as caught:
+        async with QueueRuntime(redis_url):
+            await anyio.sleep_forever()
+    assert isinstance(caught.value.__cause__, RuntimeError)
 
 
 # --- many jobs ------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from am2z_trio.admin import Admin
@@ -51,25 +52,26 @@ def add(commands: Commands) -> None:
             add_reason(one)
 
 
+async def done_to_all(options: argparse.Namespace, admin: Admin, action: BulkAction, **chosen: Any) -> int:
+    """Do something to all that `--where` asks for; without `--yes` only say how many those are."""
+    begin = partial(admin.begin_bulk, action, options.where, **chosen)
+    return await carried_out(options, admin, action, options.where, begin)
+
+
 async def carried_out(
     options: argparse.Namespace,
     admin: Admin,
     action: BulkAction,
-    begin: Callable[[int], Awaitable[BulkRecord]] | None = None,
-    **chosen: Any,
+    query: str,
+    begin: Callable[..., Awaitable[BulkRecord]],
 ) -> int:
-    """Do something to all that `--where` asks for; without `--yes` only say how many those are. `begin`: what
-    begins it, of at most so many, where that is not `begin_bulk`."""
-    preview = await admin.preview_bulk(action, options.where)
+    """As `done_to_all`, by whatever begins it with `agreed` and `reason`."""
+    preview = await admin.preview_bulk(action, query)
     if not options.yes or not preview.matched:
         hint = "" if not preview.matched else " (--yes does it; `am2z bulk stop` ends it)"
         Output(options.json).told(f"{preview.text}{hint}", preview)
         return REFUSED if preview.matched else DONE
-    agreed = preview.matched
-    if begin is None:
-        begun = await admin.begin_bulk(action, options.where, agreed=agreed, reason=options.reason, **chosen)
-    else:
-        begun = await begin(agreed)
+    begun = await begin(agreed=preview.matched, reason=options.reason)
     what = "sessions" if action == "stop" else "jobs"
     note(f"bulk {begun.id}: {action} of {preview.matched:,} {what} has begun")
     return _ended(options, await admin.carry_on(begun.id))

@@ -29,7 +29,7 @@ from ..operators import add_reason, answered, open_admin, require_one
 from ..output import Output, as_map
 from ..parsing import Command, Commands, add_command, add_group, add_of_one, add_yes, moment
 from ..watch import add_watch
-from .bulk import carried_out
+from .bulk import done_to_all
 
 _add_of_one = partial(add_of_one, what="job", help="its id in full")
 
@@ -278,7 +278,7 @@ async def act(options: argparse.Namespace, action: Any, one: Any, **many: Any) -
 
     async with open_admin(options) as admin:
         if options.where is not None:
-            return await carried_out(options, admin, action, **many)
+            return await done_to_all(options, admin, action, **many)
         return answered(options, options.job, await one(admin))
 
 

@@ -13,7 +13,6 @@ from am2z_trio.admin.queues import purged
 from am2z_trio.model.errors import ConfigurationError
 from am2z_trio.model.records import QueueStats
 from am2z_trio.model.views.actions import Answer
-from am2z_trio.model.views.bulks import BulkRecord
 
 from ..display import say
 from ..exits import DONE, MISSING
@@ -144,11 +143,6 @@ async def _drain(options: argparse.Namespace) -> int:
 
 
 async def _purge(options: argparse.Namespace) -> int:
-    options.where = purged(options.queue)
-
     async with open_admin(options) as admin:
-
-        async def begin(agreed: int) -> BulkRecord:
-            return await admin.purge(options.queue, agreed=agreed, reason=options.reason)
-
-        return await carried_out(options, admin, "cancel", begin)
+        begin = partial(admin.purge, options.queue)
+        return await carried_out(options, admin, "cancel", purged(options.queue), begin)

@@ -22,7 +22,7 @@ from ..operators import add_reason, answered, open_admin, require_one
 from ..output import Output
 from ..parsing import Commands, add_command, add_group, add_of_one, add_yes
 from ..watch import add_watch
-from .bulk import carried_out
+from .bulk import done_to_all
 from .verifying import MOST, verify_all
 
 _add_of_one = partial(add_of_one, what="session")
@@ -246,7 +246,7 @@ async def _stop(options: argparse.Namespace) -> int:
         raise ConfigurationError("--grace goes with one session: those of --where have none")
     async with open_admin(options) as admin:
         if options.where is not None:
-            return await carried_out(options, admin, "stop")
+            return await done_to_all(options, admin, "stop")
         if not options.yes:
             told = await admin.preview_stop_session(options.session)
             more = "more than " if told.more or told.silent else ""

@@ -61,7 +61,8 @@ class ScheduleStore(Protocol):
         ...
 
     async def due(self, offset: int, limit: int) -> DueSchedules:
-        """Those that are due now, the first ones passed by; fewer than `limit`, where they are large."""
+        """Those that are due now, the first ones passed by; fewer than `limit`, where they are large. Names
+        whose records something else has deleted are no schedules, however many stand in front."""
         ...
 
     async def put(

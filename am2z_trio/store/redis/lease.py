@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from am2z_trio.concurrency import current_host
-from am2z_trio.model.errors import RuntimeStateError
+from am2z_trio.model.errors import ResourceError, RuntimeStateError
 from am2z_trio.model.logs import Log
 from am2z_trio.model.redis_options import RedisOptions
 from am2z_trio.model.telling import described
@@ -36,6 +36,10 @@ BUDGET: Final = 6.0
 
 LOOKS: Final = 6
 """Looks per lease at whether the loop has renewed it: between two, half of one is over at most."""
+
+PATIENCE: Final = 1 / LOOKS
+"""Of a lease: for so long is the server waited for at a time. A look connects, says hello and asks once, and
+what has failed is tried again by the next one: half a lease is over by then, and there is time for it."""
 
 
 class LeaseKeeper:
@@ -60,6 +64,8 @@ class LeaseKeeper:
         self._renewed_at = self._used_at = -inf
         self._is_told = False
         """It was said that there is no connection."""
+        self._has_begun = False
+        """The thread has started."""
 
     def renewed(self, asked_at: float) -> None:
         """The loop has renewed the lease itself, and asked for that then (`time.monotonic`)."""
@@ -84,11 +90,21 @@ class LeaseKeeper:
             await current_host().run_in_thread(self.run, lambda: None, anyio.CapacityLimiter(1))
             if not self.stopped:
                 raise RuntimeStateError("the thread that keeps this node's lease has ended by itself")
+        except RuntimeError as error:
+            if self._has_begun:
+                raise
+            raise ResourceError(
+                f"the thread that keeps the lease of node {self._node} cannot be started ({error}), and a "
+                "job that keeps the event loop to itself would lose its claim without it: let this process "
+                "have more threads (`ulimit -u`, TasksMax, pids.max), or run fewer in it",
+                context={"threads": threading.active_count()},
+            ) from error
         finally:
             self.stop()
 
     def run(self) -> None:
         """Renew what the loop does not until stopped, or until the beat has been away too long."""
+        self._has_begun = True
         if self._stopped.wait(self._lease / LOOKS):
             return
         connection: redis.Redis | None = None
@@ -109,7 +125,7 @@ class LeaseKeeper:
         `None` where it cannot be read now, as no descriptor is left, say: the loop keeps the lease, and the
         next look tries again."""
         try:
-            return _connect(self._options, patience=self._lease / 3)
+            return _connect(self._options, patience=self._lease * PATIENCE)
         except Exception as error:
             if not self._is_told:
                 self._is_told = True
@@ -153,8 +169,12 @@ class LeaseKeeper:
 
 def _connect(options: RedisOptions, *, patience: float) -> redis.Redis:
     import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
 
     common: dict[str, Any] = {
+        # redis-py would try ten times over, each of them for as long as it has patience: the next look does.
+        "retry": Retry(NoBackoff(), 0),
         "db": options.db,
         "username": options.username or None,
         "password": options.password or None,

@@ -86,7 +86,7 @@ class RedisSchedules:
 
     async def due(self, offset: int, limit: int) -> DueSchedules:
         now, wait, *rows = await self._link.eval(scripts.DUE_SCHEDULES, self._link.clock, offset, limit)
-        found = [_record(row) for row in rows if row]
+        found = [_record(row) for row in rows]
         return DueSchedules(now=now, found=found, wait=None if wait < 0 else wait / 1000)
 
     async def put(

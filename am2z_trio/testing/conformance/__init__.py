@@ -51,7 +51,7 @@ The cases, by what they are about:
 * `samples` - what nodes have counted, slot by slot
 * `inspection` - jobs in lists, for whoever looks
 * `trail` - what a record tells afterwards
-* `schedules` - what runs again and again: kept, looked at, fired once
+* `schedules` - what runs again and again: kept, looked at, fired once; `due` - in which order
 * `hostile` - text that is no more than text
 """
 
@@ -71,6 +71,7 @@ from .chronicle import ChronicleCases
 from .claim import ClaimCases
 from .control import ControlCases
 from .dead_letters import DeadLetterCases
+from .due import DueCases
 from .early import EarlyCases
 from .enqueue import EnqueueCases
 from .events import EventCases
@@ -154,6 +155,7 @@ class StoreConformance(
     InspectionCases,
     TrailCases,
     ScheduleCases,
+    DueCases,
     WaitCases,
     SignalCases,
     HostileTextCases,

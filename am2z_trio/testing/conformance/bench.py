@@ -71,6 +71,10 @@ class Backend(Protocol):
         """Make a job's spec unreadable; `False` if that is impossible."""
         ...
 
+    def drop_schedule(self, id: str) -> None:
+        """Delete a schedule's record behind the store's back, and nothing else that is kept of it."""
+        ...
+
 
 class Node:
     """One node's store, and all it heard."""
