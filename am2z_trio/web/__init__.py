@@ -19,7 +19,7 @@ From the request to the page:
 * `rendering` - templates, and their blocks that are shown live; `words` - numbers and times as people say
   them; `messages` - what became of an action, said by the next page; `answers` - what is said where something
   is wrong
-* `api` - the same for programs, as JSON: `/api/v1`
+* `api` - the same for programs, as JSON: `/api/v1`; `exports` - lists as files
 * `live` - what has changed on a page, sent while somebody looks
 * `statics` - style and script, at addresses that name their content
 """

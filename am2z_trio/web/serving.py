@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -20,6 +21,10 @@ from .security.hosts import LOOPBACK, is_loopback
 
 MOST_HEAD: Final = 64 * KIB
 """Bytes of a request's head: a session's id may be 16 KiB, each of which may take three in an address."""
+TAKES_WITHIN: Final = 30.0
+"""Seconds after which a connection is cut whose reader takes nothing of what was sent: more than any answer
+waits for one by itself, which Hypercorn keeps it from on Trio. By Linux; elsewhere it is held as long as the
+reader is there."""
 LEAVES_WITHIN: Final = 1.0
 """Seconds that browsers have at the end: those that look live would stay."""
 
@@ -45,6 +50,9 @@ async def serving(app: Any, host: str, port: int) -> AsyncIterator[str]:
     listener = bind((host, port))
     name, port = f"[{host}]" if ":" in host else host, listener.getsockname()[1]
     listener.setblocking(False)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # Whatever is accepted has it, too.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(TAKES_WITHIN * 1000))
     config = Config()
     # Closed by Hypercorn.
     config.bind = [f"fd://{listener.detach()}"]

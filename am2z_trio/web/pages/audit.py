@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import cast
 
 import msgspec
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from am2z_trio.model.as_json import encoded
 from am2z_trio.model.views.audit import AuditEntry
 
 from ..api.table import audit_line, told
+from ..exports import Export
 from ..routes import Endpoint, Page, Route
 from ..view import View
 from ..words import said_plainly
@@ -93,7 +94,7 @@ async def export(view: View) -> Response:
     q = view.query("q")
     first = await view.admin.audit(limit=1_000, containing=q)
 
-    async def lines() -> AsyncIterator[bytes]:
+    async def lines() -> AsyncGenerator[bytes, None]:
         page = first
         while True:
             for entry in page.entries:
@@ -102,13 +103,7 @@ async def export(view: View) -> Response:
                 return
             page = await view.admin.audit(before=page.next, limit=1_000, containing=q)
 
-    return as_lines(lines(), "audit")
-
-
-def as_lines(lines: AsyncIterator[bytes], name: str) -> Response:
-    """Lines of JSON, to be kept in a file."""
-    headers = {"Content-Disposition": f'attachment; filename="am2z-{name}.jsonl"'}
-    return StreamingResponse(lines, headers=headers, media_type="application/jsonl")
+    return Export(lines(), "audit")
 
 
 ROUTES: list[Route] = [Page("audit", show, live=["rows"], every=2.0), Endpoint("/audit/export", export)]

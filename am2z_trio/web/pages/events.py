@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final, cast
 
 from starlette.responses import Response
@@ -10,10 +10,10 @@ from starlette.responses import Response
 from am2z_trio.model.events import Event
 
 from ..api.shown import Shown
+from ..exports import Export
 from ..routes import Endpoint, Page, Route
 from ..view import View
 from ..words import said_plainly
-from .audit import as_lines
 
 MOST_EXPORTED: Final = 100_000
 """Events of one export; `before` goes on."""
@@ -119,7 +119,7 @@ async def export(view: View) -> Response:
 
     first = await read(place)
 
-    async def lines() -> AsyncIterator[bytes]:
+    async def lines() -> AsyncGenerator[bytes, None]:
         (events, more), sent = first, 0
         while True:
             for event in events:
@@ -129,7 +129,7 @@ async def export(view: View) -> Response:
                 return
             events, more = await read(more)
 
-    return as_lines(lines(), "events")
+    return Export(lines(), "events")
 
 
 _SHOWN: Final = Shown(Event)
