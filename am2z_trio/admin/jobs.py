@@ -45,13 +45,14 @@ class JobDesk(Asking):
         the cursor with which they go on.
 
         A page looks at some 1,000 records and says how many of how many it has looked at; where it has found
-        fewer than `limit`, there may be more behind its cursor all the same. Raises `ValidationError` for
-        what is no query or no cursor of it.
+        fewer than `limit`, there may be more behind its cursor all the same. One that has found nothing says
+        what each term of the query has excluded of the jobs that it has looked at. Raises `ValidationError`
+        for what is no query or no cursor of it.
         """
         await self._require_view("search")
         limit = require_count("limit", limit, most=MOST_ROWS)
         require(isinstance(cursor, str), "cursor", cursor, "must be a text that an earlier page has named")
-        return await self._search(parse(query), limit, cursor)
+        return await self._search(parse(query), limit, cursor, tells_why=True)
 
     async def count(self, query: str, *, most: int = 20_000) -> Count:
         """How many jobs a query asks for, looking at about `most` records."""
@@ -76,12 +77,14 @@ class JobDesk(Asking):
             if not cursor or page.looked_at >= most:
                 return groups_of(rows)
 
-    async def _search(self, query: Query, limit: int, cursor: str) -> Page:
+    async def _search(self, query: Query, limit: int, cursor: str, *, tells_why: bool = False) -> Page:
         await self._require_seen(query)
         principal = self.principal
         bound = "\0".join((*principal.queues, "", *principal.sessions))
         queues, search = await self._queues(), Search(self._store, self._sees)
-        return await search.page(query, queues, limit=limit, cursor=cursor, now=self.now(), of=bound)
+        return await search.page(
+            query, queues, limit=limit, cursor=cursor, now=self.now(), of=bound, tells_why=tells_why
+        )
 
     async def _require_seen(self, query: Query) -> None:
         """What may not be seen of payloads is not asked for: answers would tell it, letter by letter."""

@@ -36,7 +36,7 @@ AT_ONCE: Final = 10
 """Questions to the store that are under way together."""
 
 MOST_TERMS: Final = 8
-"""Without each of which a query is tried."""
+"""Without each of which a query is tried, the alternatives of a field being one."""
 
 
 class LifeDesk(JobDesk, SessionDesk):
@@ -62,19 +62,19 @@ class LifeDesk(JobDesk, SessionDesk):
         )
 
     async def loosened(self, query: str) -> list[Loosened]:
-        """What a query that finds nothing would find without one of its terms, each looked for on one page:
-        the most first, and those of which nothing would be found left out."""
+        """What a query that finds nothing would find without one of its terms, or the alternatives of one
+        field, each looked for on one page: the most first, and those of which nothing would be found left
+        out."""
         await self._require_view("loosened")
         asked, found = parse(query), list[Loosened]()
-        if len(asked.terms) < 2:
-            return []
-        for place, term in enumerate(asked.terms[:MOST_TERMS]):
-            left = Query((*asked.terms[:place], *asked.terms[place + 1 :]))
+        demands = asked.demands
+        for demand in demands[:MOST_TERMS] if len(demands) > 1 else []:
+            left = asked.without(demand)
             page = await self._search(left, 50, "")
             if page.rows:
                 found.append(
                     Loosened(
-                        without=str(Query((term,))),
+                        without=str(Query(demand)),
                         query=str(left),
                         found=len(page.rows),
                         more=page.cursor != "",

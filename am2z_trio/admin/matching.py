@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -47,18 +47,12 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 def matches(query: Query, job: Candidate, now: int) -> bool:
     """Whether the job is what the query asks for at this time (ms since the epoch)."""
-    alternatives = dict[object, bool]()
-    for term in query.terms:
-        fits = _fits(term, job, now)
-        if term.negated:
-            if fits:
-                return False
-        elif isinstance(term, Text | Input):
-            field = term.field if isinstance(term, Text) else term.path
-            alternatives[field] = alternatives.get(field, False) or fits
-        elif not fits:
-            return False
-    return all(alternatives.values())
+    return all(is_met(demand, job, now) for demand in query.demands)
+
+
+def is_met(demand: Sequence[Term], job: Candidate, now: int) -> bool:
+    """Whether one of its demands is: any of what it asks for, or not what it refuses."""
+    return any(_fits(term, job, now) != term.negated for term in demand)
 
 
 def _fits(term: Term, job: Candidate, now: int) -> bool:

@@ -19,6 +19,7 @@ says where and why. What a query prints is no longer than what it was read from,
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, NoReturn, cast, get_args
 
 import msgspec
@@ -146,6 +147,21 @@ class Query(msgspec.Struct, frozen=True):
     def asks_for_something(self) -> bool:
         """Whether it says what is wanted, not only what is not."""
         return any(not term.negated for term in self.terms)
+
+    @property
+    def demands(self) -> list[tuple[Term, ...]]:
+        """What must be so, all of it: alternatives of one field or path together, every other term alone."""
+        found = dict[object, tuple[Term, ...]]()
+        for place, term in enumerate(self.terms):
+            key: object = place
+            if isinstance(term, Text | Input) and not term.negated:
+                key = term.field if isinstance(term, Text) else term.path
+            found[key] = (*found.get(key, ()), term)
+        return list(found.values())
+
+    def without(self, demand: Sequence[Term]) -> Query:
+        """What is left if that need not be so."""
+        return Query(tuple(term for term in self.terms if not any(term is one for one in demand)))
 
     def wanted(self, field: TextField) -> list[Text]:
         """The alternatives of a field."""

@@ -19,7 +19,9 @@ from am2z_trio.store.ports import Store
 
 from . import cursors
 from .cursors import Cursor
-from .matching import NOT_KEPT, Candidate, matches
+from .exclusions import Tally, places_it
+from .extents import MOST_OF_ONE, Extents
+from .matching import NOT_KEPT, Candidate, is_met
 from .plan import PART_OF, Place, Queue, plan
 from .query import KINDS, Input, Kind, Query, Text
 
@@ -33,9 +35,6 @@ SLICE: Final = 100
 MOST_GIVEN: Final = 8 * KIB * KIB
 """Bytes of what jobs were given that are held at a time: about, and one at least."""
 
-MOST_OF_ONE: Final = 10_000
-"""Jobs of one session, or one node, that are looked through."""
-
 ANYTHING: Final[StateCodec[object]] = StateCodec(object, max_bytes=2**31, takes_any=True)
 """Whatever its processor's node has accepted can be looked at."""
 
@@ -48,20 +47,37 @@ class Search:
         self._sees = sees
 
     async def page(
-        self, query: Query, queues: Sequence[Queue], *, limit: int, cursor: str, now: int, of: str = ""
+        self,
+        query: Query,
+        queues: Sequence[Queue],
+        *,
+        limit: int,
+        cursor: str,
+        now: int,
+        of: str = "",
+        tells_why: bool = False,
     ) -> Page:
         """The next jobs that the query asks for at this time (ms), at most `limit`: those of these queues,
-        and of sessions or ids that it names. `of`: what else the cursor is bound to."""
+        and of sessions or ids that it names. `of`: what else the cursor is bound to. `tells_why`: where there
+        are none, what has excluded them."""
         digest = cursors.digest_of(str(query), of)
         begun = cursors.read(cursor, digest) if cursor else Cursor(cursors.VERSION, digest, 0, 0)
-        look = _Look(self._store, self._sees, query, plan(query, queues), limit, now, begun)
+        places = plan(query, queues)
+        tally = Tally(query) if tells_why else None
+        look = _Look(self._store, self._sees, query, places, limit, now, begun, tally)
         await look.run()
+        # What is elsewhere is asked for with what is here: nothing is, where anything was found.
+        without = [] if tally is None or look.found else [one for one in query.demands if places_it(one)]
+        others = [plan(query.without(one), queues) for one in without]
+        here, *extents = await Extents(self._store).of(places, *others)
+        elsewhere = {one: max(0, extent - here) for one, extent in zip(without, extents, strict=True)}
         return Page(
             rows=look.found,
             looked_at=begun.looked_at + look.looked_at,
-            of=await look.of(),
+            of=here,
             cursor="" if look.ended else cursors.written(look.at),
             gone=look.gone,
+            excluded=[] if tally is None or look.found else tally.exclusions(elsewhere),
         )
 
 
@@ -77,10 +93,13 @@ class _Look:
         limit: int,
         now: int,
         begun: Cursor,
+        tally: Tally | None,
     ) -> None:
         self._store = store
         self._sees = sees
         self._query = query
+        self._demands = query.demands
+        self._tally = tally
         self._places = places
         self._limit = limit
         self._now = now
@@ -109,22 +128,6 @@ class _Look:
                 await self._list(place.kept, place.name)
         seen = self.at.looked_at + self.looked_at
         self.at = msgspec.structs.replace(self.at, looked_at=min(seen, 2**53))
-
-    async def of(self) -> int:
-        """How many records there are in all the places."""
-        lists = [place for place in self._places if place.kept not in ("ids", "node", "session")]
-        totals = await self._store.inspection.totals(list(dict.fromkeys(place.name for place in lists)))
-        by_queue = {one.queue: one for one in totals}
-        found = sum(getattr(by_queue[place.name], place.kept) for place in lists)
-        for place in self._places:
-            if place.kept == "ids":
-                found += len(place.ids)
-            elif place.kept == "session":
-                counts = await self._store.session_counts(place.name)
-                found += counts.active + counts.waiting + counts.delayed
-            elif place.kept == "node":
-                found += len(await self._store.inspection.of_node(place.name, MOST_OF_ONE))
-        return int(found)
 
     # --- places ---------------------------------------------------------------------------------
 
@@ -215,11 +218,16 @@ class _Look:
                 if not self._sees(row):
                     continue
                 job = candidate_of(row, self._now, inputs.get(row.id, NOT_KEPT))
-                if matches(self._query, job, self._now):
+                if self._is_asked_for(job):
                     self.found.append(row)
                     if len(self.found) == self._limit:
                         return row.id
         return None
+
+    def _is_asked_for(self, job: Candidate) -> bool:
+        if self._tally is not None and not self.found:
+            return self._tally.takes(job, self._now)
+        return all(is_met(demand, job, self._now) for demand in self._demands)
 
     async def _inputs(self, rows: Sequence[JobRow]) -> dict[str, object]:
         """What they were given, where that is kept."""

@@ -64,12 +64,19 @@ def is_asked_for(ids: Query, session: str) -> bool:
     """Whether terms of ids ask for this one."""
     wanted = False
     for term in ids.terms:
-        assert isinstance(term, Text)
-        same = session.startswith(term.text) if term.prefix else session == term.text
+        same = _is_same(term, session)
         if same and term.negated:
             return False
         wanted = wanted or (same and not term.negated)
     return wanted
+
+
+def is_met(demand: Sequence[Term], session: str, row: SessionRow | None, now: int) -> bool | None:
+    """Whether a demand of a query is, of a session at this time (ms); `None`: that is not known, or takes its
+    row."""
+    if all(map(_is_id, demand)):
+        return any(_is_same(term, session) != term.negated for term in demand)
+    return None if row is None else _fits(demand[0], row, now)
 
 
 def is_so(facts: Sequence[Term], row: SessionRow, now: int) -> bool | None:
@@ -88,6 +95,11 @@ def _named(term: Term) -> Term:
 
 def _is_id(term: Term) -> bool:
     return isinstance(term, Text) and term.field == "session"
+
+
+def _is_same(term: Term, session: str) -> bool:
+    assert isinstance(term, Text)
+    return session.startswith(term.text) if term.prefix else session == term.text
 
 
 def _fits(term: Term, row: SessionRow, now: int) -> bool | None:

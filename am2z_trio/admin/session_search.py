@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from am2z_trio.model.views.sessions import SessionNames, SessionPage, SessionRow
+from am2z_trio.model.views.search import Exclusion, SessionPage
+from am2z_trio.model.views.sessions import SessionNames, SessionRow
 from am2z_trio.store.ports import InspectionStore
 
-from .session_query import SessionQuery, is_asked_for, is_so
+from .exclusions import Tally
+from .session_query import SessionQuery, is_asked_for, is_met, is_so
 
 NAMES: Final = 2_000
 """Sessions whose names one page looks at."""
@@ -33,6 +35,8 @@ class SessionSearch:
         self._found = dict[str, SessionRow | None]()
         """By id; without a row where nothing but names was looked at."""
         self._undecided = 0
+        self._demands = asked.text.demands
+        self._tally = Tally(asked.text)
 
     async def page(self, limit: int, cursor: str) -> SessionPage:
         """At most `limit` of them, from the cursor on; all of those that are named, at rest as well."""
@@ -55,6 +59,7 @@ class SessionSearch:
                     looked_at=looked_at,
                     cursor=cursor,
                     undecided=self._undecided,
+                    excluded=self._excluded,
                 )
 
     async def _named(self) -> SessionPage:
@@ -66,23 +71,32 @@ class SessionSearch:
         rows = await self._inspection.session_rows([*dict.fromkeys(theirs)])
         there = [row for row in rows if row.jobs or row.version]
         said = [(row, is_so(self._asked.facts, row, self._now)) for row in there]
+        self._found.update((row.session, row) for row, so in said if so)
+        for row in there:
+            self._count(row.session, row)
         return SessionPage(
             rows=[row for row, so in said if so],
             of=(await self._inspection.sessions("", 1)).of,
             looked_at=len(rows),
             undecided=sum(so is None for _, so in said),
+            excluded=self._excluded,
         )
 
     async def _take(self, names: SessionNames, missing: int) -> int:
         """Take what is asked for; returns how many of the names come before the page is full, or 0."""
-        meant = [
+        theirs = [
             name
             for name in dict.fromkeys(names.sessions)
-            if name not in self._found and is_asked_for(self._asked.ids, name) and self._is_theirs(name)
+            if name not in self._found and self._is_theirs(name)
         ]
+        meant = [name for name in theirs if is_asked_for(self._asked.ids, name)]
         rows: list[SessionRow | None] = [None] * len(meant)
         if self._asked.facts and meant:
             rows = [*await self._inspection.session_rows(meant)]
+        if not self._found:
+            known = dict(zip(meant, rows, strict=True))
+            for name in theirs:
+                self._count(name, known.get(name))
         for name, row in zip(meant, rows, strict=True):
             said = row is None or is_so(self._asked.facts, row, self._now)
             self._undecided += said is None
@@ -92,6 +106,13 @@ class SessionSearch:
             if not missing:
                 return names.sessions.index(name) + 1
         return 0
+
+    def _count(self, session: str, row: SessionRow | None) -> None:
+        self._tally.count([is_met(demand, session, row, self._now) for demand in self._demands])
+
+    @property
+    def _excluded(self) -> list[Exclusion]:
+        return [] if self._found else self._tally.exclusions({})
 
     async def _rows(self) -> list[SessionRow]:
         if self._asked.facts:

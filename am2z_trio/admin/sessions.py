@@ -21,9 +21,9 @@ from am2z_trio.model.limits import KIB, MAX_SESSION_BYTES
 from am2z_trio.model.records import LockStanding, StateRecord
 from am2z_trio.model.views.actions import Answer
 from am2z_trio.model.views.preview import Preview
+from am2z_trio.model.views.search import SessionPage
 from am2z_trio.model.views.sessions import (
     LaneRow,
-    SessionPage,
     SessionRow,
     SessionShown,
     StateShown,

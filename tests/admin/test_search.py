@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,17 +12,18 @@ import msgspec
 import pytest
 
 from am2z_trio.admin import search as module
-from am2z_trio.admin.matching import NOT_KEPT, matches
+from am2z_trio.admin.matching import NOT_KEPT, is_met, matches
 from am2z_trio.admin.plan import Place, Queue, plan
-from am2z_trio.admin.query import parse
+from am2z_trio.admin.query import Query, parse
 from am2z_trio.admin.search import Search, candidate_of
 from am2z_trio.concurrency import current_host
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.error_records import record_of
 from am2z_trio.model.errors import BusinessError, ValidationError
 from am2z_trio.model.records import WIRE_VERSION, JobSpec, ResultRecord, Wait
+from am2z_trio.model.transitions import TERMINAL
 from am2z_trio.model.views.jobs import JobRow
-from am2z_trio.model.views.search import Page
+from am2z_trio.model.views.search import Exclusion, Page
 from am2z_trio.testing.conformance import Backend, Bench, Node, job
 from tests.store.test_conformance import MemoryBackend, RedisBackend
 
@@ -81,10 +83,14 @@ async def some_of_everything(bench: Bench, node: Node) -> list[str]:
     return ids
 
 
-def searching(node: Node, bench: Bench, sees: Callable[[JobRow], bool] = lambda row: True) -> Any:
+def searching(
+    node: Node, bench: Bench, sees: Callable[[JobRow], bool] = lambda row: True, *, tells_why: bool = False
+) -> Any:
     async def page(text: str, cursor: str = "", limit: int = 4) -> Page:
-        search = Search(node.store, sees)
-        return await search.page(parse(text), QUEUES, limit=limit, cursor=cursor, now=bench.clock())
+        search, now = Search(node.store, sees), bench.clock()
+        return await search.page(
+            parse(text), QUEUES, limit=limit, cursor=cursor, now=now, tells_why=tells_why
+        )
 
     return page
 
@@ -221,6 +227,110 @@ async def test_a_page_says_how_far_it_has_looked_and_what_has_gone(backend):
         assert (missing.rows, missing.looked_at, missing.gone) == ([], 1, 1)
 
 
+NOTHING: dict[str, Callable[[JobRow], bool]] = {
+    "code:NONE": lambda row: True,
+    "code:NONE status:waiting": lambda row: row.status == "waiting",
+    "-session:alice -session:bob session:a* queue:q": lambda row: row.queue == "q",
+    "status:failed session:b* attempt>1 -code:NONE": lambda row: row.status in TERMINAL,
+    "input.n:1000 queue:q": lambda row: row.queue == "q",
+    "id:j00 id:j01 status:parked": lambda row: row.id in ("j00", "j01"),
+    "status:waiting session:nobody*": lambda row: row.status == "waiting",
+    "ran>1d session:alice status:active": lambda row: row.session == "alice" and row.status not in TERMINAL,
+}
+"""Queries that find nothing, and which jobs are looked at for them."""
+
+
+@pytest.mark.parametrize("budget", [5, 1_000])
+async def test_a_page_without_jobs_says_what_each_term_has_excluded_of_all_that_it_has_looked_at(
+    backend, monkeypatch, budget
+):
+    monkeypatch.setattr(module, "BUDGET", budget)
+    monkeypatch.setattr(module, "SLICE", min(budget, module.SLICE))
+    async with opened(backend) as (bench, node):
+        ids = await some_of_everything(bench, node)
+        rows = [row for row in await node.store.inspection.rows(ids) if row is not None]
+        page = searching(node, bench, tells_why=True)
+        for text, is_looked_at in NOTHING.items():
+            query = parse(text)
+            held = [candidate_of(row, bench.clock()) for row in rows if is_looked_at(row)]
+            counted = Counter[str]()
+            for job in held:
+                out = [str(Query(one)) for one in query.demands if not is_met(one, job, bench.clock())]
+                counted.update(out)
+                counted.update(f"alone {one}" for one in out if len(out) == 1)
+            told, seen, cursor = Counter[str](), 0, ""
+            while True:
+                some = await page(text, cursor)
+                assert some.rows == [], text
+                assert [one.terms for one in some.excluded] == [
+                    one.terms for one in sorted(some.excluded, key=lambda one: -one.excluded)
+                ]
+                assert len({one.of for one in some.excluded}) == 1
+                assert len(some.excluded) == len(query.demands)
+                seen += some.excluded[0].of
+                for one in some.excluded:
+                    told[one.terms] += one.excluded
+                    told[f"alone {one.terms}"] += one.alone
+                cursor = some.cursor
+                if not cursor:
+                    break
+            assert seen == len(held), text
+            assert +told == counted, text
+
+
+async def test_where_no_job_is_there_to_be_looked_at_the_term_is_named_that_leaves_out_most(backend):
+    async with opened(backend) as (bench, node):
+        await some_of_everything(bench, node)
+        page = searching(node, bench, tells_why=True)
+        totals = await node.store.inspection.totals(["q", "r"])
+        active = sum(one.active for one in totals)
+        some = await page("status:active queue:nobody")
+        assert (some.rows, some.looked_at, some.of) == ([], 0, 0)
+        assert some.excluded == [
+            Exclusion(terms="queue:nobody", of=0, excluded=0, alone=0, elsewhere=active),
+            Exclusion(terms="status:active", of=0, excluded=0, alone=0),
+        ]
+        assert active
+        for grant in [*await node.claim(100, "q"), *await node.claim(100, "r")]:
+            await node.settle(grant)
+        some = await page("status:waiting age>1h")
+        assert (some.rows, some.looked_at) == ([], 0)
+        lists = await node.store.inspection.totals(["q", "r"])
+        every = sum(one.active + one.waiting + one.later + one.dead + one.recent for one in lists)
+        assert [(one.terms, one.elsewhere) for one in some.excluded] == [
+            ("status:waiting", every),
+            ("age>1h", 0),
+        ]
+        missing = await page("id:nobody")
+        assert [(one.terms, one.of, one.elsewhere) for one in missing.excluded] == [
+            ("id:nobody", 0, every - 1)
+        ]
+
+
+async def test_what_excludes_is_asked_for_with_no_further_call_and_not_at_all_where_something_is_found(
+    backend, monkeypatch
+):
+    async with opened(backend) as (bench, node):
+        await some_of_everything(bench, node)
+        asked, inspection = list[list[str]](), node.store.inspection
+        totals = inspection.totals
+
+        async def noted(queues: Sequence[str]) -> Any:
+            asked.append([*queues])
+            return await totals(queues)
+
+        monkeypatch.setattr(inspection, "totals", noted)
+        page = searching(node, bench, tells_why=True)
+        found = await page("status:waiting queue:q")
+        assert found.rows
+        assert found.excluded == []
+        assert asked == [["q"]]
+        none = await page("status:waiting queue:q age>1d")
+        assert none.excluded[0].terms == "age>1d"
+        assert asked == [["q"], ["q", "r"]]
+        assert (await searching(node, bench)("code:NONE")).excluded == []
+
+
 async def test_what_is_parked_is_found_among_what_is_delayed_and_the_page_says_so(backend):
     async with opened(backend) as (bench, node):
         await some_of_everything(bench, node)
@@ -250,9 +360,12 @@ async def test_one_that_is_parked_is_looked_for_in_slices(backend, monkeypatch):
 async def test_what_may_not_be_seen_is_not_found(backend):
     async with opened(backend) as (bench, node):
         await some_of_everything(bench, node)
-        page = searching(node, bench, lambda row: row.session == "alice")
+        page = searching(node, bench, lambda row: row.session == "alice", tells_why=True)
         assert {*await all_of(page, "")} == {*await all_of(page, "session:alice")}
         assert await all_of(page, "id:j00") == []
+        theirs = len(await all_of(page, ""))
+        assert [(one.of, one.excluded) for one in (await page("code:NONE")).excluded] == [(theirs, theirs)]
+        assert [(one.of, one.excluded) for one in (await page("id:j00")).excluded] == [(0, 0)]
 
 
 async def test_a_cursor_of_another_query_is_refused(backend):

@@ -271,6 +271,8 @@ async def test_what_may_not_be_seen_of_payloads_is_not_found_by_it_either(make_r
         rules = Rules(show=("number",), hide=("card",))
         viewer = Admin(runtime, principal=Principal(name="v", role="viewer"), redaction=rules)
         assert [row.id for row in (await viewer.search("input.number:-1")).rows] == [id]
+        (counted,) = (await viewer.search("input.number:4")).excluded
+        assert (counted.terms, counted.of, counted.excluded) == ("input.number:4", 1, 1)
         operator = Admin(runtime, principal=Principal(name="o", role="operator"), redaction=Rules())
         assert [row.id for row in (await operator.search("input.card:4*")).rows] == [id]
         refused = Admin(runtime, principal=Principal(name="v", role="viewer"))

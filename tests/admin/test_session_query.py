@@ -12,6 +12,7 @@ from am2z_trio import JobOptions, ValidationError, processor
 from am2z_trio.admin import session_search
 from am2z_trio.admin.query import Amount, Query, Text
 from am2z_trio.admin.session_query import is_asked_for, is_so, sessions_asked_for
+from am2z_trio.model.views.search import SessionPage
 from am2z_trio.model.views.sessions import SessionRow
 from tests.support.desks import admin
 
@@ -155,3 +156,35 @@ async def test_a_page_looks_at_so_many_sessions_and_says_so(make_runtime, monkey
         assert [one.session for one in (await desk.sessions(query="rests s7 waiting>0")).rows] == ["s7"]
         limited = admin(runtime, sessions=("s*",))
         assert [one.session for one in (await limited.sessions(query="rests s7")).rows] == ["s7"]
+
+
+@pytest.mark.anyio
+async def test_a_page_without_sessions_says_what_each_term_has_excluded(make_runtime):
+    def told(page: SessionPage) -> list[tuple[str, int, int, int]]:
+        return [(one.terms, one.of, one.excluded, one.alone) for one in page.excluded]
+
+    async with make_runtime() as runtime:
+        runtime.register(work)
+        for n in range(12):
+            await runtime.submit(work, n, session=f"s{n}", options=JobOptions(delay=60))
+        await runtime.state.set("s0", {"n": 1})
+        desk = admin(runtime)
+        assert (await desk.sessions(query="s0 s99")).excluded == []
+        nobody = await desk.sessions(query="session:t* session:u*")
+        assert told(nobody) == [("session:t* session:u*", 12, 12, 12)]
+        # Of those alone whose ids are asked for it is known whether any of their jobs runs.
+        some = await desk.sessions(query="s1* running>0 -locked version<1")
+        assert told(some) == [
+            ("session:s1*", 12, 9, 0),
+            ("running>0", 3, 3, 3),
+            ("-locked", 3, 0, 0),
+            ("version<1", 3, 0, 0),
+        ]
+        none = await desk.sessions(query="s0 s1 running>0 version>1")
+        assert told(none) == [
+            ("running>0", 2, 2, 0),
+            ("version>1", 2, 2, 0),
+            ("session:s0 session:s1", 2, 0, 0),
+        ]
+        limited = admin(runtime, sessions=("s1*",))
+        assert told(await limited.sessions(query="t*")) == [("session:t*", 3, 3, 3)]

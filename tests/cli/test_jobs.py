@@ -96,6 +96,29 @@ def test_jobs_are_listed_as_a_query_asks(command: Command, do: Run):
     assert "at character 1" in wrong.err
 
 
+def test_a_list_without_jobs_says_which_term_has_excluded_most(command: Command, do: Run):
+    do(submitted({"n": 1}, {"n": 2}, session="alice"))
+    said = command("job", "ls", "queue:shop.price", "age>1d", "session:al*")
+    assert (said.status, said.out) == (0, "")
+    assert [*without_old_servers(said.err.splitlines())] == [
+        "none was found",
+        "of the 2 jobs that were looked at, age>1d excludes most: 2",
+        "age>1d excludes 2 of 2, 2 of which fit all else",
+        "queue:shop.price excludes none of these",
+        "session:al* excludes none of these",
+        "looked at 2 of 2",
+    ]
+    end = command("job", "ls", "queue:shop.price", "status:active", "--json").object
+    assert end["excluded"] == [
+        {"terms": "status:active", "of": 0, "excluded": 0, "alone": 0, "elsewhere": 2},
+        {"terms": "queue:shop.price", "of": 0, "excluded": 0, "alone": 0, "elsewhere": 0},
+    ]
+    *_, end = command("job", "ls", "--json").objects
+    assert end["excluded"] == []
+    said = command("session", "ls", "al*", "running>0")
+    assert "of the one session that was looked at, running>0 excludes most: 1" in said.err
+
+
 def test_a_list_goes_on_with_its_cursor(command: Command, do: Run):
     ids = do(submitted(*({"n": n} for n in range(5))))
     found, cursor = list[str](), ""

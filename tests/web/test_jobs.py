@@ -152,8 +152,14 @@ async def test_a_filter_is_taken_term_by_term_and_says_what_of_it_is_wrong(open_
         assert "there is no field" in text_of(wrong)
         assert 'value="colour:red"' in wrong.text
         none = text_of(await browser.get("/jobs", params={"q": "queue:price status:dead age>1d"}))
-        assert "No job matches" in none
-        assert "without age>1d : 1" in none
+        assert "No job matches Of the one job that was looked at, age>1d excludes most: 1." in none
+        assert "age>1d excludes 1 of 1, 1 of which fit all else. Without it: 1" in none
+        assert re.search(r"status:dead excludes none of these; it leaves out \d records elsewhere", none)
+        # A tab's term is one, too, and where to look: nothing is there.
+        none = text_of(await browser.get("/jobs", params={"q": "queue:price", "status": "cancelled"}))
+        assert "status:cancelled excludes" in none
+        none = text_of(await browser.get("/dead", params={"q": "age>1d"}))
+        assert "No dead letter matches Of the one job that was looked at, age>1d excludes most: 1." in none
         tab = await browser.get("/jobs", params={"q": "queue:price status:dead", "status": "completed"})
         assert site.jobs["completed"] in tab.text
         assert site.jobs["dead"] not in tab.text

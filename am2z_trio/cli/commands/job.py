@@ -12,6 +12,7 @@ import anyio
 import msgspec
 
 from am2z_trio.admin import Admin
+from am2z_trio.admin.exclusions import told
 from am2z_trio.admin.jobs import MOST_WAITED
 from am2z_trio.model.checks import require_seconds
 from am2z_trio.model.moments import time_of
@@ -194,11 +195,13 @@ def show_page(options: argparse.Namespace, page: Page, now: int) -> None:
     if options.json:
         for row in page.rows:
             output.line(_plain(row))
-        output.line({"looked_at": page.looked_at, "of": page.of, "gone": page.gone, "cursor": page.cursor})
+        output.line({name: value for name, value in as_map(page).items() if name != "rows"})
         return
     rows = [listed(row, now) for row in page.rows]
     columns = [column for column in COLUMNS if column[1] != "waits" or any(row.waits for row in rows)]
     output.rows(columns, rows, none="none was found")
+    for line in told(page.excluded):
+        note(str(line))
     more = f"; go on with --cursor {page.cursor}" if page.cursor else ""
     gone = f", {page.gone:,} of which are no longer kept" if page.gone else ""
     note(f"looked at {page.looked_at:,} of {max(page.of, page.looked_at):,}{gone}{more}")

@@ -10,12 +10,14 @@ from typing import Any, Final
 import msgspec
 
 from am2z_trio.admin import Admin
+from am2z_trio.admin.exclusions import added, told
 from am2z_trio.model.errors import ConfigurationError
 from am2z_trio.model.moments import time_or_epoch
 from am2z_trio.model.records.states import Author
+from am2z_trio.model.views.search import Exclusion
 from am2z_trio.model.views.sessions import SessionRow, StateShown
 
-from ..display import say
+from ..display import note, say
 from ..exits import DONE, FAILED, MISSING, REFUSED
 from ..given import add_signal, signal_value
 from ..operators import add_reason, answered, open_admin, require_one
@@ -139,10 +141,12 @@ async def _signal(options: argparse.Namespace) -> int:
 
 async def _list(options: argparse.Namespace) -> int:
     found, cursor, query = dict[str, ListedSession](), "", " ".join(options.query)
+    excluded = list[Exclusion]()
     async with open_admin(options) as admin:
         while True:
             page = await admin.sessions(query=query, limit=PAGE, cursor=cursor)
             found |= {row.session: _listed(row) for row in page.rows}
+            excluded = added(excluded, page.excluded) if not found else []
             cursor = page.cursor
             if not cursor:
                 break
@@ -150,6 +154,8 @@ async def _list(options: argparse.Namespace) -> int:
     Output(options.json).rows(
         COLUMNS, rows, none="no such session has jobs" if query else "no session has jobs"
     )
+    for line in told(excluded, "session") if not options.json else []:
+        note(str(line))
     return DONE
 
 

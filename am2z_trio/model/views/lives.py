@@ -43,10 +43,10 @@ class StatusCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Loosened(msgspec.Struct, frozen=True, kw_only=True):
-    """What a query would find without one of its terms."""
+    """What a query would find without one of its terms, or the alternatives of one field."""
 
     without: str
-    """The term."""
+    """The term, or these."""
     query: str
     """What is left of it."""
     found: int

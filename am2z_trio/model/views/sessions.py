@@ -62,18 +62,6 @@ class SessionNames(msgspec.Struct, frozen=True, kw_only=True):
     """With which the next page begins; empty: there is none."""
 
 
-class SessionPage(msgspec.Struct, frozen=True, kw_only=True):
-    """The same, as they are shown. Sessions that come or go between two pages may be shown or not."""
-
-    rows: list[SessionRow]
-    of: int
-    looked_at: int
-    """Sessions whose names were looked at by this page."""
-    cursor: str = ""
-    undecided: int = 0
-    """Sessions of which it is not known whether they are asked for: they have more jobs than were counted."""
-
-
 class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
     """One version of a session's state that is kept."""
 

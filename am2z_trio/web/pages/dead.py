@@ -9,6 +9,8 @@ from typing import Final
 import msgspec
 from starlette.responses import Response
 
+from am2z_trio.admin.exclusions import Told
+from am2z_trio.admin.exclusions import told as why
 from am2z_trio.admin.query import Query, Text, parse
 from am2z_trio.model.errors import ValidationError
 from am2z_trio.model.records import DEAD_COUNT, DEAD_TTL
@@ -59,8 +61,12 @@ async def show(view: View) -> Response:
         page = await view.admin.search(
             chosen, limit=view.number("limit", 50, least=1), cursor=view.query("cursor", most=8_192)
         )
+    excluded = list[Told]()
+    if asked.terms and not groups and not wrong:
+        excluded = why((await view.admin.search(str(dead), limit=1)).excluded)
     return view.render(
         "dead/list.html",
+        excluded=excluded,
         q=str(asked),
         query=str(dead),
         tokens=tokens(asked),

@@ -10,6 +10,7 @@ import msgspec
 from starlette.responses import Response
 
 from am2z_trio.admin import NotPermittedError, Permission
+from am2z_trio.admin.exclusions import told
 from am2z_trio.admin.query import Query, Text, parse
 from am2z_trio.model.errors import AM2ZError, JobNotFoundError, ValidationError
 from am2z_trio.model.options import JobOptions
@@ -104,7 +105,8 @@ async def show(view: View) -> Response:
         query=str(query),
         cancels=cancels,
         redrives=redrives,
-        loosened=await view.admin.loosened(str(query)) if nothing and len(query.terms) > 1 else [],
+        excluded=told(page.excluded),
+        loosened={one.without: one for one in await view.admin.loosened(str(query))} if nothing else {},
         is_empty=nothing and not query.terms,
         paged=view.query("cursor", most=8_192) != "",
     )

@@ -6,12 +6,13 @@ from typing import Final
 
 from starlette.responses import Response
 
+from am2z_trio.admin.exclusions import told
 from am2z_trio.admin.query import Query, Text
 from am2z_trio.admin.session_query import sessions_asked_for
 from am2z_trio.admin.sessions import MOST_SESSIONS
 from am2z_trio.model.errors import ValidationError
 from am2z_trio.model.views.actions import Answer
-from am2z_trio.model.views.sessions import SessionPage
+from am2z_trio.model.views.search import SessionPage
 
 from ..routes import Action, Page, Route
 from ..view import View
@@ -45,6 +46,7 @@ async def show(view: View) -> Response:
         wrong=wrong,
         page=page,
         begins=_beginning(asked),
+        excluded=told(page.excluded, "session"),
         every=str(asked) if asked.asks_for_something and _is_of_ids(asked) else "",
     )
 

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from .conftest import PHONE, Chromium, Site
+from .test_pages import usable
 
 LOOKS = ("light", "plain")
 
@@ -40,10 +41,37 @@ def filtered(page: Page, site: Site) -> None:
     page.set_viewport_size({"width": 1280, "height": 900})
 
 
-def narrowed(page: Page, by: str) -> None:
+def narrowed(page: Page, by: str, to: str = "sessions") -> None:
     page.locator('input[name="add"]').fill(by)
     page.locator(".filter button").click()
-    page.wait_for_url("**/sessions?*")
+    page.wait_for_url(f"**/{to}?*")
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_filter_that_finds_no_job_says_which_term_excludes_most(look: str, site: Site, chromium: Chromium):
+    chromium.run_as("viewer", look, unfound, site, look)
+
+
+def unfound(page: Page, site: Site, look: str) -> None:
+    page.goto(site.url("jobs", query="q=status:waiting"))
+    many = page.locator("main tbody tr").count()
+    assert many
+    narrowed(page, "age>10d", "jobs")
+    empty = page.locator("main .empty")
+    expect(empty).to_contain_text("No job matches")
+    expect(empty.locator("[data-most]")).to_contain_text(f"age>10d excludes most: {many}.")
+    lines = empty.locator(".excluded li")
+    expect(lines).to_have_count(2)
+    expect(lines.last).to_contain_text("status:waiting excludes none of these; it leaves out")
+    expect(page.locator("main footer").last).to_contain_text(f"Looked at {many} of {many} records")
+    page.set_viewport_size({"width": PHONE, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE
+    page.set_viewport_size({"width": 1280, "height": 900})
+    for theme in ("light", "dark") if look == "light" else ():
+        page.emulate_media(color_scheme=theme)
+        usable(page)
+    lines.first.get_by_role("link", name="Without it").click()
+    expect(page.locator("main tbody tr")).to_have_count(many)
 
 
 @pytest.mark.parametrize("look", LOOKS)
