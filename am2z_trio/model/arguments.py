@@ -33,10 +33,15 @@ def refusal(field: str, value: object, rule: str) -> ConfigurationError:
 
 
 def unknown(owner: str, name: str, known: Sequence[str]) -> ConfigurationError:
-    """The error of an option that does not exist, with the nearest that does. Its value is not told: it may
-    be a misspelt password's."""
+    """The error of an option that does not exist here, with the nearest that does, or with whose it is. Its
+    value is not told: it may be a misspelt password's."""
+    others = [cls.__name__ for cls in Options.__subclasses__() if name in cls.__struct_fields__]
     close = get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}? There" if close else "there"
+    hint = "there"
+    if others:
+        hint = f"it is one of {' and of '.join(others)}. Here there"
+    elif close:
+        hint = f"did you mean {close[0]!r}? There"
     rule = f"is no option of {owner}; {hint} are: {', '.join(known)}"
     return ConfigurationError(f"{name}: {rule}", context={"field": name, "rule": rule})
 

@@ -78,6 +78,21 @@ def test_the_nearest_option_is_suggested(call: Any, near: str):
         call()
 
 
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (
+            lambda: a.processor(concurrency=100),
+            "no option of processor; it is one of QueueOptions. Here there are: name,",
+        ),
+        (lambda: a.QueueOptions(delay=3), "it is one of Backoff and of JobOptions. Here there are: "),
+    ],
+)
+def test_an_option_that_belongs_elsewhere_is_told_where(call: Any, told: str):
+    with pytest.raises(ConfigurationError, match=told):
+        call()
+
+
 def test_what_is_given_under_a_wrong_name_is_not_told():
     with pytest.raises(ConfigurationError, match="did you mean 'password'") as caught:
         a.RedisOptions(pasword="hunter2")
