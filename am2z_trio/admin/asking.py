@@ -47,6 +47,8 @@ class Asking:
             lambda: self._store.chronicle, who=principal.name, role=principal.role, face=self.face
         )
         self._offset: float | None = None
+        self._asked_by_input: dict[str, int] = {}
+        """Searches that reveal something, and when they were written down last."""
 
     @property
     def _store(self) -> Store:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final, Literal
 
 import anyio
@@ -27,7 +29,7 @@ from .asking import NOT_KEPT, Asking
 from .fingerprints import groups_of
 from .query import Input, Query, parse
 from .query_times import time_of
-from .redaction import NOTHING
+from .redaction import NOTHING, Redaction
 from .search import ANYTHING, Search
 
 MOST_ROWS: Final = 500
@@ -35,6 +37,18 @@ MOST_ROWS: Final = 500
 
 MOST_WAITED: Final = 300.0
 """Seconds that one call waits for a job's end."""
+
+
+BY_INPUT: Final = "search by input"
+"""What of a search the audit has."""
+
+ASKED_AGAIN_MS: Final = 60_000
+"""For which a search by input that is asked again is the same one."""
+
+
+def reveals(query: Query, redaction: Redaction) -> bool:
+    """Whether what a query finds tells something of payloads that not everybody may see."""
+    return any(isinstance(term, Input) and not redaction.is_shown(term.path) for term in query.terms)
 
 
 class JobDesk(Asking):
@@ -52,18 +66,21 @@ class JobDesk(Asking):
         await self._require_view("search")
         limit = require_count("limit", limit, most=MOST_ROWS)
         require(isinstance(cursor, str), "cursor", cursor, "must be a text that an earlier page has named")
-        return await self._search(parse(query), limit, cursor, tells_why=True)
+        asked = parse(query)
+        async with self._seeing(asked):
+            return await self._search(asked, limit, cursor, tells_why=True)
 
     async def count(self, query: str, *, most: int = 20_000) -> Count:
         """How many jobs a query asks for, looking at about `most` records."""
         await self._require_view("count")
         most = require_count("most", most, most=10_000_000)
         asked, matched, cursor = parse(query), 0, ""
-        while True:
-            page = await self._search(asked, MOST_ROWS, cursor)
-            matched, cursor = matched + len(page.rows), page.cursor
-            if not cursor or page.looked_at >= most:
-                return Count(matched=matched, looked_at=page.looked_at, of=page.of, complete=not cursor)
+        async with self._seeing(asked):
+            while True:
+                page = await self._search(asked, MOST_ROWS, cursor)
+                matched, cursor = matched + len(page.rows), page.cursor
+                if not cursor or page.looked_at >= most:
+                    return Count(matched=matched, looked_at=page.looked_at, of=page.of, complete=not cursor)
 
     async def dead_groups(self, query: str = "status:dead", *, most: int = 20_000) -> list[Group]:
         """The jobs that a query asks for, by what has gone wrong with them; looking at about `most`
@@ -71,14 +88,15 @@ class JobDesk(Asking):
         await self._require_view("dead_groups")
         most = require_count("most", most, most=10_000_000)
         asked, rows, cursor = parse(query), list[JobRow](), ""
-        while True:
-            page = await self._search(asked, MOST_ROWS, cursor)
-            rows, cursor = rows + page.rows, page.cursor
-            if not cursor or page.looked_at >= most:
-                return groups_of(rows)
+        async with self._seeing(asked):
+            while True:
+                page = await self._search(asked, MOST_ROWS, cursor)
+                rows, cursor = rows + page.rows, page.cursor
+                if not cursor or page.looked_at >= most:
+                    return groups_of(rows)
 
     async def _search(self, query: Query, limit: int, cursor: str, *, tells_why: bool = False) -> Page:
-        await self._require_seen(query)
+        """One page, `_seeing` what is asked for."""
         principal = self.principal
         bound = "\0".join((*principal.queues, "", *principal.sessions))
         queues, search = await self._queues(), Search(self._store, self._sees)
@@ -86,16 +104,32 @@ class JobDesk(Asking):
             query, queues, limit=limit, cursor=cursor, now=self.now(), of=bound, tells_why=tells_why
         )
 
-    async def _require_seen(self, query: Query) -> None:
-        """What may not be seen of payloads is not asked for: answers would tell it, letter by letter."""
+    async def _require_seen(self, query: Query) -> bool:
+        """What may not be seen of payloads is not asked for: answers would tell it, letter by letter. Returns
+        whether some of it is seen by those alone who may reveal."""
         for term in query.terms:
-            if not isinstance(term, Input):
-                continue
-            if self._redaction.is_hidden(term.path):
+            if isinstance(term, Input) and self._redaction.is_hidden(term.path):
                 rule = f"asks for input.{'.'.join(term.path)}, which a rule hides from everybody"
                 raise ValidationError(f"query {rule}", context={"field": "query", "rule": rule})
-            if not self._redaction.is_shown(term.path):
-                await self._require("reveal", "search by input", query=str(query))
+        if not reveals(query, self._redaction):
+            return False
+        await self._require("reveal", BY_INPUT, query=str(query))
+        return True
+
+    @asynccontextmanager
+    async def _seeing(self, query: Query) -> AsyncIterator[None]:
+        """Around a search. One that tells of payloads what takes the permission to reveal is written down as
+        that is: once a minute where the same is asked again and again, a page's cursors included."""
+        text, now = str(query), self.now()
+        if not await self._require_seen(query) or now - self._asked_by_input.get(text, 0) < ASKED_AGAIN_MS:
+            yield
+            return
+        self._asked_by_input = {
+            known: at for known, at in self._asked_by_input.items() if now - at < ASKED_AGAIN_MS
+        }
+        async with self._acting("reveal", BY_INPUT, query=text):
+            self._asked_by_input[text] = now
+            yield
 
     async def show(self, job_id: str, *, reveal: bool = False, reason: str = "") -> JobShown:
         """One job. Of its payloads only what rules show, unless they are to be revealed: that takes the

@@ -68,18 +68,19 @@ class LifeDesk(JobDesk, SessionDesk):
         await self._require_view("loosened")
         asked, found = parse(query), list[Loosened]()
         demands = asked.demands
-        for demand in demands[:MOST_TERMS] if len(demands) > 1 else []:
-            left = asked.without(demand)
-            page = await self._search(left, 50, "")
-            if page.rows:
-                found.append(
-                    Loosened(
-                        without=str(Query(demand)),
-                        query=str(left),
-                        found=len(page.rows),
-                        more=page.cursor != "",
+        async with self._seeing(asked):
+            for demand in demands[:MOST_TERMS] if len(demands) > 1 else []:
+                left = asked.without(demand)
+                page = await self._search(left, 50, "")
+                if page.rows:
+                    found.append(
+                        Loosened(
+                            without=str(Query(demand)),
+                            query=str(left),
+                            found=len(page.rows),
+                            more=page.cursor != "",
+                        )
                     )
-                )
         return sorted(found, key=lambda one: -one.found)
 
     async def explain_some(self, job_ids: Sequence[str]) -> dict[str, Diagnosis]:

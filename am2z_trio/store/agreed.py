@@ -59,7 +59,9 @@ BULKS_KEPT: Final = 1_000
 BULK_TTL: Final = 7 * 24 * 3600.0
 """Actions on many jobs that are remembered, and seconds after the last step for which one is."""
 AUDIT_KEPT: Final = 10_000
-"""Entries of the audit that are kept."""
+"""Entries of the audit that are kept, of what was done, and"""
+REFUSALS_KEPT: Final = 1_000
+"""of what was refused: who may do nothing is to push out nothing of what was done."""
 
 RECEIPTS: Final = 64
 """Writers of a session's state whose receipts are kept in any case. Of more, each write looks at some, and"""

@@ -117,14 +117,14 @@ def _served(shared: Console, hub: Hub, route: Route) -> ServedRoute:
     method = "GET" if isinstance(route, Page) else "POST" if isinstance(route, Action) else route.method
 
     async def endpoint(request: Request) -> Response:
-        key = _key(request, route) if isinstance(route, Page) and route.live else None
+        key = _key(request, route) if isinstance(route, Page) and _is_live(shared, request, route) else None
         known = None if key is None else shared.last_known.get(key)
         try:
             with anyio.fail_after(WAIT if known is None else LOOK_WAIT):
                 body = b"" if method == "GET" else await read_body(request)
                 if body is None:
                     raise HTTPException(413, "More was sent than can be taken.")
-                if isinstance(route, Page) and route.live and is_wanted(request):
+                if isinstance(route, Page) and key is not None and is_wanted(request):
                     return _stream(shared, hub, request, route)
                 view = _view(shared, request, route, body)
                 if isinstance(route, Page):
@@ -140,6 +140,12 @@ def _served(shared: Console, hub: Hub, route: Route) -> ServedRoute:
 
     path = route.path.replace("}", ":am2z_id}") if not isinstance(route, Endpoint) else route.path
     return ServedRoute(path, endpoint, methods=[method])
+
+
+def _is_live(shared: Console, request: Request, page: Page) -> bool:
+    """Whether it is shown live, and kept for whoever asks for the same while Redis is away."""
+    principal: Principal = request.scope["am2z.principal"]
+    return bool(page.live) and page.follows(View(shared, request, principal, page=page.name))
 
 
 def _stream(shared: Console, hub: Hub, request: Request, page: Page) -> Stream:
@@ -180,7 +186,8 @@ def _view(shared: Console, request: Request, route: Route, body: bytes) -> View:
     principal: Principal = request.scope["am2z.principal"]
     if isinstance(route, Endpoint):
         return View(shared, request, principal, page=route.path, body=body, face="api")
-    live = (*route.live, NAVIGATION) if isinstance(route, Page) and route.live else ()
+    is_live = isinstance(route, Page) and _is_live(shared, request, route)
+    live = (*route.live, NAVIGATION) if isinstance(route, Page) and is_live else ()
     return View(shared, request, principal, page=route.name, live=live, body=body)
 
 

@@ -33,6 +33,10 @@ EVERY: Final = 1.0
 """Seconds between two looks at what a page shows live."""
 
 
+def _always(_: View) -> bool:
+    return True
+
+
 class Page(msgspec.Struct, frozen=True):
     """What can be looked at: `GET`, changes nothing, and has an address that can be kept.
 
@@ -40,13 +44,15 @@ class Page(msgspec.Struct, frozen=True):
     `live` names blocks of its template (`{% block rows %}`) which stand alone in an element
     `<div data-live="rows">`: while somebody looks, the handler is asked again `every` so many seconds, once
     for all who look at the same address with the same rights, and what has changed is sent. A page needs
-    nothing else for that, and no block may hold a form that is being filled in.
+    nothing else for that, and no block may hold a form that is being filled in. `follows` says of what is
+    asked for whether it may be shown so: it is no look that is written down.
     """
 
     name: str
     handler: Handler
     live: Sequence[str] = ()
     every: float = EVERY
+    follows: Callable[[View], bool] = _always
 
     @property
     def path(self) -> str:

@@ -12,6 +12,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from am2z_trio.admin import Admin, Permission, Principal, Rules
 from am2z_trio.admin.findings import FindingsWatch
+from am2z_trio.admin.jobs import reveals
+from am2z_trio.admin.query import parse
+from am2z_trio.admin.redaction import Redaction
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.model.errors import ValidationError
 from am2z_trio.model.limits import KIB, MAX_ANY_ID_BYTES
@@ -179,6 +182,19 @@ class View:
     def may(self, permission: Permission) -> bool:
         """Whether the principal has it: what may not be done is not offered."""
         return self.admin.may(permission)
+
+    def reveals(self, *filters: str) -> bool:
+        """Whether one of these asks for what only some may see of payloads: each look by it is written
+        down."""
+        redaction = Redaction(self.console.redaction)
+        for text in filters:
+            try:
+                if reveals(parse(text), redaction):
+                    return True
+            except ValidationError:
+                # Nothing is looked for by it.
+                continue
+        return False
 
     def render(self, template: str, /, *, status: int = 200, **facts: Any) -> Response:
         """The page: the template with these facts, and with what each has (`base.html` says what)."""

@@ -296,6 +296,33 @@ async def test_what_may_not_be_seen_of_payloads_is_not_found_by_it_either(make_r
         assert ("search by input", "status:dead input.number:-1", "refused") in await audited(runtime)
 
 
+async def test_who_finds_jobs_by_what_only_some_may_see_has_revealed_it(make_runtime, monkeypatch):
+    async with make_runtime() as runtime:
+        runtime.register(charge)
+        await dead_letter(runtime)
+        rules = Rules(show=("card",), hide=())
+        desk = Admin(runtime, principal=Principal(name="o", role="operator"), redaction=rules)
+        await desk.search("input.card:4*")
+        await desk.search("status:dead")
+        assert await audited(runtime) == []
+        query = "input.number:-1 status:dead"
+        await desk.search(query)
+        await desk.preview_bulk("retry", query)
+        await desk.dead_groups(query)
+        await desk.loosened(query)
+        page = ("search by input", query)
+        # One look, however many questions it takes.
+        assert await audited(runtime) == [(*page, ""), (*page, "done")]
+        await desk.count("-input.number:5 status:dead")
+        assert (await audited(runtime))[2:] == [
+            ("search by input", "-input.number:5 status:dead", ""),
+            ("search by input", "-input.number:5 status:dead", "done"),
+        ]
+        monkeypatch.setattr("am2z_trio.admin.jobs.ASKED_AGAIN_MS", 0)
+        await desk.search(query)
+        assert (await audited(runtime))[4:] == [(*page, ""), (*page, "done")]
+
+
 HOURLY = Schedule("hourly", "charge", Every(3600), state={"number": 1})
 LONG_AGO = (datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, 2, tzinfo=UTC))
 

@@ -44,7 +44,7 @@ NOT_OF_PLAIN: Final = frozenset(
 """Fields of a job that the scripts look for only where its record says `more`."""
 
 PERMANENT: Final = frozenset(
-    {"meta", "queues", "fence", "lineage", "clock", "session", "history", "expiries", "audit"}
+    {"meta", "queues", "fence", "lineage", "clock", "session", "history", "expiries", "audit", "refused"}
     | {"schedules", "schedule", "runs"}
     | {"log", "kept"}
 )

@@ -82,6 +82,7 @@ TYPES: Final = {
     "kept": "string",
     "told": "string",
     "audit": "stream",
+    "refused": "stream",
     "noted": "string",
 }
 """What each kind of key holds. A kind that is neither here nor a channel is one the auditor does not know."""

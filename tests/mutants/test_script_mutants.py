@@ -299,7 +299,16 @@ MUTANTS = {
     "an entry of the audit that is sent again is written again": Mutant(
         ("NOTE",), "redis.call('EXISTS', noted_key(id)) == 1", "false"
     ),
-    "the audit grows for ever": Mutant(("NOTE",), "'MAXLEN', AUDIT_KEPT, ", ""),
+    "the audit grows for ever": Mutant(("NOTE",), "'MAXLEN', kept, ", ""),
+    "what is refused takes the room of what was done": Mutant(
+        ("NOTE",), "stream, kept = refused_key(), REFUSALS_KEPT", "kept = AUDIT_KEPT"
+    ),
+    "what was refused under the number of an action is not read": Mutant(
+        ("NOTES",), "last .. (entry[1] == last and 'r' or '')", "last"
+    ),
+    "what was refused is read after all that was done": Mutant(
+        ("NOTES",), "tonumber(ms) > tonumber(other_ms)", "true"
+    ),
     "an entry of the audit is known for ever": Mutant(("NOTE",), ", 'PX', NOTED_FOR_MS", ""),
     "what only some jobs have is not looked for": Mutant(
         ("SETTLE", "CANCEL"), "'HSET', job_key(id), 'more', '1', ...)", "'HSET', job_key(id), ...)"

@@ -21,6 +21,27 @@ from .conftest import charge, price, until
 pytestmark = pytest.mark.anyio
 
 
+async def test_a_page_that_reveals_what_jobs_were_given_is_not_followed(open_site):
+    async with open_site(work=True) as site:
+        browser, query = site.as_("operator"), "input.n:-1 status:dead"
+        for path in ("/jobs", "/dead"):
+            plain = await browser.get(path, params={"q": "status:dead"})
+            assert "data-follow" in plain.text
+        assert site.app.state.hub.looks == 0
+        live = {"Accept": "text/event-stream"}
+        for path in ("/jobs", "/dead"):
+            for params in ({"q": query}, {"q": "status:dead", "add": "input.n:-1"}, {"group": query}):
+                for headers in ({}, live):
+                    page = await browser.get(path, params=params, headers=headers)
+                    assert page.headers["content-type"].startswith("text/html"), (path, params)
+                    assert "data-follow" not in page.text
+        told = await site.runtime.node.store.chronicle.audit_page()
+        assert {(one.who, one.action) for one in told.entries} == {("operator@test", "search by input")}
+        assert site.app.state.hub.looks == 0
+        long = await browser.get("/jobs", params={"q": "x" * 501})
+        assert long.status_code == 400
+
+
 @processor(name="cost", retry=RetryPolicy(max_attempts=1))
 async def cost(n: int) -> int:
     """Fails otherwise than `price` does."""

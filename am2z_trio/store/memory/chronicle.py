@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from itertools import islice, takewhile
+from heapq import merge
+from itertools import chain, islice, takewhile
 from typing import Final
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from am2z_trio.model.events import EventGroup
 from am2z_trio.model.records import EventPage, Place
 from am2z_trio.model.views.audit import AuditEntry, AuditPage, before_number
-from am2z_trio.store.agreed import AUDIT_KEPT
+from am2z_trio.store.agreed import AUDIT_KEPT, REFUSALS_KEPT
 
 
 class Chronicles:
@@ -25,6 +26,7 @@ class Chronicles:
         """By time, and number within it."""
         self._last = (0, 0)
         self._audit: deque[tuple[int, AuditEntry]] = deque(maxlen=AUDIT_KEPT)
+        self._refused: deque[tuple[int, AuditEntry]] = deque(maxlen=REFUSALS_KEPT)
         self._written = 0
 
     def write(self, group: EventGroup) -> None:
@@ -52,14 +54,17 @@ class Chronicles:
         return _spelled(self._last) if self._log else ""
 
     def append_audit(self, entry: AuditEntry, now: float) -> None:
-        if any(known.id == entry.id for _, known in self._audit):
+        if any(known.id == entry.id for _, known in chain(self._audit, self._refused)):
             return
         self._written += 1
-        self._audit.append((self._written, msgspec.structs.replace(entry, at=int(now))))
+        kept = self._refused if entry.outcome == "refused" else self._audit
+        kept.append((self._written, msgspec.structs.replace(entry, at=int(now))))
 
     def audit_page(self, before: str, limit: int) -> AuditPage:
         till = before_number(before)[0] if before else self._written + 1
-        older = (one for one in reversed(self._audit) if one[0] < till)
+        # Both are numbered together.
+        newest_first = merge(reversed(self._audit), reversed(self._refused), key=lambda one: -one[0])
+        older = (one for one in newest_first if one[0] < till)
         found = list(islice(older, limit + 1))
         last = f"{found[limit - 1][0]}-0" if len(found) > limit else ""
         return AuditPage(entries=[entry for _, entry in found[:limit]], next=last)

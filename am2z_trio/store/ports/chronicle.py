@@ -10,7 +10,8 @@ from am2z_trio.model.views.audit import AuditEntry, AuditPage
 
 
 class Chronicle(Protocol):
-    """The history of events, and what operators have done: the last `AUDIT_KEPT` entries.
+    """The history of events, and what operators have done: the last `AUDIT_KEPT` entries, and
+    beside them the last `REFUSALS_KEPT` of what they were refused.
 
     Where there is a history (`StoreSettings.event_history`), each step of the store that changes jobs writes
     their events down with the change itself: an entry for each name, node and processor. What is published by

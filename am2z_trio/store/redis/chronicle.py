@@ -69,23 +69,20 @@ class RedisChronicle:
         return rows.text(await self._link.eval(scripts.NEWEST_EVENT))
 
     async def append_audit(self, entry: AuditEntry) -> None:
-        await self._link.eval(scripts.NOTE, self._link.clock, entry.id, encode_record(entry))
+        refused = "1" if entry.outcome == "refused" else ""
+        await self._link.eval(scripts.NOTE, self._link.clock, entry.id, refused, encode_record(entry))
 
     async def audit_page(self, before: str = "", limit: int = 100) -> AuditPage:
-        first = "({}-{}".format(*before_number(before)) if before else "+"
-        more, *found = await self._link.eval(scripts.NOTES, first, limit + 1)
-        entries: list[AuditEntry] = []
-        unreadable, last = 0, ""
-        found_here = list(zip(found[::3], found[1::3], found[2::3], strict=True))
-        for place, at, said in found_here[:limit]:
-            last = place.decode()
-            entry = _entry(at, said)
-            if entry is None:
-                unreadable += 1
-            else:
-                entries.append(entry)
-        is_last = len(found_here) <= limit and not more
-        return AuditPage(entries=entries, next="" if is_last else last, unreadable=unreadable)
+        first = first_refused = "+"
+        if before:
+            ms, nth, refused_too = before_number(before)
+            first = f"({ms}-{nth}"
+            first_refused = first[1:] if refused_too else first
+        goes_on, *found = await self._link.eval(scripts.NOTES, first, first_refused, limit)
+        # The places of entries are told for whoever looks into what comes of the script.
+        read = [_entry(at, said) for at, said in zip(found[1::3], found[2::3], strict=True)]
+        entries = [entry for entry in read if entry is not None]
+        return AuditPage(entries=entries, next=rows.text(goes_on), unreadable=len(read) - len(entries))
 
 
 def _group(data: bytes) -> EventGroup | None:

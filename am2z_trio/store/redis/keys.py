@@ -84,6 +84,7 @@ several keys of a slot that is on its way to another node, until all of it is th
 | `log:kept` | string | how many entries the history is to have |
 | `node:<n>:told` | string | which of the node's calls that told events was the last |
 | `audit` | stream | what operators have done: `at` and `entry`, packed; the last ones |
+| `audit:refused` | stream | what they were refused, the same way; no id of an entry is spelled so |
 | `audit:<id>` | string | exists while the entry of this id, sent again, is to be known |
 | `events` | channel | typed events |
 
@@ -171,6 +172,7 @@ TEMPLATES: Final = {
     "kept": "log:kept",
     "told": "node:%s:told",
     "audit": "audit",
+    "refused": "audit:refused",
     "noted": "audit:%s",
     "events": "events",
 }

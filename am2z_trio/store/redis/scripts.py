@@ -140,8 +140,8 @@ AGREE: Final = _script("chronicle/agree", "said")
 NEWEST_EVENT: Final = _script("chronicle/newest", "")
 READ_EVENTS: Final = _script("chronicle/events", "first most back")
 TELL: Final = _script("chronicle/tell", "clock node calls call", "group written")
-NOTE: Final = _script("chronicle/note", "clock id entry")
-NOTES: Final = _script("chronicle/notes", "first most")
+NOTE: Final = _script("chronicle/note", "clock id refused entry")
+NOTES: Final = _script("chronicle/notes", "first first_refused most")
 
 
 @cache

@@ -11,6 +11,7 @@ from am2z_trio.model.events import Event
 from am2z_trio.model.limits import MAX_KEPT_EVENT_BYTES
 from am2z_trio.model.records import Settlement
 from am2z_trio.model.views.audit import AuditEntry
+from am2z_trio.store.agreed import REFUSALS_KEPT
 from am2z_trio.store.ports import BATCH
 
 from .bench import Bench, Node
@@ -185,6 +186,41 @@ class ChronicleCases:
         ]
         assert page.entries[0].preview == second.preview
         assert page.next == ""
+
+    async def test_what_is_refused_pushes_out_nothing_that_was_done(self, bench: Bench) -> None:
+        a, b = await bench.connect("a"), await bench.connect("b")
+        await a.store.chronicle.append_audit(entry(1))
+        for number in range(2, REFUSALS_KEPT + 20):
+            await b.store.chronicle.append_audit(entry(number, outcome="refused"))
+        await a.store.chronicle.append_audit(entry(REFUSALS_KEPT + 20))
+        found, before = list[str](), ""
+        while True:
+            page = await a.store.chronicle.audit_page(before, 400)
+            found += [one.target for one in page.entries]
+            before = page.next
+            if not before:
+                break
+        kept = range(REFUSALS_KEPT + 19, 19, -1)
+        assert found == [f"job {n}" for n in (REFUSALS_KEPT + 20, *kept, 1)]
+
+    async def test_what_was_done_and_what_was_refused_is_one_list(self, bench: Bench) -> None:
+        a = await bench.connect("a")
+        for number in range(12):
+            # Several within a millisecond.
+            outcome = "refused" if number % 3 == 1 else ""
+            await a.store.chronicle.append_audit(entry(number, outcome=outcome))
+            if number % 5 == 4:
+                bench.clock.advance(1)
+        for limit in range(1, 5):
+            found, before = list[str](), ""
+            while True:
+                page = await a.store.chronicle.audit_page(before, limit)
+                assert len(page.entries) <= limit
+                found += [one.id for one in page.entries]
+                before = page.next
+                if not before:
+                    break
+            assert sorted(found) == [f"{n:08x}" for n in range(12)]
 
     async def test_a_place_in_the_audit_that_is_none_is_refused(self, bench: Bench) -> None:
         a = await bench.connect("a")

@@ -20,7 +20,7 @@ from am2z_trio.model.views.search import Page as Found
 
 from ..routes import Page, Route
 from ..view import View
-from .jobs import tokens
+from .jobs import is_no_reveal, tokens
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +73,7 @@ async def show(view: View) -> Response:
         added=added if wrong else "",
         wrong=wrong,
         groups=shown,
+        is_reveal=not is_no_reveal(view),
         total=sum(group.jobs for group in groups),
         chosen=chosen,
         title=next(
@@ -138,4 +139,4 @@ def _spark(times: Sequence[int]) -> str:
     return " ".join(f"{place * step:.1f},{22 - 20 * n / most:.1f}" for place, n in enumerate(times))
 
 
-ROUTES: list[Route] = [Page("dead", show, live=["groups"], every=10.0)]
+ROUTES: list[Route] = [Page("dead", show, live=["groups"], every=10.0, follows=is_no_reveal)]

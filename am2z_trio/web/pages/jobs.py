@@ -109,7 +109,15 @@ async def show(view: View) -> Response:
         loosened={one.without: one for one in await view.admin.loosened(str(query))} if nothing else {},
         is_empty=nothing and not query.terms,
         paged=view.query("cursor", most=8_192) != "",
+        is_reveal=not is_no_reveal(view),
     )
+
+
+def is_no_reveal(view: View) -> bool:
+    """Whether nothing is looked for by what jobs were given: that is written down each time."""
+    # As they come: one that is too long is refused by the page itself.
+    typed, added, group = (view.request.query_params.get(name, "") for name in ("q", "add", "group"))
+    return not view.reveals(f"{typed} {added.strip()}".strip(), group)
 
 
 def _readable(text: str) -> Query:
@@ -338,7 +346,7 @@ def state_of(text: str) -> Any:
 
 
 ROUTES: list[Route] = [
-    Page("jobs", show, live=["tabs", "rows"], every=2.0),
+    Page("jobs", show, live=["tabs", "rows"], every=2.0, follows=is_no_reveal),
     Action("jobs.act", act),
     Page("enqueue", ask_enqueue),
     Action("enqueue", enqueue),
