@@ -123,13 +123,17 @@ class SessionDesk(Asking):
         )
 
     async def _lock(self, session: str) -> LockStanding:
-        """The session's lock; its holder's job may be another session's, and nobody else's business."""
+        """The session's lock; the job that holds it, or waits for it, may be another session's, and nobody
+        else's business."""
         lock = await self._store.states.lock_standing(session)
-        if lock.job and not self.principal.sees_all:
-            (row,) = await self._store.inspection.rows([lock.job])
-            if row is None or not self._sees(row):
-                return msgspec.structs.replace(lock, job="")
-        return lock
+        if self.principal.sees_all:
+            return lock
+        told = [lock.job, *lock.line]
+        asked = list(dict.fromkeys(filter(None, told)))
+        rows = await self._store.inspection.rows(asked) if asked else []
+        theirs = {row.id for row in rows if row is not None and self._sees(row)}
+        job, *line = (one if one in theirs else "" for one in told)
+        return msgspec.structs.replace(lock, job=job, line=tuple(line))
 
     async def state(
         self,

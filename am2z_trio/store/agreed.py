@@ -63,6 +63,9 @@ AUDIT_KEPT: Final = 10_000
 REFUSALS_KEPT: Final = 1_000
 """of what was refused: who may do nothing is to push out nothing of what was done."""
 
+LINE_SHOWN: Final = 20
+"""Of those who wait for a lock, so many are told by who they are."""
+
 RECEIPTS: Final = 64
 """Writers of a session's state whose receipts are kept in any case. Of more, each write looks at some, and"""
 

@@ -360,6 +360,45 @@ async def test_a_job_is_submitted_and_what_does_not_fit_is_said_beside_what_was_
         assert (await follow(site.as_("viewer"), "/enqueue", given)).status_code == 403
 
 
+async def test_a_job_is_submitted_with_all_that_the_command_line_can_say(open_site):
+    async with open_site() as site:
+
+        @processor(name="cart", state_version=2, migrate={1: lambda old: {"n": old["old"]}})
+        async def cart(state: dict[str, int]) -> dict[str, int]:
+            return state
+
+        site.runtime.register(cart)
+        browser = site.as_("operator")
+        given = {
+            "processor": "cart",
+            "state": '{"old": 7}',
+            "state_version": "1",
+            "at": "2100-01-01T06:30",
+            "expires": "3000000000",
+            "priority": "3",
+            "tags": "eu  nightly",
+            "id": "mine",
+        }
+        assert "is accepted" in text_of(await follow(browser, "/enqueue", given))
+        shown = await Admin(site.runtime, principal=Principal(name="ada", role="admin")).show(
+            "mine", reveal=True
+        )
+        assert shown.row.due // 3_600_000 == 4_102_468_200_000 // 3_600_000
+        assert (shown.row.priority, shown.row.tags) == (3, ("eu", "nightly"))
+        assert shown.input.value == {"n": 7}
+        for field, wrong in (
+            ("at", "soon"),
+            ("expires", "-1"),
+            ("priority", "high"),
+            ("state_version", "0"),
+            ("delay", "5"),
+        ):
+            page = await follow(browser, "/enqueue", {**given, "id": "", field: wrong})
+            assert page.status_code == 400, field
+            assert '<details id="more-options" open>' in page.text
+            assert 'value="eu  nightly"' in page.text or 'value="eu nightly"' in page.text
+
+
 async def test_of_a_job_that_is_not_kept_it_is_told_what_the_history_has(open_site, redis_server):
     async with open_site() as site:
         site.runtime.register(price)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from am2z_trio import Cron, Every, Schedule
+from am2z_trio import Cron, Every, Schedule, processor
 from am2z_trio.admin import ROLES
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.testing.conformance import HOSTILE
@@ -178,6 +178,31 @@ async def test_a_new_one_is_tried_out_and_then_written_down(open_site):
         assert "a/b &lt;i&gt;" in page.text
         view = await site.runtime.schedules.get("a/b <i>")
         assert (view.session, view.when) == ("tenant/7", "0 0 * * *")
+
+
+async def test_what_a_new_one_gives_is_of_the_version_that_is_said(open_site):
+    async with open_site() as site:
+
+        @processor(name="cart", state_version=2, migrate={1: lambda old: {"n": old["old"]}})
+        async def cart(state: dict[str, int]) -> dict[str, int]:
+            return state
+
+        site.runtime.register(cart)
+        new = {
+            "id": "old",
+            "processor": "cart",
+            "state": '{"old": 7}',
+            "when": "@daily",
+            "state_version": "1",
+        }
+        for wrong in ("x", "0", "1.5"):
+            page = await site.as_("admin").post("/new/schedule", data={**new, "state_version": wrong})
+            assert page.status_code == 400, wrong
+            assert f'name="state_version" value="{wrong}"' in page.text
+            assert 'id="h-state_version"' in page.text
+        assert (await site.as_("admin").post("/new/schedule", data=new)).status_code == 303
+        job = await site.runtime.schedules.run_now("old")
+        assert (await job.result()).unwrap() == {"n": 7}
 
 
 async def test_earlier_times_are_counted_before_they_run_and_again_when_they_do(open_site):

@@ -99,6 +99,8 @@ class LockStanding(msgspec.Struct, frozen=True, kw_only=True):
     """When it was given to them: ms since the epoch, by the store's clock."""
     job: str = ""
     """The job whose code holds it; empty where none does, or its id does not go into a token."""
+    line: tuple[str, ...] = ()
+    """The same of those that wait, in turn: of the first `LINE_SHOWN` of them."""
 
 
 def lock_token(job: str) -> str:

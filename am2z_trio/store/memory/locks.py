@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from math import inf
 
 from am2z_trio.model.records import LockAnswer, LockGranted, LockStanding
 from am2z_trio.model.records.states import job_of
+from am2z_trio.store.agreed import LINE_SHOWN
 
 from .fence import Fence
 from .outbox import Outbox
@@ -84,8 +86,9 @@ class Locks:
         lock = self._locks.get(session)
         if lock is None:
             return LockStanding()
+        line = tuple(job_of(token) for token in islice(lock.line, LINE_SHOWN))
         if lock.ends <= now:
-            return LockStanding(waiting=len(lock.line))
+            return LockStanding(waiting=len(lock.line), line=line)
         return LockStanding(
             left=(lock.ends - now) / 1000,
             waiting=len(lock.line),
@@ -93,6 +96,7 @@ class Locks:
             node=lock.node,
             since=int(lock.since),
             job=job_of(lock.token),
+            line=line,
         )
 
     def drop(self, session: str) -> None:

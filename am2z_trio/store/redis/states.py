@@ -120,9 +120,11 @@ class RedisStates:
         )
 
     async def lock_standing(self, session: str) -> LockStanding:
-        left, waiting, *holder = await self._link.eval(scripts.LOOK_AT_LOCK, self._link.clock, _name(session))
+        answer = await self._link.eval(scripts.LOOK_AT_LOCK, self._link.clock, _name(session))
+        left, waiting, places, *holder = answer
+        line = tuple(job_of(text(place).partition(" ")[0]) for place in places)
         if not holder:
-            return LockStanding(waiting=waiting)
+            return LockStanding(waiting=waiting, line=line)
         fence, node, since, token = holder
         return LockStanding(
             left=left / 1000,
@@ -131,6 +133,7 @@ class RedisStates:
             node=text(node),
             since=since,
             job=job_of(text(token)),
+            line=line,
         )
 
     def release_nowait(self, session: str, token: str, lease: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from am2z_trio.model.records import LockGranted, LockStanding
 from am2z_trio.model.records.states import lock_token
+from am2z_trio.store.agreed import LINE_SHOWN
 
 from .bench import Bench
 from .builders import version, write
@@ -83,7 +84,7 @@ class LockCases:
         assert fence is not None
         await a.store.states.acquire("s", "l2", 10.0)
         bench.clock.advance(4.0)
-        held = LockStanding(left=6.0, waiting=1, fence=fence, node="a", since=since)
+        held = LockStanding(left=6.0, waiting=1, fence=fence, node="a", since=since, line=("",))
         assert await look("s") == held
         assert await look("s") == held
         bench.clock.advance(7.0)
@@ -105,3 +106,17 @@ class LockCases:
             found = await states.lock_standing("s")
             assert (found.job, found.node) == (job, "a")
             await states.release("s", token, 10.0)
+
+    async def test_who_looks_at_a_lock_sees_which_jobs_stand_in_line(self, bench: Bench) -> None:
+        a, b = await bench.node("a"), await bench.node("b")
+        await a.store.states.acquire("s", lock_token("first"), 10.0)
+        jobs = [f"@s/order:{number}" for number in range(LINE_SHOWN + 5)]
+        for number, job in enumerate([*jobs[:2], "", *jobs[2:]]):
+            await (a, b)[number % 2].store.states.acquire("s", lock_token(job), 10.0)
+        found = await a.store.states.lock_standing("s")
+        assert (found.job, found.waiting) == ("first", LINE_SHOWN + 6)
+        assert found.line == (*jobs[:2], "", *jobs[2 : LINE_SHOWN - 1])
+        # The lease is over, and nobody has asked since: they wait all the same.
+        bench.clock.advance(11.0)
+        over = await a.store.states.lock_standing("s")
+        assert (over.left, over.job, over.line) == (0.0, "", found.line)

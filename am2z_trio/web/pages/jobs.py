@@ -13,6 +13,7 @@ from am2z_trio.admin import NotPermittedError, Permission
 from am2z_trio.admin.exclusions import told
 from am2z_trio.admin.query import Query, Text, parse
 from am2z_trio.model.errors import AM2ZError, JobNotFoundError, ValidationError
+from am2z_trio.model.limits import KIB, MAX_ANY_ID_BYTES
 from am2z_trio.model.options import JobOptions
 from am2z_trio.model.views.actions import Answer
 from am2z_trio.model.views.diagnosis import Diagnosis
@@ -22,6 +23,7 @@ from am2z_trio.model.views.search import Page as Found
 from ..routes import Action, Page, Route
 from ..view import View
 from ..words import count, milliseconds
+from .schedule_form import moment
 
 TABS: Final = (
     ("", "All"),
@@ -294,6 +296,21 @@ def back(view: View, page: str = "jobs") -> str:
 # --- one more -------------------------------------------------------------------------------------
 
 
+ENQUEUED: Final = {
+    "processor": 512,
+    "state": 2**20,
+    "state_version": 40,
+    "session": MAX_ANY_ID_BYTES,
+    "delay": 40,
+    "at": 40,
+    "expires": 40,
+    "priority": 40,
+    "tags": 4 * KIB,
+    "id": MAX_ANY_ID_BYTES,
+}
+"""The fields of the form, and characters that each may have."""
+
+
 async def ask_enqueue(view: View) -> Response:
     """The form with which a job is submitted."""
     return await _form(view)
@@ -301,31 +318,24 @@ async def ask_enqueue(view: View) -> Response:
 
 async def _form(view: View, wrong: str = "", **given: str) -> Response:
     names = await view.admin.processors()
-    facts: dict[str, Any] = {"processor": view.query("processor"), "state": "", "session": "", "delay": ""}
-    facts["state_version"] = ""
+    facts: dict[str, Any] = {**dict.fromkeys(ENQUEUED, ""), "processor": view.query("processor")}
     return view.render(
-        "jobs/enqueue.html", status=400 if wrong else 200, names=names, wrong=wrong, **facts | given
+        "jobs/enqueue.html", status=400 if wrong else 200, names=names, wrong=wrong, given=facts | given
     )
 
 
 async def enqueue(view: View) -> Response:
     """Submit it, or say what of it does not fit."""
-    given = {
-        "processor": view.field("processor", most=512).strip(),
-        "state": view.field("state", most=2**20),
-        "session": view.field("session").strip(),
-        "delay": view.field("delay", most=40).strip(),
-        "state_version": view.field("state_version", most=40).strip(),
-    }
-    said: Any = given["state_version"] or None
+    given = {name: view.field(name, most=most) for name, most in ENQUEUED.items()}
+    given |= {name: text.strip() for name, text in given.items() if name != "state"}
     try:
-        delay = view.field_seconds("delay", 0.0)
         answer = await view.admin.enqueue(
             given["processor"],
             state_of(given["state"]) if given["state"].strip() else None,
             session=given["session"] or None,
-            options=JobOptions(delay=delay) if delay else None,
-            state_version=int(said) if said and said.isascii() and said.isdecimal() else said,
+            options=_options(view, given),
+            job_id=given["id"] or None,
+            state_version=_whole(given["state_version"]),
             reason=view.reason,
         )
     except NotPermittedError:
@@ -335,6 +345,27 @@ async def enqueue(view: View) -> Response:
             raise
         return await _form(view, error.message, **given)
     return view.done(answer, view.url("job", job=answer.job))
+
+
+def _options(view: View, given: Mapping[str, str]) -> JobOptions | None:
+    """How it is queued, as somebody has typed it. Raises `ValidationError` and `ConfigurationError`."""
+    said: dict[str, Any] = {
+        "delay": view.field_seconds("delay", 0.0) or None,
+        "expires": view.field_seconds("expires", 0.0) or None,
+        "priority": _whole(given["priority"]),
+        "tags": given["tags"].split() or None,
+    }
+    if given["at"]:
+        if said["delay"] is not None:
+            raise ValidationError("at: goes without a delay", context={"field": "at"})
+        said["delay"] = moment("at", given["at"])
+    chosen = {name: value for name, value in said.items() if value is not None}
+    return JobOptions(**chosen) if chosen else None
+
+
+def _whole(text: str) -> Any:
+    """A number as somebody types it; what is none is left to whoever says what it must be."""
+    return int(text) if text.removeprefix("-").isdecimal() and text.isascii() else text or None
 
 
 def state_of(text: str) -> Any:

@@ -19,7 +19,7 @@ from am2z_trio.policy.buckets import BUCKETS, merged, quantile
 from ..charts import Line, layers, lines, sparkline
 from ..routes import Action, Page, Route
 from ..view import View
-from ..words import NOTHING, number, percent, seconds
+from ..words import number, percent, seconds
 
 SPANS: Final[dict[Span, str]] = {
     "15m": "the last 15 minutes",
@@ -63,7 +63,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """`good`, `warn`, `bad`, or nothing."""
     spark: Markup = Markup("")
     was: str = ""
-    """What it was in the span before."""
+    """What it was in the span before; empty where nothing was counted then."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,7 +165,6 @@ def _ended(rows: Sequence[QueueRow], series: Series, lately: str) -> list[Figure
     failing = [sample.failed + sample.timeout for sample in samples]
     completed, failed = sum(sample.completed for sample in samples), sum(failing)
     then, _ = BEFORE[series.span]
-    shared = NOTHING if before is None else percent(_share(before.failed, before.completed))
     return [
         Figure(
             label="Completed",
@@ -175,7 +174,7 @@ def _ended(rows: Sequence[QueueRow], series: Series, lately: str) -> list[Figure
             said=f"{completed:,} in {lately}",
             mood="good" if completed else "",
             spark=sparkline([sample.completed / sample.seconds for sample in samples], "done"),
-            was=changed(completed, None if before is None else before.completed, then),
+            was="" if before is None else changed(completed, before.completed, then),
         ),
         Figure(
             label="Failed",
@@ -184,15 +183,13 @@ def _ended(rows: Sequence[QueueRow], series: Series, lately: str) -> list[Figure
             said=f"{percent(_share(failed, completed))} in {lately}",
             mood="bad" if failed else "",
             spark=sparkline(failing, "failed"),
-            was=f"{shared} in {then}",
+            was="" if before is None else f"{percent(_share(before.failed, before.completed))} in {then}",
         ),
     ]
 
 
-def changed(now: int, before: int | None, then: str) -> str:
+def changed(now: int, before: int, then: str) -> str:
     """How many more there are than in the span before."""
-    if before is None:
-        return f"{NOTHING} against {then}"
     if not before:
         return f"none in {then}"
     more = round(100 * (now - before) / before)
@@ -216,7 +213,7 @@ def _standing(rows: Sequence[QueueRow], series: Series) -> list[Figure]:
             said=f"oldest {seconds(oldest.oldest)}, in {oldest.queue}" if oldest.oldest else "none is late",
             mood="warn" if oldest.oldest > LATE else "",
             spark=sparkline([sample.waiting for sample in series.samples], "accent"),
-            was=f"{number(None if before is None else before.waiting)} {then}",
+            was="" if before is None else f"{number(before.waiting)} {then}",
         ),
         Figure(
             label="Running",
@@ -226,7 +223,7 @@ def _standing(rows: Sequence[QueueRow], series: Series) -> list[Figure]:
             said=f"held: {', '.join(held[:2])}" if held else "nothing is held",
             mood="warn" if held else "",
             spark=sparkline([sample.active for sample in series.samples], "active"),
-            was=f"{number(None if before is None else before.active)} {then}",
+            was="" if before is None else f"{number(before.active)} {then}",
         ),
     ]
 
@@ -238,6 +235,7 @@ def _waits(series: Series) -> Figure:
         waits = merged(waits, sample.waits)
     value, unit = _parted(seconds(quantile(waits, 0.95)))
     before, (then, _) = series.earlier, BEFORE[series.span]
+    earlier = None if before is None else quantile(before.waits, 0.95)
     return Figure(
         label="Wait p95",
         page="queues",
@@ -245,7 +243,7 @@ def _waits(series: Series) -> Figure:
         unit=unit,
         said=f"p50 {seconds(quantile(waits, 0.5))}",
         spark=sparkline([quantile(sample.waits, 0.95) for sample in series.samples], "warn"),
-        was=f"{seconds(None if before is None else quantile(before.waits, 0.95))} in {then}",
+        was="" if earlier is None else f"{seconds(earlier)} in {then}",
     )
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from am2z_trio.engine.schedules.plan import Schedule, ScheduleTerms
 from am2z_trio.model.errors import AM2ZError, ConfigurationError, ValidationError
+from am2z_trio.model.evolution import of_version
 from am2z_trio.model.limits import KIB
 from am2z_trio.model.records.schedules import Missed, Overlap
 from am2z_trio.model.schedules import ScheduleView
@@ -38,6 +39,7 @@ OWN: Final[Mapping[str, str]] = {
     "processor": "",
     "session": "",
     "state": "{}",
+    "state_version": "",
     "timeout": "",
 }
 """Those of what it runs, which a new one needs alone."""
@@ -127,10 +129,11 @@ def plan_of(texts: Texts) -> Schedule:
         raise ValidationError(
             "processor must be named", context={"field": "processor", "rule": "must be a processor's name"}
         )
+    version = texts["state_version"]
     return Schedule(
         texts["id"],
         texts["processor"],
-        state=value,
+        state=of_version(value, _count("state_version", version) if version.strip() else None),
         session=texts["session"] or None,
         timeout=_seconds("timeout", timeout) if timeout else None,
         **terms_of(texts),

@@ -78,6 +78,7 @@ async def _show(view: View, *, reveal: bool, stored: StoredBytes | None = None) 
         name=name,
         tab=tab,
         shown=shown,
+        sees_all=view.principal.sees_all,
         row=shown.row,
         bad=bad,
         state=state,
