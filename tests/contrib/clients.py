@@ -22,6 +22,7 @@ class Client:
             "path": path,
             "query_string": query.encode(),
             "root_path": options.pop("root_path", ""),
+            "raw_path": options.pop("raw_path", None),
             "scheme": "http",
             "headers": [(k.lower().encode(), v.encode()) for k, v in ({"Host": "shop"} | headers).items()],
         }

@@ -316,6 +316,25 @@ async def test_a_page_of_another_origin_is_refused(runtime, app, origin, welcome
 # --- the application of jobs ------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("root", "raw", "path", "at"),
+    [
+        ("", b"/price", "/price", ""),
+        # As Starlette mounts, behind a proxy or not; as Litestar does, which names its mount nowhere else.
+        ("/jobs", b"/jobs/price", "/jobs/price", "/jobs"),
+        ("/shop/jobs", b"/jobs/price?a=b/c", "/shop/jobs/price", "/shop/jobs"),
+        ("", b"/jobs/price", "/price", "/jobs"),
+        ("/shop", b"/shop/jobs/price", "/price", "/shop/jobs"),
+        ("/shop", b"/jobs/price", "/price", "/shop/jobs"),
+        ("/j\u00f6bs", b"/j%C3%B6bs/price", "/j\u00f6bs/price", "/j%C3%B6bs"),
+        ("", b"//elsewhere.example/price", "/price", "/elsewhere.example"),
+    ],
+)
+async def test_a_job_is_where_its_application_is_mounted(app, root, raw, path, at):
+    client = await asked(app, path, "POST", {"state": {"kites": 2}}, root_path=root, raw_path=raw)
+    assert client.headers["location"] == client.json["links"]["self"] == f"{at}/{client.json['id']}"
+
+
 async def test_a_job_is_submitted_looked_at_and_waited_for(app):
     client = await asked(app, "/price", "POST", {"state": {"kites": 2}}, root_path="/jobs")
     assert client.status == 202

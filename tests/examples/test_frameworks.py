@@ -54,3 +54,13 @@ def test_a_job_is_followed_to_its_end_and_cancelled_when_its_client_leaves(appli
     with httpx.stream("GET", f"{base}/counts/{id}/events", timeout=30) as stream:
         next(line for line in stream.iter_lines() if line == "event: job:progress")
     wait_until(lambda: status(name, base, id) == "cancelled", "the job to be cancelled", patience=20)
+
+
+def test_a_job_is_found_where_it_is_said_to_be_and_one_that_is_not_is_404(application):
+    name, base = application
+    if name != "with_quart_trio":
+        answer = httpx.post(f"{base}/jobs/count", json={"state": 1}, timeout=30)
+        assert httpx.get(base + answer.headers["location"], timeout=30).json()["id"] == answer.json()["id"]
+        done = httpx.get(f"{base}{answer.json()['links']['result']}?wait=20", timeout=30)
+        assert done.json()["state"] == 1
+    assert httpx.get(f"{base}/counts/unheard-of/events", timeout=30).status_code == 404

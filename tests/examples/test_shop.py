@@ -66,6 +66,12 @@ def test_what_is_no_order_is_refused(shop, id):
     assert httpx.get(f"{shop}/orders/{id}/events", timeout=30).status_code in (404, 422)
 
 
+def test_an_order_that_there_is_not_is_not_found(shop):
+    for at in ("", "/events"):
+        answer = httpx.get(f"{shop}/orders/{'0' * 19}-0{at}", timeout=30)
+        assert (answer.status_code, answer.json()["code"]) == (404, "JOB_NOT_FOUND")
+
+
 def test_a_buyer_looks_on_in_a_browser(shop, chromium: Chromium):
     def look(page: Any) -> str:
         page.goto(shop)

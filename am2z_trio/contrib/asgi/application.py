@@ -35,7 +35,7 @@ from am2z_trio.model.segments import segment
 from am2z_trio.model.telling import cut
 
 from .problems import MOST_REASON, REFUSED, Problem, answer, problem_of, refuse
-from .requests import id_of, parts_of, read, seconds_of, submitted
+from .requests import id_of, mounted_at, parts_of, read, seconds_of, submitted
 from .sockets import is_welcome, websocket
 from .streams import sse
 from .telling import ENDED, told_result
@@ -189,7 +189,7 @@ class _Jobs:
             raise Problem(403, "That is not permitted.")
         state = None if asked.state is None else self._typed(processor, asked.state)
         job = await self._runtime.submit(processor, state, session=asked.session, job_id=job_id)
-        at = f"{scope.get('root_path', '').rstrip('/')}/{segment(job.id)}"
+        at = f"{mounted_at(scope)}/{segment(job.id)}"
         said = {
             "id": job.id,
             "processor": processor.name,

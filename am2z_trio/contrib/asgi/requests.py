@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, unquote
 
 import anyio
 import msgspec
@@ -40,6 +40,18 @@ def parts_of(scope: Scope) -> list[str]:
     if len(path) > MOST_PATH:
         raise Problem(414, "The address is too long.")
     return [part for part in path.strip("/").split("/") if part]
+
+
+def mounted_at(scope: Scope) -> str:
+    """The address of the application, seen from one of one part below it. Starlette says in `root_path` where
+    it has mounted it; Litestar takes its mount away from `path`, and leaves it in `raw_path` alone."""
+    root: str = scope.get("root_path", "").rstrip("/")
+    asked = unquote((scope.get("raw_path") or b"").partition(b"?")[0].decode("latin-1")).strip("/")
+    above = asked.removesuffix(scope["path"].strip("/").rpartition("/")[2]).rstrip("/")
+    above = f"/{above}" if above else ""
+    if root.endswith(above):
+        return quote(root)
+    return quote(above if above.startswith(root) else root + above)
 
 
 def id_of(part: str) -> str:

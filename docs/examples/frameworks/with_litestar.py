@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from litestar import Litestar, Request, asgi, get, post
+from litestar import Litestar, Request, Response, asgi, get, post
 from litestar.response import Stream
 
-from am2z_trio import LocalRuntime
+from am2z_trio import JobNotFoundError, LocalRuntime
 from am2z_trio.contrib.asgi import jobs, lifespan, runtime_of, sse
 
 from .work import count
@@ -28,8 +28,14 @@ async def follow(request: Request[Any, Any, Any], id: str) -> Stream:
     return Stream(sse(await runtime_of(request).job(id)).chunks(), media_type="text/event-stream")
 
 
+def no_such_job(request: Request[Any, Any, Any], error: JobNotFoundError) -> Response[dict[str, str]]:
+    """What the engine raises, as an answer."""
+    return Response({"detail": error.message}, status_code=404)
+
+
 app = Litestar(
     lifespan=[lifespan(runtime)],
+    exception_handlers={JobNotFoundError: no_such_job},
     route_handlers=[
         start,
         follow,

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from am2z_trio import LocalRuntime
+from am2z_trio import JobNotFoundError, LocalRuntime
 from am2z_trio.contrib.asgi import sse
 
 from .work import count
@@ -15,6 +15,12 @@ from .work import count
 runtime = LocalRuntime()
 runtime.register(count)
 app = QuartTrio(__name__)
+
+
+@app.errorhandler(JobNotFoundError)
+async def no_such_job(error: JobNotFoundError) -> tuple[dict[str, str], int]:
+    """What the engine raises, as an answer."""
+    return {"detail": error.message}, 404
 
 
 @app.while_serving

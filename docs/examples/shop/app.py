@@ -14,8 +14,8 @@ from fastapi import Path as InPath
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 
-from am2z_trio import QueueRuntime
-from am2z_trio.contrib.asgi import JobStream, RuntimeDep, lifespan, sse
+from am2z_trio import AM2ZError, QueueRuntime
+from am2z_trio.contrib.asgi import JobStream, RuntimeDep, answer_error, lifespan, sse
 
 from .work import Order, fulfil
 from .work import lifespan as of_the_workers
@@ -27,6 +27,7 @@ runtime = QueueRuntime(url, embedded=url is None, lifespan=of_the_workers)
 runtime.register(fulfil)
 
 app = FastAPI(title="Shop", lifespan=lifespan(runtime))
+app.add_exception_handler(AM2ZError, answer_error)  # no such order: 404, and so on
 
 
 class Wanted(BaseModel):
