@@ -22,6 +22,9 @@ from .codec import DEFAULT_MAX_BYTES
 from .limits import MAX_NODE_BYTES
 from .tracing import Tracing
 
+Lifespan = Callable[[Any], AbstractAsyncContextManager[Any] | AsyncIterator[Any]]
+"""Of the runtime: a context manager, or an async generator of it that yields once."""
+
 MAX_EVENT_HISTORY: int = 10_000_000
 """Entries; Redis keeps them in memory."""
 
@@ -151,7 +154,7 @@ class RuntimeOptions(Options, frozen=True, kw_only=True):
     """Lines that are kept of what each job logs by `ctx.log`, with its record, for `runtime.job_logs`: the
     last ones, of INFO and above, 64 KiB at most; 0: none. They are what the job's code says: they may hold
     what it was given."""
-    lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None
+    lifespan: Lifespan | None = None
     """What the processors of this node share (`Resource`): an async generator function, or another one that
     gives an async context manager, of the runtime. It is entered before the first job is claimed, and
     may use the runtime by then, but for what needs a worker here; what it yields is provided. Its end begins
@@ -247,7 +250,7 @@ class NodeKeywords(TypedDict, total=False):
     limits: ResourceLimits
     processes: int | ProcessOptions
     job_logs: int
-    lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None
+    lifespan: Lifespan | None
     otel: Tracing | None
 
 

@@ -575,10 +575,11 @@ class App:
         self.state = type("State", (), {})()
 
 
-async def test_a_lifespan_enters_the_runtime_and_goes_around_the_applications_own():
+@pytest.mark.parametrize("made", [asynccontextmanager, lambda own: own])
+async def test_a_lifespan_enters_the_runtime_and_goes_around_the_applications_own(made):
     runtime, log = LocalRuntime(), list[str]()
 
-    @asynccontextmanager
+    @made
     async def own(app: Any) -> AsyncIterator[dict[str, int]]:
         log.append(f"in, {runtime.is_started}")
         yield {"answer": 42}

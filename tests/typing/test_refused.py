@@ -171,7 +171,17 @@ async def lifespan(runtime: LocalRuntime) -> AsyncIterator[dict[str, Pool]]:
     yield {"main": Pool()}
 
 
+async def bare(runtime: LocalRuntime) -> AsyncIterator[Pool]:
+    yield Pool()
+
+
+async def unentered(runtime: LocalRuntime) -> Pool:
+    return Pool()
+
+
 LocalRuntime(lifespan=lifespan)
+LocalRuntime(lifespan=bare)
+LocalRuntime(lifespan=unentered)  # no
 LocalRuntime(lifespan=5)  # no
 
 

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, cast
 
 from am2z_trio.engine.runtime.runtime import Runtime
+from am2z_trio.model.callables import is_async_generator
 from am2z_trio.model.checks import require
 from am2z_trio.model.errors import RuntimeStateError
 
@@ -16,16 +17,19 @@ KEY: Final = "am2z_runtime"
 AppLifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 
 
-def lifespan(runtime: Runtime, within: AppLifespan | None = None) -> AppLifespan:
+def lifespan(
+    runtime: Runtime, within: AppLifespan | Callable[[Any], AsyncIterator[Any]] | None = None
+) -> AppLifespan:
     """The lifespan of a FastAPI, Starlette or Litestar application that enters the runtime at its start, and
     drains and leaves it at its end: `FastAPI(lifespan=lifespan(runtime))`, `Litestar(lifespan=[...])`.
 
     `within`: the application's own, entered when the runtime is there, and left before it goes; what it
-    yields is state of the requests as ever. The runtime lives in the server's event loop: Trio under
-    Hypercorn's Trio worker, asyncio under Uvicorn.
+    yields is state of the requests as ever. An async generator function will do, too. The runtime lives in
+    the server's event loop: Trio under Hypercorn's Trio worker, asyncio under Uvicorn.
     """
     require(isinstance(runtime, Runtime), "runtime", runtime, "must be a QueueRuntime or a LocalRuntime")
     require(within is None or callable(within), "within", within, "must be a function (app)")
+    own: Any = asynccontextmanager(cast("Any", within)) if within and is_async_generator(within) else within
 
     @asynccontextmanager
     async def entered(app: Any) -> AsyncIterator[dict[str, Any]]:
@@ -33,10 +37,10 @@ def lifespan(runtime: Runtime, within: AppLifespan | None = None) -> AppLifespan
             state = getattr(app, "state", None)
             if state is not None:
                 setattr(state, KEY, runtime)
-            if within is None:
+            if own is None:
                 yield {KEY: runtime}
                 return
-            async with within(app) as given:
+            async with own(app) as given:
                 yield {**(given or {}), KEY: runtime}
 
     return entered
