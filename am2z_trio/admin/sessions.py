@@ -16,7 +16,7 @@ from am2z_trio.engine.submission.request import require_session
 from am2z_trio.model.checks import require, require_count, require_seconds, require_text
 from am2z_trio.model.codec import checksum
 from am2z_trio.model.errors import StateIntegrityError
-from am2z_trio.model.integrity import verified
+from am2z_trio.model.integrity import is_whole, verified
 from am2z_trio.model.limits import KIB, MAX_SESSION_BYTES
 from am2z_trio.model.records import LockStanding, StateRecord
 from am2z_trio.model.views.actions import Answer
@@ -92,16 +92,13 @@ class SessionDesk(Asking):
         await self._require("view", "session", target=session, session=session)
         inspection = self._store.inspection
         (row,) = await inspection.session_rows([session])
-        bad, versions = "", list[VersionRow]()
+        bad = ""
         try:
             verified(await inspection.stored_state(session), session)
         except StateIntegrityError as error:
             bad = error.message
-        try:
-            kept = await self._kept(session)
-            versions = [_version(one, newest=one.version == row.version) for one in kept]
-        except StateIntegrityError as error:
-            bad = bad or error.message
+        kept = await self._kept(session)
+        versions = [_version(one, newest=one.version == row.version) for one in kept]
         lanes = Counter[tuple[str, str]]()
         for job in await inspection.rows(await inspection.of_session(session, MOST_JOBS)):
             if job is not None and self._sees(job):
@@ -168,20 +165,23 @@ class SessionDesk(Asking):
         kept = await self._kept(session)
         numbers = {one.version: one for one in kept}
         # A version that is kept is there although the newest may have been spoilt since.
-        newest = (
-            None if version is not None and version in numbers else await self._states.store.read(session)
-        )
-        if newest is not None and newest.exists and newest.version not in numbers:
-            kept, numbers[newest.version] = [newest, *kept], newest
+        is_kept = version is not None and version in numbers and is_whole(numbers[version])
+        newest = None if is_kept else await self._states.store.read(session)
+        if newest is not None and newest.exists:
+            kept = [newest, *(other for other in kept if other.version != newest.version)]
+            numbers[newest.version] = newest
         one = None if not numbers else numbers.get(max(numbers) if version is None else version)
         if one is None or (version is None and newest is not None and not newest.exists):
             return None
-        earlier = [other for other in kept if other.version < one.version]
+        _require_whole(one, session)
+        # One that is spoilt is compared with nothing.
+        earlier = [other for other in kept if other.version < one.version and is_whole(other)]
         other = (earlier[0] if earlier else None) if against is None else numbers.get(against)
         after = self._payload(one.blob, revealed=revealed)
         shown = StateShown(version=_version(one, newest=one.version == max(numbers)), value=after)
         if other is None:
             return shown
+        _require_whole(other, session)
         before = self._payload(other.blob, revealed=revealed)
         if before.value is None and after.value is None and before.hidden and after.hidden:
             return msgspec.structs.replace(shown, before=other.version, hidden_before=before.hidden)
@@ -216,23 +216,28 @@ class SessionDesk(Asking):
             )
 
     async def verify_state(self, session: str) -> Answer:
-        """Whether what is stored as the session's state is what was written."""
+        """Whether what is stored as the session's state is what was written, and so are the versions of it
+        that are kept."""
         session = require_session(session)
         await self._require("view", "verify_state", target=session, session=session)
+        kept = await self._kept(session)
+        spoilt = ", ".join(str(one.version) for one in kept if not is_whole(one))
+        of_them = f"of the versions that are kept, these are not what was written: {spoilt}" if spoilt else ""
         try:
             current = await self._states.store.read(session)
-            kept = await self._kept(session)
         except StateIntegrityError as error:
-            return Answer(done=False, text=error.message)
+            return Answer(done=False, text=f"{error.message}; {of_them}" if of_them else error.message)
         if not current.exists:
             return Answer(done=True, text="it has no state")
+        if spoilt:
+            return Answer(done=False, text=f"version {current.version} is what was written; {of_them}")
         others = len([one for one in kept if one.version != current.version])
         told = f", and so are the {others} before it" if others else ""
         return Answer(done=True, text=f"version {current.version} is what was written{told}")
 
     async def _kept(self, session: str) -> list[StateRecord]:
-        """The versions that are kept, the newest first."""
-        return (await self._states.store.history(session))[:MOST_VERSIONS]
+        """The versions that are kept, the newest first; those that were spoilt, too."""
+        return (await self._states.store.history(session, spoilt=True))[:MOST_VERSIONS]
 
     @property
     def _states(self) -> NodeStates:
@@ -329,11 +334,14 @@ class SessionDesk(Asking):
             except StateIntegrityError:
                 # What was spoilt is written over, whatever it has become.
                 current = None
-            earlier = [one for one in await states.store.history(session) if one.version == version]
+            kept = await states.store.history(session, spoilt=True)
+            earlier = [one for one in kept if one.version == version]
             if current is not None and current.version == version:
                 answer = Answer(done=False, text=f"version {version} is the newest one")
             elif not earlier or not earlier[0].exists:
                 answer = Answer(done=False, text=f"version {version} is not kept (state_history)")
+            elif not is_whole(earlier[0]):
+                answer = Answer(done=False, text=f"version {version} is not what was written")
             else:
                 written = await states.write(
                     session, earlier[0].blob, expected=None if current is None else current.mark
@@ -354,6 +362,15 @@ def _several(sessions: object) -> list[str]:
     return [*dict.fromkeys(require_text("sessions", one, most=MAX_SESSION_BYTES) for one in names)]
 
 
+def _require_whole(record: StateRecord, session: str) -> None:
+    if not is_whole(record):
+        raise StateIntegrityError(
+            f"version {record.version} of the state of session {session!r} was changed by something else: "
+            "it does not match its checksum",
+            context={"session": session},
+        )
+
+
 def _version(record: StateRecord, *, newest: bool) -> VersionRow:
     return VersionRow(
         version=record.version,
@@ -362,4 +379,5 @@ def _version(record: StateRecord, *, newest: bool) -> VersionRow:
         updated=record.updated,
         by=record.by,
         newest=newest,
+        spoilt=not is_whole(record),
     )

@@ -121,6 +121,43 @@ async def test_versions_of_a_state_are_shown_with_what_each_has_changed_and_whos
         ).text == "version 2 is what was written, and so are the 1 before it"
 
 
+async def test_an_earlier_version_that_was_changed_stands_in_nobodys_way(redis_url, redis_server):
+    async with QueueRuntime(redis_url, state_history=5) as runtime:
+        for total in (1, 2, 3):
+            await runtime.state.set("s", {"total": total})
+        desk, key = admin(runtime), spell("am2z", "history", "s")
+        entries = redis_server.call("LRANGE", key, 0, -1)
+        assert len(entries) == 3
+        redis_server.call("LSET", key, 1, entries[1][:-1] + b"?")
+        shown = await desk.session("s")
+        assert (shown.bad, [(one.version, one.spoilt) for one in shown.versions]) == (
+            "",
+            [(3, False), (2, True), (1, False)],
+        )
+        newest = await desk.state("s", reveal=True)
+        assert newest is not None
+        # It is compared with the last one that is what was written.
+        assert (newest.value.value, newest.before) == ({"total": 3}, 1)
+        for version, against in ((2, None), (3, 2)):
+            with pytest.raises(StateIntegrityError, match="version 2 of the state of session 's'"):
+                await desk.state("s", version, against=against)
+        answer = await desk.verify_state("s")
+        assert (answer.done, answer.text) == (
+            False,
+            "version 3 is what was written; of the versions that are kept, these are not what was written: 2",
+        )
+        assert (await desk.restore_state("s", 2)).text == "version 2 is not what was written"
+        redis_server.call("HSET", spell("am2z", "session", "s"), "blob", "not what was written")
+        assert (await desk.verify_state("s")).text.endswith("not what was written: 2")
+        assert (await desk.restore_state("s", 1)).done
+        restored = await runtime.state.get("s")
+        assert restored is not None
+        assert restored.state == {"total": 1}
+        # Whoever reads all of them is told.
+        with pytest.raises(StateIntegrityError):
+            await runtime.state.history("s")
+
+
 async def test_bytes_that_were_changed_are_no_state_and_are_written_over(redis_url, redis_server):
     async with QueueRuntime(redis_url, state_history=5) as runtime:
         await runtime.state.set("s", {"total": 1})

@@ -144,7 +144,7 @@ class GatedNode:
     async def lock_standing(self, session: str) -> Any:
         raise NotImplementedError
 
-    async def history(self, session: str) -> Any:
+    async def history(self, session: str, *, spoilt: bool = False) -> Any:
         raise NotImplementedError
 
     async def set_ttl(self, session: str, ttl: float) -> None:

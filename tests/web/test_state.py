@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import anyio
 import pytest
 
-from am2z_trio import JobOptions, processor
+from am2z_trio import JobOptions, QueueRuntime, processor
 from am2z_trio.admin import ROLES, Admin, Principal
+from am2z_trio.model.records import plain_name
 from am2z_trio.model.segments import segment
 from am2z_trio.model.views.findings import Finding
 from am2z_trio.model.views.queues import Earlier, Series
@@ -332,6 +333,30 @@ async def test_a_page_that_is_not_there_says_so(open_site):
         for path in ("/?range=2h", "/sessions?cursor=x", "/sessions/a?tab=x", "/sessions/a?v=x"):
             assert (await site.as_("viewer").get(path)).status_code == 400, path
         assert "no state was ever written" in (await site.as_("viewer").get("/sessions/a")).text
+
+
+async def test_each_version_says_whether_it_is_what_was_written(open_site, redis_server):
+    async with open_site() as site:
+        # Three of a session's versions, of which the one in the middle is spoilt.
+        async with QueueRuntime(**site.place, state_history=5) as runtime:
+            for total in (1, 2, 3):
+                await runtime.state.set(SESSION, {"total": total})
+        browser = site.as_("viewer")
+        page = (await browser.get(PATH)).text
+        assert "3 versions, each as it was written" in page
+        assert page.count('<span class="sr">whole</span>') == 3
+        key = spell(site.place["prefix"], "history", plain_name(SESSION))
+        spoilt = redis_server.call("LRANGE", key, 1, 1)[0]
+        redis_server.call("LSET", key, 1, spoilt[:-1] + b"?")
+        page = (await browser.get(PATH)).text
+        assert page.count('<span class="sr">whole</span>') == 2
+        assert "1 of 3" in page
+        assert "v3 was written" in page
+        assert "What is stored is not what was written" not in page
+        page = (await browser.get(f"{PATH}?v=2")).text
+        assert "v2 cannot be shown as a state" in page
+        assert "v2 was written" not in page
+        assert "v1 was written" in (await browser.get(f"{PATH}?v=1")).text
 
 
 async def test_what_changes_is_sent_to_who_looks(open_site):

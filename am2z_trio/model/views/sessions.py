@@ -71,6 +71,8 @@ class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
     updated: int
     by: Author = NOBODY
     newest: bool = False
+    spoilt: bool = False
+    """Its bytes are not what was written, and are shown as no state."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +131,6 @@ class SessionShown(msgspec.Struct, frozen=True, kw_only=True):
     lanes: list[LaneRow] = []
     """By processor, of the jobs that were looked at."""
     versions: list[VersionRow] = []
-    """Those that are kept, the newest first; none where what is stored is not what was written."""
+    """Those that are kept, the newest first."""
     bad: str = ""
-    """What is wrong with the bytes that are stored: they are never shown as a state."""
+    """What is wrong with the bytes that are stored as the newest: they are never shown as a state."""

@@ -364,9 +364,10 @@ class _States:
         await self._checkpoint()
         self._states.set_ttl(session, ttl, self._now())
 
-    async def history(self, session: str) -> list[StateRecord]:
+    async def history(self, session: str, *, spoilt: bool = False) -> list[StateRecord]:
         await self._checkpoint()
-        return [verified(record, session) for record in self._states.history(session, self._now())]
+        found = self._states.history(session, self._now())
+        return found if spoilt else [verified(record, session) for record in found]
 
     async def acquire(self, session: str, token: str, lease: float) -> LockAnswer:
         await self._checkpoint()

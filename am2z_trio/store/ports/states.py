@@ -32,8 +32,10 @@ class StateStore(Protocol):
         """Let the session's state expire `ttl` seconds after its last write; `inf`: never."""
         ...
 
-    async def history(self, session: str) -> list[StateRecord]:
-        """The newest states, newest first, as many as `state_history` says; none once it is deleted."""
+    async def history(self, session: str, *, spoilt: bool = False) -> list[StateRecord]:
+        """The newest states, newest first, as many as `state_history` says; none once it is deleted.
+
+        Raises `StateIntegrityError` where one is not what was written; not where `spoilt` ones are wanted."""
         ...
 
     async def acquire(self, session: str, token: str, lease: float) -> LockAnswer:

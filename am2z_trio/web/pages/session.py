@@ -56,23 +56,22 @@ async def _show(view: View, *, reveal: bool, stored: StoredBytes | None = None) 
     shown = await view.admin.session(name)
     version = view.number("v", 0, most=2**53) or None
     against = view.number("against", 0, most=2**53) or None
-    state, bad = None, shown.bad
+    state, bad, spoilt = None, shown.bad, ""
     # The newest one is no state while its bytes are not what was written; those that are kept are.
     asked = version or (shown.versions[0].version if shown.versions else None)
     if tab == "state" and not (bad and (version is None or version == shown.row.version)):
         try:
             state = await view.admin.state(name, asked, against=against, reveal=reveal, reason=view.reason)
         except StateIntegrityError as error:
-            bad = error.message
+            spoilt = error.message
     jobs = str(Query((Text("session", name),)))
     # An id may be longer than a filter: then its jobs are found by no other way than from their queues.
     can_be_asked = len(jobs) <= MOST_QUERY
     tree = await view.admin.tree(session=name, depth=4) if tab == "tree" else None
     page = await view.admin.search(jobs, limit=MOST_JOBS) if tab == "jobs" and can_be_asked else None
     seen = list(reversed(shown.versions))
-    chosen = state.version.version if state else None
     places = [one.version for one in seen]
-    here = places.index(chosen) if chosen in places else -1
+    here = places.index(asked) if asked in places else -1
     return view.render(
         "sessions/session.html",
         name=name,
@@ -81,6 +80,9 @@ async def _show(view: View, *, reveal: bool, stored: StoredBytes | None = None) 
         sees_all=view.principal.sees_all,
         row=shown.row,
         bad=bad,
+        spoilt=spoilt,
+        whole_ones=sum(not one.spoilt for one in shown.versions),
+        chosen=asked,
         state=state,
         as_=view.choice("as", SHOWN, "changes"),
         versions=seen,
