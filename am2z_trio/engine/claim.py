@@ -89,6 +89,7 @@ class Claim:
         "counts",
         "ended",
         "grant",
+        "has_waited",
         "holder",
         "is_limited",
         "is_running",
@@ -133,6 +134,8 @@ class Claim:
         """When its code ran last, by the host's clock."""
         self.started = 0.0
         """When it got its turn last, by the clock on the wall; 0: nobody has looked at that."""
+        self.has_waited = False
+        """Whether its code has let other tasks have a turn since it was begun."""
 
     @property
     def root(self) -> Claim:
@@ -145,6 +148,11 @@ class Claim:
             self.stop = stop
         if self.scope is not None:
             self.scope.cancel()
+
+    def on_wait(self) -> None:
+        """Its code waits for the first time since it was begun."""
+        self.has_waited = True
+        self.holder.on_wait()
 
     def settled(self, settlement: Settlement, answer: SettleAnswer) -> None:
         self.holder.on_settled(self, settlement, answer)

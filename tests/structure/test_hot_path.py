@@ -18,8 +18,9 @@ from trio.abc import Instrument
 from trio.lowlevel import Task
 
 import am2z_trio
-from am2z_trio import LocalRuntime, Processor, QueueRuntime, batch, chain, parallel, processor
+from am2z_trio import LocalRuntime, Processor, QueueOptions, QueueRuntime, batch, chain, parallel, processor
 from am2z_trio.concurrency._trio import TrioHost
+from am2z_trio.engine.work.slots import SLICE
 from am2z_trio.store.redis import scripts
 from am2z_trio.wire.scripts import Script
 from tests.structure.turns import Turns
@@ -183,6 +184,33 @@ async def test_a_lone_job_switches_tasks_seldom(redis_url):
     assert submitted.turns <= 2
     assert executed.tasks.total() <= 6, executed.tasks
     assert executed.turns <= 4
+
+
+WAITING: Final = 20
+
+
+@processor(queue=QueueOptions(concurrency=1))
+async def wait_a_little(state: int) -> int:
+    # Longer than a slot may keep the loop to itself.
+    await trio.sleep(2 * SLICE)
+    return state
+
+
+@pytest.mark.trio
+async def test_behind_a_job_that_has_waited_no_other_turn_is_let_pass():
+    """Others have had theirs meanwhile: the place would be empty for a pass of the loop."""
+    async with LocalRuntime() as runtime:
+        runtime.register(wait_a_little)
+        await runtime.pause(wait_a_little.name)
+        jobs = [await runtime.submit(wait_a_little, 1) for _ in range(WAITING)]
+        steps = Steps()
+        trio.lowlevel.add_instrument(steps)
+        await runtime.resume(wait_a_little.name)
+        for job in jobs:
+            await job.result()
+        trio.lowlevel.remove_instrument(steps)
+    # Resumed as each is given to it, and as each has waited.
+    assert WAITING < steps.tasks["wait_a_little worker"] <= 2 * WAITING + 2, steps.tasks
 
 
 class Counted(dict[str, Any]):

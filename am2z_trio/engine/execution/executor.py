@@ -111,7 +111,7 @@ class Executor:
             run = self._run
             if not definition.processor.in_loop and self.sites.of(definition.processor).waits(claim):
                 run = self._run_seated
-            return await in_context(self._own.copy(), run(claim, definition, stored), claim.holder.on_wait)
+            return await in_context(self._own.copy(), run(claim, definition, stored), claim.on_wait)
         except BaseException as raised:
             return self._untold(claim, raised)
 
@@ -268,7 +268,7 @@ class Executor:
         What the scope raises where it is cancelled passes through: who has entered the scope leaves it
         then, and asks `cut_short`.
         """
-        return in_context(self._own.copy(), self._run_plain(claim, definition, scope), claim.holder.on_wait)
+        return in_context(self._own.copy(), self._run_plain(claim, definition, scope), claim.on_wait)
 
     async def _run_plain(self, claim: Claim, definition: Definition, scope: CancelScope) -> Settlement | None:
         try:

@@ -144,7 +144,7 @@ class Slot:
             if definition is None:
                 self.claim = source.next_for(owner)
                 continue
-            claim.is_running = True
+            claim.is_running, claim.has_waited = True, False
             if shares and definition.processor.is_plain:
                 self._definition = definition
                 source.ended(claim, await run_plain(claim, definition, scope))
@@ -158,8 +158,10 @@ class Slot:
             if claim.ended > turn_ends:
                 # Where jobs keep the loop to themselves, each that ends is a sign of life.
                 services.store.beat()
-                await host.checkpoint()
-                turn_ends, at_once = now() + SLICE, False
+                if not claim.has_waited:
+                    await host.checkpoint()
+                    at_once = False
+                turn_ends = now() + SLICE
 
     def _runs(self) -> bool:
         """Whether the job in hand is a plain one under the slot's scope that has not told how it ends."""
