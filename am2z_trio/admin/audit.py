@@ -107,7 +107,10 @@ class Audit:
         elif entry.outcome == "done":
             logger.info("%s: done", _said(entry))
         else:
-            logger.warning("%s: %s: %s", _said(entry), entry.outcome, entry.reason)
+            # Whoever types a command reads on the next line why it failed.
+            is_told = entry.face == "cli" and entry.outcome == "failed"
+            tell = logger.info if is_told else logger.warning
+            tell("%s: %s: %s", _said(entry), entry.outcome, entry.reason)
 
 
 def _said(entry: AuditEntry) -> str:

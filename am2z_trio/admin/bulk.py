@@ -42,6 +42,13 @@ NEEDS: Final[dict[BulkAction, Permission]] = {
     "stop": "stop_session",
 }
 
+ACTED_ON: Final[dict[str, tuple[str, ...]]] = {
+    "cancel": ("waiting", "delayed", "active"),
+    "retry": ("dead",),
+    "drop": ("dead",),
+}
+"""Statuses of the jobs that an action is done to, where the query names none."""
+
 Became = Literal["done", "skipped", "failed"]
 
 
@@ -139,5 +146,6 @@ def is_anothers(record: BulkRecord, carrier: str, now: int) -> bool:
 def told(action: BulkAction, matched: int, complete: bool) -> str:
     """What an action would be done to, as a sentence."""
     some = f"{matched:,}" if complete else f"At least {matched:,}"
-    what = " sessions" if action == "stop" else ""
-    return f"{some}{what} match now. Nothing was changed. Action: {action}, in steps of at most {STEP}"
+    what = "session" if action == "stop" else "job"
+    match = f"{what} matches" if matched == 1 else f"{what}s match"
+    return f"{some} {match} now. Nothing was changed. Action: {action}, in steps of at most {STEP}"

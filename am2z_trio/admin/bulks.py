@@ -19,11 +19,11 @@ from am2z_trio.model.views.bulks import BulkAction, BulkPreview, BulkRecord
 from am2z_trio.model.views.jobs import JobRow
 
 from . import bulk, cursors
-from .bulk import ASKED_FROM, NEEDS, Became, Step
+from .bulk import ACTED_ON, ASKED_FROM, NEEDS, Became, Step
 from .bulk_sessions import SessionSteps
 from .jobs import JobDesk
 from .principals import Principal
-from .query import Query, parse
+from .query import Query, Text, parse
 from .search import Search
 from .session_query import require_ids
 
@@ -276,7 +276,7 @@ class BulkDesk(JobDesk):
         return self.principal.sees_all or record.who == self.principal.name
 
 
-def _asked(action: object, query: object) -> Query:
+def _asked(action: BulkAction, query: object) -> Query:
     actions = get_args(BulkAction)
     require(action in actions, "action", action, f"must be one of {', '.join(actions)}")
     asked = parse(query)
@@ -285,6 +285,9 @@ def _asked(action: object, query: object) -> Query:
         raise ValidationError(f"query: {rule}", context={"field": "query", "rule": rule})
     if action == "stop":
         require_ids(asked)
+    elif not asked.wanted("status"):
+        # Others have nothing that it could be done to, and are not counted, however many are kept.
+        asked = Query((*asked.terms, *(Text("status", status) for status in ACTED_ON[action])))
     return asked
 
 

@@ -24,11 +24,11 @@ from am2z_trio.model.transitions import TERMINAL
 from am2z_trio.model.views.actions import Answer, JobShown, Waited
 from am2z_trio.model.views.jobs import JobRow
 from am2z_trio.model.views.search import Count, Group, Page
+from am2z_trio.policy.spans import span
 
 from .asking import NOT_KEPT, Asking
 from .fingerprints import groups_of
 from .query import Input, Query, parse
-from .query_times import time_of
 from .redaction import NOTHING, Redaction
 from .search import ANYTHING, Search
 
@@ -390,7 +390,7 @@ def moved_on(row: JobRow | None, now: int, other: str = "") -> str:
     if row is None:
         return "it is no longer kept"
     if row.status in TERMINAL:
-        ago = f" {time_of(max(0, now - row.ended) // 1000 * 1000)} ago" if row.ended else ""
+        ago = f" {span((now - row.ended) / 1000)} ago" if row.ended else ""
         said = f"it {'was ' if row.status == 'cancelled' else 'has '}{row.status}{ago}"
         return f"{said}, and is {other}" if other else said
     said = {"active": "it runs", "waiting": "it waits", "later": "it is delayed"}.get(

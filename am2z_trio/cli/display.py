@@ -79,6 +79,11 @@ def shown(text: str) -> str:
     return one_line(text).encode(errors="backslashreplace").decode()
 
 
+def many(count: int, what: str) -> str:
+    """`1 job`, `2,000 jobs`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def say(text: str, *, error: bool = False) -> None:
     """Write one line, to standard error if it is `error`: names and messages that others have chosen neither
     begin another one nor move the cursor, and what the terminal cannot write is spelt."""

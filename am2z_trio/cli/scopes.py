@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from am2z_trio.model.views.tree import TreeRow
 from am2z_trio.policy.spans import span
 
+from .display import many
+
 
 def told(row: TreeRow) -> Iterator[str]:
     """One row, in words."""
@@ -15,7 +17,7 @@ def told(row: TreeRow) -> Iterator[str]:
     else:
         yield f"{row.scope} {row.name}"
     if row.scope in ("node", "session", "worker"):
-        yield f" {row.jobs} job{'' if row.jobs == 1 else 's'}"
+        yield f" {many(row.jobs, 'job')}"
     if row.state not in ("open", "running"):
         yield f" {row.state}"
     if row.ran is not None:

@@ -51,6 +51,7 @@ FULL_FOR: Final = 0.02
 """Seconds after a connection that could not be taken."""
 
 _REQUEST: Final = re.compile(rb"(GET|HEAD) (/[!-~]*) HTTP/1\.[01]\r?\n")
+_ACCEPT: Final = re.compile(rb"^accept:[ \t]*([ -~]*)", re.IGNORECASE | re.MULTILINE)
 _REASONS: Final = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"} | {
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
@@ -59,8 +60,9 @@ _REASONS: Final = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
 
-Metrics = Callable[[], tuple[str, bytes]]
-"""The content type and the body of `/metrics`. Called in the listener's thread."""
+Metrics = Callable[[str], tuple[str, bytes]]
+"""The content type and the body of `/metrics`, for what a request's `Accept` says. Called in the listener's
+thread."""
 
 Ask = Callable[[], "Future[NodeHealth]"]
 """Has the event loop judge the node."""
@@ -233,7 +235,8 @@ class Listener:
         if path == b"/readyz":
             self._ask_for(one)
         else:
-            self._begin_answer(one, self._answer(path))
+            accept = _ACCEPT.search(one.head)
+            self._begin_answer(one, self._answer(path, "" if accept is None else accept[1].decode()))
 
     def _begin_answer(self, one: _Connection, answer: Answer) -> None:
         one.waits_for = None
@@ -243,12 +246,12 @@ class Listener:
 
     # --- answers ------------------------------------------------------------------------------
 
-    def _answer(self, path: bytes) -> Answer:
+    def _answer(self, path: bytes, accept: str) -> Answer:
         if path == b"/livez":
             return self._liveness()
         if path == b"/metrics" and self._metrics is not None:
             try:
-                kind, body = self._metrics()
+                kind, body = self._metrics(accept)
             except Exception as error:
                 logger.error("the figures could not be told: %s", text_of(error))
                 return Answer(500, b"the figures could not be told\n")

@@ -178,7 +178,7 @@ def _unserved(queue: QueueStanding) -> Finding | None:
     return Finding(
         code="unserved",
         severity="critical" if stats.waiting or stats.active else "warning",
-        text=f"{name} is served {told}: {_jobs(stats.waiting + stats.delayed)} wait",
+        text=f"{name} is served {told}: {_waiting(stats.waiting + stats.delayed)}",
         target=name,
         since=seen,
         action=f"start a worker that has {name} registered",
@@ -189,7 +189,7 @@ def _paused(queue: QueueStanding) -> Finding | None:
     waiting, name = queue.stats.paused, queue.processor
     if not waiting:
         return None
-    told = f"{name} is paused, and {_jobs(waiting)} wait"
+    told = f"{name} is paused, and {_waiting(waiting)}"
     return Finding(code="paused", severity="info", text=told, target=name, action=f"am2z queue resume {name}")
 
 
@@ -201,7 +201,7 @@ def _held(queue: QueueStanding) -> Finding | None:
         code="held",
         severity="warning",
         text=f"{name} has been at its limit for {span(held)}: {_jobs(stats.active)} are active, and "
-        f"{_jobs(stats.waiting)} wait",
+        f"{_waiting(stats.waiting)}",
         target=name,
         since=queue.pressure.at - round(held * 1000),
         action=f"raise global_concurrency of {name}, or look at what runs",
@@ -381,6 +381,10 @@ def _times(count: int) -> str:
 
 def _ago(now: int, then: int) -> str:
     return span((now - then) / 1000)
+
+
+def _waiting(count: int) -> str:
+    return f"{_jobs(count)} wait{'s' if count == 1 else ''}"
 
 
 def _jobs(count: int) -> str:

@@ -14,6 +14,7 @@ from am2z_trio.admin.bulk import LEASE_MS, carried
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.errors import AM2ZError, ConfigurationError, JobNotFoundError
+from am2z_trio.model.views.bulks import BulkAction
 from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
@@ -57,7 +58,7 @@ async def test_a_preview_counts_and_changes_nothing(make_runtime):
         await waiting(runtime, 12)
         preview = await admin(runtime, "viewer").preview_bulk("cancel", "status:delayed")
         assert (preview.matched, preview.complete) == (12, True)
-        assert "12 match now" in preview.text
+        assert "12 jobs match now" in preview.text
         assert (await runtime.get_queue_stats())["work"].delayed == 12
 
 
@@ -84,6 +85,23 @@ async def test_all_that_match_are_cancelled_in_steps(make_runtime, monkeypatch):
         assert await (await runtime.job(kept[0])).status() == "later"
         assert await desk.carry_on(begun.id) == record
         assert [one.id for one in await desk.bulks()] == [begun.id]
+
+
+async def test_what_the_action_could_not_be_done_to_is_not_counted(make_runtime):
+    async with make_runtime() as runtime:
+        runtime.register(work)
+        await dead(runtime, 3)
+        await waiting(runtime, 2)
+        desk = admin(runtime)
+        expected: dict[BulkAction, int] = {"cancel": 2, "retry": 3, "drop": 3}
+        for action, many in expected.items():
+            preview = await desk.preview_bulk(action, "queue:work")
+            assert (preview.matched, preview.complete) == (many, True)
+        one = await desk.preview_bulk("drop", "queue:work status:completed")
+        assert (one.matched, one.query) == (0, "queue:work status:completed")
+        begun = await desk.begin_bulk("cancel", "queue:work")
+        assert begun.query == "queue:work status:waiting status:delayed status:active"
+        assert (await desk.carry_on(begun.id)).done == 2
 
 
 async def test_no_more_are_acted_upon_than_was_agreed(make_runtime):

@@ -43,6 +43,7 @@ ASKED: Final[dict[Path, list[str]]] = {
     ("job", "test"): ["{dead}"],
     ("dead", "ls"): [],
     ("dead", "groups"): [],
+    ("dead", "show"): ["{dead}"],
     ("dead", "redrive"): ["{dead}"],
     ("dead", "edit"): ["{dead}", "--state", "7"],
     ("dead", "drop"): ["{dead}"],

@@ -102,7 +102,7 @@ def test_sessions_are_listed_shown_and_stopped(command: Command, do: Do):
     assert (found["session"], found["waiting"], found["version"]) == ("alice", 1, 0)
     asked = ("session", "stop", "--where", "session:ali*")
     counted = command(*asked)
-    assert (counted.status, "1 sessions match now" in counted.out) == (4, True)
+    assert (counted.status, "1 session matches now" in counted.out) == (4, True)
     assert command(*asked, "--grace", 1, "--yes").status == command("session", "stop").status == 2
     refused = command("session", "stop", "alice")
     assert (refused.status, refused.out) == (4, "")
@@ -133,6 +133,13 @@ def test_a_state_is_shown_in_each_version_that_is_kept(command: Command, do: Do)
     assert {(row["action"], row["target"]) for row in command("audit", "--json").objects} == {
         ("reveal_state", "alice")
     }
+
+
+def test_a_state_of_one_version_has_nothing_to_be_compared_with(command: Command, do: Do):
+    do(states_of("bob", {"n": 1}))
+    missing = command("session", "diff", "bob")
+    assert (missing.status, missing.out) == (3, "")
+    assert missing.err == "am2z: an earlier version of session 'bob' is not kept; kept: 1\n"
 
 
 def test_what_a_version_has_changed(command: Command, do: Do):

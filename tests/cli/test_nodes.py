@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,6 +92,8 @@ def test_a_tree_with_stacks_names_the_lines(command: Command, node: Node):
     assert "await trio.sleep_forever()" in shown.out
     assert "await anyio.sleep_forever()" in shown.out
     assert is_harmless(shown.out)
+    # A task is told once, by the line where it is.
+    assert shown.out.count(" task ") == 2
     jobs = [row for row in command("tree", "--stacks", "--json").objects if row["scope"] == "job"]
     assert all(job["stack"]["tasks"][0]["frames"][-1]["function"].endswith("price") for job in jobs)
     shown = command("node", "stacks", node.id)
@@ -104,7 +107,10 @@ def test_nodes_are_listed_and_shown(command: Command, node: Node):
     assert node.id in command("node", "ls").out
     shown = command("node", "show", node.id)
     assert shown.status == 0
-    assert "ready" in shown.out
+    words = dict(re.split("  +", line, maxsplit=1) for line in shown.out.splitlines())
+    assert (words["live"], words["concurrency"]) == ("yes", "shop.price (50 at a time)")
+    assert words["uptime"].endswith((" ms", " s"))
+    assert re.fullmatch(r"2\d{3}-\d\d-\d\dT[\d:]{8}\+00:00", words["started"])
     told = command("node", "show", node.id, "--json").object
     assert told["health"]["live"] is True
     assert told["concurrency"] == {"shop.price": 50}

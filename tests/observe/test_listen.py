@@ -148,17 +148,26 @@ async def test_while_the_loop_is_stuck_it_is_told_that_it_does_not_live(make_run
 
 @on_both_hosts
 async def test_figures_are_what_somebody_else_makes_of_them(make_runtime):
-    figures = ("text/plain; version=0.0.4", b"am2z_up 1\n")
-    async with make_runtime() as runtime, listening(runtime, "127.0.0.1:0", metrics=lambda: figures) as where:
+    figures, asked = ("text/plain; version=0.0.4", b"am2z_up 1\n"), list[str]()
+
+    def tell(accept: str) -> tuple[str, bytes]:
+        asked.append(accept)
+        return figures
+
+    async with make_runtime() as runtime, listening(runtime, "127.0.0.1:0", metrics=tell) as where:
         status, body, headers = await anyio.to_thread.run_sync(get, where, "/metrics")
         assert (status, body, headers["Content-Type"]) == (200, "am2z_up 1\n", figures[0])
+        head = b"GET /metrics HTTP/1.1\r\nHost: x\r\naccept: application/openmetrics-text; version=1\r\n\r\n"
+        answer = await anyio.to_thread.run_sync(send, where, head)
+        assert answer.endswith(b"am2z_up 1\n")
+        assert asked == ["", "application/openmetrics-text; version=1"]
 
 
 # --- the listener alone -----------------------------------------------------------------------------
 
 
 def test_figures_that_cannot_be_told_are_a_server_error(caplog):
-    def fails() -> Any:
+    def fails(accept: str) -> Any:
         raise ZeroDivisionError("no figure")
 
     with Serving(metrics=fails) as serving:
@@ -264,7 +273,7 @@ def test_of_very_many_the_oldest_go(monkeypatch):
 
 def test_who_does_not_read_is_closed(monkeypatch):
     monkeypatch.setattr(listen, "PATIENCE", 0.2)
-    with Serving(metrics=lambda: ("text/plain", b"x" * 20_000_000)) as serving:
+    with Serving(metrics=lambda accept: ("text/plain", b"x" * 20_000_000)) as serving:
         with socket.create_connection(serving.where, timeout=20) as peer:
             peer.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
             wait_until(lambda: serving.listener._open, "the connection")

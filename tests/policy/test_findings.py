@@ -73,7 +73,7 @@ def test_where_all_is_well_nothing_is_found():
             queue(workers=0, delayed=1, seen=None),
             "unserved",
             "warning",
-            "by nobody, and never was: 1 job wait",
+            "by nobody, and never was: 1 job waits",
         ),
         (queue(paused=7), "paused", "info", "charge is paused, and 7 jobs wait"),
         (queue(waiting=9, active=20, held=True, held_for=362.0), "held", "warning", "its limit for 6 m 02 s"),

@@ -179,8 +179,8 @@ async def _show(options: argparse.Namespace) -> int:
         if output.as_json:
             output.line({**as_map(view), "times": times, "runs": runs})
             return DONE
-        output.one(view)
-        say(f"next{' ' * 15}{', '.join(at.isoformat() for at in times) or 'never, as it is'}")
+        following = ", ".join(at.isoformat() for at in times) or "never, as it is"
+        output.one({**as_map(view), "next": following})
         output.rows(RUNS, runs, none="it has not run yet, or notes no runs")
         return DONE
 

@@ -15,7 +15,7 @@ from ..operators import add_reason, answered, open_admin
 from ..output import Output
 from ..parsing import Commands, add_command, add_group
 from ..watch import add_watch
-from .job import act, add_of_many, add_search, list_jobs
+from .job import act, add_of_many, add_search, add_show, list_jobs
 
 EXAMPLES = (
     "am2z dead groups                                  by what has gone wrong",
@@ -23,6 +23,7 @@ EXAMPLES = (
     "am2z dead redrive --where queue:charge --probe --rate 5/s --yes",
     "am2z dead edit 01k9x62c0d-9001 --state @mended.json",
     "am2z dead drop --where 'queue:mail age>2d' --yes",
+    "am2z dead show 01k9x62c0d-9001                    what it was given, and why it has failed",
 )
 
 GROUPS = [
@@ -39,6 +40,7 @@ def add(commands: Commands) -> None:
     groups = add_command(family, "groups", _groups, "by what has gone wrong", example=EXAMPLES[:1])
     groups.add_argument("query", nargs="*", metavar="QUERY")
     add_watch(groups)
+    add_show(family, "one, with all that is known of it", EXAMPLES[5])
     redrive = add_command(family, "redrive", _redrive, "queue one again, or many", example=EXAMPLES[2:3])
     add_of_many(redrive)
     redrive.add_argument("--probe", action="store_true", help="try one first; if it fails again, stop")
@@ -49,7 +51,7 @@ def add(commands: Commands) -> None:
     edit.add_argument("job", metavar="JOB", help="its id in full")
     edit.add_argument("--state", required=True, metavar="JSON", help="JSON, @FILE, or - for the input")
     add_reason(edit)
-    add_of_many(add_command(family, "drop", _drop, "drop one, or many", example=EXAMPLES[4:]))
+    add_of_many(add_command(family, "drop", _drop, "drop one, or many", example=EXAMPLES[4:5]))
 
 
 async def _list(options: argparse.Namespace) -> int:

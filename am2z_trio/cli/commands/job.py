@@ -6,7 +6,7 @@ import argparse
 from datetime import datetime
 from functools import partial
 from math import inf
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import msgspec
@@ -19,13 +19,13 @@ from am2z_trio.model.moments import time_of
 from am2z_trio.model.options import JobOptions
 from am2z_trio.model.records import LogLine
 from am2z_trio.model.views.actions import Answer
-from am2z_trio.model.views.jobs import JobRow, TrailEntry
+from am2z_trio.model.views.jobs import JobRow
 from am2z_trio.model.views.search import Page
-from am2z_trio.policy.gates import waits_told
 
 from ..display import note, say
 from ..exits import DONE, FAILED
 from ..given import add_signal, add_state_version, given_json, signal_value
+from ..job_words import entry_told, in_words, listed, told_moment
 from ..operators import add_reason, answered, open_admin, require_one
 from ..output import Output, as_map
 from ..parsing import Command, Commands, add_command, add_group, add_of_one, add_yes, moment
@@ -65,9 +65,7 @@ COLUMNS = [
 def add(commands: Commands) -> None:
     family = add_group(commands, "job", "search for jobs, look at them, act on them", example=EXAMPLES)
     add_search(family, _list, "jobs that a query asks for, or all", EXAMPLES[0])
-    show = _add_of_one(family, "show", _show, "all that is known of one", EXAMPLES[1])
-    show.add_argument("--reveal", action="store_true", help="with what it was given and returned; is audited")
-    add_reason(show)
+    add_show(family, "all that is known of one", EXAMPLES[1])
     _add_action(family, "cancel", _cancel, "cancel one that waits or runs, or many", EXAMPLES[2])
     _add_action(family, "retry", _retry, "queue a dead letter again, or many", "am2z job retry J")
     following = _add_of_one(family, "next", _next, "have it begin next", "am2z job next J")
@@ -97,6 +95,13 @@ def add(commands: Commands) -> None:
     add_reason(test)
 
 
+def add_show(family: Commands, line: str, example: str) -> None:
+    """`show`: one job."""
+    show = _add_of_one(family, "show", _show, line, example)
+    show.add_argument("--reveal", action="store_true", help="with what it was given and returned; is audited")
+    add_reason(show)
+
+
 def add_search(family: Commands, run: Command, line: str, example: str) -> None:
     """`ls`: a list that a query narrows down."""
     parser = add_command(family, "ls", run, line, example=(example,))
@@ -120,9 +125,6 @@ def add_of_many(parser: argparse.ArgumentParser) -> None:
     add_reason(parser)
 
 
-TIMES = ("at", "since", "ended", "due", "deadline")
-"""Fields of a job's record that are times."""
-
 # --- lists --------------------------------------------------------------------------------------
 
 
@@ -132,51 +134,6 @@ class LoggedLine(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime | None
     level: str
     text: str
-
-
-class ListedJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as it is listed."""
-
-    id: str
-    status: str
-    processor: str
-    session: str
-    attempt: int
-    lost: int
-    """How often it was lost with its node; beyond twenty entries in its record, no more are known."""
-    age: str
-    ran: str
-    waits: str
-    """What it is parked for, since when, and for how long at the most."""
-    error: str
-
-
-def listed(row: JobRow, now: int) -> ListedJob:
-    return ListedJob(
-        id=row.id,
-        status=row.shown_as,
-        processor=row.processor,
-        session=row.session,
-        attempt=row.attempt,
-        lost=row.lost,
-        age=lasted(now - row.at) if row.at else "",
-        ran="" if row.ran is None else lasted(row.ran),
-        waits="; ".join(waits_told(wait, now) for wait in row.waits),
-        error=": ".join(part for part in (row.code, row.error or row.reason) if part),
-    )
-
-
-def lasted(ms: int) -> str:
-    """A time in two units at most: `41 m`, `2 h 5 m`, `0.3 s`."""
-    seconds = max(0, ms) / 1000
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [(days, "d"), (hours, "h"), (minutes, "m"), (int(seconds), "s")]
-    told = [f"{amount} {unit}" for amount, unit in parts if amount]
-    return " ".join(told[:2])
 
 
 async def _list(options: argparse.Namespace) -> int:
@@ -220,42 +177,12 @@ async def _show(options: argparse.Namespace) -> int:
     if options.json:
         output.line({**as_map(shown), "row": _plain(shown.row)})
         return DONE
-    output.one(listed(shown.row, now))
-    for name, value in msgspec.structs.asdict(shown.row).items():
-        # Until when a parked job waits is told with what it waits for.
-        is_told = name in (*ListedJob.__struct_fields__, "trail", "due" if shown.row.waits else "")
-        if value and not is_told:
-            told = _moment(value) if name in TIMES else value
-            if isinstance(value, tuple):
-                told = ", ".join(cast("tuple[str, ...]", value))
-            say(f"{name.replace('_', ' ')}: {told}")
-    for wait in shown.row.waits:
-        till = "" if wait.until is None else f", until {_moment(wait.until)}"
-        say(f"parked: {waits_told(wait, now)}{till}")
+    output.one(in_words(shown, now))
     for entry in shown.row.trail:
-        say(f"  {_told(entry, now)}")
-    for name, payload in (("input", shown.input), ("output", shown.output)):
-        if payload.kept:
-            hidden = f" ({payload.hidden} values are hidden: --reveal)" if payload.hidden else ""
-            say(f"{name}: {payload.value!r}{hidden}")
-    for call in shown.calls:
-        say(f"called: {call}")
+        say(f"  {entry_told(entry, now)}")
     for line in shown.traceback.splitlines():
         say(line)
     return DONE
-
-
-def _moment(at: int) -> str:
-    """A stored time, for people."""
-    moment = time_of(at)
-    return str(at) if moment is None else moment.isoformat(timespec="seconds")
-
-
-def _told(entry: TrailEntry, now: int) -> str:
-    """A line of what happened to a job."""
-    on = f" on {entry.node}" if entry.node else ""
-    said = ": ".join(part for part in (entry.code, entry.text) if part)
-    return f"{lasted(now - entry.at)} ago: {entry.what}, attempt {entry.attempt}{on}{said and f': {said}'}"
 
 
 # --- actions ------------------------------------------------------------------------------------
@@ -367,7 +294,7 @@ async def _follow(options: argparse.Namespace) -> int:
         admin.follow_logs(options.job, reason=options.reason) as lines,
     ):
         async for line in lines:
-            output.told(f"{_moment(line.at)}  {line.level:8}  {line.text}", _logged(line))
+            output.told(f"{told_moment(line.at)}  {line.level:8}  {line.text}", _logged(line))
     return DONE
 
 

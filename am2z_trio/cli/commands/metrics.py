@@ -60,7 +60,9 @@ async def _metrics(options: argparse.Namespace) -> int:
         collector = ClusterCollector(admin, findings=admin.findings)
         await collector.look()
         if options.listen is not None:
-            await _listen(runtime, options.listen, collector.look, lambda: exposition(collector))
+            await _listen(
+                runtime, options.listen, collector.look, lambda accept: exposition(collector, accept=accept)
+            )
         elif options.json:
             Output(True).line(await admin.census())
         else:

@@ -9,8 +9,12 @@ import anyio
 
 from am2z_trio.admin import Admin
 from am2z_trio.model.errors import UnknownOutcomeError
+from am2z_trio.model.moments import time_of
+from am2z_trio.model.views.health import NodeHealth
+from am2z_trio.model.views.nodes import NodeView
+from am2z_trio.policy.spans import span
 
-from ..display import say
+from ..display import many, say
 from ..exits import DONE, FAILED, MISSING, REFUSED
 from ..operators import add_reason, open_admin
 from ..output import Output, as_map
@@ -25,6 +29,12 @@ EXAMPLES = (
     "am2z node undrain worker-b-81d0c2f4",
     "am2z node stacks worker-b-81d0c2f4 the lines where its jobs are",
 )
+
+TIMES: Final = (
+    *("uptime", "loop_silent", "loop_lag_p50", "loop_lag_p99"),
+    *("store_silent", "round_trip", "lease_left"),
+)
+"""Figures that are in seconds."""
 
 LOOK_EVERY: Final = 0.25
 """Seconds between looks at what still runs."""
@@ -82,13 +92,43 @@ async def _show(options: argparse.Namespace) -> int:
     told = as_map(found)
     if options.json:
         Output(True).line({**told, "silent": health is None, "health": health})
-    elif health is None:
-        Output(False).one({**told, "silent": True})
     else:
-        figures = as_map(health.figures)
-        reasons = "; ".join(reason.text for reason in health.reasons)
-        Output(False).one({**told, "live": health.live, "ready": health.ready, "why": reasons, **figures})
+        Output(False).one({**_in_words(found), **({"silent": True} if health is None else _judged(health))})
     return DONE if health is not None and health.live else FAILED
+
+
+def _in_words(node: NodeView) -> dict[str, object]:
+    started = time_of(node.started)
+    served = (f"{name} ({limit} at a time)" for name, limit in node.concurrency.items())
+    return {
+        **as_map(node),
+        "started": "" if started is None else started.isoformat(timespec="seconds"),
+        "lease": span(node.lease),
+        "concurrency": ", ".join(served),
+    }
+
+
+def _judged(health: NodeHealth) -> dict[str, object]:
+    """What it says of itself. Times are in seconds, and told as such."""
+    figures = {
+        name: span(value) if name in TIMES and value is not None else value
+        for name, value in as_map(health.figures).items()
+    }
+    kept = (
+        f"{one.file}:{one.line} in {one.function}, seen {one.seen} times" for one in health.figures.kept_by
+    )
+    blocked = (
+        f"{one.processor} at {one.file}:{one.line}, {one.times} times, up to {span(one.longest)}"
+        for one in health.figures.blocked
+    )
+    return {
+        "live": health.live,
+        "ready": health.ready,
+        "why": "; ".join(reason.text for reason in health.reasons),
+        **figures,
+        "kept_by": "; ".join(kept),
+        "blocked": "; ".join(blocked),
+    }
 
 
 async def _drain(options: argparse.Namespace) -> int:
@@ -97,7 +137,8 @@ async def _drain(options: argparse.Namespace) -> int:
             return MISSING
         if not options.yes:
             told = await admin.preview_drain(options.node)
-            jobs = f"{len(told.running)}{'+' if told.more else ''} jobs"
+            held = len(told.running)
+            jobs = f"{held}+ jobs" if told.more else many(held, "job")
             asked = f"node {options.node} holds {jobs}. {told.outcome}"
             say(f"{asked} Nothing was changed: --yes drains it", error=True)
             return REFUSED
@@ -111,7 +152,7 @@ async def _drain(options: argparse.Namespace) -> int:
             await anyio.sleep(LOOK_EVERY)
             left = await _held(admin, options.node)
     state = "is drained" if answer.done else "was drained already"
-    text = f"node {options.node} {state}; it holds {left} jobs"
+    text = f"node {options.node} {state}; it holds {many(left, 'job')}"
     done = {"node": options.node, "drained": True, "changed": answer.done, "claims": left}
     Output(options.json).done(text, done)
     return DONE

@@ -21,7 +21,7 @@ from ..display import note, say
 from ..exits import DONE, FAILED, MISSING, REFUSED
 from ..given import add_signal, signal_value
 from ..operators import add_reason, answered, open_admin, require_one
-from ..output import Output
+from ..output import Output, as_map
 from ..parsing import Commands, add_command, add_group, add_of_one, add_yes
 from ..watch import add_watch
 from .bulk import done_to_all
@@ -152,7 +152,9 @@ async def _list(options: argparse.Namespace) -> int:
                 break
     rows = [found[id] for id in sorted(found)]
     Output(options.json).rows(
-        COLUMNS, rows, none="no such session has jobs" if query else "no session has jobs"
+        COLUMNS,
+        rows if options.json else map(_in_words, rows),
+        none="no such session has jobs" if query else "no session has jobs",
     )
     for line in told(excluded, "session") if not options.json else []:
         note(str(line))
@@ -172,6 +174,10 @@ def _listed(row: SessionRow) -> ListedSession:
     )
 
 
+def _in_words(row: ListedSession) -> dict[str, object]:
+    return {**as_map(row), "nodes": ", ".join(row.nodes)}
+
+
 def _time(at: int) -> str:
     return time_or_epoch(at).isoformat()
 
@@ -182,17 +188,20 @@ async def _show(options: argparse.Namespace) -> int:
     if not row.version and not row.jobs:
         say(f"am2z: session {options.session!r} has neither a state nor jobs", error=True)
         return MISSING
-    Output(options.json).one(_listed(row))
+    Output(options.json).one(_listed(row) if options.json else _in_words(_listed(row)))
     return DONE
 
 
 async def _no_version(options: argparse.Namespace, admin: Admin, number: int | None) -> int:
-    there = (await admin.session(options.session)).versions
+    found = await admin.session(options.session)
+    # Where no earlier ones are kept the newest is not among them.
+    there = [one.version for one in found.versions] or [found.row.version] * bool(found.row.version)
     if not there:
         say(f"am2z: session {options.session!r} has no state", error=True)
     else:
-        kept = ", ".join(str(one.version) for one in there)
-        say(f"am2z: version {number} of session {options.session!r} is not kept; kept: {kept}", error=True)
+        which = "an earlier version" if number is None else f"version {number}"
+        kept = ", ".join(map(str, there))
+        say(f"am2z: {which} of session {options.session!r} is not kept; kept: {kept}", error=True)
     return MISSING
 
 

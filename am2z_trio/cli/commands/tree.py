@@ -77,6 +77,9 @@ async def _show(admin: Admin, options: argparse.Namespace, output: Output) -> in
             found = {"node": tree.node, "silent": tree.silent, "refusal": tree.refusal}
             output.told(f"node {tree.node}  ({why})", found)
         for row in tree.rows:
+            if row.scope == "task" and row.job in stacks and not options.json:
+                # Its job's lines name it, and say where it is.
+                continue
             stack = stacks.get(row.job) if row.scope == "job" else None
             if options.json:
                 shown = {"node": tree.node, **msgspec.structs.asdict(row)}

@@ -84,7 +84,8 @@ async def serve(runtime: Runtime, *, grace: float | None, listen: str | None = N
         async with anyio.create_task_group() as tasks, runtime, AsyncExitStack() as stack:
             if listen is not None:
                 host, port = await stack.enter_async_context(listening(runtime, listen, metrics=metrics))
-                note(f"/livez and /readyz at http://{f'[{host}]' if ':' in host else host}:{port}")
+                paths = "/livez and /readyz" if metrics is None else "/livez, /readyz and /metrics"
+                note(f"{paths} at http://{f'[{host}]' if ':' in host else host}:{port}")
             # Before the line that says it serves: whoever has read that may send a signal.
             await tasks.start(_on_signals, runtime, grace, tasks.cancel_scope)
             served = ", ".join(names)
@@ -102,7 +103,7 @@ def _metrics(runtime: Runtime) -> Metrics | None:
     except ImportError:
         return None
     collector = PrometheusCollector(runtime)
-    return lambda: exposition(collector)
+    return lambda accept: exposition(collector, accept=accept)
 
 
 async def _on_signals(

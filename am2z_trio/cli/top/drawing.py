@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from am2z_trio.model.views.findings import Finding, Severity
 
-from ..display import shown, table
+from ..display import many, shown, table
 from . import nodes, rows
 from .columns import cropped, fitted, padded
 from .looking import Look
@@ -38,9 +38,10 @@ MOST_NAME: Final = 30
 
 
 def headline(look: Look, place: str) -> str:
+    there = f"{many(look.live_nodes, 'node')}  {many(look.sessions, 'session')}"
     return (
         f"am2z top  {shown(place)}   {rows.rate(look.rate)}/s done  {rows.rate(look.failed)}/s failed  "
-        f"{look.waiting:,} wait  {look.active:,} run   {look.live_nodes:,} nodes  {look.sessions:,} sessions"
+        f"{look.waiting:,} wait  {look.active:,} run   {there}"
     )
 
 
