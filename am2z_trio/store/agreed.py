@@ -41,6 +41,8 @@ class Bounds:
     """and so many jobs that are active in its stead, or that it has called; of which"""
     named: int = 5
     """so many are named."""
+    few_waits: int = 16
+    """Waits of one job that go on and are read by each call about one of them."""
 
 
 BOUNDS: Final = Bounds()

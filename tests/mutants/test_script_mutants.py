@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from am2z_trio.store.redis import scripts
+from am2z_trio.testing.conformance.many_waits import ManyWaitCases
 from am2z_trio.testing.conformance.signals import SignalCases
 from am2z_trio.testing.conformance.waits import WaitCases
 from am2z_trio.wire.scripts import Script
@@ -40,9 +41,7 @@ COMPARE = "(whole(state.version) ~= version or state.sha ~= sha)"
 OF_WAITS = {
     "anybody waits for a job": Mutant(("WAIT",), " or token == '' or job.token ~= token", ""),
     "what became of a wait is another thing in the next run": Mutant(
-        ("WAIT",),
-        "'=' .. key, cmsgpack.pack({ outcome, name, value or '' }), 'open', cmsgpack",
-        "'open', cmsgpack",
+        ("WAIT",), "redis.call('HSET', box, '=' .. key, cmsgpack.pack({ outcome, name, value or '' }))", ""
     ),
     "a signal is delivered twice": Mutant(("WAIT",), "if value then drop_signal(found_in, name) end", ""),
     "a wait begins anew in every run": Mutant(("WAIT",), "if not wait then", "if true then"),
@@ -74,15 +73,13 @@ OF_WAITS = {
         ("SETTLE",), "due = math.min(due, number(redis.call('HGET', job.key, 'deadline') or nil, due))", ""
     ),
     "a wait that is over for its job keeps its place in the line": Mutant(
-        ("SETTLE",), "if not kept[key] then left[#left + 1] = open[key][1] end", ""
+        ("SETTLE",), "if not kept[key] then left[#left + 1] = wait[1] end", ""
     ),
     "a signal is sent twice": Mutant(("SIGNAL",), "if is_known(job.key, op) then return 'kept' end", ""),
     "a signal does not wake the job": Mutant(
-        ("SIGNAL",), "if waits_for(open_waits(id), name) then bring(job) end", ""
+        ("SIGNAL",), "if has_wait_for(id, name) then bring(job, name) end", ""
     ),
-    "any signal wakes the job": Mutant(
-        ("SIGNAL",), "if waits_for(open_waits(id), name) then", "if true then"
-    ),
+    "any signal wakes the job": Mutant(("SIGNAL",), "if has_wait_for(id, name) then", "if true then"),
     "a signal hurries a job that backs off": Mutant(
         ("SIGNAL",), "redis.call('HGET', job.key, 'last_outcome') == 'parked'", "true"
     ),
@@ -100,14 +97,35 @@ OF_WAITS = {
     "whoever asks first takes what is sent to the session": Mutant(
         ("WAIT",), "if place and place < #sent then", "if place and #sent > 0 then"
     ),
-    "what has ended stays in the line for signals": Mutant(
-        ("CANCEL",), "leave_awaiting(job, open[key][1])", ""
-    ),
-    "what has ended leaves its waits behind": Mutant(
-        ("SETTLE", "CANCEL"), "redis.call('DEL', waits_key(job.id))", ""
-    ),
+    "what has ended stays in the line for signals": Mutant(("CANCEL",), "all[#all + 1] = '#' .. wait[1]", ""),
+    "what has ended leaves its waits behind": Mutant(("SETTLE", "CANCEL"), "redis.call('DEL', box)", ""),
     "a stopped session keeps its signals": Mutant(
         ("STOP_SESSION",), "line_key(name), mail_key(name))", "line_key(name))"
+    ),
+    "many waits of what has ended stay in the lines": Mutant(
+        ("SETTLE",), "string.match(field, '^#(.*)') or ''", "field == '#go' and 'go' or ''"
+    ),
+    "many waits begin anew where they are given a field each": Mutant(
+        ("WAIT",), "wait, many = open[key], v[3] or", "wait, many = nil, v[3] or"
+    ),
+    "of many waits none is counted": Mutant(("WAIT",), "redis.call('HINCRBY', box, '#' .. name, 1)", ""),
+    "one of many waits that is over is counted on": Mutant(
+        ("WAIT",), "redis.call('HINCRBY', box, '#' .. name, -1) <= 0", "false"
+    ),
+    "many waits that are packed count for what they were": Mutant(
+        ("SIGNAL",), "v[1] and v[1] == (v[2] or '') .. ' ' .. whole", "v[1] and whole"
+    ),
+    "whoever was given a job packs its waits": Mutant(
+        ("PACK",), "if not job or token == '' or job.token ~= token then return 0 end", ""
+    ),
+    "what is packed stays whether it is named or not": Mutant(
+        ("PACK",), "kept[key] = open[key] end", "kept[key] = open[key] end kept = open"
+    ),
+    "what is packed no more keeps its place in the line": Mutant(
+        ("PACK",), "if not named[name] then leave_awaiting(job, name) end", ""
+    ),
+    "what is packed is there as fields, too": Mutant(
+        ("PACK",), "if kind == '?' or kind == '#' then", "if kind == '#' then"
     ),
 }
 
@@ -894,7 +912,7 @@ def test_the_mutant_dies(
 ) -> None:
     mutate(monkeypatch, MUTANTS[name])
     shrink = request.config.getoption("--mutant") == name
-    first = (WaitCases, SignalCases) if name in OF_WAITS else ()
+    first = (WaitCases, ManyWaitCases, SignalCases) if name in OF_WAITS else ()
     if not shrink and a_case_fails(redis_url, redis_server, *first):
         return
     with pytest.raises(AssertionError) as found:

@@ -1359,14 +1359,21 @@ class WaitMachine(PlainMachine):
         twice=st.booleans(),
     )
     def one_waits(self, data: st.DataObject, waits: list[Wait], parks: bool, some: bool, twice: bool) -> None:
+        packs = False
         job, token, redis_token = data.draw(st.sampled_from(self.claims[-4:]))
         for wait in waits * (1 + twice):
+            answer = drive(self.stores["n1"].waits.wait(job, redis_token, wait))
+            packs = packs or answer.many
             self.same(
                 self.server.waits.wait(job, token, wait, self.now),
-                drive(self.stores["n1"].waits.wait(job, redis_token, wait)),
+                msgspec.structs.replace(answer, many=False),
             )
         if parks:
-            reason = "\n".join(wait.key for wait in (waits[-1:] if some else waits))
+            kept = [wait.key for wait in (waits[-1:] if some else waits)]
+            reason = "\n".join(kept)
+            if packs:
+                self.server.waits.pack(job, token, kept)
+                drive(self.stores["n1"].waits.pack(job, redis_token, kept))
             ours = Settlement(id=job, token=token, outcome="parked", reason=reason)
             for _ in range(1 + twice):
                 self.both_settle(ours, msgspec.structs.replace(ours, token=redis_token))
@@ -1444,6 +1451,7 @@ SMALL_STEPS = {
     "sieved_at_least": 0,
     "trimmed": 1,
     "ended_at_once": 1,
+    "few_waits": 1,
 }
 
 
@@ -1458,7 +1466,9 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(scripts, name, bundler.script(script.name, scripts.BUNDLER.signature(script)))
 
 
-@pytest.mark.parametrize("machine", [SessionMachine, LimitsMachine, KeptMachine, TurnMachine, CallMachine])
+@pytest.mark.parametrize(
+    "machine", [SessionMachine, LimitsMachine, KeptMachine, TurnMachine, CallMachine, WaitMachine]
+)
 def test_redis_does_what_the_specification_does_in_small_steps(
     machine: type[StoreMachine], small_steps: None, redis_server: Any
 ) -> None:

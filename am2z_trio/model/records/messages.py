@@ -53,6 +53,8 @@ class Signalled(msgspec.Struct, frozen=True, array_like=True, tag="signal"):
 
     id: str
     token: str
+    name: str = ""
+    """Of the signal; empty where an older node has sent it, which does not say."""
 
 
 class LockGranted(msgspec.Struct, frozen=True, array_like=True, tag="granted"):

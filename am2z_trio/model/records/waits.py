@@ -30,6 +30,8 @@ class WaitAnswer(msgspec.Struct, frozen=True, kw_only=True):
     left: float | None = None
     """For `open`: seconds until it is over; `None`: never."""
     name: str = ""
+    many: bool = False
+    """For `open`: its job has many, which are to be put together (`WaitStore.pack`) before it is parked."""
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True):

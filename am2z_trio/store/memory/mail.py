@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from am2z_trio.model.records import KNOWN_SIGNALS, MOST_SIGNAL_BYTES, MOST_SIGNALS, Signal, WaitAnswer
@@ -55,6 +56,19 @@ class JobWaits:
     open: dict[str, OpenWait] = field(default_factory=dict[str, OpenWait])
     over: dict[str, tuple[str, WaitAnswer]] = field(default_factory=dict[str, tuple[str, WaitAnswer]])
     """By key: what it waited for, and what became of it."""
+    named: Counter[str] = field(default_factory=Counter[str])
+    """How many of the open ones are for a name."""
 
-    def waits_for(self, name: str) -> bool:
-        return any(wait.name == name for wait in self.open.values())
+    def begin(self, key: str, wait: OpenWait) -> OpenWait:
+        self.open[key] = wait
+        self.named[wait.name] += 1
+        self.begun += 1
+        return wait
+
+    def drop(self, key: str) -> str:
+        """It goes on no more; returns what it was for."""
+        name = self.open.pop(key).name
+        self.named[name] -= 1
+        if not self.named[name]:
+            del self.named[name]
+        return name

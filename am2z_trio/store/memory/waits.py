@@ -36,6 +36,7 @@ class Waits:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._mail: dict[str, _SessionMail] = {}
+        """By session; first what goes first."""
         self._awaiting: dict[tuple[str, str], dict[str, None]] = {}
         """By session and name: its jobs that wait for such signals, by arrival."""
 
@@ -57,8 +58,7 @@ class Waits:
             if waits.begun >= MOST_WAITS:
                 return WaitAnswer(status="full")
             until = inf if wait.seconds is None else now + round(wait.seconds * 1000)
-            begun = waits.open[wait.key] = OpenWait(wait.name, now, until)
-            waits.begun += 1
+            begun = waits.begin(wait.key, OpenWait(wait.name, now, until))
             job.waits = waits
             if job.spec.session and wait.name:
                 self._awaiting.setdefault((job.spec.session, wait.name), {}).setdefault(job_id)
@@ -69,7 +69,7 @@ class Waits:
             answer = WaitAnswer(status="timed_out" if wait.name else "slept")
         else:
             return WaitAnswer(status="open", left=None if begun.until == inf else (begun.until - now) / 1000)
-        del waits.open[wait.key]
+        waits.drop(wait.key)
         waits.over[wait.key] = wait.name, answer
         self._leave_lines(job, [wait.name])
         # A job that gets on is lost with its worker as often as before.
@@ -104,21 +104,26 @@ class Waits:
         """Of the waits of a job that is parked, those stay that it has named."""
         if job.waits is None:
             return
-        left = sorted(job.waits.open.keys() - set(keys))
-        names = [job.waits.open.pop(key).name for key in left]
-        self._leave_lines(job, names)
+        left = job.waits.open.keys() - set(keys)
+        self._leave_lines(job, sorted({job.waits.drop(key) for key in left}))
+
+    def pack(self, job_id: str, token: str, keys: Sequence[str]) -> None:
+        job = self._ledger.claimed(job_id, token)
+        if job is not None:
+            self.keep(job, keys)
+            self._ledger.deliver()
 
     def end(self, job: JobRecord) -> None:
         """A job has ended, and waits no more."""
         waits, job.waits = job.waits, None
         if waits is not None:
-            self._leave_lines(job, [waits.open[key].name for key in sorted(waits.open)])
+            self._leave_lines(job, sorted(waits.named))
 
     def _leave_lines(self, job: JobRecord, names: Sequence[str]) -> None:
         """It waits for signals of these names no more, but for another wait; who comes next may take them."""
         session = job.spec.session
         for name in names:
-            if not session or not name or (job.waits is not None and job.waits.waits_for(name)):
+            if not session or not name or (job.waits is not None and name in job.waits.named):
                 continue
             line = self._awaiting.get((session, name), {})
             if job.spec.id in line:
@@ -141,8 +146,8 @@ class Waits:
         if not waits.mail.keep(signal, job.signals):
             return "full"
         job.waits = waits
-        if waits.waits_for(signal.name):
-            self._bring(job)
+        if signal.name in waits.named:
+            self._bring(job, signal.name)
         self._ledger.deliver()
         return "kept"
 
@@ -156,6 +161,7 @@ class Waits:
         if not mail.keep(signal, mail.known):
             return "full"
         mail.till = now + SIGNALS_TTL * 1000
+        self._mail.pop(session, None)
         self._mail[session] = mail
         self._offer(session, signal.name)
         self._ledger.deliver()
@@ -169,19 +175,22 @@ class Waits:
         """As many jobs as there are signals are to take them."""
         mail, line = self._mail.get(session), self._awaiting.get((session, name), {})
         for job_id in list(islice(line, mail.many(name) if mail is not None else 0)):
-            self._bring(self._ledger.jobs[job_id])
+            self._bring(self._ledger.jobs[job_id], name)
 
-    def _bring(self, job: JobRecord) -> None:
+    def _bring(self, job: JobRecord, name: str) -> None:
         """A job that is parked goes on; one that runs hears that there is something for it."""
         ledger = self._ledger
         if job.status == "active":
-            ledger.outbox.post(job.node, Signalled(job.spec.id, job.token))
+            ledger.outbox.post(job.node, Signalled(job.spec.id, job.token, name))
         elif job.status == "later" and job.last_outcome == "parked":
             ledger.count(job, "promote")
             ledger.put(job, front=True)
 
     def _forget(self, now: float) -> None:
-        for session in [session for session, mail in self._mail.items() if mail.till <= now]:
+        while self._mail:
+            session, mail = next(iter(self._mail.items()))
+            if mail.till > now:
+                return
             del self._mail[session]
 
 
@@ -198,6 +207,10 @@ class MemoryWaits:
     async def wait(self, job: str, token: str, wait: Wait) -> WaitAnswer:
         await self._checkpoint()
         return self._waits.wait(job, token, wait, self._now())
+
+    async def pack(self, job: str, token: str, keys: Sequence[str]) -> None:
+        await self._checkpoint()
+        self._waits.pack(job, token, keys)
 
     async def signal(self, job: str, signal: Signal) -> SignalAnswer:
         await self._checkpoint()

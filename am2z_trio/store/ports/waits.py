@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from am2z_trio.model.records import Signal, SignalAnswer, Wait, WaitAnswer
@@ -24,6 +25,12 @@ class WaitStore(Protocol):
 
         Linearization point: what became of it is in the job's record, and the signal in no mailbox.
         """
+        ...
+
+    async def pack(self, job: str, token: str, keys: Sequence[str]) -> None:
+        """Put the waits of a job together that are to stay when it is parked, and drop the others: to be done
+        before, where an answer has said that it has `many`. It may wait for others after that, and be packed
+        again. Without effect where the claim is not the current one."""
         ...
 
     async def signal(self, job: str, signal: Signal) -> SignalAnswer:

@@ -28,6 +28,7 @@ GROUND: Final = ("spoilt", "clock")
 
 STEPS: Final = (
     *("values", "sessions", "outbox", "parked", "line", "record", "schedules", "trail", "early", "waits"),
+    *("many",),
     *("children", "retention", "recent", "turns", "ending", "ghosts", "leaving", "claims", "handoff"),
     *("losses", "states", "grants", "servers", "registry", "samples", "absent", "renewal", "looking"),
     *("shown", "places"),

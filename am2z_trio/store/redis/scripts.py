@@ -131,6 +131,7 @@ FIRE: Final = _script(
 )
 
 WAIT: Final = _script("waits/wait", "clock id token key name ms")
+PACK: Final = _script("waits/pack", "id token keys")
 SIGNAL: Final = _script("waits/signal", "id op name value")
 SIGNAL_SESSION: Final = _script("waits/signal_session", "clock skey op name value")
 

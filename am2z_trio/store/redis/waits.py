@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from am2z_trio.model.records import Signal, SignalAnswer, Wait, WaitAnswer, plain_name
 
 from . import scripts
@@ -24,10 +26,14 @@ class RedisWaits:
         )
         status = answer[0].decode()
         if status == "open":
-            return WaitAnswer(status="open", left=None if answer[1] < 0 else answer[1] / 1000)
+            left = None if answer[1] < 0 else answer[1] / 1000
+            return WaitAnswer(status="open", left=left, many=bool(answer[2]))
         if status == "signalled":
             return WaitAnswer(status="signalled", value=answer[1])
         return WaitAnswer(status=status, name=text(answer[1]) if status == "other" else "")
+
+    async def pack(self, job: str, token: str, keys: Sequence[str]) -> None:
+        await self._link.eval(scripts.PACK, as_argument(job), token, "\n".join(keys))
 
     async def signal(self, job: str, signal: Signal) -> SignalAnswer:
         require_text(signal.name)

@@ -47,7 +47,8 @@ The cases, by what they are about:
 * `facts` - what decides whether a job is granted next
 * `silences` - findings that nobody is to hear of
 * `logs` - what jobs have logged
-* `waits` - what jobs wait for beside other jobs; `signals` - who hears them
+* `waits` - what jobs wait for beside other jobs; `signals` - who hears them;
+  `many_waits` - where one job has many
 * `samples` - what nodes have counted, slot by slot
 * `inspection` - jobs in lists, for whoever looks
 * `trail` - what a record tells afterwards
@@ -85,6 +86,7 @@ from .locks import LockCases
 from .logs import LogCases
 from .looking import LookingCases
 from .losses import LossCases
+from .many_waits import ManyWaitCases
 from .nodes import NodeCases
 from .promote import PromoteCases
 from .queues import QueueCases
@@ -157,6 +159,7 @@ class StoreConformance(
     ScheduleCases,
     DueCases,
     WaitCases,
+    ManyWaitCases,
     SignalCases,
     HostileTextCases,
 ):

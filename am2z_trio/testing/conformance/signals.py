@@ -50,7 +50,7 @@ class SignalCases:
         grant = await begun(a, wait_for(), parks=False)
         await a.heard()
         await b.store.waits.signal("j", signal())
-        assert await a.heard() == [Signalled("j", grant.token)]
+        assert await a.heard() == [Signalled("j", grant.token, "go")]
         await park(a, grant, wait_for())
         assert await a.status("j") == "waiting"
         assert await ask(b, await b.claim_one(), wait_for()) == sent("x")

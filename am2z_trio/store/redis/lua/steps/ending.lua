@@ -60,7 +60,7 @@ function end_job(job, transition, now, ttl, reason, result, node, told)
   count(job.queue, status, 1)
   if result == '' then result = NIL end
   if job.origin ~= '' then
-    if string.find(job.origin, '\n', 1, true) then
+    if string.find(job.origin, '\n') then
       for origin in string.gmatch(job.origin, '[^\n]+') do post_outcome(origin, job.id, status, reason, result) end
     else
       post_outcome(job.origin, job.id, status, reason, result)

@@ -1,12 +1,18 @@
--- A job as it is shown to a person. Follows the trail, and waits.
+-- A job as it is shown to a person. Follows the trail, and many waits.
 
 -- What a job that is parked waits for, some of it by their keys: {name, since, until or -1} each; nil if it is not.
 local function parked_for(id, status)
   if status ~= 'later' or redis.call('HGET', job_key(id), 'last_outcome') ~= 'parked' then return nil end
-  local found, open, keys = {}, open_waits(id)
-  for index = 1, math.min(#keys, NAMED) do
-    local wait = open[keys[index]]
-    found[index] = { wait[1], wait[2], wait[3] }
+  local box, found = waits_key(id), {}
+  local first = is_counted(box) and unpacked(redis.call('HGET', box, 'first'))
+  if not first then
+    local open, keys = all_waits(id)
+    first = {}
+    for index, key in ipairs(keys) do first[index] = open[key] end
+  end
+  for index = 1, math.min(#first, NAMED) do
+    local wait = first[index]
+    if is_wait(wait) then found[#found + 1] = { wait[1], wait[2], wait[3] } end
   end
   return found
 end

@@ -26,12 +26,13 @@ local server = redis
 
 -- Takes away what the command has stumbled over.
 local function clear(said, command, key, field)
-  if string.find(said, 'WRONGTYPE', 1, true) then
+  if string.find(said, 'WRONGTYPE') then
     local name = string.sub(key, #anchor + 2)
-    if server.pcall('RENAME', key, spoilt_key(name)).err then return end
-    server.call('PEXPIRE', spoilt_key(name), SPOILT_MS)
-    server.log(server.LOG_WARNING, 'am2z: ' .. name .. ' held something else; it is now ' .. spoilt_key(name))
-    if string.sub(name, 1, 4) == 'job:' and string.sub(command, 1, 1) == 'H' then
+    local aside = spoilt_key(name)
+    if server.pcall('RENAME', key, aside).err then return end
+    server.call('PEXPIRE', aside, SPOILT_MS)
+    server.log(server.LOG_WARNING, 'am2z: ' .. name .. ' held something else; it is now ' .. aside)
+    if string.find(name, '^job:') and string.find(command, '^H') then
       -- A job's record, not its children: whoever looks for the outcome is told.
       server.call('HSET', key, 'status', 'failed', 'reason', UNREADABLE .. ': it is none')
       server.call('PEXPIRE', key, SPOILT_MS)
@@ -47,8 +48,7 @@ local function clear(said, command, key, field)
     server.call('HDEL', key, field)
   elseif COUNTS[command] then
     -- Above whatever it was likely to be.
-    local time = server.call('TIME')
-    server.call('SET', key, time[1] .. '000')
+    server.call('SET', key, server.call('TIME')[1] .. '000')
   end
 end
 
@@ -58,8 +58,8 @@ local function guarded(command, ...)
   local answer = pcall_command(command, ...)
   if type(answer) == 'table' and answer.err then
     local said = answer.err
-    local counts = COUNTS[command] and (string.find(said, 'integer', 1, true) or string.find(said, 'overflow', 1, true))
-    if counts or string.find(said, 'WRONGTYPE', 1, true) then clear(said, command, ...) end
+    local counts = COUNTS[command] and (string.find(said, 'integer') or string.find(said, 'overflow'))
+    if counts or string.find(said, 'WRONGTYPE') then clear(said, command, ...) end
     -- Nothing was done; now it is, or the script ends with what the server says.
     return server.call(command, ...)
   end

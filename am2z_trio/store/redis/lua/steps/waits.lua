@@ -1,15 +1,17 @@
 -- What jobs wait for that no other job brings: a time, or a signal. Follows what is told early.
 --
 -- A mailbox is a hash. In `!<name>`, packed, are the signals of that name that nobody has taken yet, as they came;
--- `held` says how many signals are in it, and their bytes. That of a job holds its waits, too: in `open`, packed,
--- those that go on, by key: {name, since, until or -1}; in `=<key>`, packed, what became of one: {outcome, name,
--- value}. The name of a wait for a time is ''. Jobs of a session that wait for signals of a name stand in a line for
--- those that are sent to the session: as many as there are signals, the first ones, may take one.
+-- `held` says how many signals are in it, and their bytes. That of a job holds its waits, too: in `=<key>`, packed,
+-- what became of one: {outcome, name, value}; `open`, packed, has those that go on, by key: {name, since, until or
+-- -1}. Where they are many a job that runs has each of them in `?<key>` instead (`many` says so), and `#<name>` says
+-- how many are for that name: `steps/many`. The name of a wait for a time is ''. Jobs of a session that wait for
+-- signals of a name stand in a line for those that are sent to the session: as many as there are signals, the first
+-- ones, may take one.
 
 local function signals_of(box, name)
-  local found = {}
-  for _, value in ipairs(unpacked(redis.call('HGET', box, '!' .. name)) or {}) do
-    if type(value) == 'string' then found[#found + 1] = value end
+  local found = unpacked(redis.call('HGET', box, '!' .. name)) or {}
+  for n = #found, 1, -1 do
+    if type(found[n]) ~= 'string' then table.remove(found, n) end
   end
   return found
 end
@@ -50,16 +52,18 @@ local function drop_signal(box, name)
   redis.call('HSET', box, 'held', whole(math.max(0, many - 1)) .. ' ' .. whole(math.max(0, bytes - #value)))
 end
 
+-- Of the three at once: what is not looked at apart is shorter, and every script that ends jobs carries it.
+local function is_wait(wait)
+  return type(wait) == 'table' and type(wait[1]) .. type(wait[2]) .. type(wait[3]) == 'stringnumbernumber'
+end
+
+-- Those that are packed, by key.
 local function open_waits(id)
-  local found, keys = {}, {}
-  for key, wait in pairs(unpacked(redis.call('HGET', waits_key(id), 'open')) or {}) do
-    local sound = type(key) == 'string' and type(wait) == 'table' and type(wait[1]) == 'string'
-    if sound and type(wait[2]) == 'number' and type(wait[3]) == 'number' then
-      found[key], keys[#keys + 1] = wait, key
-    end
+  local found = unpacked(redis.call('HGET', waits_key(id), 'open')) or {}
+  for key, wait in pairs(found) do
+    if type(key) ~= 'string' or not is_wait(wait) then found[key] = nil end
   end
-  table.sort(keys)
-  return found, keys
+  return found
 end
 
 local function waits_for(open, name)
@@ -87,9 +91,9 @@ local function stand_for_signal(job, name)
 end
 
 -- A job that is parked goes on; one that runs hears that there is something for it.
-local function bring(job)
+local function bring(job, name)
   if job.status == 'active' then
-    post(job.node, '\147' .. cmsgpack.pack('signal', job.id, job.token))
+    post(job.node, '\148' .. cmsgpack.pack('signal', job.id, job.token, name))
   elseif job.status == 'later' and redis.call('HGET', job.key, 'last_outcome') == 'parked' then
     redis.call('ZREM', later_key(job.queue), job.id)
     note(job.id, 'status', 'waiting')
@@ -105,7 +109,7 @@ local function offer(skey, name)
   for _, id in ipairs(many > 0 and redis.call('ZRANGE', line, 0, many - 1) or {}) do
     local job = load(id)
     if job and job.waits and not ENDED[job.status] then
-      bring(job)
+      bring(job, name)
     else
       redis.call('ZREM', line, id)
     end
@@ -132,14 +136,14 @@ end
 
 -- Of the waits of a job that is parked, those stay that it has named.
 local function keep_waits(job, keys)
-  local open, all = open_waits(job.id)
-  local kept, left = {}, {}
+  local open, kept, left = open_waits(job.id), {}, {}
   for key in string.gmatch(keys, '[^\n]+') do kept[key] = open[key] end
-  for _, key in ipairs(all) do
-    if not kept[key] then left[#left + 1] = open[key][1] end
+  for key, wait in pairs(open) do
+    if not kept[key] then left[#left + 1] = wait[1] end
   end
   if #left == 0 then return end
   redis.call('HSET', waits_key(job.id), 'open', cmsgpack.pack(kept))
+  table.sort(left)
   for _, name in ipairs(left) do
     if not waits_for(kept, name) then leave_awaiting(job, name) end
   end
@@ -147,7 +151,10 @@ end
 
 -- A job has ended, and waits no more.
 local function end_waits(job)
-  local open, keys = open_waits(job.id)
-  redis.call('DEL', waits_key(job.id))
-  for _, key in ipairs(keys) do leave_awaiting(job, open[key][1]) end
+  local box = waits_key(job.id)
+  local all = redis.call('HKEYS', box)
+  for _, wait in pairs(open_waits(job.id)) do all[#all + 1] = '#' .. wait[1] end
+  redis.call('DEL', box)
+  table.sort(all)
+  for _, field in ipairs(all) do leave_awaiting(job, string.match(field, '^#(.*)') or '') end
 end

@@ -13,6 +13,6 @@ if is_known(job.key, op) then return 'kept' end
 if ENDED[job.status] then return 'ended' end
 if not keep_signal(waits_key(id), job.key, op, name, value) then return 'full' end
 note(id, 'waits', '1')
-if waits_for(open_waits(id), name) then bring(job) end
+if has_wait_for(id, name) then bring(job, name) end
 finish()
 return 'kept'
