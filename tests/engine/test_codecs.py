@@ -23,6 +23,7 @@ from am2z_trio import (
     UnknownFieldsError,
     ValidationError,
     adapt,
+    batch,
     chain,
     parallel,
     processor,
@@ -340,6 +341,29 @@ async def test_a_processor_of_another_state_is_a_step_of_a_chain(make_runtime):
         inline = adapt("inline", doubled, into=amount_in, back=with_amount, inline=True)
         runtime.register(inline)
         assert (await runtime.execute(inline, Order("4"))).unwrap() == Order("4", 8)
+
+
+async def test_an_adapter_that_says_no_type_has_that_of_the_parts_beside_it(make_runtime):
+    """Lambdas have no annotations, and type checkers let them pass: they were given plain data."""
+
+    def adapted(name: str) -> Processor[Order]:
+        return adapt(
+            name,
+            doubled,
+            into=lambda order: Money(int(order.text)),
+            back=lambda order, money: Order(order.text, order.amount + money.cents),
+        )
+
+    most = batch(
+        "most", parsed, lambda order: [order], merge=lambda order, found: Order(order.text, order.amount)
+    )
+    nested = parallel("nested", [chain("inner", [adapted("third"), adapted("fourth")])])
+    orders = chain("orders", [adapted("first"), parsed, adapted("second"), most, nested])
+    assert orders.state_type is nested.state_type is most.state_type is Order
+    assert adapted("alone").state_type is Any
+    async with make_runtime() as runtime:
+        runtime.register(orders)
+        assert (await runtime.execute(orders, Order("21"))).unwrap() == Order("21", 4 * 42)
 
 
 def test_an_adapter_that_cannot_be_called_is_refused_where_it_is_defined():

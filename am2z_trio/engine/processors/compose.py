@@ -38,7 +38,7 @@ UNSET: Final = msgspec.UNSET
 class Composition(Processor[S], Generic[S]):
     """A processor that is made of processors."""
 
-    __slots__ = ("plan",)
+    __slots__ = ("plan", "unsaid")
 
     is_composed = True
 
@@ -49,7 +49,7 @@ class Composition(Processor[S], Generic[S]):
         plan: Plan,
         parts: Sequence[Processor[Any]],
         *,
-        state_type: Any,
+        state_type: Any = UNSET,
         timeout: float | msgspec.UnsetType | None = UNSET,
         retry: RetryPolicy | None = None,
         queue: QueueOptions | None = None,
@@ -60,6 +60,11 @@ class Composition(Processor[S], Generic[S]):
         _require_processors("Composition.parts", parts)
         require(isinstance(plan.inline, bool), "Composition.inline", plan.inline, "must be True or False")
         self.plan = plan
+        typed = None if isinstance(plan, AdaptPlan | BatchPlan) else _typed(parts)
+        # Of any type, until it is a part beside others that say one.
+        self.unsaid = state_type is UNSET and (typed is None or getattr(typed, "unsaid", False))
+        if state_type is UNSET:
+            state_type = Any if typed is None else typed.state_type
         super().__init__(
             partial(run, plan),
             name=name,
@@ -70,8 +75,15 @@ class Composition(Processor[S], Generic[S]):
             depends_on=parts,
             state_type=state_type,
         )
-        if not isinstance(plan, AdaptPlan | BatchPlan):
-            self.evolution = parts[0].evolution
+        if typed is not None:
+            self.evolution = typed.evolution
+
+    def take_type_of(self, other: Processor[S]) -> None:
+        """Its state, which nobody has said a type of, is of that one's: they are parts of one composition."""
+        self.state_type, self.evolution = other.state_type, other.evolution
+        self.unsaid = isinstance(other, Composition) and other.unsaid
+        if not isinstance(self.plan, AdaptPlan | BatchPlan):
+            _typed([other, *self.depends_on])
 
 
 @exact_arguments
@@ -98,7 +110,6 @@ def chain(
         name,
         plan,
         steps,
-        state_type=steps[0].state_type,
         timeout=timeout,
         retry=retry,
         queue=queue,
@@ -136,7 +147,6 @@ def parallel(
         name,
         plan,
         children,
-        state_type=children[0].state_type,
         timeout=timeout,
         retry=retry,
         queue=queue,
@@ -179,7 +189,6 @@ def route(
         name,
         plan,
         list(dict.fromkeys(parts)),
-        state_type=parts[0].state_type,
         timeout=timeout,
         retry=retry,
         queue=queue,
@@ -205,8 +214,8 @@ def adapt(
 
     `into(state)` makes the state that the processor takes, and `back(state, returned)` the new state, of the
     state and what the processor has returned. Both are plain or async and have no effects: they run again
-    when the composition does. The state's type is what `into` says that it takes, or `state_type`. The rest
-    is as with `chain`.
+    when the composition does. The state's type is what `into` says that it takes, or `state_type`, or that of
+    the parts beside it. The rest is as with `chain`.
     """
     _require_processors("adapt.processor", [processor])
     require_function("adapt.into", into, "(state)")
@@ -292,10 +301,10 @@ def batch(
 
     `payloads` are a list, or a function `payloads(state)`, plain, async or a generator, that says which; one
     that is a `Payload` is run in the session it names, and committed there. `merge` is plain or async, gets
-    the results in the order of the payloads, and returns the new state, which is of the `state_type` (by
-    default any plain data). Without `merge` the new state is the list of the results; the batch then takes
-    such a list, or any plain data that is no list, unless `state_type` says otherwise. The rest is as with
-    `parallel`.
+    the results in the order of the payloads, and returns the new state, which is of the `state_type`, or of
+    that of the parts beside it, or any plain data. Without `merge` the new state is the list of the results;
+    the batch then takes such a list, or any plain data that is no list, unless `state_type` says otherwise.
+    The rest is as with `parallel`.
     """
     _require_processors("batch.processor", [processor])
     if callable(payloads):
@@ -304,8 +313,8 @@ def batch(
         payloads = _listed(payloads)
     if merge is not None:
         require_function("batch.merge", merge, "(state, results)")
-    if state_type is UNSET:
-        state_type = Any if merge is not None else _list_of(processor.state_type)
+    if state_type is UNSET and merge is None:
+        state_type = _list_of(processor.state_type)
     plan = BatchPlan(processor=processor, payloads=payloads, merge=merge, inline=inline)
     return Composition(
         name,
@@ -327,11 +336,21 @@ def _require_processors(field: str, parts: Sequence[object]) -> None:
     require(ok, field, parts, "must be processors, at least one")
 
 
+def _typed(parts: Sequence[Processor[Any]]) -> Processor[Any]:
+    """The first part that says of which type its state is; the others (an adapter's lambda) take its type."""
+    unsaid = [part for part in parts if isinstance(part, Composition) and part.unsaid]
+    first = next((part for part in parts if part not in unsaid), parts[0])
+    for part in unsaid:
+        if part is not first:
+            part.take_type_of(first)
+    return first
+
+
 def _taken_by(into: Callable[..., Any]) -> Any:
     """The type of what an adapter says that it takes."""
     annotation = attempt(lambda: annotation_of(into, parameters(into)[0]), Parameter.empty)
     if annotation is Parameter.empty:
-        return Any
+        return UNSET
     try:
         return resolved(into, annotation)
     except Exception as error:
