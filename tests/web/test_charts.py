@@ -69,6 +69,21 @@ def test_a_gap_is_no_zero():
     assert len(list(svg.iter("polyline"))) == 2
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_value_without_neighbours_is_seen_also_where_it_is_the_newest(place):
+    values: list[float | None] = [None, None, None]
+    values[place] = 0.2
+    times = [1_700_000_000_000 + 60_000 * n for n in range(3)]
+    for svg, width in (
+        (parsed(sparkline(values)), 96),
+        (parsed(lines("Time to start", times, [Line(name="p50", kind="done", values=values)])), 760),
+    ):
+        (line,) = svg.iter("polyline")
+        xs = [float(point.split(",")[0]) for point in line.attrib["points"].split()]
+        assert max(xs) - min(xs) >= 1.5
+        assert max(xs) <= width
+
+
 @pytest.mark.parametrize(
     ("most", "top"), [(0, 1), (0.3, 0.5), (1, 1), (1.1, 2), (412, 500), (0.0021, 0.005), (math.inf, 1)]
 )

@@ -1,4 +1,4 @@
-"""Round numbers for axes."""
+"""Round numbers for axes, and lines with gaps."""
 
 from __future__ import annotations
 
@@ -32,3 +32,9 @@ def runs(values: list[float | None]) -> list[tuple[int, list[float]]]:
             open_ = True
         found[-1][1].append(value)
     return found
+
+
+def dash(at: tuple[float, float], length: float, width: float) -> list[tuple[float, float]]:
+    """How a value without neighbours is seen: a short line, also at the right edge, where the newest is."""
+    x, y = at
+    return [at, (x + length, y)] if x + length <= width else [(x - length, y), at]

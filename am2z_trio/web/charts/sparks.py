@@ -7,7 +7,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from .scale import runs
+from .scale import dash, runs
 from .svg import element, points
 
 WIDTH: Final = 96.0
@@ -33,7 +33,7 @@ def sparkline(values: Sequence[float | None], kind: str = "active", label: str =
     for first, part in runs(given):
         at = [place(first + n, value) for n, value in enumerate(part)]
         if len(at) == 1:
-            at.append((at[0][0] + 1.5, at[0][1]))
+            at = dash(at[0], 1.5, WIDTH)
         floor = [(at[-1][0], HEIGHT), (at[0][0], HEIGHT)]
         drawn.append(element("polygon", {"class": f"a f-{kind}", "points": points([*at, *floor])}))
         drawn.append(element("polyline", {"class": f"l s-{kind}", "points": points(at)}))

@@ -9,7 +9,7 @@ import msgspec
 from markupsafe import Markup
 
 from ..words import iso, number
-from .scale import nice, runs
+from .scale import dash, nice, runs
 from .svg import Point, element, points
 
 LEFT: Final = 44.0
@@ -117,7 +117,7 @@ def _stroke(frame: _Frame, kind: str, values: list[float | None]) -> list[Markup
     for first, part in runs(values):
         at = [frame.at(first + n, value) for n, value in enumerate(part)]
         if len(at) == 1:
-            at.append((min(frame.width, at[0][0] + 2), at[0][1]))
+            at = dash(at[0], 2.0, frame.width)
         drawn.append(element("polyline", {"class": f"l s-{kind}", "points": points(at)}))
     return drawn
 

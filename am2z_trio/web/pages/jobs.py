@@ -215,10 +215,13 @@ def line(row: JobRow, now: int, why: Diagnosis | None = None) -> Line:
 
 
 def _why(why: Diagnosis) -> str:
-    gate = next((gate for gate in why.gates if gate.name == why.blocked_by), None)
-    if gate is not None:
-        return gate.evidence
-    return why.verdict.partition(": ")[2] or why.verdict
+    gates = {gate.name: gate for gate in why.gates}
+    gate = gates.get(why.blocked_by)
+    if gate is None:
+        return why.verdict.partition(": ")[2] or why.verdict
+    line = gates.get("line") if why.status == "waiting" and why.blocked_by != "line" else None
+    # How many more may start has been said: none.
+    return gate.evidence if line is None else f"{gate.evidence}; {line.evidence.partition(', and ')[0]}"
 
 
 def _runs(row: JobRow, now: int) -> str:

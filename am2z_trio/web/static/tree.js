@@ -5,7 +5,8 @@
   const { $, $$, tellTimes } = window.am2z;
   let asked = null;
   const at = () => $(".tree [data-at]");
-  const go = async (href) => {
+  const narrow = matchMedia("(max-width: 1180px)");
+  const go = async (href, chooses = false) => {
     asked?.abort();
     const mine = asked = new AbortController();
     history.replaceState(null, "", href);
@@ -23,6 +24,7 @@
         if (other?.href) link.href = other.href;
       }
       if (row) $(`.tree [data-row="${CSS.escape(row)}"]`)?.setAttribute("data-at", "");
+      if (chooses && narrow.matches) $('[data-live="side"]').scrollIntoView({ block: "start" });
       // What is sent from now on is of this address.
       document.dispatchEvent(new Event("visibilitychange"));
     } catch (error) { if (error.name !== "AbortError") location.href = href; }
@@ -34,7 +36,7 @@
       const row = link.closest("[role=row]");
       if (row) $$(".tree [data-at]").forEach((one) => one.removeAttribute("data-at"));
       row?.setAttribute("data-at", "");
-      go(link.href);
+      go(link.href, "choose" in link.dataset);
       return;
     }
     const row = event.target.closest(".tree [role=row]");
