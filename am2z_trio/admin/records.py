@@ -9,7 +9,7 @@ import msgspec
 
 from am2z_trio.engine.events.subscription import EventStream
 from am2z_trio.model.checks import require_count, require_text
-from am2z_trio.model.events import Event
+from am2z_trio.model.events import OWN, Event
 from am2z_trio.model.limits import KIB
 from am2z_trio.model.records import EventPage
 from am2z_trio.model.views.audit import AuditEntry, AuditPage
@@ -17,6 +17,7 @@ from am2z_trio.model.views.audit import AuditEntry, AuditPage
 from .asking import Asking
 from .moments import moment_of
 from .principals import NotPermittedError
+from .redaction import HIDDEN, OF_EVENTS
 
 MOST_SHOWN = 1_000
 """Entries, or events, of one page."""
@@ -66,12 +67,14 @@ class RecordDesk(Asking):
         limit: int = 100,
     ) -> EventPage:
         """A page of the history of events, as `runtime.events.history` gives it; for a principal that is
-        limited to some sessions and queues, those of these."""
+        limited to some sessions and queues, those of these. What programs have told with their own events
+        (`ctx.emit`) is a payload: who may not reveal such sees what rules show, as `event.data.step`."""
         await self._require_view("events")
         page = await self._runtime.events.history(
             pattern, session=session, job=job, since=since, before=before, limit=limit
         )
-        return msgspec.structs.replace(page, events=[one for one in page.events if self._hears(one)])
+        events = [self._told(one) for one in page.events if self._hears(one)]
+        return msgspec.structs.replace(page, events=events)
 
     @asynccontextmanager
     async def listen(
@@ -93,7 +96,15 @@ class RecordDesk(Asking):
     async def _heard(self, stream: EventStream) -> AsyncGenerator[Event, None]:
         async for event in stream:
             if self._hears(event):
-                yield event
+                yield self._told(event)
+
+    def _told(self, event: Event) -> Event:
+        """As the principal sees it."""
+        if event.data is None or event.name.startswith(OWN):
+            return event
+        seen = self._redaction.shown(event.data, revealed=self.may("reveal"), path=OF_EVENTS)
+        nothing = seen.value is None and (seen.hidden > 0 or seen.cut)
+        return msgspec.structs.replace(event, data=HIDDEN if nothing else seen.value)
 
     def _hears(self, event: Event) -> bool:
         return self.principal.is_for(queue=event.processor, session=event.session)

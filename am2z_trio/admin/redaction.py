@@ -26,6 +26,9 @@ USUALLY_HIDDEN: Final = tuple(
 )
 """Names whose values nobody sees who does not reveal them. Case does not matter."""
 
+OF_EVENTS: Final = ("event", "data")
+"""Where rules find what a program has told with an event: `event.data.step`."""
+
 MOST_VALUES: Final = 5_000
 """Of one payload that are looked at; of what is beyond them nothing is shown."""
 
@@ -66,10 +69,13 @@ class Redaction:
         self._show = [_Pattern(path) for path in rules.show]
         self._hide = [_Pattern(path) for path in rules.hide]
 
-    def shown(self, value: object, *, revealed: bool) -> Payload:
-        """What is seen of a payload: all but what rules hide if it is `revealed`, else what rules show."""
+    def shown(self, value: object, *, revealed: bool, path: Path = ()) -> Payload:
+        """What is seen of a payload: all but what rules hide if it is `revealed`, else what rules show.
+        `path`: where it stands for the rules."""
+        if self.is_hidden(path):
+            return Payload(hidden=1)
         walk = _Walk(self._show, self._hide, revealed)
-        kept = walk.of(value, (), revealed)
+        kept = walk.of(value, path, revealed or self.is_shown(path))
         return Payload(value=None if kept is _GONE else kept, hidden=walk.hidden, cut=walk.left <= 0)
 
     def hides_of(self, payload: Payload) -> bool:

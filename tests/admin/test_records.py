@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import anyio
 import pytest
 
 from am2z_trio import processor
-from am2z_trio.admin import NotPermittedError
+from am2z_trio.admin import Admin, NotPermittedError, Principal, Rules
+from am2z_trio.admin.redaction import HIDDEN
 from tests.support.desks import admin
 from tests.support.waiting import PATIENCE
 
@@ -108,3 +110,32 @@ async def test_who_may_not_look_reads_no_events(make_runtime):
         with pytest.raises(NotPermittedError):
             async with nobody.listen():
                 pass
+
+
+async def test_what_a_program_tells_with_an_event_is_a_payload(make_runtime):
+    """Of which no more is seen than of an input. What the engine tells is for all who may look."""
+    data = {"step": 2, "customer": "ada@example.com", "password": "p"}
+    rules = Rules(show=("event.data.step",))
+    seen: dict[str, Any] = {}
+    async with make_runtime(event_history=1_000) as runtime:
+        runtime.register(same)
+        desks = {
+            "nothing": admin(runtime, "viewer"),
+            "a step": Admin(runtime, principal=Principal(name="ada", role="viewer"), redaction=rules),
+            "all": admin(runtime, "operator"),
+            "a text": Admin(runtime, principal=Principal(name="ada", role="viewer"), redaction=rules),
+        }
+        for name, desk in desks.items():
+            async with desk.listen("shop:*") as events:
+                runtime.emit("shop:bought", "a text" if name == "a text" else data)
+                with anyio.fail_after(PATIENCE):
+                    seen[name] = (await anext(events)).data
+        await runtime.execute(same, 1)
+        with anyio.fail_after(PATIENCE):
+            while len((await desks["all"].events("job:started")).events) < 1:
+                await anyio.sleep(0.01)
+        kept = {name: (await desk.events("shop:*")).events[0].data for name, desk in desks.items()}
+        assert (await desks["nothing"].events("job:started")).events[0].data == {"attempt": 1}
+    expected = {"nothing": HIDDEN, "a step": {"step": 2}, "all": {**data, "password": HIDDEN}}
+    assert seen == {**expected, "a text": HIDDEN}
+    assert kept == {**expected, "a text": {"step": 2}}

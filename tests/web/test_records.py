@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 
+import anyio
 import pytest
 
 from am2z_trio.admin import Admin, Principal
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -80,3 +82,19 @@ async def test_the_page_of_events_says_how_many_are_kept(open_site):
         assert int(said) >= length
     async with open_site(event_history=0) as site:
         assert " kept</span>" not in (await site.as_("viewer").get("/events")).text
+
+
+async def test_what_programs_tell_with_events_is_hidden_on_every_face_from_who_only_looks(open_site):
+    faces = ("/events?event=mine:*", "/events/export?event=mine:*", "/api/v1/events?pattern=mine:*")
+    async with open_site() as site:
+        site.runtime.emit("mine:order", {"card": "4111-1111"})
+        operator = site.as_("operator")
+        with anyio.fail_after(PATIENCE):
+            while "4111-1111" not in (await operator.get(faces[0])).text:
+                await anyio.sleep(0.01)
+        for face in faces:
+            assert "4111-1111" in (await operator.get(face)).text
+            seen = (await site.as_("viewer").get(face)).text
+            assert "mine:order" in seen
+            assert "4111-1111" not in seen
+            assert "[hidden]" in seen

@@ -124,7 +124,7 @@ async def test_events_are_streamed_until_whoever_listens_has_gone(open_site):
             "path": path,
             "raw_path": path.encode(),
             "query_string": b"pattern=mine:*",
-            "headers": [(b"host", b"127.0.0.1"), (b"x-test-role", b"viewer")],
+            "headers": [(b"host", b"127.0.0.1"), (b"x-test-role", b"operator")],
             "server": ("127.0.0.1", 80),
             "scheme": "http",
         }
