@@ -10,7 +10,7 @@ import msgspec
 from am2z_trio.engine.events.subscription import EventStream
 from am2z_trio.model.checks import require_count, require_text
 from am2z_trio.model.events import OWN, Event
-from am2z_trio.model.limits import KIB
+from am2z_trio.model.limits import KIB, MAX_ANY_ID_BYTES
 from am2z_trio.model.records import EventPage
 from am2z_trio.model.views.audit import AuditEntry, AuditPage
 
@@ -62,19 +62,38 @@ class RecordDesk(Asking):
         *,
         session: str | None = None,
         job: str | None = None,
+        queue: str | None = None,
+        node: str | None = None,
         since: str | None = None,
         before: str | None = None,
+        oldest: str | None = None,
         limit: int = 100,
     ) -> EventPage:
         """A page of the history of events, as `runtime.events.history` gives it; for a principal that is
-        limited to some sessions and queues, those of these. What programs have told with their own events
-        (`ctx.emit`) is a payload: who may not reveal such sees what rules show, as `event.data.step`."""
+        limited to some sessions and queues, those of these. `queue`, `node`: those of these alone, of which
+        a page may have fewer than `limit` although there are more. `oldest`: none that are older than that:
+        how long ago (`2h`), or a moment in UTC, as `audit` has it. What programs have told with their own
+        events (`ctx.emit`) is a payload: who may not reveal such sees what rules show, as
+        `event.data.step`."""
+        queue = None if queue is None else require_text("queue", queue, most=MAX_ANY_ID_BYTES)
+        node = None if node is None else require_text("node", node, most=MAX_ANY_ID_BYTES)
+        first = None if oldest is None else moment_of("oldest", oldest, self.now())
         await self._require_view("events")
         page = await self._runtime.events.history(
             pattern, session=session, job=job, since=since, before=before, limit=limit
         )
-        events = [self._told(one) for one in page.events if self._hears(one)]
-        return msgspec.structs.replace(page, events=events)
+        events = [one for one in page.events if first is None or one.at >= first]
+        if len(events) < len(page.events) and since is None:
+            # Behind what is too old are only others.
+            page = msgspec.structs.replace(page, more=False)
+        fit = [
+            self._told(one)
+            for one in events
+            if (queue is None or one.processor == queue)
+            and (node is None or one.node == node)
+            and self._hears(one)
+        ]
+        return msgspec.structs.replace(page, events=fit)
 
     @asynccontextmanager
     async def listen(

@@ -9,6 +9,8 @@ import anyio
 import pytest
 
 from am2z_trio.admin import Admin, Principal
+from am2z_trio.model.events import Event
+from am2z_trio.web.pages.events import said_of
 from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
@@ -63,6 +65,50 @@ async def test_events_are_shown_newest_first_filtered_and_by_pages(open_site):
         assert [json.loads(line)["job"] for line in lines] == [site.jobs["dead"]]
         wrong = await browser.get("/events?before=nonsense")
         assert (wrong.status_code, "before" in wrong.text) == (400, True)
+
+
+async def test_events_are_those_of_a_queue_a_node_and_a_time(open_site):
+    async with open_site(work=True) as site:
+        browser, node = site.as_("viewer"), site.runtime.node_id
+
+        async def listed(**asked: str) -> set[str]:
+            page = await browser.get("/events", params={"event": "job:enqueued", **asked})
+            assert page.status_code == 200
+            exported = await browser.get("/events/export", params={"event": "job:enqueued", **asked})
+            found = {json.loads(line)["job"] for line in exported.text.splitlines()}
+            assert all(f'href="/jobs/{id}"' in page.text for id in found)
+            return found
+
+        jobs = site.jobs
+        everything = {*jobs.values()}
+        assert await listed() == await listed(oldest="1h") == everything
+        # Who has submitted is no node.
+        begun = {jobs["active"], jobs["completed"], jobs["dead"]}
+        assert await listed(event="job:started", node=node) == begun
+        assert await listed(queue="charge") == {jobs["active"], jobs["waiting"]}
+        assert await listed(node="nobody") == await listed(queue="nothing") == set()
+        assert await listed(oldest="2100-01-01") == set()
+        wrong = await browser.get("/events?oldest=soon")
+        assert (wrong.status_code, "must be a length of time" in wrong.text) == (400, True)
+
+
+async def test_the_audit_begins_where_it_is_asked_to(open_site):
+    async with open_site() as site:
+        desk = Admin(site.runtime, principal=Principal(name="ada", role="admin"), face="cli")
+        await desk.stop_session("s0")
+        browser = site.as_("admin")
+        assert "stop session" in (await browser.get("/audit?since=1h")).text
+        later = await browser.get("/audit?since=2100-01-01")
+        assert "stop session" not in later.text
+        assert "since=2100-01-01" in later.text
+        assert (await browser.get("/audit/export?since=1h")).text.count("\n") == 2
+        assert (await browser.get("/audit/export?since=2100-01-01")).text == ""
+        assert (await browser.get("/audit?since=soon")).status_code == 400
+
+
+async def test_a_firing_is_told_by_its_time_and_not_by_a_number():
+    event = Event(name="schedule:fired", at=1, data={"schedule": "archive", "at": 1_795_813_554_000})
+    assert said_of(event) == "schedule archive, at 2026-11-27 21:05:54 UTC"
 
 
 async def test_where_no_history_is_kept_it_is_said_how_to_have_one(open_site):

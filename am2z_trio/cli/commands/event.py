@@ -67,6 +67,9 @@ def add(commands: Commands) -> None:
     where = history.add_mutually_exclusive_group()
     where.add_argument("--since", metavar="ID", help="those behind this one; '' for the oldest")
     where.add_argument("--before", metavar="ID", help="those before this one")
+    history.add_argument("--queue", metavar="Q", help="those of this queue")
+    history.add_argument("--node", metavar="NODE", help="those of jobs that run on this node")
+    history.add_argument("--oldest", metavar="TIME", help="no older ones: 2h, 11:00, 2026-11-27 (UTC)")
     history.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (50)")
 
 
@@ -107,8 +110,11 @@ async def _history(options: argparse.Namespace) -> int:
             options.pattern,
             session=options.session,
             job=options.job,
+            queue=options.queue,
+            node=options.node,
             since=options.since,
             before=options.before,
+            oldest=options.oldest,
             limit=options.limit,
         )
     none = "no event fits" if page.kept else NOT_KEPT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 from starlette.responses import Response
@@ -37,9 +37,12 @@ class Deed(msgspec.Struct, frozen=True):
 
 async def show(view: View) -> Response:
     """A page of them."""
-    q = view.query("q")
+    q, since = view.query("q"), view.query("since", most=100).strip()
     page = await view.admin.audit(
-        before=view.query("before", most=100), limit=view.number("limit", 100, least=1), containing=q
+        before=view.query("before", most=100),
+        since=since or None,
+        limit=view.number("limit", 100, least=1),
+        containing=q,
     )
     return view.render(
         "audit/list.html",
@@ -47,8 +50,9 @@ async def show(view: View) -> Response:
         more=page.next,
         unreadable=page.unreadable,
         q=q,
+        since=since,
         paged=view.query("before", most=100) != "",
-        export=view.url("audit.export", query={"q": q}),
+        export=view.url("audit.export", query={"q": q, "since": since}),
     )
 
 
@@ -91,8 +95,9 @@ def came_of(entry: AuditEntry) -> str:
 
 async def export(view: View) -> Response:
     """All entries that fit, one a line, as JSON."""
-    q = view.query("q")
-    first = await view.admin.audit(limit=1_000, containing=q)
+    asked: dict[str, Any] = {"containing": view.query("q"), "limit": 1_000}
+    asked["since"] = view.query("since", most=100).strip() or None
+    first = await view.admin.audit(**asked)
 
     async def lines() -> AsyncGenerator[bytes, None]:
         page = first
@@ -101,7 +106,7 @@ async def export(view: View) -> Response:
                 yield encoded(audit_line(entry)) + b"\n"
             if not page.next:
                 return
-            page = await view.admin.audit(before=page.next, limit=1_000, containing=q)
+            page = await view.admin.audit(before=page.next, **asked)
 
     return Export(lines(), "audit")
 

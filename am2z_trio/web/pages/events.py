@@ -13,7 +13,7 @@ from ..api.shown import Shown
 from ..exports import Export
 from ..routes import Endpoint, Page, Route
 from ..view import View
-from ..words import said_plainly
+from ..words import said_plainly, utc
 
 MOST_EXPORTED: Final = 100_000
 """Events of one export; `before` goes on."""
@@ -29,6 +29,9 @@ KINDS: Final = (
     ("Schedules", "schedule:*"),
     ("Nodes", "runtime:*"),
 )
+
+NARROWED: Final = ("queue", "session", "job", "node", "oldest")
+"""By what else they are asked for."""
 
 GLYPHS: Final[Mapping[str, str]] = {
     "job:enqueued": "waiting",
@@ -55,8 +58,7 @@ async def show(view: View) -> Response:
     asked = _asked(view)
     page = await view.admin.events(
         asked["event"] or "*",
-        session=asked["session"] or None,
-        job=asked["job"] or None,
+        **_narrowed(asked),
         before=view.query("before", most=100) or None,
         limit=view.number("limit", 100, least=1),
     )
@@ -86,8 +88,12 @@ async def show(view: View) -> Response:
 
 
 def _asked(view: View) -> dict[str, str]:
-    asked = {name: view.query(name).strip() for name in ("event", "session", "job")}
+    asked = {name: view.query(name).strip() for name in ("event", *NARROWED)}
     return asked | {"event": asked["event"] or "*"}
+
+
+def _narrowed(asked: Mapping[str, str]) -> dict[str, Any]:
+    return {name: asked[name] or None for name in NARROWED}
 
 
 def said_of(event: Event) -> str:
@@ -100,6 +106,8 @@ def said_of(event: Event) -> str:
         return f"{said['code']}: {said.get('message', '')}, attempt {said.get('attempt', 1)}"
     if set(said) == {"attempt"}:
         return "" if said["attempt"] == 1 else f"attempt {said['attempt']}"
+    if event.name.startswith("schedule:") and isinstance(said.get("at"), int):
+        said = {**said, "at": f"{utc(said['at'])} UTC"}
     return ", ".join(f"{name} {said_plainly(value)}" for name, value in said.items())
 
 
@@ -110,8 +118,7 @@ async def export(view: View) -> Response:
     async def read(before: str | None) -> tuple[list[Event], str]:
         page = await view.admin.events(
             asked["event"],
-            session=asked["session"] or None,
-            job=asked["job"] or None,
+            **_narrowed(asked),
             before=before,
             limit=1_000,
         )
