@@ -99,7 +99,8 @@ class JobDesk(Asking):
         """One page, `_seeing` what is asked for."""
         principal = self.principal
         bound = "\0".join((*principal.queues, "", *principal.sessions))
-        queues, search = await self._queues(), Search(self._store, self._sees)
+        search = Search(self._store, self._sees, lambda session: principal.is_for(session=session))
+        queues = await self._queues()
         return await search.page(
             query, queues, limit=limit, cursor=cursor, now=self.now(), of=bound, tells_why=tells_why
         )

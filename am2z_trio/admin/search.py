@@ -42,9 +42,15 @@ ANYTHING: Final[StateCodec[object]] = StateCodec(object, max_bytes=2**31, takes_
 class Search:
     """Looks for jobs, of what whoever asks may see."""
 
-    def __init__(self, store: Store, sees: Callable[[JobRow], bool]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        sees: Callable[[JobRow], bool],
+        sees_session: Callable[[str], bool] = lambda session: True,
+    ) -> None:
         self._store = store
         self._sees = sees
+        self._sees_session = sees_session
 
     async def page(
         self,
@@ -62,13 +68,13 @@ class Search:
         are none, what has excluded them."""
         digest = cursors.digest_of(str(query), of)
         begun = cursors.read(cursor, digest) if cursor else Cursor(cursors.VERSION, digest, 0, 0)
-        places = plan(query, queues)
+        places = self._plan(query, queues)
         tally = Tally(query) if tells_why else None
         look = _Look(self._store, self._sees, query, places, limit, now, begun, tally)
         await look.run()
         # What is elsewhere is asked for with what is here: nothing is, where anything was found.
         without = [] if tally is None or look.found else [one for one in query.demands if places_it(one)]
-        others = [plan(query.without(one), queues) for one in without]
+        others = [self._plan(query.without(one), queues) for one in without]
         here, *extents = await Extents(self._store).of(places, *others)
         elsewhere = {one: max(0, extent - here) for one, extent in zip(without, extents, strict=True)}
         return Page(
@@ -79,6 +85,11 @@ class Search:
             gone=look.gone,
             excluded=[] if tally is None or look.found else tally.exclusions(elsewhere),
         )
+
+    def _plan(self, query: Query, queues: Sequence[Queue]) -> list[Place]:
+        """Where to look. How many jobs another one's session has is not told either."""
+        places = plan(query, queues)
+        return [place for place in places if place.kept != "session" or self._sees_session(place.name)]
 
 
 class _Look:
@@ -136,7 +147,8 @@ class _Look:
         left = place.ids[place.ids.index(last) + 1 :] if last in place.ids else place.ids
         rows = await self._store.inspection.rows(left)
         self.looked_at += len(rows)
-        kept = [row for row in rows if row is not None]
+        # Of other jobs there are none, as of those that never were.
+        kept = [row for row in rows if row is not None and self._sees(row)]
         if not self._query.wanted("word"):
             self.gone += len(rows) - len(kept)
         taken = await self._take(kept)

@@ -20,6 +20,7 @@ from am2z_trio.concurrency import current_host
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.error_records import record_of
 from am2z_trio.model.errors import BusinessError, ValidationError
+from am2z_trio.model.ids import made_prefix, maker
 from am2z_trio.model.records import WIRE_VERSION, JobSpec, ResultRecord, Wait
 from am2z_trio.model.transitions import TERMINAL
 from am2z_trio.model.views.jobs import JobRow
@@ -84,10 +85,15 @@ async def some_of_everything(bench: Bench, node: Node) -> list[str]:
 
 
 def searching(
-    node: Node, bench: Bench, sees: Callable[[JobRow], bool] = lambda row: True, *, tells_why: bool = False
+    node: Node,
+    bench: Bench,
+    sees: Callable[[JobRow], bool] = lambda row: True,
+    sees_session: Callable[[str], bool] = lambda session: True,
+    *,
+    tells_why: bool = False,
 ) -> Any:
     async def page(text: str, cursor: str = "", limit: int = 4) -> Page:
-        search, now = Search(node.store, sees), bench.clock()
+        search, now = Search(node.store, sees, sees_session), bench.clock()
         return await search.page(
             parse(text), QUEUES, limit=limit, cursor=cursor, now=now, tells_why=tells_why
         )
@@ -366,6 +372,32 @@ async def test_what_may_not_be_seen_is_not_found(backend):
         theirs = len(await all_of(page, ""))
         assert [(one.of, one.excluded) for one in (await page("code:NONE")).excluded] == [(theirs, theirs)]
         assert [(one.of, one.excluded) for one in (await page("id:j00")).excluded] == [(0, 0)]
+
+
+async def test_a_page_tells_no_more_of_jobs_that_may_not_be_seen_than_of_those_that_never_were(backend):
+    async with opened(backend) as (bench, node):
+        await some_of_everything(bench, node)
+        made, never_made = (f"{made_prefix(1_700_000_000_000, maker())}1" for _ in range(2))
+        await node.store.enqueue([job(made, "q", session="bob")])
+        page = searching(
+            node,
+            bench,
+            lambda row: row.session == "alice",
+            lambda session: session == "alice",
+            tells_why=True,
+        )
+        for theirs, nobody in (
+            ("id:j02", "id:j999"),
+            ("id:j02 status:waiting", "id:j999 status:waiting"),
+            ("session:bob status:active", "session:nobody status:active"),
+            ("bob status:waiting", "nobody status:waiting"),
+            (made, never_made),
+        ):
+            said, never = await page(theirs), await page(nobody)
+            assert said.rows == []
+            assert (said.looked_at, said.of, said.gone) == (never.looked_at, never.of, never.gone), theirs
+            told = [(one.of, one.excluded, one.alone, one.elsewhere) for one in said.excluded]
+            assert told == [(one.of, one.excluded, one.alone, one.elsewhere) for one in never.excluded]
 
 
 async def test_a_cursor_of_another_query_is_refused(backend):
