@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import math
 import os
 import socket
 import sys
@@ -769,6 +770,7 @@ class Episode:
         self.wire, self.connection, self.seed = wire, connection, seed
         self.rng = Random(seed)
         self.now = 1_000_000
+        self._began = time.monotonic()
         self.round = 0
         self.tally = Tally()
         self.witness = Witness()
@@ -1022,7 +1024,7 @@ class Episode:
 
     def _take_picture(self) -> Picture:
         names = [*self.connection.scan_iter(match=anchor("am2z") + "*", count=1000)]
-        with self.connection.pipeline(transaction=False) as pipe:
+        with self.connection.pipeline(transaction=True) as pipe:
             for name in names:
                 pipe.dump(name)
                 pipe.pttl(name)
@@ -1039,7 +1041,7 @@ class Episode:
         self.wire.call("PING")
         self.wire.pushed.clear()
         again = self.witness.again
-        with self.connection.pipeline(transaction=False) as pipe:
+        with self.connection.pipeline(transaction=True) as pipe:
             pipe.flushall()
             for name, pttl, dump in picture.keys:
                 pipe.restore(name, pttl, dump)
@@ -1100,7 +1102,9 @@ class Episode:
         self.outside.sessions = {
             id: session for id, session in self._sessions.items() if session and id in self.accepted
         }
-        return audit(self.connection, self.outside, drained=drained)
+        # The episode's time stands still while that of the server, by which keys expire, goes on.
+        drift = math.ceil((time.monotonic() - self._began) * 1000)
+        return audit(self.connection, self.outside, drained=drained, drift_ms=drift)
 
     def _look(self, *, drained: bool = False) -> None:
         found = self._audit(drained=drained)

@@ -137,7 +137,7 @@ class Keyspace:
         entries: list[Entry] = []
         for first in range(0, len(keys), _PAGE):
             entries += _read(connection, keys[first : first + _PAGE], start)
-        return cls(entries)
+        return cls(list(_with_ttls(connection, entries)))
 
 
 def text(raw: bytes) -> str:
@@ -158,19 +158,29 @@ def _read(connection: redis.Redis, keys: list[bytes], start: str) -> Iterator[En
     with connection.pipeline(transaction=False) as pipe:
         for key in keys:
             pipe.execute_command("TYPE", key)
-            pipe.execute_command("PTTL", key)
-        answers = pipe.execute()
-        kinds, ttls = answers[::2], answers[1::2]
+        kinds = pipe.execute()
         types = [kind if isinstance(kind, bytes) else str(kind).encode() for kind in kinds]
         for key, of in zip(keys, types, strict=True):
             name, *rest = _COMMANDS.get(of, ("EXISTS",))
             pipe.execute_command(name, key, *rest)
         values = pipe.execute()
-    for key, of, pttl, value in zip(keys, types, ttls, values, strict=True):
+    for key, of, value in zip(keys, types, values, strict=True):
         if of == b"none":
             continue
         kind, name = _kind(text(key)[len(start) + 1 :], of.decode())
-        yield Entry(text(key), kind, name, _plain(of, value), int(pttl))
+        yield Entry(text(key), kind, name, _plain(of, value), -1)
+
+
+def _with_ttls(connection: redis.Redis, entries: list[Entry]) -> Iterator[Entry]:
+    """With the times that are left to them, all at one moment: however long this program is kept waiting
+    between two answers, they can be compared. What has expired since it was read is gone."""
+    with connection.pipeline(transaction=True) as pipe:
+        for entry in entries:
+            pipe.execute_command("PTTL", entry.key.encode("utf-8", "surrogateescape"))
+        ttls = pipe.execute() if entries else []
+    for entry, pttl in zip(entries, ttls, strict=True):
+        if pttl != -2:
+            yield msgspec.structs.replace(entry, pttl=int(pttl))
 
 
 def _kind(tail: str, of: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import pytest
 import redis
 from hypothesis import settings
 from hypothesis.stateful import invariant, run_state_machine_as_test
+from redis.client import Pipeline
 
 from am2z_trio.model.codec import checksum
 from am2z_trio.model.records import UNLIMITED, Commit, Enqueue, JobSpec, QueueLimits, Settlement, StateWrite
@@ -17,8 +18,9 @@ from am2z_trio.store.ports import StoreSettings
 from am2z_trio.store.redis.keys import TEMPLATES, spell
 from am2z_trio.store.redis.store import RedisStore
 from benchmarks.scripts.probe import drive
+from tests.chaos import keyspace
 from tests.chaos.auditor import PERMANENT, Outside, audit
-from tests.chaos.keyspace import CHANNELS, TYPES
+from tests.chaos.keyspace import CHANNELS, TYPES, Keyspace
 from tests.store.test_stateful import (
     EXAMPLES,
     NO_EXPLAIN,
@@ -317,6 +319,41 @@ def test_a_session_that_is_stopped_and_has_no_state_leaves_nothing_for_ever(town
     drive(town.store.stop_session("x", running=False, refuse=60))
     drive(town.store.states.write(write("x", 2)))
     assert town.connection.pttl(key("session", "x")) == -1
+
+
+def test_what_is_left_to_keys_is_of_one_moment_however_slowly_they_are_read(
+    redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(Pipeline):
+        def execute(self, raise_on_error: bool = True) -> list[Any]:
+            """Goes on when ten milliseconds have passed for the server."""
+            answers = super().execute(raise_on_error)
+            with redis_server.client() as other:
+                began = other.time()
+                while ms_of(other.time()) - ms_of(began) < 10:
+                    pass
+            return answers
+
+    def ms_of(time: Any) -> int:
+        return int(time[0]) * 1000 + int(time[1]) // 1000
+
+    monkeypatch.setattr(keyspace, "_PAGE", 1)
+    with redis_server.client() as connection:
+        connection.flushall()
+        end = ms_of(connection.time()) + LONG
+        for n in range(4):
+            connection.hset(key("job", f"j{n}"), "status", "completed")
+            connection.pexpireat(key("job", f"j{n}"), end)
+        monkeypatch.setattr(
+            connection,
+            "pipeline",
+            lambda transaction=True: Slow(
+                connection.connection_pool, connection.response_callbacks, transaction, None
+            ),
+        )
+        left = [entry.pttl for entry in Keyspace.read(connection).entries]
+    assert len(left) == 4
+    assert max(left) - min(left) < 5
 
 
 @pytest.mark.parametrize("way", ["leaves", "is dead"])
