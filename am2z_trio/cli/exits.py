@@ -11,6 +11,7 @@ from am2z_trio.model.errors import (
     NetworkError,
     ProcessorNotFoundError,
     ScheduleNotFoundError,
+    UnsupportedServerError,
 )
 
 DONE: Final = 0
@@ -35,6 +36,9 @@ exit status:
 
 def exit_status(error: AM2ZError) -> int:
     """For a command that ends with this error."""
+    if isinstance(error, UnsupportedServerError):
+        # It has answered; what is wrong is what it is, or how it was set up.
+        return USAGE
     if isinstance(error, NetworkError):
         return UNREACHABLE
     if isinstance(error, NotPermittedError):

@@ -80,9 +80,10 @@ def _policy(server: ServerFigures) -> Check | None:
         return None
     if policy == "noeviction":
         return Check(name="policy", state="ok", text="maxmemory-policy is noeviction")
+    # Bad without a limit, too: one may be set at any time, and no runtime works on such a server.
     text = f"maxmemory-policy is {policy}: when memory is full, the server drops jobs and states"
     remedy = "CONFIG SET maxmemory-policy noeviction"
-    return Check(name="policy", state="bad" if server.limit else "warn", text=text, remedy=remedy)
+    return Check(name="policy", state="bad", text=text, remedy=remedy)
 
 
 def _persistence(server: ServerFigures) -> Check:

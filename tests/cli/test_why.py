@@ -140,6 +140,11 @@ def test_the_doctor_says_what_is_bad(spawn_redis: Any, command: Command):
     assert told.status == 1
     assert "✕ policy: maxmemory-policy is allkeys-lru" in told.out
     assert "CONFIG SET maxmemory-policy noeviction" in told.out
+    # Without a limit, too: a worker is refused there.
+    server.call("CONFIG", "SET", "maxmemory", "0")
+    assert command("doctor", "--redis", server.url).status == 1
+    refused = command("job", "ls", "--redis", server.url)
+    assert (refused.status, "may drop jobs" in refused.err) == (2, True)
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -233,7 +233,7 @@ def test_nodes_that_are_not_heard_and_versions_that_differ_are_found():
         ({"used": 810 * MB}, "memory", "warn", "81 %"),
         ({"limit": 0, "system": 1_000 * MB}, "memory", "warn", "maxmemory is not set"),
         ({"policy": "allkeys-lru"}, "policy", "bad", "the server drops jobs and states"),
-        ({"policy": "allkeys-lru", "limit": 0}, "policy", "warn", "allkeys-lru"),
+        ({"policy": "allkeys-lru", "limit": 0}, "policy", "bad", "allkeys-lru"),
         ({"aof": False}, "persistence", "warn", "appendonly is no"),
         ({"snapshot_failed": True}, "snapshot", "bad", "could not write to disk"),
         ({"replicas": [1, 40]}, "replicas", "warn", "heard 40.0 s ago"),
