@@ -319,10 +319,13 @@ MUTANTS = {
     ),
     "the audit grows for ever": Mutant(("NOTE",), "'MAXLEN', kept, ", ""),
     "what is refused takes the room of what was done": Mutant(
-        ("NOTE",), "stream, kept = refused_key(), REFUSALS_KEPT", "kept = AUDIT_KEPT"
+        ("NOTE",), "stream, other, kept = other, stream, REFUSALS_KEPT", "kept = AUDIT_KEPT"
     ),
-    "what was refused under the number of an action is not read": Mutant(
-        ("NOTES",), "last .. (entry[1] == last and 'r' or '')", "last"
+    "what was done stands before what was refused earlier": Mutant(
+        ("NOTE",), "other_ms == ms and other_nth > nth", "false"
+    ),
+    "what was refused within a moment is read after what was done": Mutant(
+        ("NOTES",), "tonumber(nth) > tonumber(other_nth)", "false"
     ),
     "what was refused is read after all that was done": Mutant(
         ("NOTES",), "tonumber(ms) > tonumber(other_ms)", "true"

@@ -22,7 +22,7 @@ MAX_PREVIEW_BYTES: Final = 4 * KIB
 
 MAX_ENTRY_BYTES: Final = 64 * KIB
 
-_NEXT: Final = re.compile(r"([0-9]{1,16})-([0-9]{1,16})(r?)")
+_NEXT: Final = re.compile(r"([0-9]{1,16})-([0-9]{1,16})")
 
 _Name = Annotated[str, Meta(max_length=MAX_NAME_BYTES)]
 
@@ -93,13 +93,12 @@ def _packed(data: object) -> msgspec.Raw:
     return msgspec.Raw(packed)
 
 
-def before_number(text: object) -> tuple[int, int, bool]:
-    """What `AuditPage.next` says: the number of the last entry that was read, and whether what was refused
-    under that very number is yet to be read. Raises `ConfigurationError` for what it has never said."""
+def before_number(text: object) -> tuple[int, int]:
+    """What `AuditPage.next` says. Raises `ConfigurationError` for what it has never said."""
     found = _NEXT.fullmatch(text) if isinstance(text, str) else None
     require(found is not None, "before", text, "must be what a page says as its `next`")
     assert found is not None
-    return int(found[1]), int(found[2]), found[3] != ""
+    return int(found[1]), int(found[2])
 
 
 class AuditPage(msgspec.Struct, frozen=True, kw_only=True):

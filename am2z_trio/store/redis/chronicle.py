@@ -73,12 +73,8 @@ class RedisChronicle:
         await self._link.eval(scripts.NOTE, self._link.clock, entry.id, refused, encode_record(entry))
 
     async def audit_page(self, before: str = "", limit: int = 100) -> AuditPage:
-        first = first_refused = "+"
-        if before:
-            ms, nth, refused_too = before_number(before)
-            first = f"({ms}-{nth}"
-            first_refused = first[1:] if refused_too else first
-        goes_on, *found = await self._link.eval(scripts.NOTES, first, first_refused, limit)
+        first = "({}-{}".format(*before_number(before)) if before else "+"
+        goes_on, *found = await self._link.eval(scripts.NOTES, first, limit)
         # The places of entries are told for whoever looks into what comes of the script.
         read = [_entry(at, said) for at, said in zip(found[1::3], found[2::3], strict=True)]
         entries = [entry for entry in read if entry is not None]

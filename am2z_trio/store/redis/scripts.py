@@ -142,7 +142,7 @@ NEWEST_EVENT: Final = _script("chronicle/newest", "")
 READ_EVENTS: Final = _script("chronicle/events", "first most back")
 TELL: Final = _script("chronicle/tell", "clock node calls call", "group written")
 NOTE: Final = _script("chronicle/note", "clock id refused entry")
-NOTES: Final = _script("chronicle/notes", "first first_refused most")
+NOTES: Final = _script("chronicle/notes", "first most")
 
 
 @cache

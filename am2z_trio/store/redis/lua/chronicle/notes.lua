@@ -1,32 +1,31 @@
 -- Read what operators have done and were refused, as one list, the newest first.
 --
 -- KEYS     anchor
--- ARGV     first entry to be read of what was done, and of what was refused, or '+' for the newest; most entries
+-- ARGV     first entry to be read, or '+' for the newest; most entries
 -- RETURNS  {where it goes on, '' at the end; entry, its time, what it says, entry ...}: '' where it is none of ours
--- INVARIANT  reads only; no more than REPLY_BYTES, and one entry beyond. Of entries of the same id in both streams
---            what was refused comes last, and where it is yet to be read an 'r' stands behind that id.
+-- INVARIANT  reads only; no more than REPLY_BYTES, and one entry beyond.
 
-local first, first_refused, most = unpack(ARGV)
+local first, most = unpack(ARGV)
 local wanted = tonumber(most)
 local done = redis.call('XREVRANGE', audit_key(), first, '-', 'COUNT', wanted + 1)
-local refused = redis.call('XREVRANGE', refused_key(), first_refused, '-', 'COUNT', wanted + 1)
+local refused = redis.call('XREVRANGE', refused_key(), first, '-', 'COUNT', wanted + 1)
 
 local function is_newer(one, other)
   local ms, nth = string.match(one, '^(%d+)-(%d+)$')
   local other_ms, other_nth = string.match(other, '^(%d+)-(%d+)$')
   if ms ~= other_ms then return tonumber(ms) > tonumber(other_ms) end
-  return tonumber(nth) >= tonumber(other_nth)
+  return tonumber(nth) > tonumber(other_nth)
 end
 
 local answers, last, size = { '' }, '', 0
 local d, r, n = 1, 1, 0
 while done[d] or refused[r] do
-  local is_done = done[d] and not (refused[r] and not is_newer(done[d][1], refused[r][1]))
-  local entry = is_done and done[d] or refused[r]
   if n == wanted or size >= REPLY_BYTES then
-    answers[1] = last .. (entry[1] == last and 'r' or '')
+    answers[1] = last
     break
   end
+  local is_done = done[d] and not (refused[r] and is_newer(refused[r][1], done[d][1]))
+  local entry = is_done and done[d] or refused[r]
   if is_done then d = d + 1 else r = r + 1 end
   n, last = n + 1, entry[1]
   local said, at = entry[2], #answers
