@@ -42,6 +42,8 @@ BOUNDED = {
     ("facts", "LPOS"): "among so many entries",
     ("facts", "SMEMBERS"): "of a set whose size was looked at",
     ("children", "SMEMBERS"): "of a set whose size was looked at",
+    ("waits", "HKEYS"): "no more than MOST_WAITS and what is told of them",
+    ("many", "HKEYS"): "no more than MOST_WAITS and what is told of them",
     ("places", "HKEYS"): "of a hash whose size was looked at",
     ("turns", "HKEYS"): "the queues in which jobs wait for one turn",
 }
