@@ -89,8 +89,7 @@ if meta[7] then
 end
 -- What this call may still look at beside what it grants: ids that wait no more, sessions that are full.
 local looks = LOOKS
-local places = meta[1] and 0 or limit
-local starts, active_room = limit, limit
+local places, starts, active_room = meta[1] and 0 or limit, limit, limit
 if flow_starts > 0 then
   forget(started, now - flow_per)
   starts = flow_starts - redis.call('ZCOUNT', started, '(' .. whole(now - flow_per), '+inf')
@@ -134,8 +133,8 @@ local function next_ids(room)
   if calls_only then return redis.call('ZRANGE', called, passed, passed + room - 1), false end
   if turn >= parties then
     end_turns()
-    local ready, shared = redis.call('ZCARD', lanes), redis.call('EXISTS', wait_key(queue))
-    parties, turn = ready + shared, 0
+    local shared = redis.call('EXISTS', wait_key(queue))
+    parties, turn = redis.call('ZCARD', lanes) + shared, 0
     if parties == 0 then
       local first, ids = redis.call('ZPOPMIN', urgent, room), {}
       for i = 1, #first, 2 do
@@ -217,7 +216,7 @@ end
 -- What a grant takes of the answer, all but the constant part of it.
 local function size_of(job)
   if not job.more then return #job.spec end
-  local size = #job.spec + (job.errors and #job.errors or 0)
+  local size = #job.spec + #(job.errors or '')
   return job.stored and job.skey and size + redis.call('HSTRLEN', session_key(job.skey), 'blob') or size
 end
 
@@ -230,14 +229,16 @@ local function leave_calls(job)
 end
 
 local expired, odd, size, is_full = {}, {}, 0, false
-local heard = is_heard()
+local heard, differ = is_heard(), false
 while #found < places and looks > 0 and not is_full do
   local ids, listed, skey = next_ids(places - #found)
   if #ids == 0 then break end
   for place, entry in ipairs(ids) do
     local id, gen = entry, nil
     if listed then id, gen = read_entry(entry) end
-    local job = read(id, heard)
+    local job = read(id, heard and not listed)
+    -- Who stands in a session's line is of that session.
+    if listed and not job.more then job.skey = skey end
     if job.status ~= 'waiting' or taken[id] or (listed and job.gen ~= gen) then
       -- One that is taken is in a list twice, by somebody's mistake.
       looks = looks - 1
@@ -245,8 +246,7 @@ while #found < places and looks > 0 and not is_full do
       if calls_only then leave_calls(job) end
       local status = job.status
       local earlier = listed and job.gen ~= gen and (BEGUN_OR_NOT[status] or ENDED[status])
-      if not taken[id] and status ~= 'waiting' and status ~= 'cancelled' and not earlier
-        and (status or job.spec or job.queue) then
+      if not taken[id] and status ~= 'cancelled' and not earlier and (status or job.spec or job.queue) then
         odd[#odd + 1] = job
       end
     elseif job.queue ~= queue or flaw_of(job) then
@@ -275,6 +275,7 @@ while #found < places and looks > 0 and not is_full do
         if job.depth then leave_calls(job) end
         found[#found + 1] = id
         jobs[#jobs + 1] = job
+        differ = differ or job.more or job.skey
         taken[id] = true
       else
         looks, passed = looks - 1, passed + 1
@@ -288,19 +289,22 @@ end_turns()
 local answer, first = { 'ok', 0 }, 1
 if #found > 0 then
   first = redis.call('INCRBY', fence_key(), #found) - #found + 1
+  if heard and not differ and #table.concat(found) <= GROUPED_BYTES then
+    tell_alike({ name = 'job:started', now = now, node = node, queue = queue, ids = found })
+    heard = false
+  end
   local active = {}
   for index, id in ipairs(found) do
     local job, token = jobs[index], whole(first + index - 1) .. ':' .. nonce
     server.call('HSET', job.key, 'status', 'active', 'node', node, 'token', token, 'since', stamp(now))
     if job.more then count_delivery(job) end
-    active[#active + 1] = id
-    active[#active + 1] = token
+    active[2 * index - 1], active[2 * index] = id, token
     if job.debounce then leave_debounce(job, job.debounce) end
     if job.turn then redis.call('HSET', floor_key(job.turn), 'holder', id) end
     add_grant(answer, job, token, now)
     if heard then
-      local attempt = job.attempt and number(job.attempt, 1)
-      tell('job:started', now, node, queue, id, job.skey, attempt and attempt ~= 1 and { attempt = attempt })
+      local attempt = number(job.attempt or 1, 1)
+      tell('job:started', now, node, queue, id, job.skey, attempt ~= 1 and { attempt = attempt })
     end
   end
   hold(node, active)
@@ -350,32 +354,29 @@ if flow_starts > 0 then
           local id, gen = entry, nil
           if listed then id, gen = read_entry(entry) end
           local v = redis.call('HMGET', job_key(id), 'status', 'aside', 'skey', 'priority', 'gen', 'queue', 'depth')
-          if v[1] ~= 'waiting' or (listed and v[5] ~= gen) then
+          local waits = v[1] == 'waiting' and (not listed or v[5] == gen)
+          if not waits then
             looks = looks - 1
             if listed then count_ghosts(queue, skey, -1) end
-            if v[1] ~= 'waiting' and v[6] and not ENDED[v[1]] then
-              -- What else it is, a claim that may grant finds out.
-              looked = looked + 1
-              kept[#kept + 1] = { id, urgency(v[4]), v[3] or nil, v[5] }
-            end
-          else
-            looked = looked + 1
-            if v[2] then
-              kept[#kept + 1] = { id, urgency(v[4]), v[3] or nil, v[5] }
-            else
-              -- Those set aside before are no more than there are.
-              latest = math.min(math.max(again, latest + gap), again + gap * redis.call('ZCARD', later_key(queue)))
-              redis.call('HSET', job_key(id), 'status', 'later', 'aside', '1')
-              if v[7] then redis.call('ZREM', called, id) end
-              count(queue, 'waiting', -1)
-              count(queue, 'later', 1)
-              put_later(queue, id, math.ceil(latest))
-            end
+          end
+          -- What is odd, a claim that may grant finds out.
+          local is_odd = v[1] ~= 'waiting' and v[6] and not ENDED[v[1]]
+          if waits or is_odd then looked = looked + 1 end
+          if is_odd or waits and v[2] then
+            kept[#kept + 1] = { id, urgency(v[4]), true, v[3], v[5] }
+          elseif waits then
+            -- Those set aside before are no more than there are.
+            latest = math.min(math.max(again, latest + gap), again + gap * redis.call('ZCARD', later_key(queue)))
+            redis.call('HSET', job_key(id), 'status', 'later', 'aside', '1')
+            if v[7] then redis.call('ZREM', called, id) end
+            count(queue, 'waiting', -1)
+            count(queue, 'later', 1)
+            put_later(queue, id, math.ceil(latest))
           end
         end
       end
       end_turns()
-      for n = #kept, 1, -1 do line_up(queue, kept[n][1], kept[n][2], true, kept[n][3], kept[n][4]) end
+      for n = #kept, 1, -1 do line_up(queue, unpack(kept[n])) end
       redis.call('HSET', about, 'aside', whole(math.ceil(latest)))
     end
     if due < 0 or again - now < due then due = again - now end

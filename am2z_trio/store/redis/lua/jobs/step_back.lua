@@ -12,7 +12,7 @@ if not job or job.token == '' or job.token ~= token or not job.away then return 
 local line = back_key(job.queue)
 if not redis.call('ZSCORE', line, job.id) then
   local last = redis.call('ZRANGE', line, -1, -1, 'WITHSCORES')[2]
-  redis.call('ZADD', line, whole((last and number(last, 0) or 0) + 1), job.id)
+  redis.call('ZADD', line, whole((number(last or 0, 0)) + 1), job.id)
 end
 let_back(job.queue, job.id)
 finish()

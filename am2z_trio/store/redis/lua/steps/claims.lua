@@ -32,7 +32,7 @@ function let_back(queue, asking)
   if #line == 0 then return 0 end
   local flow, here, let = flow_of(queue), counted(queue), 0
   local v = redis.call('HMGET', meta_key(queue), 'active', 'away')
-  local most, per_session = flow[3] and number(flow[3], 0) or 0, flow[2] and number(flow[2], 0) or 0
+  local most, per_session = number(flow[3] or 0, 0), number(flow[2] or 0, 0)
   local counting = number(v[1] or 0, 0) + (here.active or 0) - number(v[2] or 0, 0) - (here.away or 0)
   for _, id in ipairs(line) do
     if most > 0 and counting >= most then break end

@@ -19,7 +19,7 @@ end
 
 -- One more is written down; of a plain job `since` says that it is the first.
 local function count_delivery(job)
-  job.deliveries = (job.deliveries and number(job.deliveries, 0) or 0) + 1
+  job.deliveries = (number(job.deliveries or 0, 0)) + 1
   redis.call('HSET', job.key, 'deliveries', job.deliveries)
 end
 
@@ -37,9 +37,9 @@ local function add_grant(answer, job, token, now)
   local remaining = -1
   if job.deadline then remaining = math.max(0, number(job.deadline, now) - now) end
   local state = job.stored and job.skey and state_row(job.skey, now) or ''
-  answer[n + 1] = { job.id, token, job.spec, job.attempt and number(job.attempt, 1) or 1,
-    job.deliveries and number(job.deliveries, 0) or 0, remaining, state, job.errors or '',
-    job.conflicts and number(job.conflicts, 0) or 0 }
+  answer[n + 1] = { job.id, token, job.spec, number(job.attempt or 1, 1),
+    number(job.deliveries or 0, 0), remaining, state, job.errors or '',
+    number(job.conflicts or 0, 0) }
 end
 
 -- Why a job cannot be granted; nil if it can. What stands before its deadline is when it expires, until it has begun.

@@ -2,7 +2,7 @@
 
 -- A stored priority; 0 for none.
 local function urgency(text)
-  local priority = text and number(text) or 0
+  local priority = number(text or 0, 0)
   return priority > 0 and priority <= MAX_PRIORITY and math.floor(priority) or 0
 end
 

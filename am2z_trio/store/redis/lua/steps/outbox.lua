@@ -97,43 +97,40 @@ local function write_down(group)
   if kept_events then redis.call('XADD', log_key(), 'MAXLEN', '~', kept_events, '*', 'g', group) end
 end
 
--- What an event says that others of its group may not: the job's session, where that is not the same for all, and
--- `data`, where there is more to say than that it was the first attempt.
-local function put_event(group, id, session, data)
-  local n = group.many + 1
-  group.ids[n], group.many, group.bytes = id, n, group.bytes + #id
-  if group.sessions then
-    group.sessions[n], group.bytes = session, group.bytes + #session
-  elseif n == 1 then
-    group.session = session
-  elseif session ~= group.session then
+-- One event of a job: it joins those like it. Where it cannot, all groups so far are closed, and so they are by a
+-- cancellation, which may be that of a job told of before: what happens to one job is told in its order. By itself it
+-- says what others of its group may not: the job's session, where that is not the same for all, and `data`, where there
+-- is more to say than that it was the first attempt.
+local function tell(name, now, node, queue, id, skey, data)
+  if not is_heard() then return end
+  local session, group = skey or '', groups[name] and groups[name][queue]
+  if skey and string.byte(skey) == DIGEST then session = redis.call('HGET', job_key(id), 'session') or '' end
+  local is_behind = name == 'job:cancelled' and group ~= newest
+  if is_behind or group and (group.node ~= node or group.bytes > GROUPED_BYTES) then
+    groups, group = {}, nil
+  end
+  if not group then
+    group = { name = name, now = now, node = node, queue = queue, ids = {}, data = {}, bytes = 0, session = session }
+    if not groups[name] then groups[name] = {} end
+    groups[name][queue], newest, groups_order[#groups_order + 1] = group, group, group
+  end
+  local n = #group.ids + 1
+  group.ids[n], group.bytes = id, group.bytes + #id
+  if session ~= group.session and not group.sessions then
     group.sessions = {}
     for before = 1, n - 1 do group.sessions[before] = group.session end
-    group.sessions[n] = session
   end
+  if group.sessions then group.sessions[n], group.bytes = session, group.bytes + #session end
   if data then
     local packed = cmsgpack.pack(n - 1, data)
     group.data[#group.data + 1], group.bytes = packed, group.bytes + #packed
   end
 end
 
--- One event of a job: it joins those like it. Where it cannot, all groups so far are closed, and so they are by a
--- cancellation, which may be that of a job told of before: what happens to one job is told in its order.
-local function tell(name, now, node, queue, id, skey, data)
-  if not is_heard() then return end
-  local group = groups[name] and groups[name][queue]
-  local is_behind = name == 'job:cancelled' and newest and group ~= newest
-  if is_behind or group and (group.node ~= node or group.bytes > GROUPED_BYTES) then
-    groups, group = {}, nil
-  end
-  if not group then
-    group = { name = name, now = now, node = node, queue = queue, ids = {}, many = 0, data = {}, bytes = 0 }
-    if not groups[name] then groups[name] = {} end
-    groups[name][queue], newest, groups_order[#groups_order + 1] = group, group, group
-  end
-  local session = skey or ''
-  if string.byte(session) == DIGEST then session = redis.call('HGET', job_key(id), 'session') or '' end
-  put_event(group, id, session, data)
+-- One event of many jobs, each of which is of no session and has no more to say: a group that none joins.
+local function tell_alike(group)
+  group.data, group.session = {}, ''
+  groups, newest, groups_order[#groups_order + 1] = {}, group, group
 end
 
 local function packed_group(group)
