@@ -439,6 +439,36 @@ async def test_the_list_says_of_a_delayed_job_that_it_is_parked(open_site):
         assert "it sleeps" in page
 
 
+async def test_a_job_that_waits_for_a_signal_is_sent_it(open_site):
+    async with open_site() as site:
+        site.runtime.register(doze)
+        job = await site.runtime.submit(doze, "approval", session="alice")
+        await until(site.runtime, job.id, "later")
+        path, browser = f"/jobs/{segment(job.id)}", site.as_("operator")
+        assert f'href="{path}/signal?name=approval"' in (await browser.get(path)).text
+        assert "/signal" not in (await site.as_("viewer").get(path)).text
+        form = await browser.get(f"{path}/signal?name=approval")
+        assert 'name="name" type="text" value="approval"' in form.text
+        wrong = await follow(browser, f"{path}/signal", {"name": "approval", "value": "{"})
+        assert wrong.status_code == 400
+        assert "is no JSON" in wrong.text
+        assert ">{</textarea>" in wrong.text
+        assert (await follow(browser, f"{path}/signal", {"name": ""})).status_code == 400
+        given = {"name": "approval", "value": '"yes"', "reason": "the boss says so"}
+        refused = await follow(site.as_("viewer"), f"{path}/signal", given)
+        assert refused.status_code == 403
+        answer = await follow(browser, f"{path}/signal", given)
+        assert "is there for it" in text_of(answer)
+        assert (await job.result()).unwrap() == "yes"
+        # One for the session is taken by whichever of its jobs waits for it.
+        other = await site.runtime.submit(doze, "approval", session="alice")
+        await until(site.runtime, other.id, "later")
+        assert 'href="/sessions/alice/signal"' in (await browser.get("/sessions/alice")).text
+        answer = await follow(browser, "/sessions/alice/signal", {"name": "approval"})
+        assert "is there for the first of its jobs" in text_of(answer)
+        assert (await other.result()).unwrap() == "None"
+
+
 async def test_what_would_free_a_job_is_done_where_it_is_said(open_site):
     async with open_site(work=True) as site:
         waiting, browser = segment(site.jobs["waiting"]), site.as_("operator")

@@ -26,6 +26,7 @@ from . import (
     schedules,
     session,
     sessions,
+    signals,
     tree,
     why,
 )
@@ -35,6 +36,7 @@ ROUTES: Final[list[Route]] = [
     *queues.ROUTES,
     *sessions.ROUTES,
     *session.ROUTES,
+    *signals.ROUTES,
     *redis.ROUTES,
     *jobs.ROUTES,
     *why.ROUTES,
