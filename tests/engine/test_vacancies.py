@@ -100,6 +100,26 @@ async def test_that_nobody_serves_a_job_is_said_once_and_told_with_its_result(ma
 
 
 @pytest.mark.trio
+async def test_it_is_not_said_of_what_a_node_that_is_left_served_itself(autojump_clock, caplog):
+    """A job that waits for another when its node is left cannot end there: nobody is to look after that."""
+
+    @processor
+    async def parent(n: int, ctx: Context) -> int:
+        began.set()
+        await trio.sleep(0.2)
+        return await ctx.call(plus_one, n)
+
+    began = trio.Event()
+    async with LocalRuntime() as runtime:
+        runtime.register(plus_one, parent)
+        await runtime.submit(parent, 1)
+        await began.wait()
+        left = trio.current_time()
+    assert trio.current_time() - left >= 5
+    assert said(caplog) == []
+
+
+@pytest.mark.trio
 async def test_it_is_said_after_a_second_and_not_again(autojump_clock, caplog):
     async with LocalRuntime() as runtime:
         runtime.register(plus_one)

@@ -21,7 +21,7 @@ constructor without `self`."""
 
 EXCEPTIONS: Final[dict[str, int]] = {
     "admin/bulks.py:BulkDesk.begin_bulk": 51,
-    "engine/node/node.py:Node": 309,
+    "engine/node/node.py:Node": 308,
     "engine/processors/processor.py:Processor.__init__": 53,
     "engine/processors/processor.py:Processor.__init__()": 14,
     "store/redis/link.py:RedisLink": 307,

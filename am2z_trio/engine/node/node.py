@@ -235,13 +235,12 @@ class Node:
                     await self._leave()
 
     async def stop(self, grace: float) -> None:
-        """Drain: claim no more, let running jobs end within `grace` seconds, cancel the others.
-
-        Whoever asks only waits: cancelled, the drain goes on. Asked again, the shortest grace counts.
-        """
+        """Drain: claim no more, let running jobs end within `grace` seconds, cancel the others. Whoever asks
+        only waits: cancelled, the drain goes on. Asked again, the shortest grace counts."""
         self._grace.deadline = min(self._grace.deadline, self.host.now() + grace)
         if not self.stopped:
             self.preparation.closed = True
+            self.in_flight.on_stopping()
             self.fleet.close()
             assert self._outer is not None
             self._outer.start_soon(self._drain, name="am2z drain")

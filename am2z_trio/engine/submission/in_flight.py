@@ -151,6 +151,10 @@ class InFlight:
         self._vacancies.on_reconnect()
         self.looking.on_reconnect()
 
+    def on_stopping(self) -> None:
+        """This node takes no more jobs, and ends."""
+        self._vacancies.is_leaving = True
+
     def fail_all(self, error: AM2ZError) -> None:
         """The runtime ends: nobody shall wait for ever."""
         waiters = self._waiters.remove_all()

@@ -89,6 +89,8 @@ class Vacancies:
         self._served_at: dict[str, float] = {}
         self._vacant: dict[str, _Vacancy] = {}
         self._quiet_until = -inf
+        self.is_leaving = False
+        """This node takes no more jobs: that nobody else serves what its own wait for is no news."""
         self._due: list[tuple[float, int, ReferenceType[Waiter], Literal["worker", "total", "begins"]]] = []
         """Whoever has its answer is not kept until its time would be over."""
         self._numbers = count()
@@ -159,7 +161,12 @@ class Vacancies:
         vacancy.looks += 1
         if vacancy.looks > 1:
             self._check(waiters, vacancy, now)
-        if vacancy.said or vacancy.looks < 2 or now - min(waiter.due for waiter in waiters) < SAID_AFTER:
+        if (
+            vacancy.said
+            or self.is_leaving
+            or vacancy.looks < 2
+            or now - min(waiter.due for waiter in waiters) < SAID_AFTER
+        ):
             return
         request = waiters[0].request
         assert request is not None
