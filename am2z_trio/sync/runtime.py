@@ -16,6 +16,7 @@ import anyio
 
 from am2z_trio.concurrency import current_host
 from am2z_trio.engine.node.portal import Portal
+from am2z_trio.engine.processors.processor import Processor
 from am2z_trio.engine.runtime.from_thread import FromThread
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.model.checks import require
@@ -120,6 +121,14 @@ class SyncRuntime(FromThread):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def register(self, *processors: Processor[Any]) -> None:
+        """As `Runtime.register`; before it is started, too."""
+        with self._lock:
+            if self._thread is None:
+                self.runtime.register(*processors)
+                return
+        super().register(*processors)
 
     @property
     def is_started(self) -> bool:

@@ -213,6 +213,16 @@ def test_nor_does_ctrl_c_before_it_waits_for_the_thread(monkeypatch: pytest.Monk
     assert not runtime.is_started
 
 
+def test_what_is_registered_before_it_is_started_is_served_then_and_after_a_new_start(make: Make):
+    runtime = SyncRuntime(make())
+    runtime.register(double)
+    for n in (1, 2):
+        with runtime:
+            assert runtime.execute(double, n).unwrap() == 2 * n
+    with pytest.raises(ConfigurationError):
+        runtime.register(5)  # type: ignore[arg-type]
+
+
 def test_it_is_started_once_and_closed_as_often_as_one_likes():
     runtime = SyncRuntime(LocalRuntime())
     runtime.close()
