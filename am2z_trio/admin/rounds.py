@@ -72,7 +72,9 @@ class NodeRounds:
             silent_for = max(seen, -one.lease)
         places = [] if said is None else said.figures.kept_by
         host = "" if one.info is None else one.info.host
+        told = () if said is None else said.reasons
         return NodeStanding(
+            is_drained=any(reason.code == "draining" for reason in told),
             name=one.id,
             silent_for=silent_for,
             is_heard=one.is_heard,

@@ -41,6 +41,7 @@ _ABOUT: Final[dict[str, About]] = {
     "node_silent": "node",
     "loop_late": "node",
     "node_restarts": "node",
+    "node_drained": "node",
     "mixed_versions": "server",
     "schedule_failed": "schedule",
     "schedule_overdue": "schedule",
@@ -95,19 +96,14 @@ def _finding_of(check: Check) -> Finding:
 
 def _of_nodes(now: Snapshot) -> Iterator[Finding]:
     for node in now.nodes:
-        for found in (_silent(now.at, node), _late(node), _restarts(node)):
+        for found in (_silent(now.at, node), _late(node), _restarts(node), _drained(node)):
             if found is not None:
                 yield found
     versions = sorted({node.version for node in now.nodes if node.version})
     if len(versions) > 1:
         told = f"nodes of {len(versions)} versions are at work: {', '.join(versions)}"
-        yield Finding(
-            code="mixed_versions",
-            about="server",
-            severity="info",
-            text=told,
-            action="finish the deployment",
-        )
+        do = "finish the deployment"
+        yield Finding(code="mixed_versions", about="server", severity="info", text=told, action=do)
 
 
 def _silent(at: int, node: NodeStanding) -> Finding | None:
@@ -152,6 +148,15 @@ def _restarts(node: NodeStanding) -> Finding | None:
         target=node.name,
         action=f"look at why they end: the logs of {node.host}",
     )
+
+
+def _drained(node: NodeStanding) -> Finding | None:
+    name, told = node.name, f"{node.name} is drained, and claims no more jobs: {_jobs(node.claims)} left"
+    action = f"am2z node undrain {name}, or end its process"
+    finding = Finding(
+        code="node_drained", severity="info", text=told, target=name, about="node", action=action
+    )
+    return finding if node.is_drained else None
 
 
 # --- queues --------------------------------------------------------------------------------------

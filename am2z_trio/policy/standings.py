@@ -29,6 +29,8 @@ class NodeStanding(msgspec.Struct, frozen=True, kw_only=True):
     host: str = ""
     restarts: int = 0
     """How often nodes of its host have lately gone and come anew, for each that is there."""
+    is_drained: bool = False
+    """It was told to claim no more jobs."""
 
 
 class QueueStanding(msgspec.Struct, frozen=True, kw_only=True):

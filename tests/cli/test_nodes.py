@@ -133,6 +133,8 @@ def test_a_node_is_drained_only_with_yes_and_undrained(command: Command, node: N
     assert probe.status == 1
     assert "drained" in probe.out
     assert command("status", "--live", "--node", node.id).status == 0
+    (found,) = (one for one in command("findings", "--json").objects if one["code"] == "node_drained")
+    assert (found["target"], found["severity"]) == (node.id, "info")
     assert command("node", "undrain", node.id, "--json").object["changed"] is True
     assert command("node", "undrain", node.id, "--json").object["changed"] is False
     wait_until(lambda: command("status", "--ready").status == 0, "the node to be ready again")

@@ -138,11 +138,13 @@ def test_nodes_that_do_not_get_on_are_found():
         NodeStanding(name="b", silent_for=2.0, is_heard=True),
         NodeStanding(name="c", host="h", restarts=3),
         NodeStanding(name="d", loop_lag=0.2, host="h", restarts=2),
+        NodeStanding(name="e", is_drained=True, claims=1),
     ]
     assert {one.code: one.text for one in found(nodes=nodes)} == {
         "loop_late": "the event loop of a is late by 300 ms in one of a hundred times, "
         "at shop.py:42 above all",
         "node_silent": "b has not answered for 2.0 s, and holds no job",
+        "node_drained": "e is drained, and claims no more jobs: 1 job left",
         "node_restarts": "the nodes of h have come anew 3 times lately; c is the last",
     }
     assert {one.about for one in found(nodes=nodes)} == {"node"}
