@@ -61,6 +61,7 @@ class Connection:
         self.lost: str | None = None
         """Why the connection broke; `None` while it stands, and if its owner ended it."""
         self._host = host
+        self._now = now = host.clock()
         self._stream = stream
         self._on_message = on_message
         self._on_refusal = on_refusal
@@ -78,7 +79,7 @@ class Connection:
         self._drained = host.spot()
         # Shielded: a write that is cut short cannot be taken up again, so only `finish` ends it.
         self._write_scope = host.cancel_scope(shield=True)
-        self._heard_at = host.now()
+        self._heard_at = now()
         self._bell = host.spot()
         self._crowd: list[Spot] = []
 
@@ -183,7 +184,7 @@ class Connection:
                 request = outgoing.popleft()
                 requests.append(request)
                 size += len(request.packed)
-        now = self._host.now()
+        now = self._now()
         for request in requests:
             # From here on the server may see it, whatever becomes of the write.
             request.sent_at = now
@@ -223,7 +224,7 @@ class Connection:
             else:
                 for start in range(0, len(data), SLICE):
                     await self._stream.send_all(data[start : start + SLICE])
-                    now = self._host.now()
+                    now = self._now()
                     for request in requests:
                         request.sent_at = now
         except OSError as error:
@@ -245,7 +246,7 @@ class Connection:
             spot.wake()
 
     async def _read(self) -> None:
-        receive, in_flight, now = self._stream.receive_some, self._in_flight, self._host.now
+        receive, in_flight, now = self._stream.receive_some, self._in_flight, self._now
         feed, gets = self._parser.feed, self._parser.gets
         while True:
             try:

@@ -690,7 +690,8 @@ async def test_who_has_its_answer_is_not_asked_for_however_long_the_store_refuse
     host = current_host()
     spec = JobSpec(WIRE_VERSION, "j", "orphan", "", NO_STATE, "n")
     limits = Limits(0.0, inf, inf)
-    waiter = Waiter(host, "j", Enqueue(spec=spec, queue="orphan"), None, shared=False, limits=limits)
+    request = Enqueue(spec=spec, queue="orphan")
+    waiter = Waiter(host, "j", request, None, host.now(), shared=False, limits=limits)
     waiting = [waiter]
 
     async def nobody(_: object) -> dict[str, Any]:

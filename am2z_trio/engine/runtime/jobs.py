@@ -256,7 +256,11 @@ class JobMethods(SignalMethods):
     async def _submit(self, processor: Processor[S] | str, state: S | None, request: SubmitRequest) -> Job[S]:
         node, name = self._running(), name_of(processor)
         codec, waiter = await node.submissions.submit(processor, state, request)
-        return Job(waiter.id, waiter, codec, processor=name, session=request.session, desk=self._desk(node))
+        # While the store has it before itself.
+        desk = self._desk(node)
+        job = Job(waiter.id, waiter, codec, processor=name, session=request.session, desk=desk)
+        await node.submissions.accepted(waiter)
+        return job
 
     async def execute_in_session(
         self,

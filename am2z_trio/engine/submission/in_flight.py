@@ -38,6 +38,7 @@ class InFlight:
     ) -> None:
         """`before_send` is awaited before jobs are sent, unless `may_send` says that there is no need."""
         self._host = host
+        self._now = host.clock()
         self._waiters: Final = Waiters(self._is_served)
         history = History(store)
         self.leaving: Final = Leaving(host, store, self._waiters)
@@ -89,7 +90,14 @@ class InFlight:
         caller goes away while they do. `alone`: no others are submitted in the same step.
         """
         waiter = Waiter(
-            self._host, request.spec.id, request, spot, shared=shared, limits=limits, assumed=assumed
+            self._host,
+            request.spec.id,
+            request,
+            spot,
+            self._now(),
+            shared=shared,
+            limits=limits,
+            assumed=assumed,
         )
         self.leaving.before(request)
         self._waiters.add(waiter)
@@ -112,7 +120,7 @@ class InFlight:
 
     def watch(self, job: str) -> Waiter:
         """Hear the outcome of a job whose record names this node already."""
-        waiter = Waiter(self._host, job, None, None, shared=True)
+        waiter = Waiter(self._host, job, None, None, self._now(), shared=True)
         waiter.state = "joined"
         self._waiters.add(waiter)
         return waiter

@@ -242,7 +242,7 @@ class Submissions:
     async def submit(
         self, processor: Processor[S] | str, state: S | None, request: SubmitRequest
     ) -> tuple[StateCodec[S], Waiter]:
-        """Submit a job that does not end with its caller; returns when the store has it."""
+        """Submit a job that does not end with its caller, who awaits `accepted` next."""
         made = await self._prepare(processor, state, request)
         waiter = self._in_flight.submit(
             made.request,
@@ -251,6 +251,10 @@ class Submissions:
             assumed=made.assumed,
             alone=True,
         )
+        return made.codec, waiter
+
+    async def accepted(self, waiter: Waiter) -> None:
+        """Wait until the store has a job that was submitted; cancelled meanwhile, it is taken back."""
         try:
             await waiter.wait_accepted()
         except BaseException:
@@ -258,7 +262,6 @@ class Submissions:
             raise
         if isinstance(waiter.outcome, AM2ZError):
             raise waiter.outcome
-        return made.codec, waiter
 
     async def send(self, processor: Processor[Any] | str, state: Any, request: SubmitRequest) -> str:
         """Submit a job for one that runs here and does not wait for it; returns its id when the store has

@@ -80,17 +80,19 @@ class Waiter:
         id: str,
         request: Enqueue | None,
         spot: Listener | None,
+        asked: float,
         *,
         shared: bool,
         limits: Limits | None = None,
         assumed: bool = False,
     ) -> None:
+        """`asked`: when, by the host's clock."""
         self.id = id
         self.request = request
         """`None` for a job that somebody else has submitted."""
         self.outcome: Settled | AM2ZError | None = None
-        self.asked = now = host.now()
-        self.due = now if request is None else now + request.delay
+        self.asked = asked
+        self.due = asked if request is None else asked + request.delay
         """When it may start."""
         self.limits = limits
         self.assumed = assumed

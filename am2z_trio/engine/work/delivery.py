@@ -232,8 +232,12 @@ class Delivery:
     def ended(self, claim: Claim, settlement: Settlement | None) -> None:
         """The job takes no place any more; `None` settles nothing."""
         services = self._services
-        if claim.is_running:
-            claim.is_running = False
+        has_run, claim.is_running = claim.is_running, False
+        if settlement is not None:
+            # First of all: whoever waits for the job waits for this. Where there are more, they may well end
+            # in the same pass: one call settles them.
+            services.settler.submit(claim, settlement, alone=len(services.claims) == 1)
+        if has_run:
             seconds = claim.ended - claim.began
             self.prefetch.ran(seconds)
             self.jobs_run += 1
@@ -248,11 +252,7 @@ class Delivery:
         places.busy -= 1
         if claim.counts or places.returning:
             places.leave(claim)
-        if settlement is not None:
-            # Where there are more, they may well end in the same pass: one call settles them.
-            alone = len(services.claims) == 1
-            services.settler.submit(claim, settlement, alone=alone)
-        elif not services.claims.forsaken:
+        if settlement is None and not services.claims.forsaken:
             # A forsaken one stays with the claims: nobody is to take it for a stray.
             self.figures.lost += 1
             self.let_go(claim)

@@ -72,7 +72,7 @@ class Feeder:
         """Why the store refuses claims now; empty if it grants them."""
         self.held_back = False
         """Claim nothing for now; what is claimed runs."""
-        self._services = services
+        self._services, self._now = services, services.host.clock()
         self._registration = registration
         self._on_unparked = on_unparked
         self._parked = False
@@ -104,7 +104,7 @@ class Feeder:
                 # It was told of it twice.
                 return
             if self._leaves_to_others(grant):
-                self._claimed(grant, self._services.host.now())
+                self._claimed(grant, self._now())
                 self.delivery.hand_back(self.delivery.buffer.pop())
                 return
         self._accept(answer)
@@ -305,7 +305,7 @@ class Feeder:
         return most
 
     def _take(self, answer: ClaimAnswer, want: int, began: float) -> None:
-        now = self._services.host.now()
+        now = self._now()
         if answer.lost:
             self._parked, self._due = True, inf
             self._services.on_lost()
@@ -327,7 +327,7 @@ class Feeder:
         for job in answer.newer:
             self.newer.left(job.reason)
             services.settler.submit(None, services.executor.settlements.leave_to_newer(job))
-        now = services.host.now()
+        now = self._now()
         # Once for the jobs that come together.
         services.executor.tells = runs.is_enabled_for(INFO)
         for grant in answer.grants:

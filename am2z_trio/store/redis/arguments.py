@@ -87,8 +87,10 @@ class MoreOfSettlement(NamedTuple):
 def of_enqueue(job: Enqueue) -> tuple[Argument, ...]:
     """What `enqueue.lua` takes of one job."""
     spec = job.spec
-    require_text(spec.id)
-    require_text(spec.session)
+    if not spec.id.isascii():
+        require_text(spec.id)
+    if spec.session:
+        require_text(spec.session)
     head = (spec.id, job.queue, encode_record(spec), spec.origin)
     plain = (
         spec.processor == job.queue

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Collection, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from random import Random
+from typing import Any, Final, NamedTuple
 
 from am2z_trio.concurrency.told import GiveUp, Told
 from am2z_trio.model.records import Enqueue, Settlement
@@ -15,6 +15,9 @@ from am2z_trio.wire.resp import Argument
 from am2z_trio.wire.scripts import Script
 
 from . import arguments, scripts
+
+_NONCES: Final = Random()
+"""Tell calls of one node from one another; no secret. Its own: a program may begin the usual one anew."""
 
 Kept = tuple[int, int]
 """For how many ms the records of ended jobs are kept, and of how many of a queue."""
@@ -38,7 +41,7 @@ def enqueue_call(
 ) -> Records:
     """The call that accepts these jobs; `at_rest` as the port has it."""
     records = list(map(arguments.of_enqueue, jobs))
-    first = (clock, *kept, secrets.token_hex(4), node, "\n".join(at_rest))
+    first = (clock, *kept, f"{_NONCES.getrandbits(32):08x}", node, "\n".join(at_rest))
     return Records(scripts.ENQUEUE, first, records, [len(job.spec.state) for job in jobs])
 
 
