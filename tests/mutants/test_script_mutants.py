@@ -280,10 +280,10 @@ MUTANTS = {
     ),
     "jobs that are alike wake one node": Mutant(("ENQUEUE",), "  for _ = 1, all do\n", "  for _ = 1, 1 do\n"),
     "a cancellation is told before what came before it": Mutant(
-        ("ENQUEUE", "SETTLE"), "name == 'job:cancelled' and newest and group ~= newest", "false"
+        ("ENQUEUE", "SETTLE"), "name == 'job:cancelled' and group ~= newest", "false"
     ),
     "an event's session is that of the first of its kind": Mutant(
-        ("ENQUEUE", "SETTLE"), "elseif session ~= group.session then", "elseif false then"
+        ("ENQUEUE", "SETTLE"), "session ~= group.session and not group.sessions", "false"
     ),
     "an event's data is another one's": Mutant(
         ("SETTLE",), "cmsgpack.pack(n - 1, data)", "cmsgpack.pack(0, data)"
@@ -297,7 +297,13 @@ MUTANTS = {
         ("ENQUEUE",), "name = redis.call('HGET', job_key(group.ids[1]), 'processor')", "name = nil"
     ),
     "who listens is not told of a plain job's session when it starts": Mutant(
-        ("CLAIM",), "      skey = v[5] or nil }", "      skey = nil }"
+        ("CLAIM",), "    if not job.more then job.skey = skey end\n", ""
+    ),
+    "jobs that start together are told of as if they were of no session": Mutant(
+        ("CLAIM",), "differ = differ or job.more or job.skey", "differ = differ or job.more"
+    ),
+    "jobs that start together are told of as if it were their first attempt": Mutant(
+        ("CLAIM",), "differ = differ or job.more or job.skey", "differ = differ or job.skey"
     ),
     "what a script does is not written down": Mutant(
         ("ENQUEUE", "CLAIM", "SETTLE"), "    write_down(packed)\n", ""
@@ -450,7 +456,7 @@ MUTANTS = {
         ("SETTLE", "TICK", "LEAVE"), "redis.call('ZREM', blocked_key(queue), skey) == 1", "false"
     ),
     "a paused queue grants": Mutant(
-        ("CLAIM",), "local places = meta[1] and 0 or limit", "local places = limit"
+        ("CLAIM",), "active_room = meta[1] and 0 or limit,", "active_room = limit,"
     ),
     "a dead letter is revived twice": Mutant(
         ("REVIVE",),

@@ -567,7 +567,8 @@ async def test_many_events_of_one_step_are_one_message(redis_url, redis_server):
         assert names == ["job:enqueued"] * 100 + ["job:started"] * 100 + ["job:completed"] * 100
 
 
-async def test_messages_of_very_many_events_are_bounded(redis_url, redis_server):
+@pytest.mark.parametrize("session", ["", "s"])
+async def test_messages_of_very_many_events_are_bounded(session, redis_url, redis_server):
     async with open_bench(redis_server) as bench:
         a = await bench.node()
         await a.store.watch_events(True)
@@ -575,13 +576,20 @@ async def test_messages_of_very_many_events_are_bounded(redis_url, redis_server)
         heard.subscribe(key("events"))
         assert heard.get_message(timeout=5) is not None
         ids = [f"{n:04}{'x' * 700}" for n in range(1_000)]
-        await a.store.enqueue_bulk(bulk_of(job(session="s"), ids))
+        await a.store.enqueue_bulk(bulk_of(job(session=session), ids))
         assert [event.job for event in await a.events()] == ids
+        assert len(await a.claim(1_000)) == 1_000
+        assert [(event.name, event.job) for event in await a.events()] == [("job:started", id) for id in ids]
+        # With nothing to say each.
+        plain = [f"{id}y" for id in ids]
+        await a.store.enqueue([job(id, session=session) for id in plain])
+        assert len(await a.claim(1_000)) == 1_000
+        assert [event.job for event in await a.events()] == plain * 2
         sizes = []
         while (message := heard.get_message(timeout=0.2)) is not None:
             sizes.append(len(message["data"]))
         heard.close()
-        assert len(sizes) >= 3
+        assert len(sizes) >= 12
         assert max(sizes) <= agreed.POSTED_BYTES + 100
 
 

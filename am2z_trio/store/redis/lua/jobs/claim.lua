@@ -236,9 +236,9 @@ while #found < places and looks > 0 and not is_full do
   for place, entry in ipairs(ids) do
     local id, gen = entry, nil
     if listed then id, gen = read_entry(entry) end
-    local job = read(id, heard and not listed)
-    -- Who stands in a session's line is of that session.
-    if listed and not job.more then job.skey = skey end
+    local job = read(id)
+    -- A plain one stands in the line of its session.
+    if not job.more then job.skey = skey end
     if job.status ~= 'waiting' or taken[id] or (listed and job.gen ~= gen) then
       -- One that is taken is in a list twice, by somebody's mistake.
       looks = looks - 1

@@ -1,14 +1,11 @@
 -- What is granted: the whole of a job, and whether it can be. Follows the states.
 
 -- A job as its record has it, for who may grant it: what only some have is looked for where there is any.
-local function read(id, heard)
+local function read(id)
   local key = job_key(id)
-  -- What only who listens is told of a plain one costs nobody else a look.
-  local v = heard and redis.call('HMGET', key, 'status', 'spec', 'queue', 'more', 'skey')
-    or redis.call('HMGET', key, 'status', 'spec', 'queue', 'more')
+  local v = redis.call('HMGET', key, 'status', 'spec', 'queue', 'more')
   if not v[4] then
-    return { id = id, key = key, status = v[1], spec = v[2], queue = v[3], gen = false, deliveries = false,
-      skey = v[5] or nil }
+    return { id = id, key = key, status = v[1], spec = v[2], queue = v[3], gen = false, deliveries = false }
   end
   local w = server.call('HMGET', key, 'attempt', 'deliveries', 'deadline', 'stored', 'errors', 'debounce', 'gen',
     'conflicts', 'turn', 'depth', 'skey', 'since')
