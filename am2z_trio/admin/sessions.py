@@ -18,7 +18,7 @@ from am2z_trio.model.codec import checksum
 from am2z_trio.model.errors import StateIntegrityError
 from am2z_trio.model.integrity import is_whole, verified
 from am2z_trio.model.limits import KIB, MAX_SESSION_BYTES
-from am2z_trio.model.records import LockStanding, StateRecord
+from am2z_trio.model.records import LockPlace, LockStanding, StateRecord
 from am2z_trio.model.views.actions import Answer
 from am2z_trio.model.views.preview import Preview
 from am2z_trio.model.views.search import SessionPage
@@ -125,11 +125,11 @@ class SessionDesk(Asking):
         lock = await self._store.states.lock_standing(session)
         if self.principal.sees_all:
             return lock
-        told = [lock.job, *lock.line]
-        asked = list(dict.fromkeys(filter(None, told)))
+        asked = list(dict.fromkeys(filter(None, [lock.job, *(one.job for one in lock.line)])))
         rows = await self._store.inspection.rows(asked) if asked else []
         theirs = {row.id for row in rows if row is not None and self._sees(row)}
-        job, *line = (one if one in theirs else "" for one in told)
+        line = (LockPlace(one.job if one.job in theirs else "", one.node) for one in lock.line)
+        job = lock.job if lock.job in theirs else ""
         return msgspec.structs.replace(lock, job=job, line=tuple(line))
 
     async def state(

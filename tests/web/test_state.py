@@ -11,7 +11,7 @@ import pytest
 
 from am2z_trio import JobOptions, QueueRuntime, processor
 from am2z_trio.admin import ROLES, Admin, Principal
-from am2z_trio.model.records import plain_name
+from am2z_trio.model.records import LockPlace, plain_name
 from am2z_trio.model.segments import segment
 from am2z_trio.model.views.findings import Finding
 from am2z_trio.model.views.queues import Earlier, Series
@@ -211,10 +211,10 @@ async def test_the_job_that_holds_a_lock_is_named_to_who_may_see_it(open_site):
         with anyio.fail_after(PATIENCE):
             while not (found := (await mine.session(SESSION)).lock).line:
                 await anyio.sleep(0.01)
-        assert (found.waiting, found.line) == (1, (next_one.id,))
+        assert (found.waiting, found.line) == (1, (LockPlace(next_one.id, found.node),))
         assert f'href="/jobs/{next_one.id}"' in (await site.as_("viewer").get(PATH)).text
         hidden = (await other.session(SESSION)).lock
-        assert (hidden.waiting, hidden.line) == (1, ("",))
+        assert (hidden.waiting, hidden.line) == (1, (LockPlace("", found.node),))
 
 
 async def test_sessions_are_filtered_by_what_runs_in_them_and_by_their_locks(open_site):

@@ -137,7 +137,7 @@ from .schedules import (
 )
 from .server import QueuePressure, ScriptFigures, ServerFigures
 from .silences import Silence
-from .states import NOBODY, Author, LockAnswer, LockStanding, StateRecord, StateWrite, WriteAnswer
+from .states import NOBODY, Author, LockAnswer, LockPlace, LockStanding, StateRecord, StateWrite, WriteAnswer
 from .waits import Signal, SignalAnswer, Wait, WaitAnswer
 
 __all__ = [
@@ -181,6 +181,7 @@ __all__ = [
     "Signal",
     "SignalAnswer",
     "LockAnswer",
+    "LockPlace",
     "LockStanding",
     "QueueLimits",
     "UNLIMITED",

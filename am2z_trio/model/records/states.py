@@ -84,6 +84,15 @@ class LockAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Otherwise: seconds until the present holder's lease ends. The request has its place in line."""
 
 
+class LockPlace(msgspec.Struct, frozen=True):
+    """Somebody who waits for a lock."""
+
+    job: str = ""
+    """The job whose code does, as `LockStanding.job` says of its holder."""
+    node: str = ""
+    """Where that is."""
+
+
 class LockStanding(msgspec.Struct, frozen=True, kw_only=True):
     """A session's lock, as anybody may look at it."""
 
@@ -99,8 +108,8 @@ class LockStanding(msgspec.Struct, frozen=True, kw_only=True):
     """When it was given to them: ms since the epoch, by the store's clock."""
     job: str = ""
     """The job whose code holds it; empty where none does, or its id does not go into a token."""
-    line: tuple[str, ...] = ()
-    """The same of those that wait, in turn: of the first `LINE_SHOWN` of them."""
+    line: tuple[LockPlace, ...] = ()
+    """Those that wait, in turn: the first `LINE_SHOWN` of them."""
 
 
 def lock_token(job: str) -> str:

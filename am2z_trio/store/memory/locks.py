@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from math import inf
 
-from am2z_trio.model.records import LockAnswer, LockGranted, LockStanding
+from am2z_trio.model.records import LockAnswer, LockGranted, LockPlace, LockStanding
 from am2z_trio.model.records.states import job_of
 from am2z_trio.store.agreed import LINE_SHOWN
 
@@ -86,7 +86,8 @@ class Locks:
         lock = self._locks.get(session)
         if lock is None:
             return LockStanding()
-        line = tuple(job_of(token) for token in islice(lock.line, LINE_SHOWN))
+        waiting = islice(lock.line.items(), LINE_SHOWN)
+        line = tuple(LockPlace(job_of(token), node) for token, (node, _) in waiting)
         if lock.ends <= now:
             return LockStanding(waiting=len(lock.line), line=line)
         return LockStanding(

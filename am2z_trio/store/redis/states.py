@@ -10,6 +10,7 @@ from am2z_trio.model.records import (
     NOBODY,
     Author,
     LockAnswer,
+    LockPlace,
     LockStanding,
     StateRecord,
     StateWrite,
@@ -124,7 +125,7 @@ class RedisStates:
     async def lock_standing(self, session: str) -> LockStanding:
         answer = await self._link.eval(scripts.LOOK_AT_LOCK, self._link.clock, _name(session))
         left, waiting, places, *holder = answer
-        line = tuple(job_of(text(place).partition(" ")[0]) for place in places)
+        line = tuple(_place(text(place)) for place in places)
         if not holder:
             return LockStanding(waiting=waiting, line=line)
         fence, node, since, token = holder
@@ -150,6 +151,12 @@ def _row(entry: bytes) -> tuple[bytes, ...]:
     version, sha, created, updated, length, rest = [*entry.split(b" ", 5), b"", b"", b"", b"", b""][:6]
     end = int(length) if length.isdigit() else 0
     return version, updated, sha, rest[end:], created, rest[:end]
+
+
+def _place(said: str) -> LockPlace:
+    """Of the line of a lock: token, node and lease."""
+    token, _, rest = said.partition(" ")
+    return LockPlace(job_of(token), rest.rpartition(" ")[0])
 
 
 def _name(session: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from am2z_trio.model.records import LockGranted, LockStanding
+from am2z_trio.model.records import LockGranted, LockPlace, LockStanding
 from am2z_trio.model.records.states import lock_token
 from am2z_trio.store.agreed import LINE_SHOWN
 
@@ -84,7 +84,9 @@ class LockCases:
         assert fence is not None
         await a.store.states.acquire("s", "l2", 10.0)
         bench.clock.advance(4.0)
-        held = LockStanding(left=6.0, waiting=1, fence=fence, node="a", since=since, line=("",))
+        held = LockStanding(
+            left=6.0, waiting=1, fence=fence, node="a", since=since, line=(LockPlace("", "a"),)
+        )
         assert await look("s") == held
         assert await look("s") == held
         bench.clock.advance(7.0)
@@ -115,7 +117,8 @@ class LockCases:
             await (a, b)[number % 2].store.states.acquire("s", lock_token(job), 10.0)
         found = await a.store.states.lock_standing("s")
         assert (found.job, found.waiting) == ("first", LINE_SHOWN + 6)
-        assert found.line == (*jobs[:2], "", *jobs[2 : LINE_SHOWN - 1])
+        assert [one.job for one in found.line] == [*jobs[:2], "", *jobs[2 : LINE_SHOWN - 1]]
+        assert [one.node for one in found.line] == ["a", "b"] * (LINE_SHOWN // 2)
         # The lease is over, and nobody has asked since: they wait all the same.
         bench.clock.advance(11.0)
         over = await a.store.states.lock_standing("s")
