@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from am2z_trio.concurrency import Host, Nursery, Spot
@@ -126,11 +127,13 @@ class Connection:
         raising something that tells more, and a nursery would make a group of all that.
         """
         for part in (self._write, self._read, self._watch):
-            nursery.start_soon(self._until_lost, part, nursery, name=f"redis {part.__name__.strip('_')}")
+            nursery.start_soon(part, nursery, name=f"redis {part.__name__.strip('_')}")
 
-    async def _until_lost(self, part: Callable[[], Awaitable[None]], nursery: Nursery) -> None:
+    @contextmanager
+    def _until_lost(self, nursery: Nursery) -> Iterator[None]:
+        """Around what moves bytes. No coroutine around it: that would be resumed with each of its steps."""
         try:
-            await part()
+            yield
         except ConnectionLostError as error:
             if self.lost is None:
                 self.lost = str(error)
@@ -191,8 +194,8 @@ class Connection:
         self._in_flight.extend(requests)
         return requests
 
-    async def _write(self) -> None:
-        with self._write_scope:
+    async def _write(self, nursery: Nursery) -> None:
+        with self._until_lost(nursery), self._write_scope:
             await self._write_on()
 
     def _begin(self) -> None:
@@ -245,42 +248,43 @@ class Connection:
         for spot in crowd:
             spot.wake()
 
-    async def _read(self) -> None:
+    async def _read(self, nursery: Nursery) -> None:
         receive, in_flight, now = self._stream.receive_some, self._in_flight, self._now
         feed, gets = self._parser.feed, self._parser.gets
-        while True:
-            try:
-                data = await receive(RECEIVE)
-            except OSError as error:
-                raise ConnectionLostError(str(error)) from error
-            if not data:
-                raise ConnectionLostError("closed by the server")
-            self._heard_at = now()
-            feed(data)
-            owed = len(in_flight)
+        with self._until_lost(nursery):
             while True:
                 try:
-                    reply = gets()
-                except (ProtocolError, TypeError) as error:
-                    # A map whose key is a list is a TypeError of the parser's.
-                    raise ConnectionLostError(_not_resp(data, error)) from error
-                if reply is INCOMPLETE:
-                    break
-                if type(reply) is Push:
-                    self._pushed(reply)
-                elif in_flight:
-                    request = in_flight.popleft()
-                    if type(reply) is ReplyError and self._on_refusal(request, reply):
-                        continue
-                    spot = request.spot
-                    if spot is not None:
-                        spot.wake(reply)
-                else:
-                    # Such as "max number of clients reached", said before anything was asked.
-                    text = reply if type(reply) is ReplyError else "an answer that nobody had asked for"
-                    raise ConnectionLostError(f"the server sent: {text}")
-            if self._finishing and len(in_flight) != owed:
-                self._drained.wake()
+                    data = await receive(RECEIVE)
+                except OSError as error:
+                    raise ConnectionLostError(str(error)) from error
+                if not data:
+                    raise ConnectionLostError("closed by the server")
+                self._heard_at = now()
+                feed(data)
+                owed = len(in_flight)
+                while True:
+                    try:
+                        reply = gets()
+                    except (ProtocolError, TypeError) as error:
+                        # A map whose key is a list is a TypeError of the parser's.
+                        raise ConnectionLostError(_not_resp(data, error)) from error
+                    if reply is INCOMPLETE:
+                        break
+                    if type(reply) is Push:
+                        self._pushed(reply)
+                    elif in_flight:
+                        request = in_flight.popleft()
+                        if type(reply) is ReplyError and self._on_refusal(request, reply):
+                            continue
+                        spot = request.spot
+                        if spot is not None:
+                            spot.wake(reply)
+                    else:
+                        # Such as "max number of clients reached", said before anything was asked.
+                        text = reply if type(reply) is ReplyError else "an answer that nobody had asked for"
+                        raise ConnectionLostError(f"the server sent: {text}")
+                if self._finishing and len(in_flight) != owed:
+                    self._drained.wake()
 
     def _pushed(self, push: list[Any]) -> None:
         kind = push[0] if push else None
@@ -294,7 +298,7 @@ class Connection:
                 spot.wake()
         # Any other kind is to be ignored, says the RESP3 specification.
 
-    async def _watch(self) -> None:
+    async def _watch(self, nursery: Nursery) -> None:
         """Give up on a peer that owes an answer and of which nothing has come for `call_timeout`.
 
         Not the age of the oldest request alone: of a long pipeline the last ones may well be older, and
@@ -303,20 +307,21 @@ class Connection:
         timeout, in_flight, host = self._call_timeout, self._in_flight, self._host
         quiet = timeout * QUIET
         ping = Request(PING, None)
-        while True:
-            now = host.now()
-            if in_flight:
-                patience = timeout - quiet if in_flight[0] is ping else timeout
-                due = max(in_flight[0].sent_at, self._heard_at) + patience
-                if due <= now:
-                    raise ConnectionLostError(f"no answer for {timeout:g} s")
-            else:
-                due = self._heard_at + quiet
-                if due <= now:
-                    ping = Request(PING, None)
-                    ping.dropped = True
-                    self.send(ping)
-            await host.sleep_until(min(due, now + quiet) if due > now else now + quiet)
+        with self._until_lost(nursery):
+            while True:
+                now = host.now()
+                if in_flight:
+                    patience = timeout - quiet if in_flight[0] is ping else timeout
+                    due = max(in_flight[0].sent_at, self._heard_at) + patience
+                    if due <= now:
+                        raise ConnectionLostError(f"no answer for {timeout:g} s")
+                else:
+                    due = self._heard_at + quiet
+                    if due <= now:
+                        ping = Request(PING, None)
+                        ping.dropped = True
+                        self.send(ping)
+                await host.sleep_until(min(due, now + quiet) if due > now else now + quiet)
 
 
 def _not_resp(data: bytes, error: Exception) -> str:

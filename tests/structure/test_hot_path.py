@@ -69,7 +69,7 @@ async def cheapest(job: Callable[[], Awaitable[None]]) -> Counter[str]:
 @pytest.mark.trio
 @pytest.mark.parametrize(
     ("session", "most", "most_of_engine"),
-    [(None, 225, 86), ("alice", 246, 99)],
+    [(None, 221, 86), ("alice", 242, 99)],
     ids=["lone", "in a session"],
 )
 async def test_a_job_enters_few_functions(redis_url, session, most, most_of_engine):
@@ -98,7 +98,7 @@ async def test_a_client_enters_few_functions_to_submit_a_job(redis_url):
 
         functions = await cheapest(job)
     assert "model/codec.py:StateCodec.__init__" not in functions
-    assert functions.total() <= 97, sorted(functions.items())
+    assert functions.total() <= 95, sorted(functions.items())
 
 
 @pytest.mark.trio

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from math import inf
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -165,14 +165,14 @@ class Waiter:
         if self._accepted is not None:
             self._accepted.wake()
 
-    async def wait_accepted(self) -> None:
-        """Wait until the store has answered; one task may."""
+    def wait_accepted(self) -> Awaitable[None]:
+        """Wait until the store has answered; one task may, and does so at once."""
         accepted = self._host.spot()
         if isinstance(self._accepted, _Watched):
             self._accepted.spot = accepted
         else:
             self._accepted = accepted
-        await accepted.park()
+        return accepted.park()
 
     def watch(self, heard: Callable[[], None]) -> None:
         """Have it called once: when the store has answered, or nobody waits for that any more."""
