@@ -93,9 +93,11 @@ class Claim:
         "holder",
         "is_limited",
         "is_running",
+        "may_begin",
         "may_go_on",
         "part_of",
         "path",
+        "promised",
         "room",
         "scope",
         "since",
@@ -120,6 +122,10 @@ class Claim:
         """Jobs it has called in this run."""
         self.builds_on: tuple[EarlyOutcome, ...] = ()
         """Outcomes that this run was told before they were recorded."""
+        self.promised = grant.promised
+        """Queues of which a job may be begun at once that it calls."""
+        self.may_begin: tuple[str, ...] = ()
+        """Tokens under which those may be that it has called."""
         self.part_of: Claim | None = None
         """The job in the store that it is run inline in, if it is."""
         self.caller: Claim | None = None
@@ -141,6 +147,21 @@ class Claim:
     def root(self) -> Claim:
         """The job in the store that this is part of: itself, unless it is run inline."""
         return self.part_of or self
+
+    def take_promised(self, queue: str) -> str:
+        """It calls a job in this queue: the token under which that may be begun at once, or an empty one."""
+        if queue not in self.promised:
+            # It has begun otherwise, and all that was promised is over.
+            self.promised = ()
+            return ""
+        token, place = f"{self.grant.token}/{len(self.promised)}", self.promised.index(queue)
+        self.promised = self.promised[:place] + self.promised[place + 1 :]
+        self.may_begin = (*self.may_begin, token)
+        return token
+
+    def drop_promises(self) -> None:
+        """Some of what it has called was sent: nothing else is begun at once."""
+        self.promised = self.may_begin = ()
 
     def cancel(self, stop: Stop) -> None:
         """Stop the job at its next checkpoint, or before it starts. The first reason stays."""

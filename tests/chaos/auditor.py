@@ -39,7 +39,8 @@ ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 
 NOT_OF_PLAIN: Final = frozenset(
     {"attempt", "cancel", "calls", "conflicts", "deadline", "debounce", "depth", "errors", "gen", "keep"}
-    | {"labels", "last_token", "parent", "stored", "turn", "away", "waits"}
+    | {"labels", "last_token", "parent", "promised", "stored", "turn", "away"}
+    | {"waits"}
 )
 """Fields of a job that the scripts look for only where its record says `more`."""
 
@@ -325,10 +326,14 @@ class _Auditor:
             for id, token in entry.value.items():
                 if self.status(id) != "active" or self.jobs[id].get("token") != token:
                     yield Finding("I1", entry.key, f"holds {id}, which is {self.status(id) or 'no job'}")
-                number = text(token).partition(":")[0]
+                number, of_parent = text(token).partition(":")[0], text(token).partition("/")[0]
+                if of_parent != text(token):
+                    # It was begun as it was promised with its parent, which had that token then.
+                    number = text(token)
                 if number in tokens:
                     yield Finding("I5", entry.key, f"{id} and {tokens[number]} have one fencing number")
                 tokens[number] = id
+                number = of_parent.partition(":")[0]
                 if not number.isdecimal() or int(number) > newest:
                     yield Finding("I5", entry.key, f"{id} is held by {token!r}; the counter is at {newest}")
 
@@ -336,6 +341,13 @@ class _Auditor:
         actual: dict[str, Counter[str]] = {}
         for id in self.jobs:
             actual.setdefault(self.field(id, "queue"), Counter())[self.status(id)] += 1
+            for queue in self.field(id, "promised").split():
+                # Its node may have begun such a job, of which it has yet to tell.
+                actual.setdefault(queue, Counter())["active"] += 1
+                if self.status(id) != "active":
+                    yield Finding(
+                        "I1", f"job:{id}", f"is {self.status(id)}, and {queue} was promised with it"
+                    )
         for queue in {*actual, *self.keyspace.of("meta")}:
             meta, here = self.keyspace.get("meta", queue) or {}, actual.get(queue, Counter())
             for status in sorted(ALIVE):

@@ -57,6 +57,7 @@ from am2z_trio.model.records import (
     InboxMessage,
     JobSpec,
     MayGoOn,
+    QueueInfo,
     QueueLimits,
     SettleAnswer,
     Settled,
@@ -88,6 +89,7 @@ LIMITS: Final = {
     "few": QueueLimits(most_active=3),
     "slow": QueueLimits(starts=20, per=2.0),
 }
+BEGINS: Final = QueueInfo(queue="free", processor="free", begins=("free",))
 SESSIONS: Final = ("s0", "s1", "s2", "s3")
 QUIET_ROUNDS: Final = 3000
 """Rounds within which everything ends once there are no more faults."""
@@ -470,6 +472,8 @@ class Worker(Actor):
         """Cancellations that were heard: job → token."""
         self.going_on: set[str] = set()
         """Tokens of jobs that had stepped aside and may go on, as was heard."""
+        self.promised: set[str] = set()
+        """Tokens of jobs with which others were promised, which they have not called yet."""
         self.has_strays = False
 
     def on_message(self, message: InboxMessage) -> None:
@@ -483,12 +487,15 @@ class Worker(Actor):
     def _take(self, handed: Handed) -> None:
         for grant in handed.answer.grants:
             self.grants[grant.spec.id] = grant
+            if grant.promised:
+                self.promised.add(grant.token)
 
     def on_reconnect(self) -> None:
         self.has_strays = True
 
     async def live(self) -> None:
         await self.ask("join")
+        await self.ask("announce", [BEGINS])
         while not self.episode.over:
             if self.chance(0.3):
                 await self._tick()
@@ -556,7 +563,8 @@ class Worker(Actor):
             return
         if self.chance(0.2):
             await self.ask("report", id, grant.token, self.rng.random())
-        if self.chance(0.15) and grant.spec.parent == "" and not quiet:
+        calls = self.chance(0.7 if grant.token in self.promised else 0.15)
+        if calls and grant.spec.parent == "" and not quiet:
             await self._call(grant)
         drawn = self.rng.random()
         if quiet or drawn < 0.75:
@@ -575,9 +583,13 @@ class Worker(Actor):
         id = f"{grant.spec.id}/1"
         spec = JobSpec(WIRE_VERSION, id, "free", grant.spec.session, _RAW, self.name, parent=grant.spec.id)
         child = Enqueue(spec=spec, queue="free", again=True)
-        answer = await self.episode.send(self, child, ["free"] if self.chance(0.5) else [])
-        if answer.token:
-            self._take(handed_at_once(child, answer))
+        if grant.token in self.promised and self.chance(0.8):
+            await self._tell_of(msgspec.structs.replace(child, under=f"{grant.token}/1"))
+        else:
+            answer = await self.episode.send(self, child, ["free"] if self.chance(0.5) else [])
+            if answer.token:
+                self._take(handed_at_once(child, answer))
+        self.promised.discard(grant.token)
         self.going_on.discard(grant.token)
         await self.ask("step_aside", grant.spec.id, grant.token)
         await rest(self.rng.randint(1, 6))
@@ -586,6 +598,23 @@ class Worker(Actor):
                 return
             self.episode.tally["jobs in line to go on"] += 1
             await rest(3)
+
+    async def _tell_of(self, child: Enqueue) -> None:
+        """It has begun this one, as was promised."""
+        id, tally = child.spec.id, self.episode.tally
+        begun = EnqueueAnswer(status="queued", token=child.under)
+        self._take(handed_at_once(child, begun))
+        answer = await self.episode.send(self, child)
+        if answer.token == child.under:
+            tally["promises kept"] += 1
+        elif answer.status == "dup":
+            self.has_strays = True
+        else:
+            tally["promises that were over"] += 1
+            if id in self.grants and self.grants[id].token == child.under:
+                del self.grants[id]
+            if answer.token:
+                self._take(handed_at_once(child, answer))
 
     async def _settle(self, grant: Grant, outcome: Any, *, delay: float = 0.0) -> None:
         id, session = grant.spec.id, grant.spec.session

@@ -36,6 +36,8 @@ PROVES = (
     "reconcile: lost",
     "jobs given as they came",
     "jobs accepted with others",
+    "promises kept",
+    "promises that were over",
 )
 """What the faults lead to."""
 

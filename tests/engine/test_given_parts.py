@@ -214,7 +214,7 @@ async def test_a_call_that_may_bring_jobs_and_is_not_begun_leaves_nothing_behind
         runtime.register(a)
         await wait_at_rest(runtime)
         enqueuing = Enqueuing(runtime, may_begin=False)
-        assert runtime.node.fleet.begin_send([job("j", "a")], lambda _: None) is None
+        assert runtime.node.fleet.sending.begin_send([job("j", "a")], lambda _: None) is None
         assert enqueuing.at_rest == {"a"}
         assert is_over(runtime)
         assert not runtime.node.claims.has_strays
@@ -227,7 +227,7 @@ async def test_what_a_call_may_have_brought_unheard_is_looked_for(ending: str, r
         runtime.register(a)
         await wait_at_rest(runtime)
         enqueuing, claims = Enqueuing(runtime), runtime.node.claims
-        give_up = runtime.node.fleet.begin_send([job("j", "a"), job("k", "c")], told.append)
+        give_up = runtime.node.fleet.sending.begin_send([job("j", "a"), job("k", "c")], told.append)
         assert give_up is not None
         assert enqueuing.told is not None
         assert not is_over(runtime)

@@ -12,6 +12,7 @@ import pytest
 
 from am2z_trio.store.redis import scripts
 from am2z_trio.testing.conformance.many_waits import ManyWaitCases
+from am2z_trio.testing.conformance.promised import PromisedCases
 from am2z_trio.testing.conformance.signals import SignalCases
 from am2z_trio.testing.conformance.waits import WaitCases
 from am2z_trio.wire.scripts import Script
@@ -129,8 +130,65 @@ OF_WAITS = {
     ),
 }
 
+OF_PROMISES = {
+    "a promise: though something waits there": Mutant(("ENQUEUE",), " or not is_open(part) then", " then"),
+    "a promise: of more than the node takes": Mutant(
+        ("ENQUEUE",), "if many[part] > spare_of(redis.call('ZSCORE', lot_key(part), node)) or", "if"
+    ),
+    "a promise: each part as if it were the first": Mutant(
+        ("ENQUEUE",), "many[part] = (many[part] or 0) + 1", "many[part] = 1"
+    ),
+    "a promise: with a job that may have called before": Mutant(
+        ("ENQUEUE",), "asked == '' and not again)", "true)"
+    ),
+    "a promise: not counted": Mutant(
+        ("ENQUEUE",), "if promised ~= '' then count_promised(promised, 1) end", ""
+    ),
+    "a promise: not written down": Mutant(
+        ("ENQUEUE",), "{ 'more', '1', 'promised', promised } or NOTHING", "NOTHING or NOTHING"
+    ),
+    "a promise: beyond the first call": Mutant(
+        ("ENQUEUE",), "unpack(owed[parent] and { 'promised', '' } or NOTHING)", "unpack(NOTHING)"
+    ),
+    "a promise: counted on when it is over": Mutant(
+        ("ENQUEUE",), "owed[parent] = promised\n    count_promised(promised, -1)", "owed[parent] = promised"
+    ),
+    "a promise: for one part alone": Mutant(
+        ("ENQUEUE",), "(owed[parent] or seen[parent][4])", "seen[parent][4]"
+    ),
+    "a promise: to whoever names a token": Mutant(
+        ("ENQUEUE",), "string.match(under, '^(.*)/') == seen[parent][3]", "true"
+    ),
+    "a promise: of any queue": Mutant(
+        ("ENQUEUE",), "string.find('\\n' .. promised .. '\\n', '\\n' .. queue .. '\\n', 1, true)", "true"
+    ),
+    "a promise: broken where too many wait": Mutant(
+        ("ENQUEUE",), "most ~= '0' and not begun and", "most ~= '0' and"
+    ),
+    "a promise: forgotten when the call comes again": Mutant(
+        ("ENQUEUE",), "(known[12] == under or", "(false or"
+    ),
+    "a promise: takes no place": Mutant(
+        ("ENQUEUE",),
+        "left = take_one(queue, own, now, spare_of(redis.call('ZSCORE', lot_key(queue), own)))",
+        "left = spare_of(redis.call('ZSCORE', lot_key(queue), own)) - 1",
+    ),
+    "a promise: beyond a claim that is taken away": Mutant(
+        ("STOP_SESSION", "LEAVE", "TICK", "BEAT"),
+        "if job.promised and job.promised ~= '' then",
+        "if false then",
+    ),
+    "a promise: beyond a claim that is settled": Mutant(
+        ("SETTLE",), "if job.promised and job.promised ~= '' then", "if false then"
+    ),
+    "a promise: to one that said so before": Mutant(
+        ("ANNOUNCE",), "redis.call('HDEL', claims_key(node), '>' .. queue)", ""
+    ),
+}
+
 MUTANTS = {
     **OF_WAITS,
+    **OF_PROMISES,
     "a node hears what it was told": Mutant(
         ("SETTLE",), "if heard and job.origin == node then job.origin = '' end", ""
     ),
@@ -921,7 +979,13 @@ def test_the_mutant_dies(
 ) -> None:
     mutate(monkeypatch, MUTANTS[name])
     shrink = request.config.getoption("--mutant") == name
-    first = (WaitCases, ManyWaitCases, SignalCases) if name in OF_WAITS else ()
+    first = (
+        (WaitCases, ManyWaitCases, SignalCases)
+        if name in OF_WAITS
+        else (PromisedCases,)
+        if name in OF_PROMISES
+        else ()
+    )
     if not shrink and a_case_fails(redis_url, redis_server, *first):
         return
     with pytest.raises(AssertionError) as found:

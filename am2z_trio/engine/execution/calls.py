@@ -27,7 +27,14 @@ from am2z_trio.model.ids import inline_id
 from am2z_trio.model.limits import MAX_CALLS
 from am2z_trio.model.logs import Log
 from am2z_trio.model.options import JobOptions
-from am2z_trio.model.records import EarlyOutcome, ResultRecord, Settlement, callers_below, told_of_failure
+from am2z_trio.model.records import (
+    EarlyOutcome,
+    ResultRecord,
+    Settlement,
+    callers_below,
+    queue_name,
+    told_of_failure,
+)
 
 
 class Run(Protocol):
@@ -77,6 +84,7 @@ class Calls:
             began, repeats = self.host.now(), 0
             result = await self._submissions.execute(request.processor, request.state, ask, began=began)
             while was_given_up(result.error) and repeats < MOST_REPEATS:
+                ask = msgspec.structs.replace(ask, under="") if ask.under else ask
                 result = await self._submissions.execute(request.processor, request.state, ask, began=began)
                 repeats += 1
         if result.error is None:
@@ -147,6 +155,7 @@ class Calls:
             builds_on=root.builds_on,
             early=early,
             caller_survives=partial(self._caller_survives, root),
+            under=root.take_promised(queue_name(name_of(request.processor))) if root.promised else "",
         )
 
     def _caller_survives(self, root: Claim) -> bool:

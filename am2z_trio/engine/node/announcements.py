@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from am2z_trio.concurrency import Host
 from am2z_trio.concurrency.batching import Batching, Verdict
+from am2z_trio.engine.processors.compose import Composition
+from am2z_trio.engine.processors.plans import first_of
+from am2z_trio.engine.processors.processor import Processor
 from am2z_trio.engine.processors.registry import Definition, Registry
 from am2z_trio.model.errors import AM2ZError
 from am2z_trio.model.logs import Log
@@ -114,7 +117,12 @@ class Announcements:
             if name in served and (definition := self._registry.get(name)) is not None
         ]
         infos = [
-            QueueInfo(queue=one.queue, processor=one.processor.name, options=one.processor.queue)
+            QueueInfo(
+                queue=one.queue,
+                processor=one.processor.name,
+                options=one.processor.queue,
+                begins=_begins(one.processor),
+            )
             for one in found
         ]
         self._under_way = [info.queue for info in infos]
@@ -132,6 +140,12 @@ class Announcements:
         logger.warning("processors could not be announced, and will be later: %s", error)
         self._refused.update(names)
         return "later"
+
+
+def _begins(processor: Processor[Any]) -> tuple[str, ...]:
+    """Queues of what its jobs begin with."""
+    parts = first_of(processor.plan) if isinstance(processor, Composition) else ()
+    return tuple(queue_name(part.name) for part in parts)
 
 
 def _to_nobody(_: object) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Final
 
 from am2z_trio.concurrency import Host, Nursery
-from am2z_trio.concurrency.told import GiveUp, Told
 from am2z_trio.engine.events.emitter import Emitter
 from am2z_trio.engine.execution.executor import Executor
 from am2z_trio.engine.figures.reading import Slots
@@ -15,9 +14,10 @@ from am2z_trio.engine.work.feeder import Feeder
 from am2z_trio.engine.work.services import WorkerServices
 from am2z_trio.model.errors import RuntimeStateError
 from am2z_trio.model.logs import Log
-from am2z_trio.model.records import Enqueue, EnqueueAnswer, Handed, handed_at_once, queue_name
+from am2z_trio.model.records import Handed, queue_name
 
 from .announcements import Announcements
+from .sending import Sending
 
 logger: Final = Log("am2z_trio.node")
 
@@ -61,6 +61,7 @@ class Fleet:
         self.figures = services.figures
         """What this node counts."""
         services.executor.sites.on_free(self._on_free)
+        self.sending: Final = Sending(services.store, services.claims, self.workers, self.hand)
         self.announcements = Announcements(host, services.store, registry, self.served)
 
     def own(self, nursery: Nursery) -> None:
@@ -145,67 +146,6 @@ class Fleet:
         if worker is not None:
             worker.hand(handed)
         return worker is not None
-
-    async def send(self, jobs: list[Enqueue]) -> list[EnqueueAnswer]:
-        """Send jobs of this node's own, of which it may be given some at once."""
-        claims, enqueue = self._services.claims, self._services.store.enqueue
-        at_rest = {job.queue for job in jobs if self._is_at_rest(job.queue)}
-        if not at_rest:
-            return await enqueue(jobs)
-        seq, answers = claims.begin(), None
-        try:
-            answers = await enqueue(jobs, at_rest)
-            return answers
-        finally:
-            self._sent(seq, jobs, answers)
-
-    def begin_send(self, jobs: list[Enqueue], told: Told) -> GiveUp | None:
-        """`send`, as the store's `begin_enqueue` is `enqueue`."""
-        claims, begin = self._services.claims, self._services.store.begin_enqueue
-        at_rest = {job.queue for job in jobs if self._is_at_rest(job.queue)}
-        if not at_rest:
-            return begin(jobs, told, ())
-
-        def answered(answers: list[EnqueueAnswer] | Exception) -> None:
-            try:
-                self._sent(seq, jobs, None if isinstance(answers, Exception) else answers)
-            except Exception as error:
-                answers = error
-            told(answers)
-
-        seq = claims.begin()
-        begun = begin(jobs, answered, at_rest)
-        if begun is None:
-            claims.end(seq)
-            return None
-        drop = begun
-
-        def give_up() -> None:
-            drop()
-            self._sent(seq, jobs, None)
-
-        return give_up
-
-    def _sent(self, seq: int, jobs: list[Enqueue], answers: list[EnqueueAnswer] | None) -> None:
-        """A call is over that may have brought some: none is known of where there are no `answers`."""
-        claims, all_known = self._services.claims, False
-        try:
-            if answers is not None:
-                given = [
-                    handed_at_once(job, answer)
-                    for job, answer in zip(jobs, answers, strict=True)
-                    if answer.token
-                ]
-                # Before the claims hear that this call is over: they may know who is to stop.
-                all_known = list(map(self.hand, given)) == [True] * len(given)
-        finally:
-            if not all_known:
-                claims.has_strays = True
-            claims.end(seq)
-
-    def _is_at_rest(self, queue: str) -> bool:
-        worker = self.workers.get(queue)
-        return worker is not None and worker.is_at_rest
 
     # --- their tasks ------------------------------------------------------------------------
 

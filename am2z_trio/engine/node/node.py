@@ -267,7 +267,7 @@ class Node:
                 self.sessions.own(nursery)
                 self.fleet.own(nursery)
                 if self._options.workers:
-                    self.in_flight.send_by(self.fleet.send, self.fleet.begin_send)
+                    self.in_flight.send_by(self.fleet.sending.send, self.fleet.sending.begin_send)
                 task_status.started()
                 try:
                     await self.host.event().wait()

@@ -46,6 +46,10 @@ MOST_EARLY: Final = 100
 when it is told what they come to. A user's `merge` gets recorded ones alone."""
 
 
+MOST_PROMISED: Final = 10
+"""Parts side by side that a node may begin at once: the store looks at the queue of each of them."""
+
+
 class ChainPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One after the other, each on what the one before returned."""
 
@@ -100,6 +104,15 @@ class Payload(Options, Generic[P], frozen=True, kw_only=False):
 
     def __post_init__(self) -> None:
         keep(self, "session", require_text("Payload.session", self.session, most=MAX_SESSION_BYTES))
+
+
+def first_of(plan: Plan) -> tuple[Processor[Any], ...]:
+    """Parts that are jobs of their own, and are called at once and on what the composition is given."""
+    if isinstance(plan, ChainPlan) and not plan.inline:
+        return plan.steps[:1]
+    if isinstance(plan, ParallelPlan) and not plan.inline and len(plan.children) <= MOST_PROMISED:
+        return plan.children
+    return ()
 
 
 async def run(plan: Plan, state: Any, ctx: Context) -> Any:

@@ -16,9 +16,8 @@ from am2z_trio.model.records import Bulk, BulkAnswer, EarlyOutcome, Enqueue, Set
 from am2z_trio.store.lasting import lasting
 from am2z_trio.store.ports import Store
 
-from .history import History
 from .leaving import Leaving
-from .looking import Looking
+from .looking import History, Looking
 from .outgoing import Beginning, Enqueuing, Outgoing
 from .vacancies import Judge, Vacancies
 from .waiter import Limits, Listener, Waiter
@@ -179,6 +178,9 @@ class InFlight:
             nursery.start_soon(lasting, host, "the task that takes jobs back", self.leaving.run)
             await nursery.start(lasting, host, "the task of callers' limits", self._vacancies.run)
             nursery.start_soon(lasting, host, "the task that sends jobs", self._outgoing.run)
+            nursery.start_soon(
+                lasting, host, "the task that sends what is built on outcomes", self._outgoing.run_behind
+            )
             task_status.started()
 
     def _read_soon(self, job: str) -> None:

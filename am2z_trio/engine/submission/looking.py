@@ -21,7 +21,6 @@ from am2z_trio.model.logs import Log
 from am2z_trio.model.records import Enqueue
 from am2z_trio.store.ports import BATCH, Store
 
-from .history import History
 from .waiter import Waiter
 from .waiters import Waiters
 
@@ -38,6 +37,24 @@ LOOKED_AT: Final = 1000
 
 READ_AGAIN_AFTER: Final = 0.5
 """Seconds after a reading that the store refused."""
+
+
+class History:
+    """The name of the store's history, as far as it is known: another one once it was emptied, or came back
+    without its end."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.name = ""
+        """Empty where it is in doubt."""
+
+    def doubt(self) -> None:
+        """The server may be another one, or have lost its end."""
+        self.name = ""
+
+    async def ask(self) -> str:
+        self.name = await self._store.lineage()
+        return self.name
 
 
 class Looking:

@@ -21,8 +21,8 @@ from am2z_trio.model.ids import is_made
 from am2z_trio.model.records import Bulk, BulkAnswer, Enqueue, EnqueueAnswer
 from am2z_trio.store.ports import BATCH, Store
 
-from .history import History
 from .leaving import Leaving
+from .looking import History
 from .waiter import Waiter
 from .waiters import Waiters
 
@@ -80,22 +80,40 @@ class Outgoing:
         self._may_send = may_send
         self._read_soon = read_soon
         self._line = _Line()
-        self._batching = Batching(
-            host, self._line, self._send, self._refused, self._taken, refusal=AM2ZError, most=BATCH
-        )
-        self._batching.begin = self._begin
+        self._line_behind = _Line()
+        """Those that are built on outcomes, which have been sent."""
+        self._may_begin = False
+        """Some of the line may be begun here as it is sent."""
+        self._batching = self._batching_of(host, self._line)
+        self._batching_behind = self._batching_of(host, self._line_behind)
+
+    def _batching_of(self, host: Host, line: _Line) -> Batching[Sending]:
+        batching = Batching(host, line, self._send, self._refused, self._taken, refusal=AM2ZError, most=BATCH)
+        batching.begin = self._begin
+        return batching
 
     def append(self, waiter: Waiter, request: Enqueue, *, alone: bool = False) -> None:
         """Send its job soon. `alone`: no others are appended in the same step."""
         waiter.in_doubt = False
+        if request.builds_on:
+            self._line_behind.append((waiter, request))
+            self._batching_behind.ring(alone=alone)
+            return
+        if request.under:
+            self._may_begin = True
         self._line.append((waiter, request))
         self._batching.ring(alone=alone)
 
     def forget_all(self) -> None:
         self._line.clear()
+        self._line_behind.clear()
 
     def run(self) -> Awaitable[NoReturn]:
         return self._batching.run()
+
+    def run_behind(self) -> Awaitable[NoReturn]:
+        """Send what is built on outcomes, until cancelled: right behind these, beside what is under way."""
+        return self._batching_behind.run()
 
     async def send_bulk(self, bulk: Bulk) -> BulkAnswer:
         """Send jobs that nobody waits for, beside the line."""
@@ -116,7 +134,8 @@ class Outgoing:
             told(answers if isinstance(answers, Exception) else (history, answers))
 
         requests = [request for _, request in batch]
-        if self.begin_calls is not None and requests[0].spec.parent:
+        are_calls, self._may_begin = self._may_begin, self._may_begin and bool(self._line)
+        if self.begin_calls is not None and (requests[0].spec.parent or are_calls):
             return self.begin_calls(requests, answered)
         return self._store.begin_enqueue(requests, answered, ())
 

@@ -210,6 +210,7 @@ class Preparation:
             builds_on=request.builds_on,
             tags=tuple(chosen.tags or ()),
             only_asked=limits is not None and limits.worker is not None,
+            under=request.under,
         )
 
     def _kept(self, enqueue: Enqueue, window: float) -> Enqueue:

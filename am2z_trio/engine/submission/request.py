@@ -51,6 +51,8 @@ class SubmitRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Where to note that its outcome is told before it is recorded; `None`: it is not."""
     caller_survives: Callable[[], bool] | None = None
     """Asked when the call is cancelled: whether the job that calls will be run again, and call again."""
+    under: str = ""
+    """The token under which this node may begin it at once; empty: it may not."""
 
 
 Asked = tuple[Processor[Any] | str, Any, SubmitRequest]

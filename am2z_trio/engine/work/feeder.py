@@ -79,9 +79,9 @@ class Feeder:
         self._in_lot = False
         """It is woken when there is work, or may be given some; until it claims again."""
         self._calls_only = False
-        self._woken = False
+        self._woken = self._claiming = False
         self._due = inf
-        self._claiming = False
+        self.unconfirmed = 0  # jobs that it began as the store was told of them, which has not answered
         self._closing = self._closed = False
         self._bell = services.host.spot()
 
@@ -111,7 +111,7 @@ class Feeder:
 
     def _leaves_to_others(self, grant: Grant) -> bool:
         places = self.delivery.places
-        if self.held_back or self._services.claims.on_hold:
+        if self.held_back or self._services.claims.on_hold or (self.unconfirmed and self.free() <= 0):
             return True
         return places.has_called and places.has_many_away and not grant.spec.depth
 
@@ -244,7 +244,7 @@ class Feeder:
             self._calls_only = calls_only = places.has_called and places.has_many_away
             in_a_row = self.delivery.prefetch.in_a_row
             self._claiming = True
-            unasked = 0 if calls_only else min(want, self._free())
+            unasked = 0 if calls_only else min(want, self.free())
             seq = claims.begin()
             try:
                 answer = await store.claim(self.queue, seq, want, limits, calls_only, in_a_row, unasked)
@@ -276,7 +276,7 @@ class Feeder:
                 "node could not leave queue %s, and is taken off it when it is woken: %s", self.queue, error
             )
 
-    def _free(self) -> int:
+    def free(self) -> int:
         """How many jobs could begin at once."""
         definition, delivery = self._registration.current, self.delivery
         if definition is None:

@@ -28,6 +28,10 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """Encoded `AttemptError`s of the attempts before; empty for none."""
     conflicts: int = 0
     """How often this attempt was run in vain, as the session's state had moved when it was done."""
+    promised: tuple[str, ...] = ()
+    """Queues in each of which this node may begin one job at once that this one calls: the store counts it as
+    active from the grant on. The call that makes it says under which token it was begun (`Enqueue.under`).
+    It is promised no more then, nor where it is called without having been begun, or when this claim ends."""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):

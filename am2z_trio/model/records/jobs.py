@@ -155,6 +155,9 @@ class Enqueue(msgspec.Struct, frozen=True, kw_only=True):
     sender: str = ""
     """Id of the job that submits it and does not wait for it: accepted while that runs, and once for all of
     its runs, also when its own record has gone. Empty for none."""
+    under: str = ""
+    """The node that sends it has begun it already, under this token, as it was promised with its parent
+    (`Grant.promised`): the parent's token, `/`, and what no other part of that claim has. Empty: not so."""
 
 
 class Labels(msgspec.Struct, frozen=True, array_like=True):
@@ -234,6 +237,8 @@ class EnqueueAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """For `queued`: this node was given it at once (`handed_at_once`), under this token; else empty."""
     left: int = 0
     """Then as in `Handed`."""
+    promised: tuple[str, ...] = ()
+    """Then as in `Grant`."""
 
 
 ACCEPTED: Final = frozenset({"queued", "dup"})

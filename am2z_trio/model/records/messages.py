@@ -29,7 +29,14 @@ class Handed(msgspec.Struct, frozen=True):
 
 def handed_at_once(job: Enqueue, answer: EnqueueAnswer) -> Handed:
     """What a node was given of that which it has sent itself."""
-    grant = Grant(spec=job.spec, token=answer.token, attempt=1, deliveries=1, remaining=job.deadline)
+    grant = Grant(
+        spec=job.spec,
+        token=answer.token,
+        attempt=1,
+        deliveries=1,
+        remaining=job.deadline,
+        promised=answer.promised,
+    )
     return Handed(job.queue, answer.left, ClaimAnswer(grants=[grant]))
 
 

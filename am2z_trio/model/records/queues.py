@@ -106,6 +106,9 @@ class QueueInfo(msgspec.Struct, frozen=True, kw_only=True):
     processor: str
     options: QueueOptions = QueueOptions()
     """Whoever submits by name alone goes by them."""
+    begins: tuple[str, ...] = ()
+    """Queues of the jobs that its jobs call first, at once and on what they are given themselves, where this
+    node says so of what it serves: it may be promised them with one of these (`Grant.promised`)."""
     workers: int = 0
     """Live nodes that serve it. The store's, as is the next."""
     known: bool = True

@@ -29,7 +29,12 @@ from .turns import Turns
 
 class Enqueuing:
     def __init__(
-        self, ledger: Ledger, records: Records, turns: Turns, endings: Endings, handoff: Handoff
+        self,
+        ledger: Ledger,
+        records: Records,
+        turns: Turns,
+        endings: Endings,
+        handoff: Handoff,
     ) -> None:
         self._ledger = ledger
         self._handoff = handoff
@@ -41,7 +46,7 @@ class Enqueuing:
         self, jobs: Sequence[Enqueue], now: float, node: str = "", at_rest: Collection[str] = ()
     ) -> list[EnqueueAnswer]:
         self._records.collect(now)
-        self._handoff.at_rest = dict.fromkeys(at_rest, node)
+        self._handoff.open(node, at_rest)
         answers = [self._enqueue(request, now) for request in jobs]
         self._ledger.deliver()
         return answers
@@ -111,6 +116,11 @@ class Enqueuing:
         if not has_ended and caller is not None and caller.status not in TERMINAL:
             # Of a parent that ended, and runs again before this one was ended with it.
             caller.children[spec.id] = None
+            self._handoff.has_called(caller)
+        is_own = known.status == "active" and known.node == self._handoff.own
+        if is_own and known.token == request.under and spec.id not in self._handoff.given:
+            # It has made it, and is sent again.
+            return EnqueueAnswer(status="queued", token=known.token, promised=tuple(known.promised))
         return EnqueueAnswer(status="dup", settled=known.settled)
 
     def _accept(self, request: Enqueue, now: float, *, earlier: JobRecord | None = None) -> EnqueueAnswer:
@@ -121,9 +131,11 @@ class Enqueuing:
         parent = ledger.jobs.get(spec.parent)
         if spec.parent and (parent is None or parent.status in TERMINAL):
             return EnqueueAnswer(status="orphan")
+        # So it is active, as it was counted, whatever has happened since.
+        begun = self._handoff.has_begun(parent, request.queue, request.under)
         counts, replaced = ledger.queue(request.queue).counts, self._replaced_by(request)
         waiting = counts.get("waiting", 0) + counts.get("later", 0) - (replaced is not None)
-        if request.max_size and waiting >= request.max_size:
+        if request.max_size and waiting >= request.max_size and not begun:
             return EnqueueAnswer(status="full", waiting=waiting)
         if replaced is not None:
             self._endings.cancel_unbegun(replaced, now, DEBOUNCED)
@@ -134,16 +146,20 @@ class Enqueuing:
                 once.children.pop(spec.id, None)
         if parent is not None:
             parent.children[spec.id] = None
+            self._handoff.has_called(parent)
         job = _record_of(request, now, generation=0 if earlier is None else earlier.generation + 1)
         self._write_down(job)
         ledger.outbox.tell("job:enqueued", job, now)
+        if begun:
+            return self._handoff.begin(job, now, request.under)
         if job.status == "later":
             ledger.put_later(job, now + request.delay * 1000)
-        elif (given := self._handoff.give(job, now, only_asked=request.only_asked or request.lifo)) is None:
+            return EnqueueAnswer(status="queued")
+        is_new, only_asked = earlier is None and not request.again, request.only_asked or request.lifo
+        given = self._handoff.give(job, now, only_asked=only_asked, is_new=is_new)
+        if given is None:
             ledger.put(job, lifo=request.lifo)
-        else:
-            return given
-        return EnqueueAnswer(status="queued")
+        return given or EnqueueAnswer(status="queued")
 
     def _replaced_by(self, request: Enqueue) -> JobRecord | None:
         """The job that gives way to this one."""

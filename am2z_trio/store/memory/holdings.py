@@ -37,8 +37,8 @@ class Holdings:
 
     # --- a claim begins ---------------------------------------------------------------------
 
-    def take(self, job: JobRecord, node: str, now: float) -> None:
-        """Give a waiting job, that is in no line any more, to the node under a new token."""
+    def take(self, job: JobRecord, node: str, now: float, token: str = "") -> None:
+        """Give a waiting job, that is in no line any more, to the node, under this token or a new one."""
         ledger = self._ledger
         ledger.leave_debounce(job)
         self._turns.take_turn(job)
@@ -46,9 +46,29 @@ class Holdings:
         job.deliveries += 1
         job.expires = inf
         job.since = now
-        job.node, job.token, job.lost = node, f"{next(ledger.fence)}:m", ("", "")
+        job.node, job.token, job.lost = node, token or f"{next(ledger.fence)}:m", ("", "")
         self._held.setdefault(node, {})[job.spec.id] = job.token
         ledger.outbox.tell("job:started", job, now, node, {"attempt": job.attempt})
+
+    # --- what is promised with it -----------------------------------------------------------
+
+    def promise(self, job: JobRecord, queues: tuple[str, ...]) -> None:
+        """Its node may begin a job in each of them that this one calls: as if it had."""
+        job.promised = list(queues)
+        for queue in queues:
+            self._count_promised(queue, 1)
+
+    def withdraw(self, job: JobRecord) -> list[str]:
+        """Nothing is promised with it any more; returns what was."""
+        promised, job.promised = job.promised, []
+        for queue in promised:
+            self._count_promised(queue, -1)
+        return promised
+
+    def _count_promised(self, queue: str, by: int) -> None:
+        counts = self._ledger.queue(queue).counts
+        counts["active"] = counts.get("active", 0) + by
+        self._ledger.free(queue, -by)
 
     # --- a claim ends -----------------------------------------------------------------------
 
@@ -63,6 +83,7 @@ class Holdings:
             job.last_token, job.last_outcome = job.token, settled_as
         job.token = job.node = ""
         self._turns.pass_turn(job)
+        self.withdraw(job)
         if job.away:
             queue.away -= 1
             queue.back.pop(job.spec.id, None)

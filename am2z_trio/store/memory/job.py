@@ -80,6 +80,8 @@ class JobRecord:
     depth: int = 0
     """How deep it is in calls of other jobs; 0 if none waits for it."""
     children: dict[str, None] = field(default_factory=dict[str, None])
+    promised: list[str] = field(default_factory=list[str])
+    """Queues of jobs that its node may begin which it calls: they are counted as active there."""
     sent: set[str] = field(default_factory=set[str])
     """What it has submitted, and does not wait for."""
     called: dict[str, None] = field(default_factory=dict[str, None])

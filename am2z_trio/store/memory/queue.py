@@ -56,6 +56,8 @@ class Queue:
     """Completed jobs whose number is limited, by when they completed."""
     recent: OrderedDict[str, None] = field(default_factory=OrderedDict[str, None])
     """Jobs that have ended and whose records are kept, the newest last."""
+    begins: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """By node that says so: queues of what its jobs of this one begin with."""
     parked: dict[str, tuple[bool, float, int]] = field(default_factory=dict[str, tuple[bool, float, int]])
     """Nodes that wait for work, each with whether it claims calls only, since when, and how many jobs, below
     0, it takes unasked: the first one is woken, or given a job."""

@@ -56,13 +56,17 @@ class Queues:
                 known.submitted_to = now
                 continue
             known = self._announced.setdefault(info.queue, Announced(info))
-            known.info, known.is_retired = info, False
+            known.info, known.is_retired = msgspec.structs.replace(info, begins=()), False
             if not serves:
                 known.submitted_to = now
                 continue
             known.served = now
             if self._leases.is_held(node):
                 known.servers.add(node)
+                begins = self._ledger.queue(info.queue).begins
+                begins.pop(node, None)
+                if info.begins:
+                    begins[node] = info.begins
 
     def withdraw(self, node: str, queues: Sequence[str], now: float, *, retire: bool = False) -> None:
         for queue in queues:
@@ -76,6 +80,7 @@ class Queues:
         """The node is woken for no queue any more."""
         for queue in self._ledger.queues.values():
             queue.parked.pop(node, None)
+            queue.begins.pop(node, None)
 
     def unserve_all(self, node: str, now: float) -> None:
         for known in self._announced.values():

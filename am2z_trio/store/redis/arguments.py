@@ -54,6 +54,7 @@ class MoreOfJob(NamedTuple):
     outcomes: Argument
     only_asked: Argument
     labels: Argument
+    under: Argument
 
 
 class ManyJobs(NamedTuple):
@@ -218,6 +219,7 @@ def _more(job: Enqueue, labels: Labels | None) -> MoreOfJob:
         outcomes=_outcomes(job.builds_on),
         only_asked="<" if job.lifo else 1 if job.only_asked else "",
         labels="" if labels is None else encode_record(labels),
+        under=job.under,
     )
 
 

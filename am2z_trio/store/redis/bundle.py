@@ -74,7 +74,7 @@ class Bundler:
         never asks a server does not wait for that."""
         made = Script(
             name,
-            lambda: self.spelled(self.assembled(self._body(name))),
+            lambda: _outdented(self.spelled(self.assembled(self._body(name)))),
             least=len(sent.front),
             step=sent.step,
         )
@@ -156,6 +156,11 @@ class Bundler:
         text = self.spelled("\n".join(lines))
         name = LIBRARIES + hashlib.sha256(text.encode()).hexdigest()[:16]
         return Library(name, f"#!lua name={name}\n" + text.replace("NAME_", f"{name}_"), self._scripts)
+
+
+def _outdented(text: str) -> str:
+    """A script without what only indents it: where there is no library, a server reads all of its text."""
+    return "\n".join(map(str.lstrip, text.split("\n")))
 
 
 def _as_function(name: str) -> str:

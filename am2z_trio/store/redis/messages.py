@@ -41,6 +41,8 @@ class Handoff(msgspec.Struct, frozen=True, array_like=True, tag="handed"):
     remaining: int
     """Milliseconds to the job's deadline; -1: none."""
     spec: msgspec.Raw
+    promised: str = ""
+    """Queues, a line each."""
 
 
 decode_groups: Final = RecordDecoder[list[EventGroup]](list[EventGroup])
@@ -73,7 +75,12 @@ def events(payload: bytes) -> Iterator[Event]:
 def _handed(told: Handoff) -> Handed:
     spec = bytes(told.spec)
     row = [told.id.encode("utf-8", "surrogateescape"), told.token.encode(), spec, 1, 1, told.remaining]
-    return Handed(told.queue, told.left, claim_answer([b"ok", -1, row]))
+    answer = claim_answer([b"ok", -1, row])
+    if told.promised:
+        promised = tuple(told.promised.split("\n"))
+        grants = [msgspec.structs.replace(grant, promised=promised) for grant in answer.grants]
+        answer = msgspec.structs.replace(answer, grants=grants)
+    return Handed(told.queue, told.left, answer)
 
 
 def messages(payload: bytes, batch: RecordDecoder[list[T]], one: RecordDecoder[T]) -> list[T]:

@@ -152,7 +152,8 @@ def enqueue_answer(job: str, row: list[Any]) -> EnqueueAnswer:
     if not row:
         return _QUEUED
     if row[0] == b"handed":
-        return EnqueueAnswer(status="queued", token=row[1].decode(), left=row[2])
+        promised = tuple(row[3].decode().split("\n")) if len(row) > 3 else ()
+        return EnqueueAnswer(status="queued", token=row[1].decode(), left=row[2], promised=promised)
     if len(row) == 1:
         return _REFUSALS[row[0]]
     if len(row) == 3 and row[0] == b"taken":

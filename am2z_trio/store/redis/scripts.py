@@ -68,7 +68,7 @@ STOPS: Final = _script("sessions/stops", "", "name")
 SESSION_STATS: Final = _script("sessions/counts", "name cursor batch")
 LOOK_AT_SESSIONS: Final = _script("sessions/look", "clock", "name")
 
-ANNOUNCE: Final = _script("queues/announce", "clock node serves", "queue processor options")
+ANNOUNCE: Final = _script("queues/announce", "clock node serves", "queue processor options begins")
 FORGET_QUEUE: Final = _script("queues/forget", "clock queue")
 PAUSE: Final = _script("queues/pause", "queue on")
 QUEUES: Final = _script("queues/known", "clock first most")

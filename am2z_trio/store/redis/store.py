@@ -264,7 +264,7 @@ class RedisStore:
         for start in range(0, len(queues), BATCH):
             args: list[Argument] = [self.link.clock, self.link.node, 1 if serves else 0]
             for info in queues[start : start + BATCH]:
-                args += (info.queue, info.processor, encode_record(info.options))
+                args += (info.queue, info.processor, encode_record(info.options), "\n".join(info.begins))
             await self.link.eval(scripts.ANNOUNCE, *args)
 
     def withdraw_nowait(self, queues: Sequence[str], *, retire: bool = False) -> None:

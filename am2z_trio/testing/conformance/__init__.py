@@ -26,6 +26,7 @@ The cases, by what they are about:
 * `expiry` - jobs that are to begin by some time, or never
 * `settle` - progress and outcomes; tokens and replays
 * `early` - what is built on outcomes that were told before they were recorded
+* `promised` - what a node may begin while it tells the store of it
 * `states` - session states: commits to them, and writes from outside of jobs
 * `locks` - on sessions
 * `sessions` - served in turn, counted, stopped; jobs that call others
@@ -88,6 +89,7 @@ from .looking import LookingCases
 from .losses import LossCases
 from .many_waits import ManyWaitCases
 from .nodes import NodeCases
+from .promised import PromisedCases
 from .promote import PromoteCases
 from .queues import QueueCases
 from .samples import SampleCases
@@ -138,6 +140,7 @@ class StoreConformance(
     PromoteCases,
     WakingCases,
     HandoffCases,
+    PromisedCases,
     QueueCases,
     NodeCases,
     ControlCases,

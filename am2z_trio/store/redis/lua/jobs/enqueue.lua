@@ -13,13 +13,13 @@
 --          debounce key or '', how long its record is kept, as `retain` reads it, or ''; outcomes that it is built on,
 --          as `are_recorded` reads them; 1 if it is given to nobody unasked, '<' if it
 --          stands before the others as well, or ''; its labels,
---          packed, or ''
+--          packed, or ''; the token under which the node has begun it, as was promised with its parent, or ''
 --          Or, for jobs that are alike, all at once: '', queue, origin, what is before the id in their specs, between
 --          id and state, and after the state, what their ids begin with, and the number of the first one, which its id
 --          ends with in hex, or ''; then as for one job, without the digest; then per job its state, or where there is
 --          no number its id, its state, and the digest of what it is given
--- RETURNS  per job: {} accepted | {'handed', token, how many more it takes} accepted, and the node's
---          | {'taken', 'session', ''}, {'taken', 'processor', its processor} or
+-- RETURNS  per job: {} accepted | {'handed', token, how many more it takes, queues of what is promised with it, if
+--          anything is} accepted, and the node's | {'taken', 'session', ''}, {'taken', 'processor', its processor} or
 --          {'taken', 'input', processor}: the id is that of a job that has another one | {'unknown'}: none to join
 --          | {'stopped'} its session is being stopped | {'orphan'} its parent has ended
 --          | {'unfounded'} what it is built on has not been recorded
@@ -46,17 +46,32 @@ end
 -- a job end or begin anew, and with it perhaps others.
 local seen = {}
 local function runs(parent)
-  seen[parent] = seen[parent] or redis.call('HMGET', job_key(parent), 'status', 'calls')
+  seen[parent] = seen[parent] or redis.call('HMGET', job_key(parent), 'status', 'calls', 'token', 'promised')
   local status = seen[parent][1]
   return status and not ENDED[status]
 end
+
+-- What was promised with jobs that call. Nothing is any more when this call is over, which says what of it has begun.
+local owed = {}
 
 -- A job that runs has called this one.
 local function note_call(parent, id)
   runs(parent)
   redis.call('SADD', children_key(parent), id)
-  if not seen[parent][2] then note(parent, 'calls', '1') end
-  seen[parent][2] = '1'
+  local promised = seen[parent][4] or ''
+  if promised ~= '' then
+    owed[parent] = promised
+    count_promised(promised, -1)
+  end
+  if not seen[parent][2] then note(parent, 'calls', '1', unpack(owed[parent] and { 'promised', '' } or NOTHING)) end
+  seen[parent][2], seen[parent][4] = '1', ''
+end
+
+-- Whether a job that is called has begun under this token, as was promised.
+local function has_begun(parent, queue, under)
+  local promised = under ~= '' and parent ~= '' and (owed[parent] or seen[parent][4])
+  return promised and string.match(under, '^(.*)/') == seen[parent][3]
+    and string.find('\n' .. promised .. '\n', '\n' .. queue .. '\n', 1, true)
 end
 
 -- The job of the same key that this one replaces, if it has not begun.
@@ -90,7 +105,7 @@ local function arrive(queue, entry)
   entries[#entries + 1] = entry
 end
 
-local function answer_known(id, origin, known, parent, depth, stays)
+local function answer_known(id, origin, known, parent, depth, stays, under)
   local key = job_key(id)
   local origins = (known[4] or '') .. '\n'
   if not ENDED[known[1]] and origin ~= '' and not string.find('\n' .. origins, '\n' .. origin .. '\n', 1, true) then
@@ -104,9 +119,9 @@ local function answer_known(id, origin, known, parent, depth, stays)
   if stays and not ENDED[known[1]] then redis.call('HSET', key, 'stays', '1') end
   if depth ~= '' then call_for(load(id), depth) end
   local is_own = known[1] == 'active' and known[11] == own and not given[id]
-  if is_own and string.match(known[12] or '', ':(.*)$') == nonce then
+  if is_own and (known[12] == under or string.match(known[12] or '', ':(.*)$') == nonce) then
     -- This very call has made it, and is sent again.
-    return { 'handed', known[12], 0 }
+    return { 'handed', known[12], 0, known[14] or nil }
   end
   size = size + #(known[3] or '')
   return { known[1], known[2] or '', known[3] or '' }
@@ -114,40 +129,43 @@ end
 
 -- The job has come; `node` was given it at once, as its record says, and is told by the answer where it is the one
 -- that asks.
-local function came(queue, id, skey, status, node, token, left, is_own)
+local function came(queue, id, skey, status, node, token, left, is_own, promised)
   count(queue, status, 1)
   tell('job:enqueued', now, '', queue, id, skey)
   if not node then return ACCEPTED end
   redis.call('HSET', active_key(node), id, token)
   tell('job:started', now, node, queue, id, skey)
+  if promised ~= '' then count_promised(promised, 1) end
   if not is_own then return ACCEPTED end
   at_rest[queue] = nil
   given[id] = true
-  return { 'handed', token, left }
+  return { 'handed', token, left, promised ~= '' and promised or nil }
 end
 
 local function accept_plain(id, queue, spec, origin, session, skey)
-  local node, token, left, is_own = hand_over(queue, id, spec, -1, now, nonce, at_rest[queue])
+  local node, token, left, is_own, promised = hand_over(queue, id, spec, -1, now, nonce, at_rest[queue], true)
   local key, status, at = job_key(id), node and 'active' or 'waiting', stamp(now)
   if skey == '' and not node then
     server.call('HSET', key, 'spec', spec, 'status', status, 'queue', queue, 'origin', origin, 'at', at)
     arrive(queue, id)
   elseif skey == '' then
+    local more = promised ~= '' and { 'more', '1', 'promised', promised } or NOTHING
     server.call('HSET', key, 'spec', spec, 'status', status, 'queue', queue, 'origin', origin, 'at', at, 'node', node,
-      'token', token, 'since', at)
+      'token', token, 'since', at, unpack(more))
   else
     local rest = node and { 'node', node, 'token', token, 'since', at } or NOTHING
+    if node and promised ~= '' then rest = { 'more', '1', 'promised', promised, unpack(rest) } end
     server.call('HSET', key, 'spec', spec, 'status', status, 'queue', queue, 'origin', origin, 'session', session,
       'skey', skey, 'at', at, unpack(rest))
     join_jobs(skey, session, id)
     if not node then put(queue, id, 0, false, skey) end
   end
-  return came(queue, id, skey, status, node, token, left, is_own)
+  return came(queue, id, skey, status, node, token, left, is_own, promised)
 end
 
 -- What becomes of any job; its answer.
 local function enqueue(id, queue, spec, origin, processor, session, skey, priority, delay, deadline, max_stalled, turn,
-  most, parent, depth, again, debounce, keep, outcomes, only_asked, labels)
+  most, parent, depth, again, debounce, keep, outcomes, only_asked, labels, under)
   if not are_recorded(outcomes) then return { 'unfounded' } end
   local sender
   if depth == '-' then
@@ -157,7 +175,7 @@ local function enqueue(id, queue, spec, origin, processor, session, skey, priori
   local key, known = job_key(id), {}
   if server.call('EXISTS', key) == 1 then
     known = redis.call('HMGET', key, 'status', 'reason', 'result', 'origin', 'processor', 'gen', 'asked', 'session',
-      'input', 'queue', 'node', 'token', 'parent')
+      'input', 'queue', 'node', 'token', 'parent', 'promised')
     known[5] = known[5] or known[10]
   end
   local joins, asked, stays, input = again == '=', '', false, ''
@@ -177,7 +195,7 @@ local function enqueue(id, queue, spec, origin, processor, session, skey, priori
     return { 'unknown' }
   elseif known[1] and not again then
     if sender then redis.call('HSET', job_key(sender), '>' .. id, '1') end
-    return answer_known(id, origin, known, parent, depth, stays)
+    return answer_known(id, origin, known, parent, depth, stays, under)
   elseif sender and redis.call('HGET', job_key(sender), '>' .. id) then
     -- As if it had not ended: its outcome is not kept any more, and nobody waits for it.
     return { 'waiting', '', '' }
@@ -187,7 +205,9 @@ local function enqueue(id, queue, spec, origin, processor, session, skey, priori
     return { 'orphan' }
   end
   local replaced = replaced_by(queue, debounce)
-  local waiting = most ~= '0' and waiting_in(queue) - (replaced and 1 or 0)
+  -- So it is active, as it was counted, whatever has happened since.
+  local begun = has_begun(parent, queue, under)
+  local waiting = most ~= '0' and not begun and waiting_in(queue) - (replaced and 1 or 0)
   if waiting and waiting >= tonumber(most) then return { 'full', waiting } end
   local gen = string.find(id, '\0', 1, true) and 0
   if again then
@@ -241,13 +261,18 @@ local function enqueue(id, queue, spec, origin, processor, session, skey, priori
   if debounce ~= '' then add('debounce', debounce) end
   if gen then add('gen', gen) end
   if labels ~= '' then add('labels', labels) end
-  local node, token, left, is_own
-  if status == 'waiting' and priority == 0 and turn == '' and debounce == '' and only_asked == '' and ends then
-    node, token, left, is_own = hand_over(queue, id, spec, ends, now, nonce, at_rest[queue])
+  local node, token, left, is_own, promised
+  if begun then
+    node, token, is_own, promised = own, under, true, ''
+    left = take_one(queue, own, now, spare_of(redis.call('ZSCORE', lot_key(queue), own)))
+  elseif status == 'waiting' and priority == 0 and turn == '' and debounce == '' and only_asked == '' and ends then
+    node, token, left, is_own, promised = hand_over(queue, id, spec, ends, now, nonce, at_rest[queue],
+      asked == '' and not again)
   end
   if node then
     status, fields[4] = 'active', 'active'
     for name, value in pairs({ node = node, token = token, since = stamp(now) }) do add(name, value) end
+    if promised ~= '' then add('promised', promised) end
   end
   redis.call('HSET', key, unpack(fields))
   if replaced then
@@ -264,7 +289,7 @@ local function enqueue(id, queue, spec, origin, processor, session, skey, priori
     arrive(queue, entry_of(id, gen))
     if depth then list_call(queue, id, depth, false) end
   end
-  return came(queue, id, skey, status, node, token, left, is_own)
+  return came(queue, id, skey, status, node, token, left, is_own, promised)
 end
 
 -- Plain jobs that are alike, and new. Their list comes first: what ends this script in its midst, such as a right
@@ -299,10 +324,10 @@ local function enqueue_alike(i)
   i = i + 8
   -- Many are claimed together.
   hands_out[queue] = false
-  local what = { queue, '', '', '0', '0', '-1', MAX_STALLED, '', '0', '', '', '', '', '', '', '', '' }
+  local what = { queue, '', '', '0', '0', '-1', MAX_STALLED, '', '0', '', '', '', '', '', '', '', '', '' }
   if more == '+' then
-    what = { unpack(ARGV, i, i + 16) }
-    i = i + 17
+    what = { unpack(ARGV, i, i + 17) }
+    i = i + 18
   elseif more == '@' then
     local session, skey = unpack(ARGV, i, i + 1)
     what[2], what[3] = session, skey
@@ -350,15 +375,15 @@ while i <= #ARGV and size < REPLY_BYTES do
   local id, queue, spec, origin, more = unpack(ARGV, i, i + 4)
   i = i + 5
   if more == '+' then
-    answers[#answers + 1] = enqueue(id, queue, spec, origin, unpack(ARGV, i, i + 16))
-    i = i + 17
+    answers[#answers + 1] = enqueue(id, queue, spec, origin, unpack(ARGV, i, i + 17))
+    i = i + 18
   else
     local session, skey = unpack(ARGV, i, i + 1)
     if more == '@' then i = i + 2 else session, skey = '', '' end
     local plain = server.call('EXISTS', job_key(id)) == 0 and not string.find(id, '\0', 1, true)
     if not plain or skey ~= '' and is_stopping(skey, now) then
       answers[#answers + 1] = enqueue(id, queue, spec, origin, queue, session, skey, '0', '0', '-1', MAX_STALLED, '',
-        '0', '', '', '', '', '', '', '', '')
+        '0', '', '', '', '', '', '', '', '', '')
     else
       answers[#answers + 1] = accept_plain(id, queue, spec, origin, session, skey)
     end

@@ -2,7 +2,7 @@
 --
 -- KEYS     anchor
 -- ARGV     clock, node, 1 if it serves them, 0 if it only submits to them, then per queue: queue, processor,
---          options
+--          options, queues of what its jobs begin with on this node, a line each, or ''
 -- RETURNS  nothing
 -- INVARIANT  a queue keeps its first place; places are counted, as several can be announced in one ms. The
 --          first write is a removal: a worker that comes to a full Redis is what empties it. Whoever serves a
@@ -14,8 +14,8 @@ local clock, node, serves = unpack(ARGV, 1, 3)
 local now = whole(read_clock(clock))
 serves = serves == '1'
 local has_lease = number(redis.call('ZSCORE', nodes_key(), node), -1) >= 0
-for i = 4, #ARGV, 3 do
-  local queue, processor, options = unpack(ARGV, i, i + 2)
+for i = 4, #ARGV, 4 do
+  local queue, processor, options, begins = unpack(ARGV, i, i + 3)
   if serves or not redis.call('ZSCORE', queues_key(), queue) then
     redis.call('HDEL', meta_key(queue), 'options', 'retired')
     redis.call('HSET', meta_key(queue), 'processor', processor, 'options', options)
@@ -28,5 +28,10 @@ for i = 4, #ARGV, 3 do
   if serves and has_lease then
     redis.call('SADD', servers_key(queue), node)
     redis.call('SADD', serves_key(node), queue)
+    redis.call('HDEL', claims_key(node), '>' .. queue)
+    if begins ~= '' then
+      redis.call('HSET', claims_key(node), '>' .. queue, begins)
+      redis.call('HSET', meta_key(queue), 'begins', '1')
+    end
   end
 end

@@ -2,8 +2,8 @@
 
 -- `claims` is id, token, id, token ... of one node. A server keeps a hash of up to a few hundred short entries as a
 -- string that it reads from its beginning for every one of them; but not a hash that has held a long one.
-local HELD_AT_ONCE, MANY, LONG = 1000, 10, 65
 local function hold(node, claims)
+  local HELD_AT_ONCE, MANY, LONG = 1000, 10, 65
   local key, n = active_key(node), #claims
   if n > 2 * MANY then claims[n + 1], claims[n + 2] = '', string.rep(' ', LONG) end
   for first = 1, #claims, HELD_AT_ONCE do
@@ -52,12 +52,21 @@ function let_back(queue, asking)
   return let
 end
 
+-- What is promised with a job's claim, queues, a line each: they count one more that is active, or again one less.
+local function count_promised(queues, by)
+  for queue in string.gmatch(queues, '[^\n]+') do count(queue, 'active', by) end
+end
+
 -- Retires the claim's token. The removal comes first: it is allowed when memory is full. `settled_as`
 -- is nil for a claim that is taken away: its token was never settled with, so it is fenced from now on.
 local function drop_claim(job, settled_as)
   redis.call('HDEL', active_key(job.node), job.id)
   if settled_as then job.last_token, job.last_outcome = job.token, settled_as end
   if job.turn then pass_turn(job) end
+  if job.promised and job.promised ~= '' then
+    redis.call('HDEL', job.key, 'promised')
+    count_promised(job.promised, -1)
+  end
   if job.away then
     count(job.queue, 'away', -1)
     redis.call('ZREM', back_key(job.queue), job.id)

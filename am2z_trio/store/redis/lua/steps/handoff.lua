@@ -20,9 +20,9 @@ end
 -- Whether nothing waits in a queue, and nothing limits it or holds it up.
 local function is_open(queue)
   if hands_out[queue] == nil then
-    local limits = redis.call('HMGET', meta_key(queue), 'paused', 'per_session', 'most_active')
+    local limits = redis.call('HMGET', meta_key(queue), 'paused', 'per_session', 'most_active', 'begins')
     hands_out[queue] = not (limits[1] or limits[2] or limits[3]) and redis.call('EXISTS', wait_key(queue),
-      sieved_key(queue), ready_key(queue), prio_key(queue), blocked_key(queue)) == 0
+      sieved_key(queue), ready_key(queue), prio_key(queue), blocked_key(queue)) == 0 and (limits[4] or true)
   end
   return hands_out[queue]
 end
@@ -39,10 +39,32 @@ local function is_present(node, now)
   return present[node]
 end
 
+-- What the node begins a job of this queue with: it may begin these parts at once, each in a queue in which nothing
+-- waits and which nothing holds up, and in which the node takes jobs unasked. '' where one of them is no such queue.
+local function promised_to(node, queue)
+  local parts, many = redis.call('HGET', claims_key(node), '>' .. queue) or '', {}
+  for part in string.gmatch(parts, '[^\n]+') do
+    many[part] = (many[part] or 0) + 1
+    if many[part] > spare_of(redis.call('ZSCORE', lot_key(part), node)) or not is_open(part) then return '' end
+  end
+  return parts
+end
+
+-- The node takes one unasked; returns how many more it does then.
+local function take_one(queue, node, now, spare)
+  if spare > 1 then
+    park(queue, node, now, spare - 1)
+  else
+    redis.call('ZREM', lot_key(queue), node)
+  end
+  return math.max(0, spare - 1)
+end
+
 -- Gives a job that comes to `own`, if that is a node that waits, which is told by the answer; else to the node that
--- has waited longest. Returns the node, the token, how many more it takes, and whether it is `own`; nil if the job
--- has to wait: then so have those that come after it. The first write is one that is refused when memory is full.
-local function hand_over(queue, id, spec, remaining, now, nonce, own)
+-- has waited longest. Returns the node, the token, how many more it takes, whether it is `own`, and what is promised
+-- with the job, if it `is_new`; nil if it has to wait: then so have those that come after it. The first write is one
+-- that is refused when memory is full.
+local function hand_over(queue, id, spec, remaining, now, nonce, own, is_new)
   if hands_out[queue] == false or nobody[queue] then return nil end
   local node, spare = own or '', own and spare_of(redis.call('ZSCORE', lot_key(queue), own)) or 0
   if spare < 1 then
@@ -56,13 +78,13 @@ local function hand_over(queue, id, spec, remaining, now, nonce, own)
     hands_out[queue] = false
     return nil
   end
+  local promised = is_new and hands_out[queue] == '1' and promised_to(node, queue) or ''
   -- Where a message tells of it, no answer does, not even to the same call that comes again.
   local token = whole(redis.call('INCR', fence_key())) .. (own and ':' or ':-') .. nonce
-  if spare > 1 then
-    park(queue, node, now, spare - 1)
-  else
-    redis.call('ZREM', lot_key(queue), node)
+  local left = take_one(queue, node, now, spare)
+  if not own then
+    local head = cmsgpack.pack('handed', queue, left, id, token, remaining)
+    post(node, promised == '' and '\151' .. head .. spec or '\152' .. head .. spec .. cmsgpack.pack(promised))
   end
-  if not own then post(node, '\151' .. cmsgpack.pack('handed', queue, spare - 1, id, token, remaining) .. spec) end
-  return node, token, spare - 1, own
+  return node, token, left, own, promised
 end

@@ -37,13 +37,13 @@ local function load(id)
       attempt = 1, skey = v[7] or nil, last_token = false, last_outcome = false }
   end
   local w = server.call('HMGET', key, 'last_token', 'attempt', 'cancel', 'calls', 'parent', 'keep', 'turn', 'away',
-    'depth', 'waits')
+    'depth', 'waits', 'promised')
   -- A plain one keeps the token that it was settled with where it was.
   if ENDED[status] and token ~= '' then w[1], token = w[1] or token, '' end
   return { id = id, key = key, status = status, token = token, queue = queue, node = node, origin = origin, more = true,
     skey = v[7] or nil, last_token = w[1], last_outcome = false, attempt = number(w[2] or 1, 1), cancel = w[3],
     calls = w[4], parent = w[5], keep = w[6], turn = w[7], away = w[8], depth = w[9],
-    waits = w[10] }
+    waits = w[10], promised = w[11] }
 end
 
 -- A job that the node really holds. An id among its claims that is of no such job is taken away.
