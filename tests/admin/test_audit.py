@@ -164,3 +164,15 @@ async def test_a_full_server_has_nothing_done(spawn_redis):
                 done = True
         server.call("CONFIG", "SET", "maxmemory", "0")
         assert not done
+
+
+async def test_refusals_leave_little_behind(redis_url, redis_server):
+    async with QueueRuntime(redis_url, prefix="refusals") as runtime:
+        desk = Audit(lambda: runtime.node.store.chronicle, who="bo", role="viewer", face="web")
+        await desk.refused("purge", "may not")
+        async with desk.action("cancel"):
+            pass
+        _, first, refusal = (await runtime.node.store.chronicle.audit_page()).entries
+        assert (first.outcome, refusal.outcome) == ("", "refused")
+        left = [redis_server.call("PTTL", spell("refusals", "noted", one.id)) for one in (refusal, first)]
+        assert 0 < left[0] <= 60_000 < left[1]

@@ -382,9 +382,7 @@ MUTANTS = {
         ("NOTE",), "redis.call('EXISTS', noted_key(id)) == 1", "false"
     ),
     "the audit grows for ever": Mutant(("NOTE",), "'MAXLEN', kept, ", ""),
-    "what is refused takes the room of what was done": Mutant(
-        ("NOTE",), "stream, other, kept = other, stream, REFUSALS_KEPT", "kept = AUDIT_KEPT"
-    ),
+    "what is refused takes the room of what was done": Mutant(("NOTE",), "refused == '1'", "false"),
     "what was done stands before what was refused earlier": Mutant(
         ("NOTE",), "other_ms == ms and other_nth > nth", "false"
     ),
@@ -394,7 +392,7 @@ MUTANTS = {
     "what was refused is read after all that was done": Mutant(
         ("NOTES",), "tonumber(ms) > tonumber(other_ms)", "true"
     ),
-    "an entry of the audit is known for ever": Mutant(("NOTE",), ", 'PX', NOTED_FOR_MS", ""),
+    "an entry of the audit is known for ever": Mutant(("NOTE",), ", 'PX', known", ""),
     "what only some jobs have is not looked for": Mutant(
         ("SETTLE", "CANCEL"), "'HSET', job_key(id), 'more', '1', ...)", "'HSET', job_key(id), ...)"
     ),

@@ -43,6 +43,9 @@ PUBLISH."""
 NOTED_FOR: Final = 3600.0
 """Seconds for which what is written down is known when it is sent again."""
 
+REFUSAL_NOTED_FOR: Final = 60.0
+"""The same of a refusal, of which somebody without rights can have as many as he likes written down."""
+
 GROUPED_BYTES: Final = 32 * 1024
 """Bytes of ids, and of what is told of some of them alone, after which events that are alike begin another
 group."""

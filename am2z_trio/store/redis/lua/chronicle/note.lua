@@ -9,8 +9,8 @@
 local clock, id, refused, entry = unpack(ARGV)
 local now = read_clock(clock)
 if redis.call('EXISTS', noted_key(id)) == 1 then return 0 end
-local stream, other, kept = audit_key(), refused_key(), AUDIT_KEPT
-if refused == '1' then stream, other, kept = other, stream, REFUSALS_KEPT end
+local stream, other, kept, known = audit_key(), refused_key(), AUDIT_KEPT, NOTED_FOR_MS
+if refused == '1' then stream, other, kept, known = other, stream, REFUSALS_KEPT, REFUSAL_NOTED_FOR_MS end
 
 local function last_of(stream_key)
   local found = redis.call('XREVRANGE', stream_key, '+', '-', 'COUNT', 1)[1]
@@ -27,5 +27,5 @@ if other_ms >= tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
   place = whole(other_ms) .. '-' .. whole(other_nth + 1)
 end
 redis.call('XADD', stream, 'MAXLEN', kept, place, 'at', whole(now), 'entry', entry)
-redis.call('SET', noted_key(id), '', 'PX', NOTED_FOR_MS)
+redis.call('SET', noted_key(id), '', 'PX', known)
 return 1
