@@ -82,7 +82,7 @@ async def test_all_that_match_are_cancelled_in_steps(make_runtime, monkeypatch):
         assert (record.state, record.done, record.failed) == ("done", 40, 0)
         stats = (await runtime.get_queue_stats())["work"]
         assert (stats.delayed, stats.cancelled) == (3, 40)
-        assert await (await runtime.job(kept[0])).status() == "later"
+        assert await (await runtime.job(kept[0])).status() == "delayed"
         assert await desk.carry_on(begun.id) == record
         assert [one.id for one in await desk.bulks()] == [begun.id]
 

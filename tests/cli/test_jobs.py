@@ -163,7 +163,7 @@ def test_a_job_is_cancelled_put_first_and_waited_for(command: Command, do: Run):
 def test_a_job_is_sent_a_signal(command: Command, do: Run):
     async def waiting(runtime: QueueRuntime) -> str:
         job = await runtime.submit(approve, "17", job_id="order-17")
-        while await job.status() != "later":
+        while await job.status() != "parked":
             await trio.sleep(0.005)
         return job.id
 
@@ -207,7 +207,7 @@ def test_a_job_is_sent_a_signal(command: Command, do: Run):
 def test_a_session_is_sent_a_signal_that_its_job_takes(command: Command, do: Run):
     async def waiting(runtime: QueueRuntime) -> None:
         job = await runtime.submit(approve, "18", job_id="order-18", session="team/a")
-        while await job.status() != "later":
+        while await job.status() != "parked":
             await trio.sleep(0.005)
 
     async def outcome(runtime: QueueRuntime) -> str:

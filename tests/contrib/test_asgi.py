@@ -17,6 +17,7 @@ from am2z_trio import (
     Job,
     JobCancelledError,
     JobNotFoundError,
+    JobOptions,
     LocalRuntime,
     NetworkError,
     RuntimeStateError,
@@ -348,6 +349,62 @@ async def test_a_job_is_submitted_looked_at_and_waited_for(app):
     seen = await asked(app, at, root_path="/jobs")
     assert seen.json == {"id": id, "processor": "price", "status": "completed", "progress": 0.0}
     assert (await asked(app, f"{at}/events", root_path="/jobs")).events()[-1][1] == "result"
+
+
+@processor
+async def waits_for(order: Order, ctx: Context) -> Order:
+    await ctx.wait_for("approval", bool, timeout=3600)
+    return order
+
+
+async def test_a_job_that_is_parked_is_told_so_with_what_it_waits_for(runtime):
+    runtime.register(waits_for)
+    app = jobs(runtime, processors=[waits_for], authorize=lambda asked: True)
+    job = await runtime.submit(waits_for, Order(1))
+    with anyio.fail_after(PATIENCE):
+        while await job.status() != "parked":
+            await anyio.sleep(0.001)
+    (wait,) = await job.waits()
+    said = {"signal": "approval", "since": wait.since, "until": wait.until}
+    assert wait.until is not None
+    assert wait.until - wait.since == 3_600_000
+    looked = (await asked(app, f"/{job.id}")).json
+    assert (looked["status"], looked["waits"]) == ("parked", [said])
+    client = Client(sse(job), "/")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(client.run)
+        await until(lambda: len(client.sent) >= 2)
+        await job.signal("approval", True)
+    first = client.events()[0]
+    assert (first[1], first[2]["status"], first[2]["waits"]) == ("status", "parked", [said])
+    assert await job.status() == "completed"
+    assert await job.waits() == []
+    delayed = await runtime.submit(price, Order(1), options=JobOptions(delay=3600))
+    assert (await delayed.status(), await delayed.waits()) == ("delayed", [])
+
+
+@processor(name="evolved", state_version=2, migrate={1: lambda old: {"kites": old["number"]}})
+async def evolved(order: Order) -> Order:
+    return order
+
+
+async def test_a_state_is_of_the_version_that_is_said(runtime):
+    runtime.register(evolved)
+    app = jobs(runtime, processors=[evolved], authorize=lambda asked: True)
+    for body in (
+        {"state": {"number": 3}, "state_version": 1},
+        {"state": {"kites": 3}, "state_version": 2},
+        {"state": {"kites": 3}},
+    ):
+        at = (await asked(app, "/evolved", "POST", body)).headers["location"]
+        assert (await asked(app, f"{at}/result?wait=10")).json["state"]["kites"] == 3
+    for body, code in (
+        ({"state": {"number": 3}}, "VALIDATION"),
+        ({"state": {}, "state_version": 3}, "STATE_VERSION"),
+        ({"state": {}, "state_version": 0}, "CONFIGURATION"),
+    ):
+        refused = await asked(app, "/evolved", "POST", body)
+        assert (400 <= refused.status < 500, refused.json["code"]) == (True, code), body
 
 
 async def test_a_result_that_is_not_there_yet_is_not_waited_for_for_ever(app):

@@ -375,8 +375,8 @@ async def test_no_session_pre_empts_anothers_job_by_its_key(make_runtime):
         ]
         for job in gone[0], gone[1]:
             assert isinstance((await job.result()).error, JobCancelledError)
-        assert [await job.status() for job in kept] == ["later", "later"]
-        assert [await job.status() for job in gone[2:]] == ["later"] * 3
+        assert [await job.status() for job in kept] == ["delayed", "delayed"]
+        assert [await job.status() for job in gone[2:]] == ["delayed"] * 3
         last = await runtime.submit(
             vault.processor, "last", session="alice", options=JobOptions(debounce="doc")
         )

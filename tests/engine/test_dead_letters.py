@@ -234,7 +234,7 @@ async def test_the_longest_times_are_kept(make_runtime):
             job = await runtime.submit(
                 working_ship, Order("bed"), options=JobOptions(delay=longest, debounce="bed")
             )
-            assert await job.status() == "later"
+            assert await job.status() == "delayed"
             assert await job.cancel()
             runtime.register(broken_ship)
             result = await runtime.execute(broken_ship, Order("lamp"), options=options)

@@ -169,11 +169,11 @@ async def test_retries_of_one_job_do_not_hold_up_others(make_runtime):
         runtime.register(flaky.processor)
         job = await runtime.submit(flaky.processor, 1)
         with anyio.fail_after(20):
-            while await job.status() != "later":
+            while await job.status() != "delayed":
                 await anyio.sleep(0.005)
             flaky.failures = 0
             assert (await runtime.execute(flaky.processor, 2)).unwrap() == 3
-        assert await job.status() == "later"
+        assert await job.status() == "delayed"
         await job.cancel()
 
 

@@ -246,7 +246,7 @@ async def test_many_jobs_that_are_left_to_others_are_told_once(make_runtime, cap
         await runtime.resume("raised")
         with anyio.fail_after(PATIENCE):
             for job in left:
-                while await job.status() != "later":
+                while await job.status() != "delayed":
                     await anyio.sleep(0.01)
         told = [one.message for one in caplog.records if "left to newer nodes" in one.message]
         assert told == [

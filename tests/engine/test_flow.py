@@ -306,7 +306,7 @@ async def test_a_job_that_has_begun_gives_way_to_no_later_one_of_its_key(autojum
         first = await runtime.submit(save, 1, options=options)
         await trio.sleep(10)
         # Its first attempt has failed, and it waits for the second.
-        assert (began, await first.status()) == ([(1, 1)], "later")
+        assert (began, await first.status()) == ([(1, 1)], "delayed")
         second = await runtime.submit(save, 2, options=options)
         assert (await second.result()).unwrap() == 2
         assert (await first.result()).unwrap() == 1

@@ -253,7 +253,7 @@ async def test_a_waiting_job_is_cancelled_at_once(make_runtime):
     async with make_runtime() as runtime:
         runtime.register(plus_one)
         job = await runtime.submit(plus_one, 1, options=JobOptions(delay=3600))
-        assert await job.status() == "later"
+        assert await job.status() == "delayed"
         assert (await runtime.get_queue_stats())["plus_one"].delayed == 1
         assert await job.cancel()
         assert isinstance((await job.result()).error, JobCancelledError)

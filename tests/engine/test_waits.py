@@ -44,7 +44,7 @@ async def parked(job: Any) -> None:
     """Return when the job is parked."""
 
     async def is_parked() -> bool:
-        return bool(await job.status() == "later")
+        return bool(await job.status() == "parked")
 
     await until_true(is_parked)
 
@@ -512,7 +512,7 @@ async def test_a_signal_to_a_session_is_taken_by_one_of_its_jobs(make_runtime):
                 await parked(second)
                 await runtime.signal(session, "message", "hello")
                 assert (await first.result()).unwrap() == ["first", "hello"]
-                assert await second.status() == "later"
+                assert await second.status() == "parked"
                 await runtime.signal_session("alice", "message", "bye")
                 assert (await second.result()).unwrap() == ["second", "bye"]
 

@@ -672,7 +672,7 @@ async def test_a_job_of_a_newer_version_is_left_to_a_newer_node(
         with caplog.at_level(logging.WARNING, "am2z_trio.worker"):
             await worker.resume(echo)
             for job in jobs:
-                while (await job.status()) != "later":
+                while (await job.status()) != "delayed":
                     await anyio.sleep(0.005)
             assert (await worker.execute(echo, 1)).unwrap() == 1
         assert len([r for r in caplog.records if "newer" in r.message]) == 1

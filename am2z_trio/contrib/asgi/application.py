@@ -2,8 +2,8 @@
 
 | | |
 |---|---|
-| `POST /{processor}` | submit: `{"state", "session", "job_id"}`; 202, and `Location` |
-| `GET /{id}` | status and progress |
+| `POST /{processor}` | submit: `{"state", "state_version", "session", "job_id"}`; 202, and `Location` |
+| `GET /{id}` | status and progress; of a job that is parked what it `waits` for, and until when |
 | `GET /{id}/result?wait=10` | the result, waited for; 202 while there is none |
 | `GET /{id}/events` | server-sent events, as `sse`; who leaves changes nothing |
 | `WebSocket /{id}/socket` | the same over a WebSocket, on which `cancel` may be sent |
@@ -30,6 +30,7 @@ from am2z_trio.model.callables import awaited, require_function, require_items
 from am2z_trio.model.checks import require, require_count, require_seconds
 from am2z_trio.model.codec import StateCodec, encode_state
 from am2z_trio.model.errors import JobNotFoundError
+from am2z_trio.model.evolution import of_version
 from am2z_trio.model.limits import KIB
 from am2z_trio.model.segments import segment
 from am2z_trio.model.telling import cut
@@ -38,11 +39,13 @@ from .problems import MOST_REASON, REFUSED, Problem, answer, problem_of, refuse
 from .requests import id_of, mounted_at, parts_of, read, seconds_of, submitted
 from .sockets import is_welcome, websocket
 from .streams import sse
-from .telling import ENDED, told_result
+from .telling import ENDED, told_result, told_status
 from .types import ASGIApp, Message, Receive, Scope, Send, header, until_gone
 
 Action = Literal["submit", "status", "result", "events", "cancel"]
 
+
+_ANYTHING: Final[StateCodec[object]] = StateCodec(object, takes_any=True)
 
 _ACTIONS: Final[dict[tuple[str, ...], dict[str, Action]]] = {
     (): {"GET": "status", "DELETE": "cancel"},
@@ -187,7 +190,7 @@ class _Jobs:
         job_id = asked.job_id or header(scope, b"idempotency-key") or None
         if not await self._may(scope, "submit", processor.name, asked.session, job_id or ""):
             raise Problem(403, "That is not permitted.")
-        state = None if asked.state is None else self._typed(processor, asked.state)
+        state = None if asked.state is None else self._typed(processor, asked.state, asked.state_version)
         job = await self._runtime.submit(processor, state, session=asked.session, job_id=job_id)
         at = f"{mounted_at(scope)}/{segment(job.id)}"
         said = {
@@ -197,12 +200,14 @@ class _Jobs:
         }
         await answer(send, said, 202, location=at)
 
-    def _typed(self, processor: Processor[Any], state: Any) -> Any:
-        """What was sent, as the processor takes it."""
+    def _typed(self, processor: Processor[Any], state: Any, version: int | None) -> Any:
+        """What was sent, as the processor takes it. `version`: of its form; by default the newest."""
         codec = self._runtime.node.submissions.directory.codec(processor.name)
         if codec is None:
             codec = StateCodec(processor.state_type, evolution=processor.evolution)
-        return codec.read(encode_state(state))
+        if version is None:
+            return codec.read(encode_state(state))
+        return codec.decode(_ANYTHING.encode(of_version(state, version)))
 
     async def _result(self, scope: Scope, receive: Receive, send: Send, job: Job[Any]) -> None:
         seconds = seconds_of(scope, "wait", self._max_wait)
@@ -282,8 +287,7 @@ class _Noted:
 
 
 async def _shown(job: Job[Any]) -> dict[str, Any]:
-    status, progress = await job.status(), await job.progress()
-    return {"id": job.id, "processor": job.processor, "status": status, "progress": progress}
+    return {"id": job.id, "processor": job.processor, **await told_status(job)}
 
 
 async def _wait(job: Job[Any], receive: Receive, seconds: float) -> None:

@@ -20,6 +20,7 @@ from am2z_trio.model.errors import (
     UnknownOutcomeError,
     ValidationError,
 )
+from am2z_trio.model.evolution import StateVersionError
 from am2z_trio.model.logs import Log
 from am2z_trio.model.telling import cut, trace_of
 
@@ -44,6 +45,7 @@ _STATUS: Final[tuple[tuple[type[AM2ZError], int], ...]] = (
     (ResourceError, 429),
     (ValidationError, 422),
     (ConfigurationError, 422),
+    (StateVersionError, 422),
 )
 
 

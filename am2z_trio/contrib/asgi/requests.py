@@ -21,10 +21,12 @@ MOST_PATH: Final = 16 * 1024
 
 
 class Submitted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of what submits a job."""
+    """The body of what submits a job. How it is queued is no client's to say: its processor's options are."""
 
     state: Any = None
     """What the processor is given; without one, it works on the session's stored state."""
+    state_version: int | None = None
+    """Of which version of its form it is; by default the one that the processor has."""
     session: str | None = None
     job_id: str | None = None
     """Asked for again, it is the same job; the header Idempotency-Key says the same."""

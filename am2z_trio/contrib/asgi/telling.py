@@ -57,14 +57,13 @@ async def told(
     hearing = Hearing(job, Mark.of(since))
     await hearing.begin()
     async with job.events("*") as stream:
-        status = await job.status()
+        said = await told_status(job)
         async with aclosing(hearing.missed()) as missed:
             async for past in missed:
                 if past.matches(events) and past.name not in ENDS:
                     yield Told(past.name, _shown(past, reveal=reveal), str(hearing.mark))
-        said = {"id": job.id, "status": status, "progress": await job.progress()}
-        yield Told("status", said, str(hearing.mark))
-        ended = status in ENDED
+        yield Told("status", {"id": job.id, **said}, str(hearing.mark))
+        ended = said["status"] in ENDED
         while not ended:
             event = await _next(stream, BEAT)
             if event is None:
@@ -86,6 +85,16 @@ async def told(
         if result is None:
             yield None
     yield Told(RESULT, told_result(job, result, reveal=reveal), LAST)
+
+
+async def told_status(job: Job[Any]) -> dict[str, Any]:
+    """How a job stands; of one that is parked for what it waits, since when and until when, in ms."""
+    said: dict[str, Any] = {"status": await job.status(), "progress": await job.progress()}
+    if said["status"] == "parked":
+        said["waits"] = [
+            {"signal": wait.name, "since": wait.since, "until": wait.until} for wait in await job.waits()
+        ]
+    return said
 
 
 async def _next(stream: EventStream, most: float) -> Event | None:

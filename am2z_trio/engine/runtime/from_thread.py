@@ -120,6 +120,7 @@ class SyncJob(Blocking[Job[S]]):
         return found
 
     status = blocking(Job[Any].status)
+    waits = blocking(Job[Any].waits)
     progress = blocking(Job[Any].progress)
     logs = blocking(Job[Any].logs)
     cancel = blocking(Job[Any].cancel)

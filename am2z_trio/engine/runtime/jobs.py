@@ -239,6 +239,7 @@ class JobMethods(SignalMethods):
         return Desk(
             node.here,
             self._view,
+            node.store.inspection.rows,
             self._cancel,
             self._events_of,
             self.job_logs,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
@@ -37,8 +37,9 @@ from am2z_trio.model.records import (
     LogLine,
     ResultRecord,
     Settled,
+    WaitFacts,
 )
-from am2z_trio.model.transitions import Status
+from am2z_trio.model.views.jobs import JobRow, Shown, told_status
 
 if TYPE_CHECKING:
     from .waiter import Waiter
@@ -139,6 +140,8 @@ class Desk(NamedTuple):
 
     here: Here
     view: Callable[[str], Awaitable[JobView | None]]
+    rows: Callable[[Sequence[str]], Awaitable[list[JobRow | None]]]
+    """Jobs as they are listed."""
     cancel: Callable[[str, str], Awaitable[str | None]]
     events: Callable[[str, str], AbstractAsyncContextManager[EventStream]]
     """A stream of the events that match a pattern, of one job."""
@@ -187,9 +190,20 @@ class Job(Generic[S]):
             settled = await waiter.wait()
         return outcome_of(waiter, settled, self._codec, self.processor, self.session_id)
 
-    async def status(self) -> Status:
-        """The job's status now. Raises `JobNotFoundError` when its record is gone."""
-        return (await self._look()).status
+    async def status(self) -> Shown:
+        """The job's status now, in the word that all faces have for it: `waiting`, `delayed`, `parked` (it
+        has begun, and waits without a worker: `waits` says for what), `active`, `completed`, `failed` or
+        `cancelled`. Raises `JobNotFoundError` when its record is gone."""
+        status = (await self._look()).status
+        if status != "later":
+            return told_status(status)
+        row = await self._row()
+        return told_status(row.status, parked=bool(row.waits))
+
+    async def waits(self) -> list[WaitFacts]:
+        """What it waits for that no other job brings, since when and until when, while it is parked: names of
+        signals, empty for a time, and ms since the epoch; some, of very many. Raises `JobNotFoundError`."""
+        return list((await self._row()).waits)
 
     async def progress(self) -> float:
         """What the processor reported last; 0.0 at first."""
@@ -214,6 +228,12 @@ class Job(Generic[S]):
     def events(self, pattern: str = "job:*") -> AbstractAsyncContextManager[EventStream]:
         """A stream of this job's events, as `runtime.events` is: `async with job.events() as stream`."""
         return self._desk.events(pattern, self.id)
+
+    async def _row(self) -> JobRow:
+        (row,) = await self._desk.rows([self.id])
+        if row is None:
+            raise JobNotFoundError(f"no record of job {self.id}", context={"job": self.id})
+        return row
 
     async def _look(self) -> JobView:
         view = await self._desk.view(self.id)

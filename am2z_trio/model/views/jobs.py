@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 import msgspec
 
@@ -112,7 +112,7 @@ class JobRow(msgspec.Struct, frozen=True):
     """What it waits for that no other job brings, of one that is parked; some, of very many."""
 
     @property
-    def shown_as(self) -> str:
+    def shown_as(self) -> Shown:
         """Its status in one word, as lists and queries say it: `told_status`."""
         is_dead = self.status == "failed" and not self.parent and self.size > 0
         return told_status(self.status, parked=bool(self.waits), dead=is_dead)
@@ -142,7 +142,13 @@ class JobRow(msgspec.Struct, frozen=True):
 _FAILURES: Final = frozenset({"retry", "failed"})
 
 
-def told_status(status: str, *, parked: bool = False, dead: bool = False) -> str:
+Shown = Literal[
+    "waiting", "delayed", "parked", "active", "completed", "failed", "cancelled", "dead", "spoilt"
+]
+"""A job's status in one word, wherever it is told."""
+
+
+def told_status(status: str, *, parked: bool = False, dead: bool = False) -> Shown:
     """The one word for it: `delayed` in place of `later`; `parked` of a delayed one that has begun, and waits
     without a worker; `dead` of one that has failed for good, and is kept to be looked at; `spoilt` where its
     record says nothing that is a status."""
@@ -150,7 +156,9 @@ def told_status(status: str, *, parked: bool = False, dead: bool = False) -> str
         return "parked" if parked else "delayed"
     if status == "failed" and dead:
         return "dead"
-    return status if status in TERMINAL or status in ("waiting", "active") else "spoilt"
+    if status in TERMINAL or status in ("waiting", "active"):
+        return cast("Shown", status)
+    return "spoilt"
 
 
 class JobPage(msgspec.Struct, frozen=True, kw_only=True):
