@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import am2z_trio
 from am2z_trio import JobOptions, QueueOptions
 from am2z_trio.cli.main import parser
 
@@ -63,6 +64,18 @@ def commands_of(one: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPars
     """The commands below a command."""
     below = [action for action in one._actions if isinstance(action, argparse._SubParsersAction)]
     return {name: command for action in below for name, command in action.choices.items()}
+
+
+def test_what_is_exported_is_in_the_reference():
+    """Errors have a table there that the build makes."""
+    pages = "".join(text_of(page) for page in ROOT.glob("docs/reference/*.md"))
+    shown = {*re.findall(r"^::: am2z_trio[\w.]*\.(\w+)$", pages, re.MULTILINE)}
+    shown |= {*re.findall(r"members: \[(\w+)\]", pages)}
+    exported = {name: getattr(am2z_trio, name) for name in am2z_trio.__all__}
+    errors = {
+        name for name, one in exported.items() if isinstance(one, type) and issubclass(one, BaseException)
+    }
+    assert exported.keys() - errors - shown == set()
 
 
 def test_each_page_of_the_site_is_in_its_navigation_once():
