@@ -1,7 +1,8 @@
 """What exists while a runtime is entered: one node of those that share a store.
 
 * `node` - the tree of its tasks
-* `fleet` - its workers; `inbox` - what the store tells it; `lifespan` - what the processors share
+* `fleet` - its workers; `sending` - jobs of its own, of which it may be given or begin some at once
+* `inbox` - what the store tells it; `lifespan` - what the processors share
 * `heartbeat`, `lease` - what keeps it there, and what it looks after
 * `announcements` - which queues are served here
 * `holdings`, `fence` - whether the store agrees with what this node holds; what stops while it is away
