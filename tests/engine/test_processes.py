@@ -29,7 +29,7 @@ from am2z_trio import (
     ResourceError,
     processor,
 )
-from tests.engine import computing
+from tests.engine import computing, geometry
 from tests.engine.computing import (
     OutOfPaintError,
     Picture,
@@ -354,6 +354,13 @@ async def test_what_no_other_process_could_find_is_refused_at_registration():
             one = Processor(fn, name="one", run_in="process", state_type=int)
             with pytest.raises(ConfigurationError, match="cannot be found by that name"):
                 runtime.register(one)
+        # It is there, but nobody there says of which type its states are.
+        code: Any = geometry.area
+        one = Processor(code, name="one", run_in="process", state_type=dict[str, Any])
+        with pytest.raises(
+            ConfigurationError, match=r"knows nothing of state_type=dict\[str, typing.Any\]: annotate"
+        ):
+            runtime.register(one)
         assert runtime.list_processors() == []
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from am2z_trio.model.callables import as_written
 from am2z_trio.model.errors import ConfigurationError
+from am2z_trio.model.form_of import name_of_type
 from am2z_trio.model.telling import attempt
 
 from .processor import Processor
@@ -114,7 +115,13 @@ def _attribute_of(processor: Processor[Any], module: ModuleType) -> str | None:
         return None
     # It is made of its function there, and has to be of the same type of states.
     again = attempt(lambda: Processor(processor.fn, name=processor.name).state_type, None)
-    return written if again == processor.state_type else None
+    if again != processor.state_type:
+        raise _refused(
+            processor,
+            f"run_in={processor.run_in!r} makes it of its function anew there, which knows nothing of "
+            f"state_type={name_of_type(processor.state_type)}: annotate its first parameter so",
+        )
+    return written
 
 
 def made_interpreter() -> Any:
