@@ -10,7 +10,7 @@ from typing import Any
 from am2z_trio.admin import Admin
 from am2z_trio.model.views.bulks import BulkAction, BulkRecord
 
-from ..display import note, say
+from ..display import many, note, say
 from ..exits import DONE, FAILED, REFUSED
 from ..operators import add_reason, answered, open_admin
 from ..output import Output
@@ -72,8 +72,8 @@ async def carried_out(
         Output(options.json).told(f"{preview.text}{hint}", preview)
         return REFUSED if preview.matched else DONE
     begun = await begin(agreed=preview.matched, reason=options.reason)
-    what = "sessions" if action == "stop" else "jobs"
-    note(f"bulk {begun.id}: {action} of {preview.matched:,} {what} has begun")
+    what = many(preview.matched, "session" if action == "stop" else "job")
+    note(f"bulk {begun.id}: {action} of {what} has begun")
     return _ended(options, await admin.carry_on(begun.id))
 
 

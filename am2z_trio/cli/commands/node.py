@@ -115,10 +115,11 @@ def _judged(health: NodeHealth) -> dict[str, object]:
         for name, value in as_map(health.figures).items()
     }
     kept = (
-        f"{one.file}:{one.line} in {one.function}, seen {one.seen} times" for one in health.figures.kept_by
+        f"{one.file}:{one.line} in {one.function}, seen {many(one.seen, 'time')}"
+        for one in health.figures.kept_by
     )
     blocked = (
-        f"{one.processor} at {one.file}:{one.line}, {one.times} times, up to {span(one.longest)}"
+        f"{one.processor} at {one.file}:{one.line}, {many(one.times, 'job')}, up to {span(one.longest)}"
         for one in health.figures.blocked
     )
     return {
