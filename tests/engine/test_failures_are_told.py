@@ -23,6 +23,7 @@ from am2z_trio import (
     RetryPolicy,
     batch,
     chain,
+    parallel,
     processor,
 )
 from am2z_trio.model.limits import MAX_REASON_BYTES
@@ -88,6 +89,27 @@ async def test_a_refusal_is_one_line(make_runtime, caplog):
     (record,) = told(caplog)
     assert record.getMessage().endswith("failed at attempt 1: declined")
     assert (record.levelno, record.code) == (logging.WARNING, "DECLINED")
+
+
+async def test_a_composition_that_fails_by_refusals_alone_is_one_line(make_runtime, caplog):
+    @processor
+    async def decline(n: int) -> int:
+        raise BusinessError("declined", code="DECLINED")
+
+    @processor
+    async def breaks(n: int) -> int:
+        raise ValueError("broken")
+
+    refused = chain("refused", [chain("inner", [decline])])
+    both = parallel("both", [refused, decline], collect=True)
+    broken = chain("broken", [breaks])
+    async with make_runtime() as runtime:
+        runtime.register(both, broken)
+        assert not (await runtime.execute(both, 7)).success
+        assert len(told(caplog)) == 5
+        assert "Traceback" not in caplog.text
+        assert not (await runtime.execute(broken, 7)).success
+    assert caplog.text.count("Traceback") == 2
 
 
 @pytest.mark.parametrize("asked", [search, search_in_thread])

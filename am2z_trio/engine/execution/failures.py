@@ -12,10 +12,12 @@ from am2z_trio.model.errors import (
     BusinessError,
     DeadlineExceededError,
     JobCancelledError,
+    ParallelError,
     ProcessorExecutionError,
     ProcessorTimeoutError,
     SessionStoppedError,
     StateConflictError,
+    StepFailedError,
 )
 from am2z_trio.model.limits import KIB, MAX_TEXT_BYTES
 from am2z_trio.model.logs import Log, attributes
@@ -153,6 +155,12 @@ def log_attempt(grant: Grant, error: ErrorRecord, then: str = "") -> None:
     """`log_failure` of a job that was claimed here. A refusal is no defect: it is told in one line."""
     spec = grant.spec
     job = FailedJob(id=spec.id, processor=spec.processor, session=spec.session, attempt=grant.attempt)
-    is_refusal = error.category == BusinessError.category
-    trace = error.traceback if has_frames(error.traceback) and not is_refusal else ""
+    trace = error.traceback if has_frames(error.traceback) and not _is_refusal(error) else ""
     log_failure(job, error.code, error.message, trace=trace, then=then)
+
+
+def _is_refusal(error: ErrorRecord) -> bool:
+    """One, or what a composition says of parts that have failed by nothing else."""
+    if error.code in (StepFailedError.code, ParallelError.code) and error.causes:
+        return all(_is_refusal(one) for one in error.causes)
+    return error.category == BusinessError.category
