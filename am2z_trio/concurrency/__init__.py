@@ -22,9 +22,10 @@ from __future__ import annotations
 
 import sniffio
 
-from ._nouns import CancelScope, Event, Host, Nursery, Spot, TaskStatus
+from ._nouns import UNTOUCHED, CancelScope, Event, Host, Nursery, Spot, TaskStatus
 
 __all__ = [
+    "UNTOUCHED",
     "CancelScope",
     "Event",
     "Host",

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from math import inf
 from types import TracebackType
-from typing import Any, Literal, Protocol, TypeVar, TypeVarTuple, Unpack
+from typing import Any, Final, Literal, Protocol, TypeVar, TypeVarTuple, Unpack
 
 from anyio import CapacityLimiter
 
 T = TypeVar("T")
+
+UNTOUCHED: Final = (False, inf)
+"""What `Host.look_at` says of a scope that cannot be cancelled by now."""
 
 Args = TypeVarTuple("Args")
 
@@ -111,6 +115,12 @@ class Host(Protocol):
     @property
     def sees_scopes(self) -> bool:
         """Whether `leave_inner` can be called: then what knows nothing of each other may share a scope."""
+        ...
+
+    @property
+    def look_at(self) -> Callable[[CancelScope], object]:
+        """`UNTOUCHED` of a scope that nobody has cancelled, and that has no deadline; of any other, its
+        `cancel_called` says. That looks at the clock, which is too much for who asks before every job."""
         ...
 
     def leave_inner(self, scope: CancelScope) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from math import inf
+from operator import attrgetter
 from typing import Any, Final, Literal, TypeVar, cast
 
 import anyio
@@ -63,6 +64,14 @@ def _sees_scopes() -> bool:
     )
 
 
+def _looks_at_scopes() -> Callable[[CancelScope], object]:
+    """What reads a scope without a function of Python's, if Trio has what it reads."""
+    names = "_cancel_called", "_deadline"
+    if not all(hasattr(trio.CancelScope, name) for name in names):
+        names = "cancel_called", "deadline"
+    return attrgetter(*names)
+
+
 class TrioHost:
     spot: type[Spot] = TrioSpot
     event: type[Event] = trio.Event
@@ -115,6 +124,7 @@ class TrioHost:
         return cast(CancelScope, trio.CancelScope(deadline=deadline, shield=shield))
 
     sees_scopes = _sees_scopes()
+    look_at = staticmethod(_looks_at_scopes())
 
     def leave_inner(self, scope: CancelScope) -> bool:
         # Without `cast`, which is a call: this is done for every job.

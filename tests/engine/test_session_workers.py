@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from functools import partial
 from math import inf
 from typing import Any
@@ -26,6 +27,9 @@ from am2z_trio import (
     processor,
 )
 from am2z_trio.engine.runtime.runtime import Runtime
+from am2z_trio.engine.sessions.hosted import HostedSession
+from am2z_trio.engine.work.slots import Slot
+from am2z_trio.engine.work.worker import Worker
 from tests.support.waiting import until
 
 on_both_hosts = pytest.mark.anyio
@@ -43,6 +47,31 @@ def here(runtime: Runtime) -> list[str]:
 
 
 # --- how long one is here -------------------------------------------------------------------------
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("stopped", [True, False], ids=["stopped", "idle"])
+async def test_what_a_session_was_here_is_gone_with_it(make_runtime, stopped):
+    """No cycle is left that Python's collector would have to find."""
+
+    def left() -> int:
+        return sum(isinstance(one, HostedSession | Worker | Slot) for one in gc.get_objects())
+
+    async with make_runtime(session_idle=inf if stopped else 0) as runtime:
+        runtime.register(plus_one)
+        assert (await runtime.execute(plus_one, 1)).unwrap() == 2
+        gc.collect()
+        gc.disable()
+        try:
+            before = left()
+            for number in range(5):
+                assert (await runtime.execute(plus_one, 1, session=f"s{number}")).unwrap() == 2
+                if stopped:
+                    await runtime.stop_session(f"s{number}")
+            await until(lambda: not here(runtime))
+            await until(lambda: left() <= before)
+        finally:
+            gc.enable()
 
 
 @on_both_hosts

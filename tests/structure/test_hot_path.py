@@ -5,9 +5,12 @@ Each figure is today's. It may shrink, and is then lowered here; what makes it g
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import pairwise
+from math import inf
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -234,6 +237,46 @@ async def test_behind_a_job_that_has_waited_no_other_turn_is_let_pass():
         trio.lowlevel.remove_instrument(steps)
     # Resumed as each is given to it, and as each has waited.
     assert WAITING < steps.tasks["wait_a_little worker"] <= 2 * WAITING + 2, steps.tasks
+
+
+@pytest.mark.trio
+async def test_a_job_of_a_session_has_no_scope_look_at_the_clock(redis_url):
+    """Whether its session has been stopped is asked before every job."""
+    looked = Counter[str]()
+
+    def look(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code.co_qualname == "CancelScope.cancel_called":
+            assert frame.f_back is not None
+            looked[frame.f_back.f_code.co_qualname] += 1
+
+    async with QueueRuntime(redis_url) as runtime:
+        runtime.register(double)
+        await runtime.execute(double, 21, session="alice")
+        sys.setprofile(look)
+        try:
+            await runtime.execute(double, 21, session="alice")
+        finally:
+            sys.setprofile(None)
+    assert not {name for name in looked if "Session" in name}, looked
+
+
+@pytest.mark.trio
+async def test_a_session_that_has_nothing_to_do_keeps_few_objects(redis_url):
+    """Python's collector looks through all of them, and most are the host's: its task, nursery and scopes."""
+
+    async def run(sessions: Iterable[int]) -> None:
+        for number in sessions:
+            await runtime.execute(double, 21, session=f"s{number}")
+
+    async with QueueRuntime(redis_url, session_idle=inf) as runtime:
+        runtime.register(double)
+        found = list[int]()
+        for first in range(0, 400, 100):
+            await run(range(first, first + 100))
+            gc.collect()
+            found.append(len(gc.get_objects()))
+    # What is imported meanwhile is of no session.
+    assert min(after - before for before, after in pairwise(found)) <= 38.5 * 100
 
 
 class Counted(dict[str, Any]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
-from am2z_trio.concurrency import CancelScope, Event, Host, Nursery
+from am2z_trio.concurrency import UNTOUCHED, CancelScope, Event, Host, Nursery, Spot
 from am2z_trio.engine.claim import Claim
 
 
@@ -26,6 +26,10 @@ class SessionWorker(Protocol):
 
     async def run(self) -> None:
         """Its task: until it is closed and its last job has ended, or until it is cancelled."""
+        ...
+
+    def begin(self) -> Awaitable[None]:
+        """The same, to be awaited at once."""
         ...
 
     def close(self) -> None:
@@ -108,7 +112,8 @@ class HostedSession:
         self._over: Event | None = None
         self._nursery: Nursery | None = None
         self._early: tuple[SessionWorker, ...] = ()
-        self._bell = host.spot()
+        self._bell: Spot | None = None
+        """Where its task waits for the end when the worker that it began with has ended."""
         self._watchers: tuple[Callable[[], None], ...] = ()
 
     # --- its workers --------------------------------------------------------------------------
@@ -121,6 +126,11 @@ class HostedSession:
             self._early += (worker,)
         else:
             self._start(worker)
+
+    def _first(self) -> SessionWorker:
+        """Take the worker that it begins with."""
+        (worker,), self._early = self._early, ()
+        return worker
 
     def _start(self, worker: SessionWorker) -> None:
         self.start_soon(worker.run, name=f"{worker.queue} worker")
@@ -176,7 +186,9 @@ class HostedSession:
         self._perhaps_rest()
 
     def _perhaps_rest(self) -> None:
-        if not (self._busy or self.holders or self.closed or self.cancel_scope.cancel_called):
+        if not (self._busy or self.holders or self.closed) and (
+            self._host.look_at(self.cancel_scope) == UNTOUCHED or not self.cancel_scope.cancel_called
+        ):
             self._home.on_rest(self, rests=True)
 
     # --- its end ------------------------------------------------------------------------------
@@ -201,7 +213,8 @@ class HostedSession:
         self.closed = True
         for worker in self.workers.values():
             worker.close()
-        self._bell.wake()
+        if self._bell is not None:
+            self._bell.wake()
 
     async def wait_over(self) -> None:
         """Wait until no task of the session is left here."""
@@ -216,13 +229,16 @@ class HostedSession:
             with self.cancel_scope:
                 async with self._host.open_nursery() as self._nursery:
                     try:
-                        first, others, self._early = self._early[:1], self._early[1:], ()
-                        for worker in others:
-                            self._start(worker)
-                        for worker in first:
-                            # There may be very many sessions, and hardly any has another one.
-                            await worker.run()
-                        await self._bell.park()
+                        # There may be very many sessions, and hardly any has another worker: nothing is kept
+                        # here that it could do without.
+                        for _ in range(1, len(self._early)):
+                            self._start(self._early[-1])
+                            self._early = self._early[:-1]
+                        if self._early:
+                            await self._first().begin()
+                        if not self.closed:
+                            self._bell = self._host.spot()
+                            await self._bell.park()
                         self._nursery.cancel_scope.cancel()
                     finally:
                         self.closed = True

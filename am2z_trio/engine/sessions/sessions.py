@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from math import inf
 from typing import Final
 
-from am2z_trio.concurrency import Host, Nursery
+from am2z_trio.concurrency import UNTOUCHED, Host, Nursery
 from am2z_trio.model.errors import ResourceError
 
 from .hosted import HostedSession
@@ -31,6 +31,7 @@ class Sessions:
         """`on_cancelled(id)` is called when a session's scope was cancelled by nobody but its user. `idle`:
         seconds for which one that has nothing to do stays; `most`: how many are to be here."""
         self._host = host
+        self._look_at = host.look_at
         self._on_cancelled = on_cancelled
         self._idle = idle
         self._most = most
@@ -73,7 +74,10 @@ class Sessions:
         if self._stopping and id in self._stopping:
             return True
         session = self._by_id.get(id)
-        return session is not None and session.cancel_scope.cancel_called
+        if session is None:
+            return False
+        scope = session.cancel_scope
+        return self._look_at(scope) != UNTOUCHED and scope.cancel_called
 
     @contextmanager
     def stopping(self, id: str) -> Iterator[None]:

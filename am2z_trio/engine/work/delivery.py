@@ -105,12 +105,13 @@ class Delivery:
         worker = self._workers.get(session)
         if worker is None or worker.closed:
             hosted = self._services.sessions.open(session)
-            worker = Worker(self._services, self, hosted, self._definition, self._forget)
+            worker = Worker(self._services, self, hosted, self._definition)
             self._workers[session] = worker
             hosted.add(worker)
         return worker
 
-    def _forget(self, worker: Worker) -> None:
+    def over(self, worker: Worker) -> None:
+        """No slot of it is left."""
         if self._workers.get(worker.session.id) is worker:
             del self._workers[worker.session.id]
 

@@ -122,9 +122,9 @@ class Slot:
     async def _serve(self, scope: CancelScope) -> bool:
         """Run jobs until the scope is used up, or nobody needs this slot: returns whether it goes on."""
         services, source, owner, spot = self._services, self._source, self._owner, self.spot
-        host, now = services.host, services.host.clock()
-        shares, run_plain = host.sees_scopes, services.executor.run_plain
-        turn_ends, at_once = now() + SLICE, False
+        # There may be very many of these that wait: what this keeps, Python's collector looks through.
+        host, executor, now = services.host, services.executor, services.host.clock()
+        shares, turn_ends, at_once = host.sees_scopes, now() + SLICE, False
         while True:
             claim = self.claim
             if claim is None:
@@ -147,13 +147,13 @@ class Slot:
             claim.is_running, claim.has_waited = True, False
             if shares and definition.processor.is_plain:
                 self._definition = definition
-                source.ended(claim, await run_plain(claim, definition, scope))
+                source.ended(claim, await executor.run_plain(claim, definition, scope))
                 self.claim = source.next_for(owner)
                 if (claim.stop is not None or claim.is_limited) and scope.cancel_called:
                     # Too late for this one, and not meant for the next.
                     return True
             else:
-                source.ended(claim, await services.executor.run(claim, definition))
+                source.ended(claim, await executor.run(claim, definition))
                 self.claim = source.next_for(owner)
             if claim.ended > turn_ends:
                 # Where jobs keep the loop to themselves, each that ends is a sign of life.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable
 from math import inf
-from typing import Final
+from typing import Final, Protocol
 
 from am2z_trio.concurrency import Event
 from am2z_trio.engine.claim import Claim
@@ -20,6 +20,14 @@ KEPT_IDLE: Final = 1
 sessions."""
 
 
+class Home(Source, Protocol):
+    """Where its slots' jobs come from, and what hears of its own end."""
+
+    def over(self, worker: Worker) -> None:
+        """No slot of it is left."""
+        ...
+
+
 class Worker:
     """Its slots, tasks of its session's nursery: a first one, and as many more as it needs."""
 
@@ -27,7 +35,6 @@ class Worker:
         "_early",
         "_has_begun",
         "_is_over",
-        "_on_over",
         "_over",
         "_services",
         "_source",
@@ -50,10 +57,9 @@ class Worker:
     def __init__(
         self,
         services: WorkerServices,
-        source: Source,
+        source: Home,
         session: HostedSession,
         definition: Definition,
-        on_over: Callable[[Worker], None],
     ) -> None:
         self.session = session
         self.processor = definition.processor.name
@@ -76,7 +82,6 @@ class Worker:
         """Of these, all but the first that have been started."""
         self._services = services
         self._source = source
-        self._on_over = on_over
         self._has_begun = False
         self.first = Slot(services, source, self, None)
         self._early: tuple[Slot, ...] = ()
@@ -85,15 +90,15 @@ class Worker:
 
     async def run(self) -> None:
         """Be the first slot, until it is closed and the last job has ended, or until it is cancelled."""
+        await self.begin()
+
+    def begin(self) -> Awaitable[None]:
+        """The same in a task that runs already: no coroutine of its own, since there may be very many."""
         self._has_begun = True
-        try:
-            for slot in self._early:
-                self._start(slot)
-            self._early = ()
-            await self.first.run()
-        finally:
-            # Whoever has ended it ends the others, too.
-            self.closed = True
+        for slot in self._early:
+            self._start(slot)
+        self._early = ()
+        return self.first.run()
 
     def give(self, claim: Claim) -> None:
         """Run the job: in a slot that has none, or in one more. Not when `closed`."""
@@ -161,10 +166,16 @@ class Worker:
     def left(self, slot: Slot) -> None:
         """The slot's task ends."""
         self.slots -= 1
+        if slot is self.first:
+            # Whoever has ended it ends the others, too.
+            self.closed = True
         self.more.pop(slot, None)
         if not self.slots:
             self._is_over = True
+            # It and its slots are gone with who asks for it last: they need not wait for Python's collector.
+            del self.first
+            self.idle.clear()
             self.session.forget(self)
-            self._on_over(self)
+            self._source.over(self)
             if self._over is not None:
                 self._over.set()
