@@ -20,7 +20,7 @@ from am2z_trio.model.forms import MOST_BYTES, StatesSnapshot
 from am2z_trio.model.runtime_options import RuntimeOptions
 from am2z_trio.policy.compatibility import StatesChange, compare_states
 
-from ..display import note, say
+from ..display import many, note, say
 from ..exits import DONE, FAILED
 from ..loading import load, load_all
 from ..output import Output
@@ -137,7 +137,7 @@ async def _write(options: argparse.Namespace, snapshot: StatesSnapshot) -> None:
     except OSError as error:
         what = f"--write {options.write!r} cannot be written: {error.strerror}"
         raise ConfigurationError(what, cause=error) from None
-    text = f"{len(snapshot.processors):,} processors in {options.write}"
+    text = f"{many(len(snapshot.processors), 'processor')} in {options.write}"
     if options.json:
         Output(True).line(
             {"found": "snapshot", "file": options.write, "processors": len(snapshot.processors)}

@@ -96,7 +96,7 @@ class JobLogs:
             why = str(error)
         finally:
             if why:
-                logger.warning("what %d jobs have logged could not be kept: %s", len(told), why)
+                logger.warning("what jobs have logged (%d of them) could not be kept: %s", len(told), why)
             self._ended = max(self._ended, number)
             self._change.set()
             self._change = self._host.event()

@@ -84,6 +84,4 @@ class Fence:
             if self._host.now() >= self._due():
                 self._is_down = True
                 if given_up := self._claims.give_up("this node cannot reach the store"):
-                    logger.error(
-                        "the store is out of reach: %d jobs are stopped (stop_when_cut_off)", given_up
-                    )
+                    logger.error("the store is out of reach; jobs stopped (stop_when_cut_off): %d", given_up)

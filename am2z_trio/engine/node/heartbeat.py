@@ -304,5 +304,5 @@ def _logged(answer: TickAnswer) -> TickAnswer:
         log_failure(job, JobStalledError.code, STALLED)
     back = answer.reaped - len(answer.failed)
     if back:
-        logger.warning("%d jobs were taken back from nodes that are gone", back)
+        logger.warning("jobs taken back from nodes that are gone: %d", back)
     return answer

@@ -255,7 +255,7 @@ class Node:
         running = sum(claim.is_running for claim in self.claims.all())
         if patience.cancelled_caught and running:
             # One of them may shield itself, and wait for this very drain.
-            logger.error("%d jobs were cancelled and do not end", running)
+            logger.error("jobs that were cancelled and do not end: %d", running)
         self._stopped.set()
 
     async def _run_sessions(self, *, task_status: TaskStatus) -> None:
