@@ -54,6 +54,12 @@ class Terminal:
         """As Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)
 
+    @property
+    def said(self) -> str:
+        """What it has written beside the picture, once it has ended."""
+        assert self._process.stderr is not None
+        return self._process.stderr.read().decode(errors="replace")
+
     def ended(self) -> int:
         """The exit status, once the command has ended."""
         while self._process.poll() is None and self._read():

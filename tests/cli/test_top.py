@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import signal
@@ -14,8 +15,10 @@ from pathlib import Path
 import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
+from trio.testing import MockClock
 
-from am2z_trio import QueueRuntime, processor
+from am2z_trio import LocalRuntime, QueueRuntime, processor
+from am2z_trio.cli.connection import LEAVES_WITHIN, Client, client
 from am2z_trio.cli.top import rows
 from am2z_trio.model.views.samples import QueueNow, Sample
 from am2z_trio.observe.prometheus import families
@@ -231,6 +234,33 @@ def test_while_redis_is_away_the_last_look_stays(spawn_redis: SpawnRedis, tmp_pa
         terminal.until(is_so=lambda text: "as of" not in text)
         terminal.press("q")
         assert terminal.ended() == 0
+
+
+def test_what_the_log_says_is_a_line_of_the_picture(spawn_redis: SpawnRedis, tmp_path: Path):
+    server = spawn_redis(data_dir=tmp_path)
+    with on_terminal("top", "--every", "0.2", redis=server.url) as terminal:
+        terminal.until(shows="am2z top")
+        server.stop()
+        terminal.until(shows="WARNING: the connection to Redis for ")
+        terminal.interrupt()
+        assert terminal.ended() == 130
+        said = terminal.said
+    assert "WARNING" not in said
+
+
+def test_a_command_that_ends_waits_for_redis_for_a_moment_alone():
+    """Whatever it has still to say."""
+
+    async def leave() -> float:
+        async with LocalRuntime() as runtime:
+            runtime.node.signs_off_within = LEAVES_WITHIN
+            runtime.node.store.leave = trio.sleep_forever  # type: ignore[method-assign]
+            began = trio.current_time()
+        return trio.current_time() - began
+
+    assert 0 < trio.run(leave, clock=MockClock(autojump_threshold=0)) < 1
+    options = argparse.Namespace(redis="redis://localhost", prefix="am2z")
+    assert isinstance(client(options), Client)
 
 
 def test_one_look_is_one_object_with_nodes_and_findings(command: Command, redis_url: str):

@@ -1364,19 +1364,17 @@ class WaitMachine(PlainMachine):
         for wait in waits * (1 + twice):
             answer = drive(self.stores["n1"].waits.wait(job, redis_token, wait))
             packs = packs or answer.many
-            self.same(
-                self.server.waits.wait(job, token, wait, self.now),
-                msgspec.structs.replace(answer, many=False),
-            )
+            ours = self.server.waits.wait(job, token, wait, self.now)
+            self.same(*(msgspec.structs.replace(one, many=False) for one in (ours, answer)))
         if parks:
             kept = [wait.key for wait in (waits[-1:] if some else waits)]
             reason = "\n".join(kept)
             if packs:
                 self.server.waits.pack(job, token, kept)
                 drive(self.stores["n1"].waits.pack(job, redis_token, kept))
-            ours = Settlement(id=job, token=token, outcome="parked", reason=reason)
+            done = Settlement(id=job, token=token, outcome="parked", reason=reason)
             for _ in range(1 + twice):
-                self.both_settle(ours, msgspec.structs.replace(ours, token=redis_token))
+                self.both_settle(done, msgspec.structs.replace(done, token=redis_token))
 
     @rule(
         job=st.sampled_from(IDS),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import anyio
@@ -21,6 +24,26 @@ from .wishes import Explaining, Looking, Wish
 
 PATIENCE: Final = 4.0
 """Seconds that a look may take before the one on the screen is said to be old."""
+
+
+class _Told(logging.Handler):
+    def __init__(self, tell: Callable[[str], None], level: int) -> None:
+        super().__init__(level)
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._tell(f"{record.levelname}: {record.getMessage()}")
+
+
+@contextmanager
+def _told_to(tell: Callable[[str], None]) -> Iterator[None]:
+    """What the log would write across the picture, where nobody else shows it, is told instead."""
+    before = logging.lastResort
+    logging.lastResort = _Told(tell, logging.WARNING if before is None else before.level)
+    try:
+        yield
+    finally:
+        logging.lastResort = before
 
 
 class Live:
@@ -43,7 +66,7 @@ class Live:
         """Returns when somebody quits. Raises what the first look raises; where a later one fails, as Redis
         is away, that is shown above the last look, and tried again."""
         self._look = await self._looker.look()
-        with each_key(sys.stdin) as keyboard, self._canvas.shown(), unwrapped():
+        with each_key(sys.stdin) as keyboard, self._canvas.shown(), _told_to(self._hear), unwrapped():
             async with anyio.create_task_group() as tasks:
                 self._draw()
                 tasks.start_soon(self._look_on)
@@ -52,6 +75,10 @@ class Live:
                 else:
                     await self._heed(keyboard, tasks)
                 tasks.cancel_scope.cancel()
+
+    def _hear(self, line: str) -> None:
+        """What the log says, by whichever thread: it is in the next picture."""
+        self._screen.notice = line
 
     async def _look_on(self) -> None:
         while True:

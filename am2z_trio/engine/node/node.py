@@ -111,7 +111,7 @@ class Node:
         self.emitter = Emitter(bus, node_id)
         self.states = NodeStates(host, store.states, max_bytes=options.max_state_bytes)
         self.locks = Locks(host, self.states)
-        self._tracer = tracer
+        self._tracer, self.signs_off_within = tracer, SIGN_OFF_TIMEOUT
         self._job_logs = JobLogs(host, store, options.job_logs) if options.job_logs else None
         self.in_flight = self._make_in_flight()
         directory = Directory(host, options, registry, store, shared=shared)
@@ -302,9 +302,9 @@ class Node:
         self.preparation.closed = True
         self.fleet.disown()
         self._cancel_sessions()
-        with self.host.cancel_scope(deadline=self.host.now() + SIGN_OFF_TIMEOUT, shield=True):
+        with self.host.cancel_scope(deadline=self.host.now() + self.signs_off_within, shield=True):
             try:
-                with self.host.cancel_scope(deadline=self.host.now() + SIGN_OFF_TIMEOUT / 2):
+                with self.host.cancel_scope(deadline=self.host.now() + self.signs_off_within / 2):
                     await self._sessions_over.wait()
                 if not self._failed:
                     await self._sign_off()

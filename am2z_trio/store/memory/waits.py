@@ -17,6 +17,7 @@ from am2z_trio.model.records import (
     WaitAnswer,
 )
 from am2z_trio.model.transitions import TERMINAL
+from am2z_trio.store.agreed import BOUNDS
 
 from .job import JobRecord
 from .ledger import Ledger
@@ -68,7 +69,8 @@ class Waits:
         elif now >= begun.until:
             answer = WaitAnswer(status="timed_out" if wait.name else "slept")
         else:
-            return WaitAnswer(status="open", left=None if begun.until == inf else (begun.until - now) / 1000)
+            left = None if begun.until == inf else (begun.until - now) / 1000
+            return WaitAnswer(status="open", left=left, many=len(waits.open) > BOUNDS.few_waits)
         waits.drop(wait.key)
         waits.over[wait.key] = wait.name, answer
         self._leave_lines(job, [wait.name])
