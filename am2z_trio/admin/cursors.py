@@ -34,7 +34,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     of: Annotated[str, Meta(max_length=16)]
     """Digest of what was asked for, and who asked."""
     source: Annotated[int, Meta(ge=0, le=1_000_000)]
-    """Which of the places that are looked through."""
+    """Which of the places that are looked through: how many came before it."""
     position: Annotated[int, Meta(ge=0, le=MOST)]
     """From where on there."""
     last: Annotated[str, Meta(max_length=MAX_ANY_ID_BYTES)] = ""
@@ -44,6 +44,8 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     not."""
     looked_at: Annotated[int, Meta(ge=0, le=MOST)] = 0
     """In all places so far."""
+    place: Annotated[str, Meta(max_length=16)] = ""
+    """Digest of its name: who reads on may know of other places. Empty where it has yet to begin."""
 
 
 _decode: Final = msgspec.msgpack.Decoder(Cursor)

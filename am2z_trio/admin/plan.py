@@ -73,7 +73,8 @@ def plan(query: Query, queues: Sequence[Queue]) -> list[Place]:
     if sessions is not None:
         # What is under way is among the sessions' own.
         sources = [source for source in ENDED if source in sources]
-    wanted = [queue for queue in queues if _fits(query, queue)]
+    # In an order of their own: who reads on may know of others, or have heard of them in another order.
+    wanted = sorted((queue for queue in queues if _fits(query, queue)), key=lambda queue: queue.name)
     return places + [Place(source, queue.name) for source in sources for queue in wanted]
 
 

@@ -69,6 +69,7 @@ class Search:
         digest = cursors.digest_of(str(query), of)
         begun = cursors.read(cursor, digest) if cursor else Cursor(cursors.VERSION, digest, 0, 0)
         places = self._plan(query, queues)
+        begun = _in(places, begun)
         tally = Tally(query) if tells_why else None
         look = _Look(self._store, self._sees, query, places, limit, now, begun, tally)
         await look.run()
@@ -138,7 +139,8 @@ class _Look:
             else:
                 await self._list(place.kept, place.name)
         seen = self.at.looked_at + self.looked_at
-        self.at = msgspec.structs.replace(self.at, looked_at=min(seen, 2**53))
+        here = "" if self.ended else _named(self._places[self.at.source])
+        self.at = msgspec.structs.replace(self.at, looked_at=min(seen, 2**53), place=here)
 
     # --- places ---------------------------------------------------------------------------------
 
@@ -260,6 +262,17 @@ class _Look:
     def _next_place(self, by: int = 1) -> None:
         source = min(self.at.source + by, len(self._places))
         self.at = msgspec.structs.replace(self.at, source=source, position=0, last="", moment=0)
+
+
+def _named(place: Place) -> str:
+    return cursors.digest_of(place.kept, place.name)
+
+
+def _in(places: Sequence[Place], at: Cursor) -> Cursor:
+    """The same place among these, where it is: there may be others before it than when it was left."""
+    names = map(_named, places) if at.place else ()
+    source = next((n for n, name in enumerate(names) if name == at.place), at.source)
+    return msgspec.structs.replace(at, source=source)
 
 
 def _by_place(term: Text) -> bool:

@@ -25,6 +25,7 @@ CURSORS = st.builds(
     st.text(st.characters(blacklist_categories=["Cs"]), max_size=50),
     COUNTS,
     COUNTS,
+    st.text("0123456789abcdef", max_size=16),
 )
 
 
@@ -62,7 +63,8 @@ def test_what_was_changed_is_refused_or_another_one(cursor: Cursor, place: int, 
         [1, OF, 0, -1],
         [1, OF, 0, 2**60],
         [1, OF, 0, 0, "x" * 5_000],
-        [1, OF, 0, 0, "", 0, 0, "more"],
+        [1, OF, 0, 0, "", 0, 0, "x" * 17],
+        [1, OF, 0, 0, "", 0, 0, "", "more"],
         [1, OF, "0", 0],
         {"version": 1},
     ],

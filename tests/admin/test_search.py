@@ -193,6 +193,32 @@ async def test_what_jobs_were_given_is_read_in_portions(backend, monkeypatch):
         assert all(len(some) == 1 or sum(rows[id] for id in some) <= 100 for some in asked)
 
 
+@pytest.mark.parametrize(
+    "known",
+    [
+        [QUEUES, [Queue("a", "a"), *QUEUES]],
+        [QUEUES, QUEUES[::-1]],
+        [[Queue("a", "a"), *QUEUES], QUEUES],
+        [[Queue("b", "b"), Queue("a", "a"), *QUEUES], [*QUEUES, Queue("a", "a")]],
+    ],
+    ids=["more queues", "in another order", "fewer", "others"],
+)
+async def test_who_reads_on_may_know_of_other_queues(known, backend):
+    async with opened(backend) as (bench, node):
+        ids = await some_of_everything(bench, node)
+        records = await node.store.view(ids)
+        waiting = [one.id for one in records if one is not None and one.status == "waiting"]
+        found, cursor, query = list[str](), "", parse("status:waiting")
+        for number in itertools.count():
+            search = Search(node.store, lambda row: True)
+            page = await search.page(query, known[number % 2], limit=3, cursor=cursor, now=bench.clock())
+            found += [row.id for row in page.rows]
+            cursor = page.cursor
+            if not cursor:
+                break
+        assert sorted(found) == sorted(waiting)
+
+
 async def test_new_jobs_do_not_shift_pages_of_what_has_ended(backend):
     async with opened(backend) as (bench, node):
         numbers = itertools.count()
