@@ -536,3 +536,33 @@ async def test_a_job_on_stored_state_gives_its_turn_up_and_sees_the_state_as_it_
             assert (await runtime.execute(doubles, session="s")).unwrap() == 4
             await job.signal("more", 1)
             assert (await job.result()).unwrap() == 5
+
+
+@on_both_hosts
+async def test_a_job_of_many_waits_at_once_is_parked_and_goes_on_with_each(make_runtime):
+    """More than a store reads at once: they are packed before it is parked."""
+    names = [f"part-{number:02}" for number in range(40)]
+
+    @processor
+    async def gathers(heard: dict[str, int], ctx: Context) -> dict[str, int]:
+        async def wait_for(name: str) -> None:
+            heard[name] = await ctx.wait_for(name, int, key=name)
+
+        async with anyio.create_task_group() as tasks:
+            for name in names:
+                tasks.start_soon(wait_for, name)
+        return heard
+
+    async with make_runtime() as runtime:
+        runtime.register(gathers)
+        job = await runtime.submit(gathers, {})
+        with anyio.fail_after(60):
+            await parked(job)
+            await job.signal("nobody waits for it", 1)
+            assert await job.status() == "parked"
+            for number, name in enumerate(names[:3]):
+                await job.signal(name, number)
+                await parked(job)
+            for number, name in enumerate(names[3:], 3):
+                await job.signal(name, number)
+            assert (await job.result()).unwrap() == {name: n for n, name in enumerate(names)}
