@@ -504,6 +504,8 @@ class Worker(Actor):
                 await self._compare()
             if len(self.grants) < 6:
                 await self._claim(self.rng.choice(list(LIMITS)))
+            if not self.episode.quiet and self.chance(0.25):
+                await self._send_own()
             for grant in list(self.grants.values()):
                 if self.chance(0.7):
                     await self._work(grant)
@@ -577,6 +579,15 @@ class Worker(Actor):
             await self._settle(grant, "retry", delay=self.rng.choice([0.0, 0.1]))
         else:
             await self._settle(grant, "released")
+
+    async def _send_own(self) -> None:
+        """A job that it is given by the answer, where it is at rest; with what it begins with."""
+        await self._claim("free")
+        id = self.episode.new_id("")
+        own = Enqueue(spec=JobSpec(WIRE_VERSION, id, "free", "", _RAW, self.name), queue="free")
+        answer = await self.episode.send(self, own, ["free"])
+        if answer.token:
+            self._take(handed_at_once(own, answer))
 
     async def _call(self, grant: Grant) -> None:
         """A durable call: the same id whenever the parent runs."""

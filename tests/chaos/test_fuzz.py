@@ -37,7 +37,6 @@ PROVES = (
     "jobs given as they came",
     "jobs accepted with others",
     "promises kept",
-    "promises that were over",
 )
 """What the faults lead to."""
 
