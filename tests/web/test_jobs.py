@@ -443,7 +443,7 @@ async def test_a_job_that_waits_for_a_signal_is_sent_it(open_site):
     async with open_site() as site:
         site.runtime.register(doze)
         job = await site.runtime.submit(doze, "approval", session="alice")
-        await until(site.runtime, job.id, "later")
+        await until(site.runtime, job.id, "parked")
         path, browser = f"/jobs/{segment(job.id)}", site.as_("operator")
         assert f'href="{path}/signal?name=approval"' in (await browser.get(path)).text
         assert "/signal" not in (await site.as_("viewer").get(path)).text
@@ -462,7 +462,7 @@ async def test_a_job_that_waits_for_a_signal_is_sent_it(open_site):
         assert (await job.result()).unwrap() == "yes"
         # One for the session is taken by whichever of its jobs waits for it.
         other = await site.runtime.submit(doze, "approval", session="alice")
-        await until(site.runtime, other.id, "later")
+        await until(site.runtime, other.id, "parked")
         assert 'href="/sessions/alice/signal"' in (await browser.get("/sessions/alice")).text
         answer = await follow(browser, "/sessions/alice/signal", {"name": "approval"})
         assert "is there for the first of its jobs" in text_of(answer)
