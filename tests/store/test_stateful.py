@@ -1150,6 +1150,8 @@ class ServingMachine(PlainMachine):
 
     all_there_is_is_claimed = the_last_one_ends = an_earlier_claim_arrives_again = None  # type: ignore[assignment]
     claim = settle = cancel = promote = a_caller_leaves = what_ended_jobs_had_called_ends = None  # type: ignore[assignment]
+    # Nothing ends here: days pass, and of what has ended a server counts the time by a clock of its own.
+    a_job_comes_that_is_built_on_an_outcome = None  # type: ignore[assignment]
     every_job_is_in_exactly_one_place = None  # type: ignore[assignment]
     node_vanishes = StoreMachine.node_vanishes  # type: ignore[assignment]
     node_comes_back = StoreMachine.node_comes_back  # type: ignore[assignment]
