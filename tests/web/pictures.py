@@ -1,13 +1,12 @@
-"""Pictures of every page of the console, light, dark and as wide as a phone:
-`python -m tests.web.pictures FOLDER [PAGE ...]`.
+"""Pictures of every page of the console, light, dark and as wide as a phone.
 
 They are of the shop that `tests.web.shop` opens, and for whoever changes how a page looks: none is kept here.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
@@ -74,4 +73,8 @@ async def main(folder: Path, only: Collection[str]) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, Path(sys.argv[1]), frozenset(sys.argv[2:]))
+    parser = argparse.ArgumentParser(prog="python -m tests.web.pictures", description=__doc__)
+    parser.add_argument("folder", type=Path, help="where they go; it is made")
+    parser.add_argument("page", nargs="*", help="only these, such as job or queue.pause; without: all")
+    options = parser.parse_args()
+    trio.run(main, options.folder, frozenset(options.page))
