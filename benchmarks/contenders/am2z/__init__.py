@@ -8,7 +8,7 @@ SETTINGS = {
     "acknowledged": "when the job has ended, in one step with its result; a lost worker's jobs run again",
     "results": "kept for 1 h (default)",
     "encoding": "msgpack, checked against the job's type",
-    "in bulk": f"submit_many; for jobs of many sessions {CONCURRENCY} callers of submit at once",
+    "in bulk": f"submit_many; for jobs of sessions a call for each, {CONCURRENCY} at once",
 }
 
 

@@ -22,8 +22,8 @@ APART: Final = JobOptions(commit=False)
 
 
 class Client(driver.Client):
-    """Many jobs of as many sessions are enqueued from as many tasks as there are callers: what is submitted
-    together is sent together."""
+    """Many jobs of many sessions are enqueued by a call for each session, from as many tasks as there are
+    callers."""
 
     def make_runtime(self) -> Runtime:
         return QueueRuntime(self.url, workers=False)
@@ -57,11 +57,14 @@ class Client(driver.Client):
         if not self.told.sessions:
             await self._runtime.submit_many(JOBS[job], payloads)
             return
-        left = iter(payloads)
+        given: dict[str | None, list[Any]] = {}
+        for payload in payloads:
+            given.setdefault(self.session, []).append(None if self.told.states == "stored" else payload)
+        left = iter(given.items())
 
         async def some() -> None:
-            for payload in left:
-                await self.submit(job, payload)
+            for session, states in left:
+                await self._runtime.submit_many(JOBS[job], states, session=session, options=self.options)
 
         await self.together(some, CONCURRENCY)
 
