@@ -42,7 +42,7 @@ class Holding(SimpleNamespace):
 
 
 def claim(id: str) -> Claim:
-    grant: Any = SimpleNamespace(spec=SimpleNamespace(id=id), token=f"token of {id}")
+    grant: Any = SimpleNamespace(spec=SimpleNamespace(id=id), token=f"token of {id}", promised=())
     holder: Any = Holding()
     return Claim(grant, holder, 0.0)
 

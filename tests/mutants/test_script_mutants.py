@@ -429,7 +429,9 @@ MUTANTS = {
     ),
     "a job that comes twice in one call is given twice": Mutant(("ENQUEUE",), "and not given[id]", ""),
     "who was handed all that it takes stays in the lot": Mutant(
-        ("ENQUEUE",), "redis.call('ZREM', lot_key(queue), node)\n  end\n  if not own", "end\n  if not own"
+        ("ENQUEUE",),
+        "redis.call('ZREM', lot_key(queue), node)\n  end\n  return math.max(0, spare - 1)",
+        "end\n  return math.max(0, spare - 1)",
     ),
     "no jobs give their session a turn": Mutant(("ENQUEUE",), "if #ids > 0 and not known", "if not known"),
     "who leaves late is searched for": Mutant(
@@ -537,7 +539,8 @@ MUTANTS = {
     ),
     "a plain job is still one when it has called others": Mutant(
         ("ENQUEUE",),
-        "if not seen[parent][2] then note(parent, 'calls', '1') end",
+        "if not seen[parent][2] then note(parent, 'calls', '1', "
+        "unpack(owed[parent] and { 'promised', '' } or NOTHING)) end",
         "",
     ),
     "a plain job is still one when it has stepped aside": Mutant(

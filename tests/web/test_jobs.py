@@ -431,7 +431,7 @@ async def test_the_list_says_of_a_delayed_job_that_it_is_parked(open_site):
         runtime.register(doze)
         for what in ("sleep", "approval"):
             job = await runtime.submit(doze, what)
-            await until(runtime, job.id, "later")
+            await until(runtime, job.id, "parked")
         page = text_of(await browser.get("/jobs?status=delayed"))
         assert page.count(" parked ") == 2
         assert " delayed " in page
