@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import anyio
@@ -566,3 +567,43 @@ async def test_a_job_of_many_waits_at_once_is_parked_and_goes_on_with_each(make_
             for number, name in enumerate(names[3:], 3):
                 await job.signal(name, number)
             assert (await job.result()).unwrap() == {name: n for n, name in enumerate(names)}
+
+
+@on_both_hosts
+@pytest.mark.parametrize("is_longest", [True, False])
+async def test_a_wait_that_begins_while_the_others_are_packed_keeps_no_job_from_being_parked(
+    make_runtime, monkeypatch: pytest.MonkeyPatch, is_longest: bool
+):
+    """Whichever of them rests longest parks it."""
+    begins = anyio.Event()
+
+    @processor
+    async def gathers(n: int, ctx: Context) -> int:
+        async def wait_beside() -> None:
+            await begins.wait()
+            await ctx.wait_for("beside", int, key="beside", timeout=None if is_longest else LONG)
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(40):
+                timeout = LONG * (1 if is_longest else 2)
+                tasks.start_soon(partial(ctx.wait_for, "part", int, key=str(number), timeout=timeout))
+            tasks.start_soon(wait_beside)
+        return n
+
+    async with make_runtime() as runtime:
+        runtime.register(gathers)
+        waits = runtime.node.waits
+        pack = waits._store.pack
+
+        async def packs(job: str, token: str, keys: Sequence[str]) -> None:
+            (waiting,) = waits._waiting.values()
+            begins.set()
+            # The store is slow, and has the other one begun before it answers.
+            await until(lambda: len(waiting.resting) == 41)
+            await pack(job, token, keys)
+
+        monkeypatch.setattr(waits._store, "pack", packs)
+        job = await runtime.submit(gathers, 1)
+        with anyio.fail_after(60):
+            await parked(job)
+            assert await job.cancel()

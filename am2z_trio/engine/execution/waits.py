@@ -216,12 +216,16 @@ class Waits:
         root, keys = waiting.root, sorted({rest.key for rest in waiting.resting})
         if waiting.many and not waiting.packed:
             # Another wait may begin meanwhile, and does away with that.
-            waiting.packed = True
+            waiting.packed, is_done = True, False
             waiting.asking += 1
             try:
                 await self._store.pack(root.grant.spec.id, root.grant.token, keys)
+                is_done = True
             finally:
                 waiting.asking -= 1
+                waiting.packed = waiting.packed and is_done
+                # That one may rest longest, and have left it to this to park the job.
+                waiting.look()
             return
         root.cancel(Stop("parked", "\n".join(keys)))
         await self._host.checkpoint()
