@@ -269,9 +269,13 @@ def _named(place: Place) -> str:
 
 
 def _in(places: Sequence[Place], at: Cursor) -> Cursor:
-    """The same place among these, where it is: there may be others before it than when it was left."""
-    names = map(_named, places) if at.place else ()
-    source = next((n for n, name in enumerate(names) if name == at.place), at.source)
+    """The same place among these: there may be others before it than when it was left. Where it is gone, that
+    which has come to where it was, from its beginning."""
+    if not at.place:
+        return at
+    source = next((n for n, place in enumerate(places) if _named(place) == at.place), None)
+    if source is None:
+        return msgspec.structs.replace(at, position=0, last="", moment=0)
     return msgspec.structs.replace(at, source=source)
 
 

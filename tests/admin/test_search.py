@@ -219,6 +219,18 @@ async def test_who_reads_on_may_know_of_other_queues(known, backend):
         assert sorted(found) == sorted(waiting)
 
 
+async def test_where_a_queue_has_gone_the_next_is_read_from_its_beginning(backend):
+    async with opened(backend) as (bench, node):
+        await some_of_everything(bench, node)
+        search, query = Search(node.store, lambda row: True), parse("status:waiting")
+        begun = await search.page(query, QUEUES, limit=1, cursor="", now=bench.clock())
+        (first,), left = begun.rows, [queue for queue in QUEUES if queue.name != begun.rows[0].queue]
+        rest = await search.page(query, left, limit=500, cursor=begun.cursor, now=bench.clock())
+        alone = await search.page(query, left, limit=500, cursor="", now=bench.clock())
+        assert first.queue == QUEUES[0].name
+        assert [row.id for row in rest.rows] == [row.id for row in alone.rows] != []
+
+
 async def test_new_jobs_do_not_shift_pages_of_what_has_ended(backend):
     async with opened(backend) as (bench, node):
         numbers = itertools.count()
