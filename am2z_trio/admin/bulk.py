@@ -20,6 +20,7 @@ from am2z_trio.model.views.bulks import BulkAction, BulkRecord, BulkState, Failu
 from am2z_trio.model.views.jobs import JobRow
 
 from .principals import Permission
+from .query import MAX_CHARACTERS, Query, Text
 
 STEP: Final = 500
 """Jobs that are acted upon, at most, before that is written down."""
@@ -48,6 +49,21 @@ ACTED_ON: Final[dict[str, tuple[str, ...]]] = {
     "drop": ("dead",),
 }
 """Statuses of the jobs that an action is done to, where the query names none."""
+
+
+def meant(action: BulkAction, asked: Query) -> Query:
+    """What the query asks for, of the statuses in which something can be done: others are not counted,
+    however many are kept."""
+    if action == "stop" or asked.wanted("status"):
+        return asked
+    return Query((*asked.terms, *(Text("status", status) for status in ACTED_ON[action])))
+
+
+def recorded(action: BulkAction, asked: Query) -> str:
+    """The query as it is told and written down: with those statuses, where they fit into what can be read."""
+    whole = str(meant(action, asked))
+    return whole if len(whole) <= MAX_CHARACTERS else str(asked)
+
 
 Became = Literal["done", "skipped", "failed"]
 

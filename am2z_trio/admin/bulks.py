@@ -19,11 +19,11 @@ from am2z_trio.model.views.bulks import BulkAction, BulkPreview, BulkRecord
 from am2z_trio.model.views.jobs import JobRow
 
 from . import bulk, cursors
-from .bulk import ACTED_ON, ASKED_FROM, NEEDS, Became, Step
+from .bulk import ASKED_FROM, NEEDS, Became, Step
 from .bulk_sessions import SessionSteps
 from .jobs import JobDesk
 from .principals import Principal
-from .query import Query, Text, parse
+from .query import Query, parse
 from .search import Search
 from .session_query import require_ids
 
@@ -57,10 +57,10 @@ class BulkDesk(JobDesk):
                 sample=[*found.sample],
                 text=bulk.told(action, found.matched, found.complete),
             )
-        counted = await self.count(str(asked), most=MOST_COUNTED)
+        counted = await self._count(bulk.meant(action, asked), MOST_COUNTED)
         return BulkPreview(
             action=action,
-            query=str(asked),
+            query=bulk.recorded(action, asked),
             matched=counted.matched,
             complete=counted.complete,
             text=bulk.told(action, counted.matched, counted.complete),
@@ -85,7 +85,7 @@ class BulkDesk(JobDesk):
         'stop' stops sessions that have jobs, as `stop_session` does without a grace: the query says which, by
         their ids alone (`session:team-*`). Those that begin meanwhile may be among them.
         """
-        asked = await self._asked_for(action, query)
+        query = bulk.recorded(action, await self._asked_for(action, query))
         agreed = require_count("agreed", agreed, most=2**53)
         require(isinstance(probe, bool), "probe", probe, "must be True or False")
         require(not probe or action == "retry", "probe", probe, "goes with 'retry' alone")
@@ -93,15 +93,13 @@ class BulkDesk(JobDesk):
             rate = float(require_number("rate", rate, least=0.001, most=1_000_000))
         who, reason = self.principal, self._reason(reason)
         preview = {"agreed": agreed, "rate": rate, "probe": probe}
-        acting = self._acting(
-            NEEDS[action], f"bulk {action}", query=str(asked), preview=preview, reason=reason
-        )
+        acting = self._acting(NEEDS[action], f"bulk {action}", query=query, preview=preview, reason=reason)
         async with acting as under:
             now = self.now()
             record = BulkRecord(
                 id=f"{now:x}-{secrets.token_hex(4)}",
                 action=action,
-                query=str(asked),
+                query=query,
                 who=who.name,
                 role=who.role,
                 face=self.face,
@@ -219,7 +217,7 @@ class BulkDesk(JobDesk):
 
         search = Search(self._store, sees)
         page = await search.page(
-            parse(record.query),
+            bulk.meant(record.action, parse(record.query)),
             await self._queues(),
             limit=max(1, bulk.step_size(record)),
             cursor=record.cursor,
@@ -285,9 +283,6 @@ def _asked(action: BulkAction, query: object) -> Query:
         raise ValidationError(f"query: {rule}", context={"field": "query", "rule": rule})
     if action == "stop":
         require_ids(asked)
-    elif not asked.wanted("status"):
-        # Others have nothing that it could be done to, and are not counted, however many are kept.
-        asked = Query((*asked.terms, *(Text("status", status) for status in ACTED_ON[action])))
     return asked
 
 

@@ -38,7 +38,6 @@ MOST_ROWS: Final = 500
 MOST_WAITED: Final = 300.0
 """Seconds that one call waits for a job's end."""
 
-
 BY_INPUT: Final = "search by input"
 """What of a search the audit has."""
 
@@ -73,8 +72,10 @@ class JobDesk(Asking):
     async def count(self, query: str, *, most: int = 20_000) -> Count:
         """How many jobs a query asks for, looking at about `most` records."""
         await self._require_view("count")
-        most = require_count("most", most, most=10_000_000)
-        asked, matched, cursor = parse(query), 0, ""
+        return await self._count(parse(query), require_count("most", most, most=10_000_000))
+
+    async def _count(self, asked: Query, most: int) -> Count:
+        matched, cursor = 0, ""
         async with self._seeing(asked):
             while True:
                 page = await self._search(asked, MOST_ROWS, cursor)
@@ -125,12 +126,11 @@ class JobDesk(Asking):
         if not await self._require_seen(query) or now - self._asked_by_input.get(text, 0) < ASKED_AGAIN_MS:
             yield
             return
-        self._asked_by_input = {
-            known: at for known, at in self._asked_by_input.items() if now - at < ASKED_AGAIN_MS
-        }
         async with self._acting("reveal", BY_INPUT, query=text):
-            self._asked_by_input[text] = now
             yield
+        # One that has failed has told nothing, and is written down again.
+        lately = [(known, at) for known, at in self._asked_by_input.items() if now - at < ASKED_AGAIN_MS]
+        self._asked_by_input = {**dict(lately), text: now}
 
     async def show(self, job_id: str, *, reveal: bool = False, reason: str = "") -> JobShown:
         """One job. Of its payloads only what rules show, unless they are to be revealed: that takes the

@@ -11,6 +11,7 @@ import pytest
 from am2z_trio import JobOptions, RetryPolicy, ValidationError, processor
 from am2z_trio.admin import Admin, NotPermittedError, Principal, bulk_sessions, bulks
 from am2z_trio.admin.bulk import LEASE_MS, carried
+from am2z_trio.admin.query import MAX_CHARACTERS, parse
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.model.codec import encode_record
 from am2z_trio.model.errors import AM2ZError, ConfigurationError, JobNotFoundError
@@ -102,6 +103,25 @@ async def test_what_the_action_could_not_be_done_to_is_not_counted(make_runtime)
         begun = await desk.begin_bulk("cancel", "queue:work")
         assert begun.query == "queue:work status:waiting status:delayed status:active"
         assert (await desk.carry_on(begun.id)).done == 2
+
+
+async def test_the_longest_query_can_be_acted_upon(make_runtime):
+    """The statuses of what can be done are meant, whether or not they fit into what it is written down as."""
+    async with make_runtime() as runtime:
+        runtime.register(work)
+        await waiting(runtime, 2)
+        await dead(runtime, 3)
+        query = "queue:work " * 45
+        query = query + '-"' + "x" * (MAX_CHARACTERS - len(query) - 3) + '"'
+        desk = admin(runtime)
+        expected: dict[BulkAction, int] = {"cancel": 2, "drop": 3}
+        for action, many in expected.items():
+            preview = await desk.preview_bulk(action, query)
+            assert (preview.matched, preview.complete) == (many, True)
+            assert parse(preview.query) == parse(query)
+            begun = await desk.begin_bulk(action, query)
+            record = await desk.carry_on(begun.id)
+            assert (record.state, record.done, record.failed) == ("done", many, 0)
 
 
 async def test_no_more_are_acted_upon_than_was_agreed(make_runtime):

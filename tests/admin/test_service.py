@@ -323,6 +323,18 @@ async def test_who_finds_jobs_by_what_only_some_may_see_has_revealed_it(make_run
         assert (await audited(runtime))[4:] == [(*page, ""), (*page, "done")]
 
 
+async def test_a_search_that_has_failed_hides_none_that_reveals_something_after_it(make_runtime):
+    async with make_runtime() as runtime:
+        runtime.register(charge)
+        await dead_letter(runtime)
+        desk = Admin(runtime, principal=Principal(name="o", role="operator"))
+        page = ("search by input", "input.number:-1 status:dead")
+        with pytest.raises(ValidationError):
+            await desk.search(page[1], cursor="none of ours")
+        assert len((await desk.search(page[1])).rows) == 1
+        assert await audited(runtime) == [(*page, ""), (*page, "failed"), (*page, ""), (*page, "done")]
+
+
 HOURLY = Schedule("hourly", "charge", Every(3600), state={"number": 1})
 LONG_AGO = (datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, 2, tzinfo=UTC))
 

@@ -20,7 +20,6 @@ FILE, CLASS, FUNCTION, PARAMETERS = 400, 300, 50, 8
 constructor without `self`."""
 
 EXCEPTIONS: Final[dict[str, int]] = {
-    "admin/bulks.py:BulkDesk.begin_bulk": 51,
     "engine/node/node.py:Node": 308,
     "engine/processors/processor.py:Processor.__init__": 53,
     "engine/processors/processor.py:Processor.__init__()": 14,
