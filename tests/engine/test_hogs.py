@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +18,7 @@ from am2z_trio import Context, ProcessorTimeoutError, processor
 from am2z_trio.concurrency._asyncio import AsyncioHost
 from am2z_trio.concurrency._trio import TrioHost
 from am2z_trio.engine.claim import Claim
+from am2z_trio.engine.execution.lines import other_threads
 from am2z_trio.engine.work import blocked, hogs
 from am2z_trio.engine.work.blocked import BlockedPlaces, Place
 from am2z_trio.engine.work.hogs import Hogs
@@ -373,3 +376,33 @@ async def test_what_was_seen_is_forgotten_while_the_loop_forgets_it_too(make_run
         watch._seen = dict.fromkeys(range(2 * hogs.REMEMBERED), 0.0)
         watch._remember("one", 0.0)
         assert [*watch._seen] == [*range(hogs.REMEMBERED + 1, 2 * hogs.REMEMBERED), "one"]
+
+
+def test_a_look_at_other_threads_keeps_nothing_of_theirs_for_pythons_collector():
+    class Held:
+        """What a thread has in hand."""
+
+    known, seen, over = list[weakref.ref[Held]](), threading.Event(), threading.Event()
+
+    def works() -> None:
+        held = Held()
+        known.append(weakref.ref(held))
+        seen.set()
+        over.wait()
+
+    def looks() -> None:
+        frames = other_threads()
+        assert thread.ident in frames
+        assert threading.get_ident() not in frames
+
+    thread = threading.Thread(target=works)
+    thread.start()
+    seen.wait()
+    gc.disable()
+    try:
+        looks()
+        over.set()
+        thread.join()
+        assert known[0]() is None
+    finally:
+        gc.enable()

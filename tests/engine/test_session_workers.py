@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import threading
 from functools import partial
 from math import inf
+from types import FrameType
 from typing import Any
 
 import anyio
@@ -26,8 +28,10 @@ from am2z_trio import (
     RuntimeStateError,
     processor,
 )
+from am2z_trio.engine.execution.lines import other_threads
 from am2z_trio.engine.runtime.runtime import Runtime
 from am2z_trio.engine.sessions.hosted import HostedSession
+from am2z_trio.engine.work import hogs
 from am2z_trio.engine.work.slots import Slot
 from am2z_trio.engine.work.worker import Worker
 from tests.support.waiting import until
@@ -49,23 +53,41 @@ def here(runtime: Runtime) -> list[str]:
 # --- how long one is here -------------------------------------------------------------------------
 
 
-@pytest.mark.trio
+@on_both_hosts
 @pytest.mark.parametrize("stopped", [True, False], ids=["stopped", "idle"])
-async def test_what_a_session_was_here_is_gone_with_it(make_runtime, stopped):
-    """No cycle is left that Python's collector would have to find."""
+async def test_what_a_session_was_here_is_gone_with_it(
+    make_runtime, stopped: bool, monkeypatch: pytest.MonkeyPatch
+):
+    """No cycle is left that Python's collector would have to find: neither by it, nor by the thread that
+    looks at what the loop is at."""
+    looked = threading.Event()
+
+    def looks() -> dict[int, FrameType]:
+        frames = other_threads()
+        looked.set()
+        return frames
+
+    monkeypatch.setattr(hogs, "other_threads", looks)
+    monkeypatch.setattr(hogs, "LOOK_EVERY", 0.001)
+
+    @processor
+    async def is_looked_at(n: int) -> int:
+        looked.clear()
+        looked.wait()
+        return n + 1
 
     def left() -> int:
         return sum(isinstance(one, HostedSession | Worker | Slot) for one in gc.get_objects())
 
     async with make_runtime(session_idle=inf if stopped else 0) as runtime:
-        runtime.register(plus_one)
-        assert (await runtime.execute(plus_one, 1)).unwrap() == 2
+        runtime.register(is_looked_at)
+        assert (await runtime.execute(is_looked_at, 1)).unwrap() == 2
         gc.collect()
         gc.disable()
         try:
             before = left()
             for number in range(5):
-                assert (await runtime.execute(plus_one, 1, session=f"s{number}")).unwrap() == 2
+                assert (await runtime.execute(is_looked_at, 1, session=f"s{number}")).unwrap() == 2
                 if stopped:
                     await runtime.stop_session(f"s{number}")
             await until(lambda: not here(runtime))

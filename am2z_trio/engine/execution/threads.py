@@ -8,7 +8,6 @@ wait for them at its end.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -27,6 +26,8 @@ from am2z_trio.engine.claim import Claim, running_job
 from am2z_trio.engine.processors.registry import Definition
 from am2z_trio.model.errors import ResourceError
 from am2z_trio.model.logs import Log
+
+from .lines import other_threads
 
 T = TypeVar("T")
 
@@ -88,8 +89,7 @@ class Threads:
     def frames_of(self, claim: Claim) -> list[tuple[str, FrameType]]:
         """Where the plain functions of this job are now, each with the processor's name."""
         runs = [run for run in self._waited_for if run.claim is claim and run.thread]
-        # As faulthandler and profilers do; it is documented.
-        frames = sys._current_frames() if runs else {}  # pyright: ignore[reportPrivateUsage]
+        frames = other_threads() if runs else {}
         # A thread that has ended meanwhile may work for somebody else by now.
         return [(run.processor, frames[run.thread]) for run in runs if run.thread in frames and not run.ended]
 

@@ -9,7 +9,6 @@ place. A job costs one comparison for this, when it ends.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 import traceback
@@ -24,6 +23,7 @@ import anyio
 
 from am2z_trio.concurrency import Host
 from am2z_trio.engine.claim import Claim, running
+from am2z_trio.engine.execution.lines import other_threads
 from am2z_trio.engine.processors.registry import Registry
 from am2z_trio.model.errors import DeadlineExceededError, ProcessorTimeoutError
 from am2z_trio.model.logs import Log, attributes
@@ -131,8 +131,7 @@ class Hogs:
 
     def _look(self, loop: int, suspect: _Suspect | None, ahead: float) -> _Suspect | None:
         """What is suspected after this look; a new suspect is `since` ever."""
-        # As faulthandler and profilers do; it is documented.
-        frames = sys._current_frames() if len(self._claims) else {}  # pyright: ignore[reportPrivateUsage]
+        frames = other_threads() if len(self._claims) else {}
         frame = frames.get(loop)
         found = None if frame is None else attempt(lambda: _whose(frame), None)
         if found is None:

@@ -8,7 +8,6 @@ or a process that is stopped, is silent, and nobody waits for it twice.
 from __future__ import annotations
 
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,6 +21,7 @@ from am2z_trio.engine.execution.lines import (
     MOST_BYTES,
     MOST_TEXT,
     bounded,
+    other_threads,
     users_of,
     users_within,
     with_lines,
@@ -160,8 +160,7 @@ class Whereabouts:
         now = self.underway
         if now is None:
             return There("", [])
-        # As faulthandler and profilers do; it is documented.
-        frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage]
+        frames = other_threads()
         found, size, more = list[TaskStack](), 0, 0
         for name, coroutine in _tasks(now):
             if size >= MOST_BYTES:
