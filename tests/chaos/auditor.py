@@ -550,7 +550,7 @@ class _Auditor:
         for node, entry in self.keyspace.of("info").items():
             if node not in nodes or entry.pttl < 0:
                 yield Finding("I12", entry.key, "its node is gone, or it never expires")
-        for kind in ("suspects", "graces", "leases", "leaving"):
+        for kind in ("promising", "suspects", "graces", "leases", "leaving"):
             for node in self.keyspace.get(kind) or {}:
                 if node not in nodes:
                     yield Finding("I12", kind, f"{node} is not among the nodes")

@@ -45,6 +45,7 @@ TYPES: Final = {
     "servers": "set",
     "queues": "zset",
     "nodes": "zset",
+    "promising": "set",
     "suspects": "hash",
     "graces": "hash",
     "leaving": "hash",

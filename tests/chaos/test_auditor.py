@@ -237,6 +237,7 @@ SPOILT: dict[str, Spoil] = {
         [("PEXPIRE", key("claims", "n1"), 10**6)], "I1 {am2z:0}:node:n1:claims"
     ),
     "a suspect that is no node": Spoil([("HSET", key("suspects"), "gone", "1")], "I12 suspects"),
+    "promises of no node": Spoil([("SADD", key("promising"), "gone")], "I12 promising"),
     "a grace of no node": Spoil([("HSET", key("graces"), "gone", "1")], "I12 graces"),
     "a search for the lots of no node": Spoil([("HSET", key("leaving"), "gone", "1")], "I12 leaving"),
     "a truce for ever": Spoil([("SET", key("truce"), "1")], "I12 {am2z:0}:truce"),

@@ -9,23 +9,37 @@ try.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from itertools import count
 from typing import Any
 
 import anyio
 import hypothesis
 import msgspec
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import get_state_machine_test, invariant
 
 from am2z_trio.concurrency import current_host
 from am2z_trio.model.codec import checksum
-from am2z_trio.model.records import Firing, ScheduleSpec, StateWrite, job_of_instant, plain_name
+from am2z_trio.model.records import (
+    Firing,
+    ScheduleSpec,
+    Settlement,
+    StateWrite,
+    job_of_instant,
+    plain_name,
+)
 from am2z_trio.model.views.audit import AuditEntry, Outcome
 from am2z_trio.store.agreed import AUDIT_KEPT
+from am2z_trio.store.redis import scripts
 from am2z_trio.store.redis.begun import enqueue_call
 from am2z_trio.store.redis.keys import spell
 from am2z_trio.store.redis.store import RedisStore
 from am2z_trio.testing.conformance import CASES, Bench, job, run_case
+from am2z_trio.testing.conformance.bench import GRACE
+from am2z_trio.testing.conformance.handoff import grants_of, park
+from am2z_trio.testing.conformance.promised import active, given, serve
+from am2z_trio.wire.scripts import Script
 from tests.chaos.auditor import Finding, audit
 from tests.store.test_conformance import RedisBackend
 from tests.store.test_stateful import NO_EXPLAIN, StoreMachine
@@ -175,6 +189,98 @@ async def a_step_of_a_schedule_that_comes_again_answers_as_it_did(backend: Redis
         nursery.cancel_scope.cancel()
 
 
+def earlier(patch: pytest.MonkeyPatch, name: str) -> None:
+    """A script of an earlier program, which knows nothing of promises."""
+    script: Script = getattr(scripts, name)
+    written = scripts.BUNDLER.written(script)
+    ends = "if #(job.promised or '') > 0 then"
+    assert written.count(ends) == 1
+    spelled = scripts.BUNDLER.spelled(written.replace(ends, "if false then"))
+    patch.setattr(scripts, name, Script(script.name, spelled))
+
+
+async def nothing_is_promised_while_a_node_of_an_earlier_program_is_there(backend: RedisBackend) -> None:
+    """Whenever it comes: it would not know how to end it. Once it has gone they are back soon."""
+    async with current_host().open_nursery() as nursery:
+        bench = Bench(backend, nursery)
+        a, b = await bench.node("a"), await bench.node("b")
+        nodes, promising, suspects = (spell("am2z", kind) for kind in ("nodes", "promising", "suspects"))
+        call, begun = backend.server.call, count()
+
+        async def promised() -> bool:
+            await a.store.tick()
+            for queue in ("q", "r", "t"):
+                await park(a, 3, queue)
+            await b.store.enqueue([job(id := f"p{next(begun)}")])
+            (grant,) = grants_of(await a.heard())
+            assert grant.spec.id == id
+            await a.settle(grant)
+            assert await active(b) == [0, 0, 0]
+            return grant.promised == ("r", "t")
+
+        await serve(a)
+        assert await promised()
+        call("ZADD", nodes, "1e15", "of an earlier program")
+        assert not await promised()
+        call("ZREM", nodes, "of an earlier program")
+        call("HDEL", suspects, "of an earlier program")
+        assert await promised()
+        # One that such a node has found dead.
+        call("SADD", promising, "dead")
+        call("ZADD", nodes, "1e15", "of an earlier program")
+        while await promised():
+            pass
+        call("ZREM", nodes, "of an earlier program")
+        call("HDEL", suspects, "of an earlier program")
+        while not await promised():
+            pass
+        nursery.cancel_scope.cancel()
+
+
+async def what_an_earlier_program_has_left_counts_no_more(backend: RedisBackend) -> None:
+    """It ended a composition with which something was promised, whose node tells of that."""
+    async with current_host().open_nursery() as nursery:
+        bench = Bench(backend, nursery)
+        a, b = await bench.node("a"), await bench.node("b")
+        await serve(a)
+        grant = await given(a, b, session="s")
+        assert grant.promised == ("r", "t")
+        stray = Settlement(id="p", token="7:x", outcome="completed")
+        assert [answer.status for answer in await b.store.settle([stray])] == ["fenced"]
+        assert await active(b) == [1, 1, 1]
+        with pytest.MonkeyPatch.context() as patch:
+            earlier(patch, "STOP_SESSION")
+            await b.store.stop_session("s", running=True, refuse=0.0)
+        assert await active(b) == [0, 1, 1]
+        assert (await a.settle(grant)).status == "fenced"
+        assert await active(b) == [0, 0, 0]
+        nursery.cancel_scope.cancel()
+
+
+async def what_an_earlier_program_has_left_is_ended_once(backend: RedisBackend) -> None:
+    """It took a composition from a dead node, and called its first part; the second one is called here."""
+    async with current_host().open_nursery() as nursery:
+        bench = Bench(backend, nursery)
+        a, b = await bench.node("a"), await bench.node("b")
+        await serve(a)
+        await given(a, b)
+        await bench.crash(a)
+        await b.store.tick()
+        bench.clock.advance(GRACE)
+        with pytest.MonkeyPatch.context() as patch:
+            earlier(patch, "TICK")
+            assert (await b.store.tick()).reaped == 1
+        assert await active(b) == [0, 1, 1]
+        backend.server.call("HSET", spell("am2z", "job", "p"), "calls", "1")
+        (grant,) = await b.claim(1)
+        for number in range(3):
+            await b.store.enqueue([job(f"u{number}", "u", parent="p", depth=1)])
+            assert await active(b) == [1, 0, 0]
+        await b.settle(grant)
+        assert await active(b) == [0, 0, 0]
+        nursery.cancel_scope.cancel()
+
+
 def found_after(case: str, url: str, server: Any) -> list[Finding] | str:
     """Run a case on an empty server: how it failed, or what the auditor finds in what is left."""
 
@@ -203,6 +309,9 @@ OF_REDIS: dict[str, Callable[[RedisBackend], Awaitable[None]]] = {
     "what is done and refused keeps its order": what_is_done_and_refused_keeps_its_order,
     AGAIN: a_step_of_a_schedule_that_comes_again_answers_as_it_did,
     "what was sent is not sent again": what_was_sent_is_not_sent_again_when_its_record_has_gone,
+    "promises beside an earlier program": nothing_is_promised_while_a_node_of_an_earlier_program_is_there,
+    "promises that an earlier program has left": what_an_earlier_program_has_left_counts_no_more,
+    "promises that an earlier program has taken over": what_an_earlier_program_has_left_is_ended_once,
     "who leaves late is searched for no more": who_leaves_late_is_searched_for_no_more,
 }
 

@@ -53,6 +53,10 @@ MUTANTS: dict[str, tuple[type[StoreMachine], Mutant]] = {
     ),
     "a suspicion": (StoreMachine, without("LEAVE", "redis.call('HDEL', suspects_key(), node)")),
     "a grace": (StoreMachine, without("LEAVE", "redis.call('HDEL', graces_key(), node)")),
+    "a node that knows of promises": (
+        StoreMachine,
+        without("LEAVE", "redis.call('SREM', promising_key(), node)"),
+    ),
     "a lease": (StoreMachine, without("LEAVE", "redis.call('HDEL', leases_key(), node)")),
     "a full node's place in the lot": (
         StoreMachine,

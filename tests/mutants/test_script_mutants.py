@@ -148,7 +148,7 @@ OF_PROMISES = {
         ("ENQUEUE",), "{ 'more', '1', 'promised', promised } or NOTHING", "NOTHING or NOTHING"
     ),
     "a promise: beyond the first call": Mutant(
-        ("ENQUEUE",), "unpack(owed[parent] and { 'promised', '' } or NOTHING)", "unpack(NOTHING)"
+        ("ENQUEUE",), "note(parent, 'calls', '1', 'promised', '')", "note(parent, 'calls', '1')"
     ),
     "a promise: counted on when it is over": Mutant(
         ("ENQUEUE",), "owed[parent] = promised\n    count_promised(promised, -1)", "owed[parent] = promised"
@@ -175,11 +175,33 @@ OF_PROMISES = {
     ),
     "a promise: beyond a claim that is taken away": Mutant(
         ("STOP_SESSION", "LEAVE", "TICK", "BEAT"),
-        "if job.promised and job.promised ~= '' then",
+        "if #(job.promised or '') > 0 then",
         "if false then",
     ),
     "a promise: beyond a claim that is settled": Mutant(
-        ("SETTLE",), "if job.promised and job.promised ~= '' then", "if false then"
+        ("SETTLE",), "if #(job.promised or '') > 0 then", "if false then"
+    ),
+    "a promise: beside nodes that know nothing of it": Mutant(
+        ("JOIN", "RENEW", "BEAT", "TICK"),
+        "if redis.call('SCARD', promising_key()) == redis.call('ZCARD', nodes_key()) then",
+        "if true then",
+    ),
+    "a promise: though its node has seen that not all know of it": Mutant(
+        ("ENQUEUE",), "local parts, many = v[1] and v[2] or '', {}", "local parts, many = v[2] or '', {}"
+    ),
+    "a promise: as if those knew of it that are not there": Mutant(
+        ("RENEW", "BEAT", "TICK"), "redis.call('SREM', promising_key(), one)", ""
+    ),
+    "a promise: left by an earlier program for good": Mutant(
+        ("SETTLE",), "if job.status ~= 'active' and job.promised then", "if false then"
+    ),
+    "a promise: ended by whoever names a token": Mutant(
+        ("SETTLE",), "if job.status ~= 'active' and job.promised then", "if job.promised then"
+    ),
+    "a promise: ended with each call": Mutant(
+        ("ENQUEUE",),
+        "count_promised(promised, -1)\n    note(parent, 'calls', '1', 'promised', '')\n  elseif",
+        "count_promised(promised, -1)\n  end\n  if",
     ),
     "a promise: to one that said so before": Mutant(
         ("ANNOUNCE",), "redis.call('HDEL', claims_key(node), '>' .. queue)", ""
@@ -539,9 +561,8 @@ MUTANTS = {
     ),
     "a plain job is still one when it has called others": Mutant(
         ("ENQUEUE",),
-        "if not seen[parent][2] then note(parent, 'calls', '1', "
-        "unpack(owed[parent] and { 'promised', '' } or NOTHING)) end",
-        "",
+        "elseif not seen[parent][2] then note(parent, 'calls', '1') end",
+        "end",
     ),
     "a plain job is still one when it has stepped aside": Mutant(
         ("STEP_ASIDE",), "note(job.id, 'away', '1')", "redis.call('HSET', job_key(job.id), 'away', '1')"

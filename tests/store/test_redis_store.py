@@ -117,25 +117,6 @@ async def test_hostile_names_stay_in_their_own_key(redis_url, redis_server):
         assert all(name.startswith("{am2z:0}:") for name in found)
 
 
-async def test_nothing_is_promised_while_a_node_of_an_earlier_program_is_there(redis_url, redis_server):
-    """It would not know how to end it."""
-    begins = QueueInfo(queue="q", processor="q", begins=("r",))
-    async with open_bench(redis_server) as bench:
-        a, b = await bench.node("a"), await bench.node("b")
-        promised = []
-        for number, is_earlier in enumerate((False, True, False)):
-            redis_server.call(
-                "HDEL" if is_earlier else "HSET", key("claims", "b"), ">", *["1"] * (not is_earlier)
-            )
-            await a.store.announce([begins])
-            for queue in ("q", "r"):
-                await a.store.claim(queue, a.next_seq(queue), 9, unasked=9)
-            (answer,) = await a.store.enqueue([job(f"j{number}")], ["q"])
-            promised.append(answer.promised)
-            await b.store.cancel(f"j{number}", "over")
-    assert promised == [("r",), (), ("r",)]
-
-
 async def test_half_a_surrogate_pair_is_refused_with_nothing_left_behind(redis_url, redis_server):
     async with open_bench(redis_server) as bench:
         a = await bench.connect()

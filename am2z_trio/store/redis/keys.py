@@ -39,6 +39,7 @@ several keys of a slot that is on its way to another node, until all of it is th
 | `q:<queue>:servers` | set | nodes that serve the queue |
 | `queues` | zset | announced queues, in order of their first announcement |
 | `nodes` | zset | nodes that may claim, by lease deadline; -1: being reaped |
+| `promising` | set | of these, the ones whose program knows what a promise is, and ends it |
 | `suspects` | hash | nodes without a subscriber, and since when |
 | `clock` | string | how far the nodes' time is from the server's, and when it was seen last |
 | `look` | string | when the next look at what all nodes share is due |
@@ -48,7 +49,7 @@ several keys of a slot that is on its way to another node, until all of it is th
 | `leaving` | hash | dead node → how far the search has come for the lots it is in |
 | `truce` | string | until when nobody is taken for dead, since some node was away |
 | `node:<n>:active` | hash | id → token of the node's claims |
-| `node:<n>:claims` | hash | queue → the last claim call and what it granted |
+| `node:<n>:claims` | hash | queue → the last claim call and its grants; `>`, `>queue`: see `handoff.lua` |
 | `node:<n>:serves` | set | queues that the node serves |
 | `node:<n>:flushed` | string | number of the node's last flush of figures |
 | `node:<n>:info` | hash | who the node is, as it says itself (`info`) |
@@ -128,6 +129,7 @@ TEMPLATES: Final = {
     "servers": "q:%s:servers",
     "queues": "queues",
     "nodes": "nodes",
+    "promising": "promising",
     "suspects": "suspects",
     "clock": "clock",
     "look": "look",

@@ -62,8 +62,8 @@ local function note_call(parent, id)
   if promised ~= '' then
     owed[parent] = promised
     count_promised(promised, -1)
-  end
-  if not seen[parent][2] then note(parent, 'calls', '1', unpack(owed[parent] and { 'promised', '' } or NOTHING)) end
+    note(parent, 'calls', '1', 'promised', '')
+  elseif not seen[parent][2] then note(parent, 'calls', '1') end
   seen[parent][2], seen[parent][4] = '1', ''
 end
 

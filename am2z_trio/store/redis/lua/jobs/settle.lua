@@ -43,6 +43,11 @@ local function settle(id, token, outcome, result, heard, reason, delay, turn, ve
       job.token, job.more = token, true
     elseif not resumable then
       if job.status ~= 'failed' then take_stall_back(id, token) end
+      -- It was taken away, or ended, by an earlier program, which has left it.
+      if job.status ~= 'active' and job.promised then
+        redis.call('HDEL', job.key, 'promised')
+        count_promised(job.promised, -1)
+      end
       count(job.queue, 'fenced', 1)
       trace(id, now, 'refused', '', job.attempt, token .. '\n' .. outcome)
       return { 'fenced' }
@@ -84,8 +89,8 @@ local function settle(id, token, outcome, result, heard, reason, delay, turn, ve
     job.cancel = SESSION_STOPPED
   end
   -- Its record's end begins with a removal; the state is kept behind that.
-  local leave = outcome == 'retry' and drop_claim or end_claim
-  leave(job, outcome)
+  local f = outcome == 'retry' and drop_claim or end_claim
+  f(job, outcome)
   if state then
     advance(state, now, new_sha, blob, history, node .. '\n' .. token .. '\n' .. id)
     committed[state] = true

@@ -11,9 +11,9 @@ local now = read_clock(clock)
 redis.call('HDEL', suspects_key(), node)
 redis.call('HDEL', leaving_key(), node)
 redis.call('PERSIST', claims_key(node))
--- It knows what a promise is.
-redis.call('HSET', claims_key(node), '>', '1')
+redis.call('SADD', promising_key(), node)
 redis.call('HSET', graces_key(), node, grace)
 redis.call('HSET', leases_key(), node, lease)
 redis.call('ZADD', nodes_key(), whole(now + lease), node)
+renew_lease(node, now, tonumber(lease))
 return false

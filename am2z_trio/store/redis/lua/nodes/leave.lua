@@ -22,6 +22,7 @@ for _, id in ipairs(redis.call('HRANDFIELD', active_key(node), 100)) do
 end
 local left = unserve_all(node, now) or redis.call('EXISTS', active_key(node)) == 1
 if not left then
+  redis.call('SREM', promising_key(), node)
   redis.call('HDEL', graces_key(), node)
   redis.call('HDEL', leases_key(), node)
   redis.call('HDEL', leaving_key(), node)

@@ -15,17 +15,6 @@ local now = whole(read_clock(clock))
 serves = serves == '1'
 local has_lease = number(redis.call('ZSCORE', nodes_key(), node), -1) >= 0
 
--- Whether all nodes know what a promise is: one of an earlier program that takes a job from a dead node, or ends it,
--- would leave it counted. Each announcement looks anew, at so many nodes.
-local LOOKED_AT = 1000
-local function all_know()
-  local nodes = redis.call('ZRANGE', nodes_key(), 0, LOOKED_AT)
-  for _, other in ipairs(nodes) do
-    if not redis.call('HGET', claims_key(other), '>') then return false end
-  end
-  return #nodes <= LOOKED_AT
-end
-
 for i = 4, #ARGV, 4 do
   local queue, processor, options, begins = unpack(ARGV, i, i + 3)
   if serves or not redis.call('ZSCORE', queues_key(), queue) then
@@ -41,7 +30,7 @@ for i = 4, #ARGV, 4 do
     redis.call('SADD', servers_key(queue), node)
     redis.call('SADD', serves_key(node), queue)
     redis.call('HDEL', claims_key(node), '>' .. queue)
-    if begins ~= '' and all_know() then
+    if begins ~= '' then
       redis.call('HSET', claims_key(node), '>' .. queue, begins)
       redis.call('HSET', meta_key(queue), 'begins', '1')
     end

@@ -63,7 +63,7 @@ local function drop_claim(job, settled_as)
   redis.call('HDEL', active_key(job.node), job.id)
   if settled_as then job.last_token, job.last_outcome = job.token, settled_as end
   if job.turn then pass_turn(job) end
-  if job.promised and job.promised ~= '' then
+  if #(job.promised or '') > 0 then
     redis.call('HDEL', job.key, 'promised')
     count_promised(job.promised, -1)
   end

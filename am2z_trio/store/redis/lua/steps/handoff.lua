@@ -40,9 +40,11 @@ local function is_present(node, now)
 end
 
 -- What the node begins a job of this queue with: it may begin these parts at once, each in a queue in which nothing
--- waits and which nothing holds up, and in which the node takes jobs unasked. '' where one of them is no such queue.
+-- waits and which nothing holds up, and in which the node takes jobs unasked. '' where one of them is no such queue,
+-- or where its node does not say that all know what that is.
 local function promised_to(node, queue)
-  local parts, many = redis.call('HGET', claims_key(node), '>' .. queue) or '', {}
+  local v = redis.call('HMGET', claims_key(node), '>', '>' .. queue)
+  local parts, many = v[1] and v[2] or '', {}
   for part in string.gmatch(parts, '[^\n]+') do
     many[part] = (many[part] or 0) + 1
     if many[part] > spare_of(redis.call('ZSCORE', lot_key(part), node)) or not is_open(part) then return '' end

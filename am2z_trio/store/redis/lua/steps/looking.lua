@@ -73,6 +73,7 @@ local function look_after_all(now, ttl, grace, batch, most_queues, reaps)
     if redis.call('EXISTS', active_key(name)) == 0 and not unserve_all(name, now) and not leave_lots(name) then
       redis.call('ZREM', nodes_key(), name)
       redis.call('HDEL', suspects_key(), name)
+      redis.call('SREM', promising_key(), name)
       redis.call('HDEL', graces_key(), name)
       redis.call('HDEL', leases_key(), name)
       redis.call('DEL', info_key(name))

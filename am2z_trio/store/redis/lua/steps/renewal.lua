@@ -36,11 +36,20 @@ local function keep_clock(given, node, strange, step)
   return now, '', told
 end
 
--- Returns 1 if there is none to renew.
+-- Returns 1 if there is none to renew. Whoever renews sees whether all nodes know what a promise is: one of an earlier
+-- program leaves it counted when it takes a job from a dead node, or ends it; and who was found dead by such a one
+-- still stands among those that know.
 local function renew_lease(node, now, lease_ms)
   local lease = number(redis.call('ZSCORE', nodes_key(), node), -1)
   if lease < 0 then return 1 end
   note_absence(lease, now, lease_ms)
   redis.call('ZADD', nodes_key(), whole(now + lease_ms), node)
+  local one = redis.call('SRANDMEMBER', promising_key())
+  if one and not redis.call('ZSCORE', nodes_key(), one) then redis.call('SREM', promising_key(), one) end
+  if redis.call('SCARD', promising_key()) == redis.call('ZCARD', nodes_key()) then
+    redis.call('HSET', claims_key(node), '>', '1')
+  else
+    redis.call('HDEL', claims_key(node), '>')
+  end
   return 0
 end
