@@ -121,7 +121,7 @@ class JobDesk(Asking):
     @asynccontextmanager
     async def _seeing(self, query: Query) -> AsyncIterator[None]:
         """Around a search. One that tells of payloads what takes the permission to reveal is written down as
-        that is: once a minute where the same is asked again and again, a page's cursors included."""
+        that is: once a minute where one desk is asked the same again and again, cursors included."""
         text, now = str(query), self.now()
         if not await self._require_seen(query) or now - self._asked_by_input.get(text, 0) < ASKED_AGAIN_MS:
             yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import re
 import signal
@@ -20,6 +21,7 @@ from trio.testing import MockClock
 from am2z_trio import LocalRuntime, QueueRuntime, processor
 from am2z_trio.cli.connection import LEAVES_WITHIN, Client, client
 from am2z_trio.cli.top import rows
+from am2z_trio.cli.top.live import told_to
 from am2z_trio.model.views.samples import QueueNow, Sample
 from am2z_trio.observe.prometheus import families
 from am2z_trio.policy.buckets import BUCKETS
@@ -294,6 +296,16 @@ def test_one_look_is_one_object_with_nodes_and_findings(command: Command, redis_
 )
 def test_a_queue_is_said_to_be_what_matters_most(now: QueueNow, state: str):
     assert rows.state_of(now) == state
+
+
+def test_a_call_of_the_log_that_does_not_fit_its_text_is_no_error_of_who_has_logged():
+    lines = list[str]()
+    with told_to(lines.append):
+        assert logging.lastResort is not None
+        for msg, arg in (("%d jobs", "no number"), ("%s jobs", "seven")):
+            told = {"msg": msg, "args": (arg,), "levelno": logging.ERROR, "levelname": "ERROR"}
+            logging.lastResort.handle(logging.makeLogRecord(told))
+    assert lines == ["ERROR: %d jobs", "ERROR: seven jobs"]
 
 
 def sample(slot: int, completed: int) -> Sample:

@@ -13,6 +13,7 @@ import anyio
 from am2z_trio.admin import Admin
 from am2z_trio.concurrency.groups import unwrapped
 from am2z_trio.model.errors import AM2ZError
+from am2z_trio.model.telling import attempt
 
 from .acting import done, explained
 from .drawing import frame
@@ -32,11 +33,12 @@ class _Told(logging.Handler):
         self._tell = tell
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._tell(f"{record.levelname}: {record.getMessage()}")
+        # What a call of the log was given may not fit its text: that is no error of who has called.
+        self._tell(f"{record.levelname}: {attempt(record.getMessage, record.msg)}")
 
 
 @contextmanager
-def _told_to(tell: Callable[[str], None]) -> Iterator[None]:
+def told_to(tell: Callable[[str], None]) -> Iterator[None]:
     """What the log would write across the picture, where nobody else shows it, is told instead."""
     before = logging.lastResort
     logging.lastResort = _Told(tell, logging.WARNING if before is None else before.level)
@@ -66,7 +68,7 @@ class Live:
         """Returns when somebody quits. Raises what the first look raises; where a later one fails, as Redis
         is away, that is shown above the last look, and tried again."""
         self._look = await self._looker.look()
-        with each_key(sys.stdin) as keyboard, self._canvas.shown(), _told_to(self._hear), unwrapped():
+        with each_key(sys.stdin) as keyboard, self._canvas.shown(), told_to(self._hear), unwrapped():
             async with anyio.create_task_group() as tasks:
                 self._draw()
                 tasks.start_soon(self._look_on)
