@@ -13,9 +13,12 @@ import pytest
 
 from am2z_trio import QueueOptions, QueueRuntime, chain, parallel, processor, route
 from am2z_trio.concurrency.told import GiveUp, Told
+from am2z_trio.engine.claim import Stop
 from am2z_trio.engine.node import sending
 from am2z_trio.engine.processors.plans import first_of
+from am2z_trio.model.errors import ServerReplyError
 from am2z_trio.model.records import Enqueue, EnqueueAnswer
+from am2z_trio.store.redis.store import RedisStore
 
 pytestmark = pytest.mark.anyio
 
@@ -131,6 +134,54 @@ async def test_a_part_that_the_store_does_not_take_as_it_was_begun_writes_nothin
         assert all(answer.token != "1:x/1" for answer in calls.answers)
         assert await active(runtime) == [0, 0]
         assert RUNS["b"] == 1
+
+
+@pytest.mark.parametrize("in_doubt", [True, False])
+async def test_a_part_goes_on_where_the_store_may_have_it_and_not_where_its_call_was_refused(
+    in_doubt: bool, redis_url: str
+) -> None:
+    refusal = ServerReplyError("Redis answered: OOM", context={"reply": "OOM", "in_doubt": in_doubt})
+    stops: list[Stop | None] = []
+
+    @processor(name="endless")
+    async def endless(state: dict[str, int]) -> dict[str, int]:
+        await anyio.sleep_forever()
+        return state
+
+    endlessly = chain("endlessly", [endless, b])
+    async with QueueRuntime(redis_url) as runtime:
+        runtime.register(endlessly)
+        store, claims = runtime.node.store, runtime.node.claims
+        assert isinstance(store, RedisStore)
+        begin, link = store.begin_enqueue, store.link
+
+        def refuse(jobs: Sequence[Enqueue], told: Told, at_rest: Collection[str]) -> GiveUp | None:
+            (job, *_) = jobs
+            if stops or not job.under:
+                return begin(jobs, told, at_rest)
+
+            async def tell() -> None:
+                claim = claims.get(job.spec.id)
+                assert claim is not None
+                told(refusal)
+                stops.append(claim.stop)
+
+            assert link.start_soon(tell)
+            return lambda: None
+
+        store.begin_enqueue = refuse  # type: ignore[method-assign]
+        with anyio.fail_after(20):
+            while not stops:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(runtime.execute, endlessly, {})
+                    while not (stops or any(one.grant.spec.parent for one in claims.all())):
+                        await anyio.sleep(0.001)
+                    await anyio.lowlevel.checkpoint()
+                    tasks.cancel_scope.cancel()
+            assert [stop is None for stop in stops] == [in_doubt]
+            while len(claims):
+                await anyio.sleep(0.001)
+        assert runtime.node.fleet.workers["endless"].unconfirmed == 0
 
 
 async def test_a_node_that_is_held_back_begins_no_part(redis_url: str) -> None:

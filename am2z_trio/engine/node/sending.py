@@ -19,6 +19,7 @@ from am2z_trio.concurrency.told import GiveUp, Told
 from am2z_trio.engine.claim import Stop
 from am2z_trio.engine.work.claims import Claims
 from am2z_trio.engine.work.feeder import Feeder
+from am2z_trio.model.errors import AM2ZError, UnknownOutcomeError
 from am2z_trio.model.records import (
     NO_STATE,
     ClaimAnswer,
@@ -68,6 +69,8 @@ class Sending:
 
         def answered(answers: list[EnqueueAnswer] | Exception) -> None:
             try:
+                if begun and _is_refusal(answers):
+                    self._take_back(jobs, begun)
                 self._sent(seq, jobs, None if isinstance(answers, Exception) else answers, begun)
             except Exception as error:
                 answers = error
@@ -164,8 +167,27 @@ class Sending:
                 claims.has_strays = True
             elif answer.token == job.under:
                 worker.hand(Handed(job.queue, answer.left, ClaimAnswer(grants=[])))
-            elif (claim := claims.get(job.spec.id)) is not None and claim.grant.token == job.under:
-                claim.cancel(Stop("lost", NOT_TAKEN))
+            else:
+                self._stop(job)
+
+    def _take_back(self, jobs: list[Enqueue], begun: Collection[str]) -> None:
+        """The store has none of those that have been begun here: they are sent again, or refused for good."""
+        for job in jobs:
+            if job.spec.id in begun:
+                self._stop(job)
+
+    def _stop(self, begun: Enqueue) -> None:
+        claim = self._claims.get(begun.spec.id)
+        if claim is not None and claim.grant.token == begun.under:
+            claim.cancel(Stop("lost", NOT_TAKEN))
+
+
+def _is_refusal(answers: list[EnqueueAnswer] | Exception) -> bool:
+    """Whether it was surely not applied."""
+    in_doubt = isinstance(answers, UnknownOutcomeError) or (
+        isinstance(answers, AM2ZError) and answers.context.get("in_doubt")
+    )
+    return isinstance(answers, AM2ZError) and not in_doubt
 
 
 def _begin(worker: Feeder, job: Enqueue) -> None:
