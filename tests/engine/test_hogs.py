@@ -23,7 +23,7 @@ from am2z_trio.engine.work import blocked, hogs
 from am2z_trio.engine.work.blocked import BlockedPlaces, Place
 from am2z_trio.engine.work.hogs import Hogs
 from tests.support.desks import admin
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.anyio
 
@@ -388,7 +388,7 @@ def test_a_look_at_other_threads_keeps_nothing_of_theirs_for_pythons_collector()
         held = Held()
         known.append(weakref.ref(held))
         seen.set()
-        over.wait()
+        over.wait(PATIENCE)
 
     def looks() -> None:
         frames = other_threads()
@@ -397,7 +397,7 @@ def test_a_look_at_other_threads_keeps_nothing_of_theirs_for_pythons_collector()
 
     thread = threading.Thread(target=works)
     thread.start()
-    seen.wait()
+    assert seen.wait(PATIENCE)
     gc.disable()
     try:
         looks()

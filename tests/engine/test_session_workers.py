@@ -34,7 +34,7 @@ from am2z_trio.engine.sessions.hosted import HostedSession
 from am2z_trio.engine.work import hogs
 from am2z_trio.engine.work.slots import Slot
 from am2z_trio.engine.work.worker import Worker
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 on_both_hosts = pytest.mark.anyio
 
@@ -73,7 +73,7 @@ async def test_what_a_session_was_here_is_gone_with_it(
     @processor
     async def is_looked_at(n: int) -> int:
         looked.clear()
-        looked.wait()
+        assert looked.wait(PATIENCE)
         return n + 1
 
     def left() -> int:
