@@ -961,21 +961,26 @@ class Episode:
             if actor is None or actor.done:
                 continue
             actor.resume, actor.wants = (LOST if lost else reply), None
-        by_inbox = {actor.inbox: actor for actor in self._actors if not actor.done}
-        for channel, payload in self.wire.pushed:
-            listener = by_inbox.get(channel)
-            if listener is None:
-                continue
-            for message in inbox(payload):
-                if isinstance(message, Handed):
-                    (grant,) = message.answer.grants
-                    self.witness.handed(listener.name, message.queue, grant, self.tally, alive=True)
+        self._witness_what_is_handed()
+        for listener, payload in self._pushed():
             if not self.quiet and self.rng.random() < 0.2:
                 self.tally["fault: message lost"] += 1
                 continue
             for message in inbox(payload):
                 listener.on_message(message)
         self.wire.pushed.clear()
+
+    def _pushed(self) -> list[tuple[Actor, bytes]]:
+        """What was pushed, to whom."""
+        by_inbox = {actor.inbox: actor for actor in self._actors if not actor.done}
+        return [(by_inbox[channel], payload) for channel, payload in self.wire.pushed if channel in by_inbox]
+
+    def _witness_what_is_handed(self) -> None:
+        for listener, payload in self._pushed():
+            for message in inbox(payload):
+                if isinstance(message, Handed):
+                    (grant,) = message.answer.grants
+                    self.witness.handed(listener.name, message.queue, grant, self.tally, alive=True)
 
     def _witness(self, request: Request, reply: Any) -> None:
         witness, node = self.witness, request.actor.name
@@ -1063,6 +1068,9 @@ class Episode:
         self.witness.forget(old.name)
 
     def _take_picture(self) -> Picture:
+        # What is on its way comes behind the answer of the call that has sent it: it has happened.
+        self.wire.call("PING")
+        self._witness_what_is_handed()
         names = [*self.connection.scan_iter(match=anchor("am2z") + "*", count=1000)]
         with self.connection.pipeline(transaction=True) as pipe:
             for name in names:
