@@ -28,6 +28,8 @@ BORROWED = {
     "benchmarks/results/README.md": "project/results.md",
     "benchmarks/results/plot.svg": "project/plot.svg",
     "benchmarks/results/sizes/README.md": "project/sizes.md",
+    "benchmarks/results/beside-bullmq/README.md": "project/beside-bullmq/index.md",
+    "benchmarks/results/beside-bullmq/plot.svg": "project/beside-bullmq/plot.svg",
 }
 """Files that are not below docs/, and where the site shows them."""
 LENDERS = {shown: path for path, shown in BORROWED.items()}
