@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import copy_context
 from math import inf
-from operator import attrgetter
 from typing import Any, Final, Literal, TypeVar, cast
 
 import anyio
@@ -18,7 +17,7 @@ from anyio._core._eventloop import threadlocals
 from outcome import Outcome
 from trio.lowlevel import start_thread_soon
 
-from ._nouns import CancelScope, Event, Nursery, Spot
+from ._nouns import CancelScope, Event, Nursery, Spot, look_at_scopes
 
 T = TypeVar("T")
 
@@ -67,14 +66,6 @@ def _sees_scopes() -> bool:
         and hasattr(state, "cancel_scope")
         and hasattr(_backend.CancelScope, "_child_scopes")
     )
-
-
-def _looks_at_scopes() -> Callable[[CancelScope], object]:
-    """What reads a scope without a function of Python's, if AnyIO has what it reads."""
-    names = "_cancel_called", "_deadline"
-    if not all(hasattr(_backend.CancelScope, name) for name in names):
-        names = "cancel_called", "deadline"
-    return attrgetter(*names)
 
 
 class AsyncioHost:
@@ -162,7 +153,7 @@ class AsyncioHost:
         return cast(CancelScope, anyio.CancelScope(deadline=deadline, shield=shield))
 
     sees_scopes = _sees_scopes()
-    look_at = staticmethod(_looks_at_scopes())
+    look_at = staticmethod(look_at_scopes(_backend.CancelScope))
 
     def leave_inner(self, scope: CancelScope) -> bool:
         task, asked = asyncio.current_task(), cast(Any, scope)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from math import inf
+from operator import attrgetter
 from types import TracebackType
 from typing import Any, Final, Literal, Protocol, TypeVar, TypeVarTuple, Unpack
 
@@ -14,6 +15,15 @@ T = TypeVar("T")
 
 UNTOUCHED: Final = (False, inf)
 """What `Host.look_at` says of a scope that cannot be cancelled by now."""
+
+
+def look_at_scopes(kind: type) -> Callable[[CancelScope], object]:
+    """What reads a host's scopes without a function of Python's, if they have what it reads."""
+    names = "_cancel_called", "_deadline"
+    if not all(hasattr(kind, name) for name in names):
+        names = "cancel_called", "deadline"
+    return attrgetter(*names)
+
 
 Args = TypeVarTuple("Args")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from math import inf
-from operator import attrgetter
 from typing import Any, Final, Literal, TypeVar, cast
 
 import anyio
@@ -13,7 +12,7 @@ import anyio.to_thread
 import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
-from ._nouns import CancelScope, Event, Nursery, Spot
+from ._nouns import CancelScope, Event, Nursery, Spot, look_at_scopes
 
 T = TypeVar("T")
 
@@ -62,14 +61,6 @@ def _sees_scopes() -> bool:
         and hasattr(Task, "_child_nurseries")
         and hasattr(status, "_scope")
     )
-
-
-def _looks_at_scopes() -> Callable[[CancelScope], object]:
-    """What reads a scope without a function of Python's, if Trio has what it reads."""
-    names = "_cancel_called", "_deadline"
-    if not all(hasattr(trio.CancelScope, name) for name in names):
-        names = "cancel_called", "deadline"
-    return attrgetter(*names)
 
 
 class TrioHost:
@@ -124,7 +115,7 @@ class TrioHost:
         return cast(CancelScope, trio.CancelScope(deadline=deadline, shield=shield))
 
     sees_scopes = _sees_scopes()
-    look_at = staticmethod(_looks_at_scopes())
+    look_at = staticmethod(look_at_scopes(trio.CancelScope))
 
     def leave_inner(self, scope: CancelScope) -> bool:
         # Without `cast`, which is a call: this is done for every job.
