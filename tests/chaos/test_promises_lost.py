@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any, Final
 
 import anyio
 import msgspec
 import pytest
 
-from am2z_trio import QueueRuntime, chain, parallel, processor
+from am2z_trio import QueueRuntime
 from am2z_trio.engine.node.sending import Sending
 from am2z_trio.model.records import Enqueue
 from tests.chaos.faults import DropReply, DropRequest, HoldRequest, open_fault_proxy
 from tests.chaos.faults.plan import Fault
+from tests.support.parts import CHAIN, RUNS, SIDE_BY_SIDE
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
-RUNS: Final = Counter[str]()
-
-
-@processor(name="a")
-async def a(state: dict[str, int]) -> dict[str, int]:
-    RUNS["a"] += 1
-    return {**state, "a": 1}
-
-
-@processor(name="b")
-async def b(state: dict[str, int]) -> dict[str, int]:
-    RUNS["b"] += 1
-    return {**state, "b": 1}
-
-
-COMPOSITIONS: Final = [chain("chained", [a, b]), parallel("side by side", [a, b])]
-
 FAULTS: Final = [DropReply(), DropRequest(), HoldRequest()]
 
 
-@pytest.mark.parametrize("made", COMPOSITIONS, ids=lambda made: made.name)
+@pytest.mark.parametrize("made", [CHAIN, SIDE_BY_SIDE], ids=lambda made: made.name)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 async def test_a_composition_ends_and_nothing_of_it_is_left(
     fault: Fault, made: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -19,32 +18,16 @@ from am2z_trio.engine.processors.plans import first_of
 from am2z_trio.model.errors import ServerReplyError
 from am2z_trio.model.records import Enqueue, EnqueueAnswer
 from am2z_trio.store.redis.store import RedisStore
+from tests.support.parts import CHAIN, RUNS, SIDE_BY_SIDE, a, b
 
 pytestmark = pytest.mark.anyio
 
-RUNS = Counter[str]()
 SINGLE = QueueOptions(concurrency=1)
 
 
 @pytest.fixture(autouse=True)
 def none_has_run() -> None:
     RUNS.clear()
-
-
-@processor(name="a")
-async def a(state: dict[str, int]) -> dict[str, int]:
-    RUNS["a"] += 1
-    return {**state, "a": 1}
-
-
-@processor(name="b")
-async def b(state: dict[str, int]) -> dict[str, int]:
-    RUNS["b"] += 1
-    return {**state, "b": 1}
-
-
-CHAIN = chain("chained", [a, b])
-SIDE_BY_SIDE = parallel("side by side", [a, b])
 
 
 class Calls:

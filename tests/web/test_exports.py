@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -18,6 +17,7 @@ from am2z_trio.web.exports import Export
 from am2z_trio.web.routes import Endpoint
 from am2z_trio.web.serving import serving
 from tests.support.waiting import PATIENCE, until
+from tests.web.by_hand import never, scope_of
 
 pytestmark = pytest.mark.anyio
 
@@ -36,22 +36,6 @@ async def some(view) -> Export:
 
 ROUTES = [Endpoint("/lines", some)]
 ASKS = b"GET /lines HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Test-Role: viewer\r\n\r\n"
-
-
-def scope_of(path: str) -> dict[str, Any]:
-    return {
-        "type": "http",
-        "method": "GET",
-        "path": path,
-        "query_string": b"",
-        "headers": [(b"host", b"127.0.0.1"), (b"x-test-role", b"viewer")],
-        "server": ("127.0.0.1", 80),
-        "scheme": "http",
-    }
-
-
-async def never() -> Any:
-    await anyio.sleep_forever()
 
 
 @asynccontextmanager

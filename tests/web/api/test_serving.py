@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import anyio
 import httpx
@@ -17,6 +16,7 @@ from am2z_trio.testing.conformance import HOSTILE
 from am2z_trio.web import console
 from am2z_trio.web.api import listening
 from tests.support.waiting import PATIENCE
+from tests.web.by_hand import never, scope_of
 
 pytestmark = pytest.mark.anyio
 
@@ -153,21 +153,6 @@ async def test_events_are_streamed_until_whoever_listens_has_gone(open_site):
         assert json.loads(lines[-3].removeprefix("data: "))["data"] == {"a": "b\r\nevent: x"}
 
 
-LISTENS = {
-    "type": "http",
-    "method": "GET",
-    "path": "/api/v1/events/live",
-    "query_string": b"",
-    "headers": [(b"host", b"127.0.0.1"), (b"x-test-role", b"viewer")],
-    "server": ("127.0.0.1", 80),
-    "scheme": "http",
-}
-
-
-async def never() -> Any:
-    await anyio.sleep_forever()
-
-
 async def test_a_listener_that_takes_nothing_is_left(open_site, monkeypatch):
     async def send(message):
         if message["type"] == "http.response.body":
@@ -176,7 +161,7 @@ async def test_a_listener_that_takes_nothing_is_left(open_site, monkeypatch):
     monkeypatch.setattr(listening, "SEND_WAIT", 0.01)
     async with open_site() as site:
         with anyio.fail_after(PATIENCE):
-            await site.app({**LISTENS}, never, send)
+            await site.app(scope_of("/api/v1/events/live"), never, send)
         assert listening.Listening.under_way == 0
 
 
@@ -191,7 +176,7 @@ async def test_a_listener_that_may_no_longer_listens_no_longer(open_site, monkey
     async with open_site() as site:
         app = console(site.runtime, authenticate=lambda _: known[0])
         with anyio.fail_after(PATIENCE):
-            await app({**LISTENS}, never, send)
+            await app(scope_of("/api/v1/events/live"), never, send)
         assert listening.Listening.under_way == 0
 
 
